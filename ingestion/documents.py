@@ -1,0 +1,97 @@
+"""What a parser yields: frozen values, no behaviour beyond describing themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+
+class InputFile(NamedTuple):
+    """A file that a document drew from, as it was when read.
+
+    `path` is relative to DATA_DIR, with forward slashes. A file that was looked for and missing
+    is recorded with `size` -1 and `mtime_ns` 0, so that its appearing is a change.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+class Location(NamedTuple):
+    """From this line of the content on (counted from 0), the text comes from that source line or page."""
+
+    content_line: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One readable unit of a source.
+
+    `content` is Markdown (CommonMark with tables): ATX headings, fenced code with its language.
+    `lines` and `pages` map content lines to source lines and pages (both counted from 1), ascending;
+    empty where unknown. `whole_sections` asks the chunker to keep each heading's section a chunk of
+    its own, however small (programs: one method, one chunk).
+    `breadcrumb` leads from the root to, not including, the document itself.
+    """
+
+    url: str
+    title: str
+    content: str
+    display_url: str = ""
+    doc_type: str = "concept"
+    generations: tuple[str, ...] = ()
+    deprecated: bool = False
+    breadcrumb: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[Location, ...] = ()
+    pages: tuple[Location, ...] = ()
+    whole_sections: bool = False
+    inputs: tuple[InputFile, ...] = ()
+    validators: Mapping[str, str] = field(default_factory=dict)
+
+    def fingerprint(self, *versions: object) -> str:
+        """A SHA-256 over everything that reaches chunks, and the `versions` of what makes them.
+
+        Where the text was read from and when (`inputs`, `validators`) is no part of it.
+        """
+        fields = asdict(self)
+        del fields["inputs"], fields["validators"]
+        payload = json.dumps([fields, [str(v) for v in versions]], sort_keys=True, default=str)
+        return hashlib.sha256(payload.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The document at `url` is as it was at the last read, so it was not read again.
+
+    Read with `covers`: a file's address stands for the sections under it.
+    """
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A document, or a part of the source, that could not be read (or, as a warning, not fully).
+
+    `message` says what is wrong and what to do. `url` names the document, or the file or folder
+    that documents come from. What an error covers is not judged to have vanished.
+    """
+
+    url: str
+    message: str
+    stage: str = "parse"
+    warning: bool = False
+
+
+Parsed = Document | Unchanged | Failure
+
+
+def covers(url: str, document_url: str) -> bool:
+    """Whether `document_url` is `url`, one of its sections (`#...`), or lies below it as a folder."""
+    return document_url == url or document_url.startswith((f"{url}#", f"{url.rstrip('/')}/"))

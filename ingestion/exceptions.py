@@ -1,0 +1,31 @@
+"""One family of errors; each message names what failed and the way out."""
+
+from __future__ import annotations
+
+
+class BbjragError(Exception):
+    """Anything that bbjrag reports to a person rather than crashing on."""
+
+
+class ConfigError(BbjragError):
+    """A setting, an option or a row that cannot work as it stands."""
+
+
+class SourceError(BbjragError):
+    """The source as a whole cannot be read (its folder is gone, its site does not answer)."""
+
+
+class DocumentError(BbjragError):
+    """One document cannot be read; the rest of the source can."""
+
+
+class EmbedderError(BbjragError):
+    """The embedder is set up wrongly, or returned what no chunk may be stored with."""
+
+
+class EmbedderUnavailable(EmbedderError):
+    """The embedder does not answer now and may later: wait, do not give up."""
+
+
+class TextRejected(EmbedderError):
+    """The embedder refuses this one text; the others of its batch are fine."""

@@ -1,0 +1,30 @@
+"""The table of parsers: the name a Source row carries, and where the class lives.
+
+A parser is imported when it is used, so an unused one's libraries are never loaded.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ingestion.exceptions import ConfigError
+from ingestion.parsers.base import Parser
+
+PARSERS: dict[str, str] = {
+    "MdxParser": "ingestion.parsers.mdx.MdxParser",
+    "BbjSourceParser": "ingestion.parsers.bbj.BbjSourceParser",
+    "PdfParser": "ingestion.parsers.pdf.PdfParser",
+}
+
+
+def parser_class(name: str) -> type[Parser]:
+    """Raise ConfigError for a name that is not in the table."""
+    if name not in PARSERS:
+        raise ConfigError(f"There is no parser {name!r}. Choose one of: {', '.join(PARSERS)}.")
+    module, _, attribute = PARSERS[name].rpartition(".")
+    cls: type[Parser] = getattr(import_module(module), attribute)
+    return cls
+
+
+def parser_choices() -> list[tuple[str, str]]:
+    return [(name, name) for name in PARSERS]

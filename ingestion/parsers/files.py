@@ -1,0 +1,119 @@
+"""Files of a source: found in a fixed order, never outside DATA_DIR, read with their size and time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ingestion.documents import Failure, InputFile
+from ingestion.exceptions import DocumentError, SourceError
+from ingestion.parsers.base import SourceConfig
+
+MAX_FILE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """`path` is absolute; `url` is the document address `<source name>://<path>`;
+    `relative` is below `root`, the configured path (or its folder, where a file is configured)."""
+
+    path: Path
+    url: str
+    relative: PurePosixPath
+    root: Path
+
+
+def resolve_inside(data_dir: Path, path: str) -> Path:
+    """The real path of `path` below `data_dir`.
+
+    Raises SourceError when it is missing, absolute, or leads out of `data_dir` (also by a symlink).
+    """
+    base = data_dir.resolve()
+    target = (base / path).resolve()
+    if Path(path).is_absolute() or not target.is_relative_to(base):
+        raise SourceError(f"{path!r} leaves DATA_DIR ({base}): give a path below it.")
+    if not target.exists():
+        raise SourceError(
+            f"{path!r} does not exist under DATA_DIR ({base}): correct the path or mount it."
+        )
+    return target
+
+
+def find_files(config: SourceConfig, suffixes: Collection[str]) -> Iterator[SourceFile | Failure]:
+    """The files of a source with one of the `suffixes` (lower case, with the dot), sorted by path.
+
+    Hidden files and folders and node_modules are passed over. A folder that cannot be listed, and a
+    file that leaves DATA_DIR, are Failures. Raises SourceError when a configured path is missing.
+    """
+    several = len(config.paths) > 1
+    for configured in config.paths:
+        root = resolve_inside(config.data_dir, configured)
+        prefix = f"{config.name}://" + (f"{configured.strip('/')}/" if several else "")
+        if root.is_file():
+            url = f"{config.name}://{configured}" if several else f"{config.name}://{root.name}"
+            yield SourceFile(root, url, PurePosixPath(root.name), root.parent)
+            continue
+        yield from _walk(config, root, root, prefix, suffixes)
+
+
+def _walk(
+    config: SourceConfig, root: Path, folder: Path, prefix: str, suffixes: Collection[str]
+) -> Iterator[SourceFile | Failure]:
+    def url(path: Path) -> str:
+        return prefix + path.relative_to(root).as_posix()
+
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        yield Failure(
+            url(folder) if folder != root else prefix,
+            f"The folder cannot be listed ({error.strerror}): check its permissions.",
+            stage="read",
+        )
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name == "node_modules":
+            continue
+        path = Path(entry.path)
+        if entry.is_symlink() and not path.resolve().is_relative_to(config.data_dir.resolve()):
+            yield Failure(
+                url(path), "The link leads out of DATA_DIR and was not followed.", stage="read"
+            )
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _walk(config, root, path, prefix, suffixes)
+        elif path.suffix.lower() in suffixes and path.is_file():
+            yield SourceFile(
+                path, url(path), PurePosixPath(path.relative_to(root).as_posix()), root
+            )
+
+
+def stat_input(config: SourceConfig, path: Path) -> InputFile:
+    """The file as an input; a missing one has size -1."""
+    relative = Path(os.path.relpath(path, config.data_dir.resolve())).as_posix()
+    try:
+        stat = path.stat()
+    except OSError:
+        return InputFile(relative, -1, 0)
+    return InputFile(relative, stat.st_size, stat.st_mtime_ns)
+
+
+def read_file(
+    config: SourceConfig, path: Path, limit: int = MAX_FILE_BYTES
+) -> tuple[bytes, InputFile]:
+    """The bytes of a file, and the file as an input (its size and time from before the read).
+
+    Raises DocumentError when it cannot be read or is larger than `limit` bytes.
+    """
+    before = stat_input(config, path)
+    if before.size > limit:
+        raise DocumentError(
+            f"The file is {before.size:,} bytes, above the limit of {limit:,}: split it or leave it out."
+        )
+    try:
+        return path.read_bytes(), before
+    except OSError as error:
+        raise DocumentError(
+            f"The file cannot be read ({error.strerror}): check that it exists."
+        ) from error
