@@ -1,0 +1,157 @@
+"""BBj programs: a file is a document; a class head, method, function or label block a section."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import Field, field_validator
+
+from ingestion.documents import Document, Failure, Location, Parsed, Unchanged
+from ingestion.enrichment.bbj_generations import bbj_generations
+from ingestion.exceptions import DocumentError
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
+from ingestion.parsers.bbj_description import description
+from ingestion.parsers.bbj_syntax import Outline, Unit, outline, split_lines
+from ingestion.parsers.bbj_text import SourceText, decode, is_bbj
+from ingestion.parsers.files import SourceFile, find_files, read_file
+
+_BACKTICKS = re.compile(r"`{3,}")
+_LEVELS = {"method": 3, "fields": 3}
+
+
+class BbjOptions(ParserOptions):
+    extensions: tuple[str, ...] = Field(
+        default=(".bbj", ".src", ".bbx", ".bbjt", ".aon", ".prc", ".txt"),
+        min_length=1,
+        description="Endings of program files. A .txt counts only when its content is BBj. "
+        "Form resources (.arc) are left out unless named here.",
+        examples=[[".bbj", ".src", ".arc"]],
+    )
+
+    @field_validator("extensions")
+    @classmethod
+    def _with_a_dot(cls, extensions: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(f".{extension.lower().lstrip('.')}" for extension in extensions)
+
+
+class BbjSourceParser(Parser):
+    """Programs as they stand: each source line is in the content once, in order, to the letter.
+
+    Documents have no `display_url` of their own (people see file name and line), unless
+    `display_base_url` says where the files can be seen.
+    """
+
+    version = 1
+    Options = BbjOptions
+
+    def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
+        for found in find_files(self.config, self.options.extensions):
+            if isinstance(found, Failure):
+                yield found
+            elif known.current(found.url):
+                yield Unchanged(found.url)
+            else:
+                yield from self._file(found)
+
+    def _file(self, file: SourceFile) -> Iterator[Parsed]:
+        try:
+            data, read = read_file(self.config, file.path)
+            source = decode(data)
+        except DocumentError as error:
+            yield Failure(file.url, f"{file.relative}: {error}", stage="read")
+            return
+        lines = split_lines(source.text)
+        if reason := _no_program(file, lines):
+            yield Failure(file.url, f"{file.relative}: {reason}", stage="read", warning=True)
+            return
+        if source.replaced:
+            yield Failure(file.url, _replaced(file, source), stage="read", warning=True)
+        yield self._document(file, source, lines, read)
+
+    def _document(
+        self, file: SourceFile, source: SourceText, lines: list[str], read: Any
+    ) -> Document:
+        program = outline(lines)
+        content, locations = render(lines, program.units)
+        path = PurePosixPath(file.url.partition("://")[2])
+        auto = self.config.generation == "auto"
+        return Document(
+            url=file.url,
+            title=file.path.name,
+            content=content,
+            display_url=self._display_url(path),
+            doc_type="example",
+            generations=bbj_generations(program.code) if auto else (),
+            breadcrumb=path.parent.parts,
+            metadata=_metadata(lines, program, file, source),
+            lines=locations,
+            whole_sections=True,
+            inputs=(read,),
+        )
+
+    def _display_url(self, path: PurePosixPath) -> str:
+        base = self.config.display_base_url
+        return f"{base.rstrip('/')}/{quote(path.as_posix())}" if base else ""
+
+
+def _no_program(file: SourceFile, lines: list[str]) -> str:
+    if not any(line.strip() for line in lines):
+        return "The file is empty: nothing to store."
+    if file.path.suffix.lower() == ".txt" and not is_bbj(lines):
+        return "The text is no BBj program and was passed over: rename it to .bbj if it is one."
+    return ""
+
+
+def _replaced(file: SourceFile, source: SourceText) -> str:
+    return (
+        f"{file.relative}: {source.replaced} bytes have no character in {source.encoding} and "
+        "stand as U+FFFD: save the file as UTF-8."
+    )
+
+
+def _metadata(
+    lines: list[str], program: Outline, file: SourceFile, source: SourceText
+) -> dict[str, Any]:
+    def names(*kinds: str) -> list[str]:
+        return list(dict.fromkeys(u.name for u in program.declared if u.kind in kinds))
+
+    return {
+        "language": "bbj",
+        "encoding": source.encoding,
+        "description": description(lines, file.path.name),
+        "classes": names("class", "interface"),
+        "methods": sum(unit.kind == "method" for unit in program.declared),
+        "functions": names("function"),
+        "labels": names("label"),
+        "uses": list(program.uses),
+    }
+
+
+def render(lines: list[str], units: list[Unit]) -> tuple[str, tuple[Location, ...]]:
+    """The program as Markdown (a heading and a fence for each unit), and where its lines stand."""
+    content: list[str] = []
+    locations: list[Location] = []
+    for unit in units:
+        code = lines[unit.start : unit.end]
+        locations.append(Location(len(content), unit.start + 1))
+        if unit.heading:
+            content += [f"{'#' * _level(unit)} {unit.heading}", ""]
+        fence = _fence(code)
+        content.append(f"{fence}bbj")
+        here = len(content)
+        locations += [Location(here + i, unit.start + 1 + i) for i in range(len(code))]
+        content += [*code, fence, ""]
+    return "\n".join(content), tuple(locations)
+
+
+def _level(unit: Unit) -> int:
+    return _LEVELS.get(unit.kind, 2) if unit.owner else 2
+
+
+def _fence(code: list[str]) -> str:
+    longest = max((len(run) for line in code for run in _BACKTICKS.findall(line)), default=2)
+    return "`" * (longest + 1)

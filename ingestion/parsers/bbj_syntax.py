@@ -1,0 +1,370 @@
+"""The outline of a BBj program: the units its lines fall into (classes, methods, functions, label
+blocks). Pure text in, values out; no line is ever dropped.
+
+The rules are the language's own: CLASS, METHOD and DEF FN begin a statement, a line that
+begins with a colon continues the one above, a label is a name and a colon, and the subroutines of a
+numbered program are the line numbers that its GOSUBs name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Literal, NamedTuple
+
+MAX_HEADING = 150
+MAX_JOINED_LINES = 12
+
+Kind = Literal["program", "class", "interface", "fields", "method", "function", "label"]
+
+
+_GOES_WITH: dict[Kind, tuple[Kind, ...]] = {
+    "program": ("program", "label", "function"),
+    "class": (),
+    "interface": (),
+    "fields": ("method", "fields"),
+    "method": ("interface", "method"),
+    "function": ("function",),
+    "label": ("program", "label"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Lines `start` up to, not including, `end` (from 0); `owner` is the class of a method."""
+
+    kind: Kind
+    name: str
+    heading: str
+    owner: str
+    start: int
+    end: int = -1
+
+
+class LineKind(Enum):
+    BLANK = "blank"
+    COMMENT = "comment"
+    CODE = "code"
+    CONTINUATION = "continuation"
+
+
+class Statement(NamedTuple):
+    """The physical lines `first` up to `end`, joined, without line number, label and remark."""
+
+    first: int
+    end: int
+    number: str
+    label: str
+    parts: tuple[str, ...]
+
+
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_NUMBER = re.compile(r"\s*(\d+)(?=[\s:]|[A-Za-z?!]|$)\s*")
+_REMARK = re.compile(r"(?:rem(?![\w$%.]|!\s*[.=])|!)", re.IGNORECASE)
+_BLOCK_LINE = re.compile(r"/\*|\*(?:/|\s|\*|$)")
+_BANNER = re.compile(r"([-=*_#~+])\1{3}")
+_LABEL = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*):(?![:=]|//)")
+_STRING_OR_SEPARATOR = re.compile(r'"[^"]*(?:"|$)|;')
+_TYPE = re.compile(
+    r"(class|interface)\s+(?:(?:public|private|protected|static|abstract|final)\s+)+([A-Za-z_]\w*)",
+    re.IGNORECASE,
+)
+_METHOD = re.compile(
+    r"method\s+((?:(?:public|private|protected|static|abstract|final)\s+)*)"
+    r"(?:[^(]*?\s)?([A-Za-z_]\w*[$%!]?)\s*(?:\(|$)",
+    re.IGNORECASE,
+)
+_FUNCTION = re.compile(r"def\s*(fn\w*[$%!]?)\s*(\([^)]*\))?\s*(=)?", re.IGNORECASE)
+_CLOSER = re.compile(r"(classend|interfaceend|methodend|fnend)(?!\w)", re.IGNORECASE)
+_CLOSES = {"methodend": "method", "fnend": "function"}
+_FIELD = re.compile(r"field\s", re.IGNORECASE)
+_USE = re.compile(r"use\s+(\S.*)", re.IGNORECASE)
+_GOSUB = re.compile(r"gosub\s+(\d+(?:\s*,\s*\d+)*)", re.IGNORECASE)
+_NOT_LABELS = frozenset({"rem", "default", "else", "http", "https"})
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines without their terminators: CRLF, LF or CR (a form feed ends no line)."""
+    lines = _LINE_END.split(text)
+    return lines[:-1] if lines and not lines[-1] else lines
+
+
+def without_number(line: str) -> tuple[str, str]:
+    """The line number ("" where there is none) and the statement after it, unindented."""
+    found = _NUMBER.match(line)
+    return (found[1], line[found.end() :]) if found else ("", line.lstrip())
+
+
+def classify(lines: list[str]) -> list[LineKind]:
+    last_close = max((i for i, line in enumerate(lines) if "*/" in line), default=-1)
+    kinds: list[LineKind] = []
+    in_block = False
+    for i, line in enumerate(lines):
+        text = without_number(line)[1]
+        opens = text.startswith("/*") and i <= last_close
+        kinds.append(LineKind.COMMENT if in_block or opens else _kind(text, kinds))
+        in_block = (in_block or opens) and "*/" not in text
+    return kinds
+
+
+def _kind(text: str, above: list[LineKind]) -> LineKind:
+    if not text:
+        return LineKind.BLANK
+    if text.startswith(":"):
+        remark = bool(above) and above[-1] is LineKind.COMMENT
+        return LineKind.COMMENT if remark else LineKind.CONTINUATION
+    if _REMARK.match(text) or _BLOCK_LINE.match(text):
+        return LineKind.COMMENT
+    return LineKind.CODE
+
+
+def statements(lines: list[str], kinds: list[LineKind]) -> Iterator[Statement]:
+    """The logical lines that hold code, in order."""
+    at = 0
+    while at < len(lines):
+        first, at = at, at + 1
+        if kinds[first] in (LineKind.BLANK, LineKind.COMMENT):
+            continue
+        while at < len(lines) and kinds[at] is LineKind.CONTINUATION:
+            at += 1
+        yield _statement(lines, first, at)
+
+
+def _statement(lines: list[str], first: int, end: int) -> Statement:
+    number, text = without_number(lines[first])
+    rest = (line.strip().removeprefix(":") for line in lines[first + 1 : end])
+    text = "".join([text.removeprefix(":"), *rest])
+    label = _LABEL.match(text)
+    if label and label[1].lower() not in _NOT_LABELS:
+        return Statement(first, end, number, label[1], tuple(split_parts(text[label.end() :])))
+    return Statement(first, end, number, "", tuple(split_parts(text)))
+
+
+def split_parts(text: str) -> Iterator[str]:
+    """The statements between semicolons, up to a remark; a semicolon in a string parts nothing."""
+    begin = 0
+    cuts = [m.start() for m in _STRING_OR_SEPARATOR.finditer(text) if m[0] == ";"]
+    for cut in [*cuts, len(text)]:
+        part = text[begin:cut].strip()
+        if _REMARK.match(part):
+            return
+        if part:
+            yield part
+        begin = cut + 1
+
+
+def gosub_targets(program: Iterable[Statement]) -> frozenset[str]:
+    """The line numbers a numbered program calls as subroutines, without leading zeros."""
+    calls = (call for s in program if s.number for p in s.parts for call in _GOSUB.findall(p))
+    return frozenset(number.strip().lstrip("0") for call in calls for number in call.split(","))
+
+
+def uses(program: Iterable[Statement]) -> tuple[str, ...]:
+    found = (_USE.match(part) for statement in program for part in statement.parts)
+    return tuple(dict.fromkeys(use[1].strip() for use in found if use))
+
+
+class _Scanner:
+    """Walks the statements and notes where each unit starts: it ends where the next one starts."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self.kinds = classify(lines)
+        self.program = list(statements(lines, self.kinds))
+        self.targets = gosub_targets(self.program)
+        self.has_end = _function_ends(self.program)
+        self.units = [Unit("program", "", "", "", 0)]
+        self.owner: Unit | None = None
+        self.inside: Literal["", "method", "function"] = ""
+        self.ended = False
+        self.floor = 0
+
+    def scan(self) -> list[Unit]:
+        for statement, has_end in zip(self.program, self.has_end, strict=True):
+            self._read(statement, has_end)
+            self.floor = statement.end
+        ends = [unit.start for unit in self.units[1:]] + [len(self.lines)]
+        return [replace(u, end=end) for u, end in zip(self.units, ends, strict=True)]
+
+    def _read(self, statement: Statement, has_end: bool) -> None:
+        if not self._declaration(statement, has_end):
+            self._label_or_code(statement)
+        for part in statement.parts:
+            if closer := _CLOSER.match(part):
+                self._close(closer[1].lower())
+
+    def _declaration(self, statement: Statement, has_end: bool) -> bool:
+        part = statement.parts[0] if statement.parts else ""
+        if kind := _TYPE.match(part):
+            self._open_type(statement, kind)
+        elif (method := _METHOD.match(part)) and (method[1] or self.owner):
+            self._open_method(statement, method[2])
+        elif not self.inside and (function := _FUNCTION.match(part)):
+            self._open_function(statement, function, has_end)
+        else:
+            return False
+        return True
+
+    def _open_type(self, statement: Statement, found: re.Match[str]) -> None:
+        kind: Kind = "class" if found[1].lower() == "class" else "interface"
+        self._open(statement, Unit(kind, found[2], statement.parts[0], "", 0))
+        self.owner, self.inside = self.units[-1], ""
+
+    def _open_method(self, statement: Statement, name: str) -> None:
+        owner = self.owner.name if self.owner else ""
+        self._open(statement, Unit("method", name, statement.parts[0], owner, 0))
+        bodiless = self.owner is not None and self.owner.kind == "interface"
+        self.inside, self.ended = ("", True) if bodiless else ("method", False)
+
+    def _open_function(self, statement: Statement, found: re.Match[str], has_end: bool) -> None:
+        self._open(statement, Unit("function", found[1], found[0].rstrip("= "), "", 0))
+        multi_line = has_end and not found[3]
+        self.inside, self.ended = ("function", False) if multi_line else ("", True)
+
+    def _label_or_code(self, statement: Statement) -> None:
+        first = statement.parts[0] if statement.parts else ""
+        if self.inside or _CLOSER.match(first):
+            return
+        number = statement.number.lstrip("0")
+        if statement.label:
+            self.owner = None
+            self._open(statement, Unit("label", statement.label, f"{statement.label}:", "", 0))
+        elif number and number in self.targets and not self.owner:
+            self._open(statement, Unit("label", number, f"line {statement.number}", "", 0))
+        elif self.ended:
+            self._open(statement, self._going_on(first))
+
+    def _going_on(self, first: str) -> Unit:
+        """Code after the end of a unit: of the class that is still open, or of the program."""
+        if self.owner is None:
+            return Unit("program", "", "Program", "", 0)
+        name = self.owner.name
+        heading = f"fields of {name}" if _FIELD.match(first) else f"{name}, continued"
+        return Unit("fields", name, heading, name, 0)
+
+    def _open(self, statement: Statement, unit: Unit) -> None:
+        start = self._with_comment(statement.first)
+        self.units.append(replace(unit, start=start, heading=short_heading(unit.heading)))
+        self.ended = False
+
+    def _close(self, closer: str) -> None:
+        if _CLOSES.get(closer) == self.inside:
+            self.inside, self.ended = "", True
+        elif closer in ("classend", "interfaceend") and self.owner:
+            self.owner, self.inside, self.ended = None, "", True
+
+    def _with_comment(self, first: int) -> int:
+        """The line where the comment above begins; blank lines may follow a doc comment only."""
+        at = first
+        while at > self.floor and self.kinds[at - 1] is LineKind.BLANK:
+            at -= 1
+        if at < first and not (at > self.floor and self.lines[at - 1].rstrip().endswith("*/")):
+            return first
+        while self._is_comment(at - 1):
+            at -= 1
+            if "/**" in self.lines[at]:
+                break
+        while self._is_comment(at - 1) and _BANNER.search(self.lines[at - 1]):
+            at -= 1
+        return at
+
+    def _is_comment(self, at: int) -> bool:
+        return at >= self.floor and self.kinds[at] is LineKind.COMMENT
+
+
+def _function_ends(program: list[Statement]) -> list[bool]:
+    """For each statement: whether an FNEND comes after it, before another DEF FN or CLASS does."""
+    ends, open_ended = [], False
+    for statement in reversed(program):
+        ends.append(open_ended)
+        for part in statement.parts:
+            if part[:5].lower() == "fnend":
+                open_ended = True
+            elif _FUNCTION.match(part) or _TYPE.match(part):
+                open_ended = False
+    return ends[::-1]
+
+
+def short_heading(signature: str) -> str:
+    """A signature on one line, cut at a comma where it is longer than MAX_HEADING characters."""
+    line = " ".join(signature.split())
+    if len(line) <= MAX_HEADING:
+        return line
+    cut = line.rfind(",", 0, MAX_HEADING - 3)
+    if cut <= 0:
+        return f"{line[: MAX_HEADING - 1]}…"
+    return f"{line[:cut]}, …{')' if '(' in line[:cut] else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """`units` cover every line once, in order; `declared` are they before small ones were joined.
+    `code` is the program without its remarks, one statement a line."""
+
+    units: list[Unit]
+    declared: list[Unit]
+    uses: tuple[str, ...]
+    code: str
+
+
+def outline(lines: list[str]) -> Outline:
+    """The units of a program.
+
+    A start without a statement (header comment, USE lines) belongs to the first unit. A unit of one
+    line belongs to the one before it, so that no chunk is a mere `byebye: bye`.
+    """
+    scanner = _Scanner(lines)
+    declared = scanner.scan()
+    units = _join_start(declared, scanner.program)
+    units = _join_small(units, _weights(units, scanner))
+    code = "\n".join(part for statement in scanner.program for part in statement.parts)
+    return Outline(units, declared, uses(scanner.program), code)
+
+
+def _join_start(units: list[Unit], program: list[Statement]) -> list[Unit]:
+    if len(units) == 1:
+        return units
+    start, following = units[0], units[1]
+    own = itertools.takewhile(lambda s: s.first < start.end, program)
+    if any(not s.parts or not all(map(_USE.match, s.parts)) for s in own):
+        return units
+    return [replace(following, start=0), *units[2:]]
+
+
+def _weights(units: list[Unit], scanner: _Scanner) -> list[int]:
+    """How many lines that are not blank each unit has; a label alone on its line counts nothing."""
+    empty = {s.first for s in scanner.program if s.label and not s.parts}
+    empty |= {i for i, kind in enumerate(scanner.kinds) if kind is LineKind.BLANK}
+    return [sum(i not in empty for i in range(unit.start, unit.end)) for unit in units]
+
+
+def _join_small(units: list[Unit], weights: list[int]) -> list[Unit]:
+    joined: list[Unit] = []
+    last = 0
+    for unit, weight in zip(units, weights, strict=True):
+        if joined and _belongs(unit, weight, joined[-1], last):
+            joined[-1] = replace(
+                joined[-1], end=unit.end, heading=_joined_heading(joined[-1], unit)
+            )
+            last += weight
+        else:
+            joined.append(unit)
+            last = weight
+    return joined
+
+
+def _belongs(unit: Unit, weight: int, above: Unit, above_weight: int) -> bool:
+    """Whether a unit is too small to stand alone and the one above is what it goes with."""
+    if unit.kind == above.kind == "label" and above_weight == 0:
+        return True
+    small = weight == 1 and above_weight < MAX_JOINED_LINES
+    return small and above.kind in _GOES_WITH[unit.kind] and unit.owner in (above.owner, above.name)
+
+
+def _joined_heading(above: Unit, unit: Unit) -> str:
+    if not above.heading or unit.kind not in ("label", "function"):
+        return above.heading
+    return short_heading(f"{above.heading}, {unit.heading}")
