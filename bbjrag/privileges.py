@@ -1,0 +1,57 @@
+"""Exec a command as another account, keeping only the right to pass folders closed to it.
+
+Run by root as a script (`python -I -S privileges.py UID GID COMMAND ...`) before the embedded
+PostgreSQL, which refuses root, where its program or data lie in a folder that only root may enter
+(a checkout under /root). The modes of those folders stay as they are.
+The constants are Linux's: prctl(2), capabilities(7).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+PR_SET_KEEPCAPS = 8
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+CAPABILITY_VERSION_3 = 0x20080522
+CAP_DAC_OVERRIDE = 1
+
+
+class CapabilityHeader(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class CapabilityData(ctypes.Structure):
+    _fields_ = [
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    ]
+
+
+def become(uid: int, gid: int) -> None:
+    """Give up root for `uid`, with CAP_DAC_OVERRIDE as the one capability that survives exec.
+
+    Raises OSError where the kernel or the container does not allow it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    _checked(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    bit = 1 << CAP_DAC_OVERRIDE
+    kept = (CapabilityData * 2)(CapabilityData(bit, bit, bit))
+    _checked(libc.capset(ctypes.byref(CapabilityHeader(CAPABILITY_VERSION_3, 0)), kept))
+    _checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0))
+
+
+def _checked(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+if __name__ == "__main__":
+    become(int(sys.argv[1]), int(sys.argv[2]))
+    os.execv(sys.argv[3], sys.argv[3:])
