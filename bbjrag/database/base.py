@@ -2,11 +2,11 @@
 
 An entry of DATABASES:
 
-    {"ENGINE": "bbjrag.database", "NAME": "bbjrag",
-     "EMBEDDED": {"FOLDER": "/path/.data/postgres", "SETTINGS": {"fsync": "off"}}}
+    {"ENGINE": "bbjrag.database", "NAME": "bbjrag", "EMBEDDED_DATA": "/path/.data/postgres",
+     "OPTIONS": {"server_settings": {"fsync": "off"}}}
 
-SETTINGS, which may be left out, are server settings for the next start. HOST, PORT and USER are
-the server's own.
+`server_settings`, which may be left out, count from the server's next start on. HOST, PORT and
+USER are the server's own.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from bbjrag.postgres import EmbeddedPostgres, PostgresError, installation
 
 def embedded_server(entry: Mapping[str, Any]) -> EmbeddedPostgres:
     """The server that an entry of DATABASES names."""
-    embedded = entry["EMBEDDED"]
-    return EmbeddedPostgres(Path(embedded["FOLDER"]), embedded.get("SETTINGS") or {})
+    options = entry.get("OPTIONS") or {}
+    return EmbeddedPostgres(Path(entry["EMBEDDED_DATA"]), options.get("server_settings") or {})
 
 
 class DatabaseClient(client.DatabaseClient):
@@ -48,6 +48,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         params = super().get_connection_params()
+        params.pop("server_settings", None)
         return {**params, **embedded_server(self.settings_dict).connection_params()}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:

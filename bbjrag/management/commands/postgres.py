@@ -25,7 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> str | None:
         entry = settings.DATABASES["default"]
-        if "EMBEDDED" not in entry:
+        if "EMBEDDED_DATA" not in entry:
             raise CommandError(_not_ours(entry))
         server = embedded_server(entry)
         try:
