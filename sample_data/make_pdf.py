@@ -74,12 +74,12 @@ class Heading(Paragraph):
         super().draw()
 
 
-def ligatures(text: str) -> str:
-    return text.replace("fi", "\ufb01").replace("fl", "\ufb02")
+def typeset(text: str) -> str:
+    return text.replace("~", "\u00ad").replace("fi", "\ufb01").replace("fl", "\ufb02")
 
 
 def table(rows: list[list[str]]) -> Table:
-    cells = [[Paragraph(ligatures(cell), CELL) for cell in row] for row in rows]
+    cells = [[Paragraph(typeset(cell), CELL) for cell in row] for row in rows]
     inner = WIDTH - 2 * MARGIN - 4 * mm
     made = Table(cells, colWidths=[inner / len(rows[0])] * len(rows[0]), spaceAfter=7)
     made.setStyle(
@@ -101,7 +101,7 @@ def flowables(blocks: list[Block]) -> Iterator[Flowable]:
             case "h1" | "h2":
                 yield Heading(value, int(kind[1]), f"heading-{number}")
             case "p":
-                yield Paragraph(ligatures(value), paragraph)
+                yield Paragraph(typeset(value), paragraph)
             case "code":
                 yield Preformatted(value, CODE)
             case "table":

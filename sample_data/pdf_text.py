@@ -1,4 +1,4 @@
-"""What make_pdf.py sets: a list of blocks for each PDF."""
+"""What make_pdf.py sets: a list of blocks for each PDF; `~` is where a word may be broken."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ GUIDE: list[Block] = [
           "and tells only what a programmer needs in the first weeks."),
     ("page", "one"),
     ("h1", "1 The Screen and Its Objects"),
-    ("p", "A BBj program does not draw. It asks objects to show themselves, and those objects live "
-          "in a tree: the API at the root, below it the screen, on the screen windows, in the "
-          "windows controls. Whoever holds a control can find its window, and from the window all "
-          "of its other controls."),
+    ("p", "A BBj program does not draw. It asks objects to show themselves, and those objects "
+          "live in a tree: the API at the root, below it the screen, on the screen windows, in "
+          "the windows controls. Whoever holds a control can find its window, and from the "
+          "window all of its other controls."),
     ("h2", "1.1 BBjAPI and BBjSysGui"),
     ("p", "The function BBjAPI() returns the root. It needs no preparation and may be called as "
-          "often as you like. The screen is opened once, as a channel with the alias X0, or in one "
-          "step with openSysGui:"),
+          "often as you like. The screen is opened once, as a channel with the alias X0, or in "
+          "one step with openSysGui:"),
     ("code", 'rem the classical way: a channel\n'
              'sysgui = unt\n'
              'open(sysgui)"X0"\n'
@@ -31,13 +31,13 @@ GUIDE: list[Block] = [
     ("p", "If the alias is not defined in config.bbx, the open fails with error 12, as for any "
           "file that is missing."),
     ("h2", "1.2 Top Level Windows"),
-    ("p", "A top level window has a frame of its own. Position and size are pixels; the flags are "
-          "a string of four bytes, in which each bit switches one property on."),
+    ("p", "A top level window has a frame of its own. Position and size are pixels; the flags "
+          "are a string of four bytes, in which each bit switches one property on."),
     ("code", 'window! = sysgui!.addWindow(100,100,400,250,"Stock",$00010003$)\n'
              'window!.setMinimumSize(300,200)'),
-    ("p", "Build the window invisible, with flag $00000010$, and show it when the last control is "
-          "in place. A window that fills before the eyes of its user looks slow even when it is "
-          "not."),
+    ("p", "Build the window invisible, with flag $00000010$, and show it when the last control "
+          "is in place. A window that fills before the eyes of its user looks slow even when it "
+          "is not."),
     ("h2", "1.3 Child Windows"),
     ("p", "A child window is a sheet inside another window. It scrolls on its own, can be hidden "
           "as a whole, and gives its controls a coordinate system that begins at its corner. Tab "
@@ -48,8 +48,8 @@ GUIDE: list[Block] = [
     ("page", "one"),
     ("h1", "2 Controls"),
     ("p", "There are about fifty kinds of controls. Five of them make up most business programs: "
-          "static text, edit boxes, buttons, lists and grids. All share the methods of BBjControl: "
-          "setText, setEnabled, setVisible, setLocation, setSize, setToolTipText."),
+          "static text, edit boxes, buttons, lists and grids. All share the methods of "
+          "BBjControl: setText, setEnabled, setVisible, setLocation, setSize, setToolTipText."),
     ("h2", "2.1 Buttons"),
     ("p", "A button takes an identifier, a rectangle and a text. An ampersand in the text makes "
           "the letter after it the shortcut key, so that \"&amp;Save\" is pressed with Alt+S."),
@@ -58,8 +58,8 @@ GUIDE: list[Block] = [
              'save!.setEnabled(0)'),
     ("h2", "2.2 Input Fields"),
     ("p", "For free text there is BBjEditBox, for formatted text BBjInputE with its mask, for "
-          "numbers BBjInputN, for dates BBjInputD. A masked field refuses what does not fit while "
-          "it is typed, which is friendlier than a message afterwards."),
+          "numbers BBjInputN, for dates BBjInputD. A masked field refuses what does not fit "
+          "while it is typed, which is friendlier than a message afterwards."),
     ("table", [
         ["Control", "Made with", "Use it for"],
         ["BBjEditBox", "addEditBox", "names, remarks, anything free"],
@@ -80,8 +80,8 @@ GUIDE: list[Block] = [
              'cells!.addItem("000002"); cells!.addItem("Nut M8")\n'
              'grid!.setCellText(0,0,cells!)'),
     ("h2", "Example"),
-    ("p", "The classical first exercise is a window with a list of items, a search field above it "
-          "and two buttons below. Everything needed has been shown in this chapter."),
+    ("p", "The classical first exercise is a window with a list of items, a search field above "
+          "it and two buttons below. Everything needed has been shown in this chapter."),
     ("code", 'window! = sysgui!.addWindow(80,80,400,300,"Items",$00010003$)\n'
              'search! = window!.addEditBox(101,10,10,380,25,"",$$)\n'
              'items! = window!.addListBox(102,10,45,380,200,"",$$)\n'
@@ -95,8 +95,8 @@ GUIDE: list[Block] = [
           "fires."),
     ("page", "one"),
     ("h1", "3 Events"),
-    ("p", "After its windows are built a program has nothing to do until somebody moves the mouse. "
-          "It says so with one statement, process_events, and from then on BBj calls it."),
+    ("p", "After its windows are built a program has nothing to do until somebody moves the "
+          "mouse. It says so with one statement, process_events, and from then on BBj calls it."),
     ("h2", "3.1 Callbacks"),
     ("p", "A callback ties a kind of event on one control to a label or a method. At a label the "
           "code ends with return; in a class the method takes the event as its argument."),
@@ -122,9 +122,9 @@ GUIDE: list[Block] = [
              'until event.code$ = "X"'),
     ("h2", "3.3 Long Work"),
     ("p", "While a callback runs, the window is deaf. Work of more than a second belongs into a "
-          "timer that does a piece at a time, or into a program of its own that is started in the "
-          "background and reports back. At least show a progress bar between two pieces, so that "
-          "nobody presses the button again."),
+          "timer that does a piece at a time, or into a program of its own that is started in "
+          "the background and reports back. At least show a progress bar between two pieces, so "
+          "that nobody presses the button again."),
     ("h2", "Example"),
     ("p", "To see what arrives, register the same method for several events and print "
           "event!.getEventName(). Ten minutes with this program explain more than a chapter."),
@@ -134,43 +134,43 @@ GUIDE: list[Block] = [
              'return'),
     ("page", "one"),
     ("h1", "4 Resource Files"),
-    ("p", "Windows need not be built line by line. A form designer writes them into a resource, an "
-          "ASCII file with the ending .arc, and the program opens it."),
+    ("p", "Windows need not be built line by line. A form designer writes them into a resource, "
+          "an ASCII file with the ending .arc, and the program opens it."),
     ("h2", "4.1 Opening a Resource"),
     ("code", 'resource = sysgui!.resOpen("stock.arc")\n'
              'window! = sysgui!.createTopLevelWindow(resource,101)\n'
              'save! = window!.getControl("save")\n'
              'sysgui!.resClose(resource)'),
-    ("p", "Ask for controls by name, not by number. Numbers change when somebody tidies the form, "
-          "names do not."),
+    ("p", "Ask for controls by name, not by number. Numbers change when somebody tidies the "
+          "form, names do not."),
     ("h2", "4.2 What Belongs Where"),
     ("p", "Layout, texts and colours belong into the resource, behaviour into the program. A "
           "resource per language is then all that a translation needs."),
     ("page", "two"),
     ("h1", "5 A Page of Advice"),
     ("h2", "5.1 For the User"),
-    ("p", "Put the but\u00adtons where they have al\u00adways been: the one that is pressed most at the right, "
-          "Cancel be\u00adside it. Ne\u00adver move a con\u00adtrol be\u00adcause some other con\u00adtrol is hid\u00adden."),
-    ("p", "Let the En\u00adter key do what the user ex\u00adpects, and the Es\u00adcape key un\u00addo it. The key\u00adboard is "
-          "fas\u00adter than the mouse for who\u00adever types three hun\u00addred in\u00advoic\u00ades a day."),
-    ("p", "A mes\u00adsage says what hap\u00adpened and what can be done. \"Er\u00adror 11\" is nei\u00adther; \"There is no "
-          "cus\u00adtom\u00ader 4711. Check the num\u00adber or press F2 to search\" is both."),
-    ("p", "Dis\u00adable what can\u00adnot be done now, in\u00adstead of com\u00adplain\u00ading about it lat\u00ader."),
+    ("p", "Put the but~tons where they have al~ways been: the one that is pressed most at the "
+          "right, Cancel be~side it. Ne~ver move a con~trol be~cause some other con~trol is hid~den."),
+    ("p", "Let the En~ter key do what the user ex~pects, and the Es~cape key un~do it. The "
+          "key~board is fas~ter than the mouse for who~ever types three hun~dred in~voic~es a day."),
+    ("p", "A mes~sage says what hap~pened and what can be done. \"Er~ror 11\" is nei~ther; "
+          "\"There is no cus~tom~er 4711. Check the num~ber or press F2 to search\" is both."),
+    ("p", "Dis~able what can~not be done now, in~stead of com~plain~ing about it lat~er."),
     ("column", ""),
     ("h2", "5.2 For the Programmer"),
-    ("p", "Give each win\u00addow a class of its own. The fields of the class are its con\u00adtrols, the meth\u00adods "
-          "its call\u00adbacks, and a win\u00addow can then be opened twice."),
-    ("p", "Keep data ac\u00adcess out of call\u00adbacks. A pro\u00adce\u00addure that reads a cus\u00adtom\u00ader can be tested; a "
-          "but\u00adton can\u00adnot."),
-    ("p", "Never ask the con\u00adtrols what the data is. Read the fields once, when Save is pressed, into "
-          "a string tem\u00adplate, check it there, and write it."),
-    ("p", "Free what you open: chan\u00adnels, re\u00adsourc\u00ades, tim\u00aders. A forgotten tim\u00ader keeps a closed "
-          "win\u00addow alive."),
+    ("p", "Give each win~dow a class of its own. The fields of the class are its con~trols, the "
+          "meth~ods its call~backs, and a win~dow can then be opened twice."),
+    ("p", "Keep data ac~cess out of call~backs. A pro~ce~dure that reads a cus~tom~er can be "
+          "tested; a but~ton can~not."),
+    ("p", "Never ask the con~trols what the data is. Read the fields once, when Save is pressed, "
+          "into a string tem~plate, check it there, and write it."),
+    ("p", "Free what you open: chan~nels, re~sourc~es, tim~ers. A forgotten tim~er keeps a "
+          "closed win~dow alive."),
     ("page", "one"),
     ("h1", "6 From Visual PRO/5 to BBj"),
-    ("p", "Visual PRO/5 builds its windows with mnemonics printed to the SYSGUI channel. They work "
-          "in BBj, so an upgrade need not begin with the screens. Where you touch a program, "
-          "replace them by methods; they are easier to read and report better errors."),
+    ("p", "Visual PRO/5 builds its windows with mnemonics printed to the SYSGUI channel. They "
+          "work in BBj, so an upgrade need not begin with the screens. Where you touch a "
+          "program, replace them by methods; they are easier to read and report better errors."),
     ("h2", "6.1 Mnemonics and Methods"),
     ("table", [
         ["Mnemonic", "Method in BBj"],
@@ -191,8 +191,8 @@ GUIDE: list[Block] = [
           "two windows get their first event need a careful look."),
     ("page", "one"),
     ("h1", "7 Client and Server"),
-    ("p", "The interpreter runs on the server and the window on the client, often in another town. "
-          "Between them is a network, and each question to a control is a journey."),
+    ("p", "The interpreter runs on the server and the window on the client, often in another "
+          "town. Between them is a network, and each question to a control is a journey."),
     ("h2", "7.1 Count the Round Trips"),
     ("p", "Setting something is cheap, because calls without an answer are collected and sent "
           "together. Asking is expensive: getText must wait. A loop that reads a thousand cells "
@@ -237,9 +237,9 @@ QUICK_CARD: list[Block] = [
         ["B(n)", "a business math number", "amount:b(8)"],
     ]),
     ("h2", "Looking into a Template"),
-    ("p", "The function fattr lists what a template is made of: fattr(item$,\"\") returns the field "
-          "names separated by line feeds, and fattr(item$,\"price\",\"type\") the type of one field. "
-          "A general editor can be built from these two."),
+    ("p", "The function fattr lists what a template is made of: fattr(item$,\"\") returns the "
+          "field names separated by line feeds, and fattr(item$,\"price\",\"type\") the type of "
+          "one field. A general editor can be built from these two."),
     ("p", "An array of fields is declared with a count in brackets, month[12]:n(8*=10), and "
           "read as item.month[3]. Indexes begin at 1."),
 ]  # fmt: skip
