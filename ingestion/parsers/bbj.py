@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 from pydantic import Field, field_validator
 
-from ingestion.documents import Document, Failure, Location, Parsed, Unchanged
+from ingestion.documents import Document, Failure, InputFile, Location, Parsed, Unchanged
 from ingestion.enrichment.bbj_generations import bbj_generations
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
 from ingestion.parsers.bbj_description import description
 from ingestion.parsers.bbj_syntax import Outline, Unit, outline, split_lines
-from ingestion.parsers.bbj_text import SourceText, decode, is_bbj
+from ingestion.parsers.bbj_text import BinaryContent, SourceText, decode, is_bbj
 from ingestion.parsers.files import SourceFile, find_files, read_file
 
 _BACKTICKS = re.compile(r"`{3,}")
@@ -62,7 +62,8 @@ class BbjSourceParser(Parser):
             data, read = read_file(self.config, file.path)
             source = decode(data)
         except DocumentError as error:
-            yield Failure(file.url, f"{file.relative}: {error}", stage="read")
+            passed_over = isinstance(error, BinaryContent) and _may_be_prose(file)
+            yield Failure(file.url, f"{file.relative}: {error}", stage="read", warning=passed_over)
             return
         lines = split_lines(source.text)
         if reason := _no_program(file, lines):
@@ -98,10 +99,14 @@ class BbjSourceParser(Parser):
         return f"{base.rstrip('/')}/{quote(path.as_posix())}" if base else ""
 
 
+def _may_be_prose(file: SourceFile) -> bool:
+    return file.path.suffix.lower() == ".txt"
+
+
 def _no_program(file: SourceFile, lines: list[str]) -> str:
     if not any(line.strip() for line in lines):
         return "The file is empty: nothing to store."
-    if file.path.suffix.lower() == ".txt" and not is_bbj(lines):
+    if _may_be_prose(file) and not is_bbj(lines):
         return "The text is no BBj program and was passed over: rename it to .bbj if it is one."
     return ""
 

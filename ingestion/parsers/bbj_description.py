@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -11,67 +12,68 @@ from ingestion.parsers.bbj_text import reads_as_code
 
 MAX_DESCRIPTION = 600
 
-_SIGNS = re.compile(r"^(?:rem(?!\w)|!)?[\s:]*(?:/?\*+/?|['\"])*\s*|\s*\*+/?\s*$", re.IGNORECASE)
-_BANNER = re.compile(r"[^\w]*$")
-_TAG = re.compile(r"@\w+")
+_SIGNS = re.compile(r"(?:rem(?!\w)|!)?[\s:]*(?:/?\*+/?|['\"])*\s*", re.IGNORECASE)
+_TAGS = re.compile(r"</?[A-Za-z]+/?>")
+_WORD = re.compile(r"\w")
 _LICENCE = re.compile(
     r"licen[sc]e|this file is part of|free software|redistribut|without (?:any )?warrant"
     r"|permission is hereby|provided .as is|merchantab",
     re.IGNORECASE,
 )
-_COPYRIGHT = re.compile(r"copyright|\(c\)|©|all rights reserved", re.IGNORECASE)
+_NOTHING = re.compile(
+    r"copyright|\(c\)|©|all rights reserved|^@\w+|^rem\b|^package \S+$|^<[^>]*>$"
+    r"|^[\w.#!]+\(.*\)$|^\S+\.\w{2,4}$|^https?://\S+$",
+    re.IGNORECASE,
+)
 
 
 def description(lines: list[str], file_name: str) -> str:
-    """The comments above the first code, shortened to about MAX_DESCRIPTION characters.
+    """What the first comment above the first code says, of those that say something.
 
-    Paragraphs of licence text, tags (`@author`), banners, commented-out code and the mere name of
-    the file are no description; "" where nothing else is said.
+    Licence and copyright, tags (`@author`), banners, placeholders, commented-out code, addresses and
+    file names say nothing. Shortened to about MAX_DESCRIPTION characters; "" where there is none.
     """
     names = {file_name.lower(), PurePosixPath(file_name).stem.lower()}
-    paragraphs = (" ".join(paragraph) for paragraph in _paragraphs(_header(lines)))
-    return _shortened(" ".join(p for p in paragraphs if p and p.lower() not in names))
+    said = (" ".join(_said(block, names)) for block in _blocks(lines))
+    return _shortened(next(filter(None, said), "").removeprefix("- "))
 
 
-def _header(lines: list[str]) -> Iterator[str]:
-    """The comment lines, and blank ones, above the first statement that is no USE."""
+def _blocks(lines: list[str]) -> Iterator[list[str]]:
+    """Each comment above the first statement that is no USE, without its remark signs."""
+    block: list[str] = []
     for line, kind in zip(lines, classify(lines), strict=True):
-        if kind is LineKind.BLANK:
-            yield ""
-        elif kind is LineKind.COMMENT:
-            yield _SIGNS.sub("", without_number(line)[1]).strip()
-        elif not line.lstrip().lower().startswith("use "):
+        if kind is not LineKind.COMMENT or "/**" in line:
+            yield block
+            block = []
+        if kind is LineKind.COMMENT:
+            block.append(_without_signs(without_number(line)[1]))
+        elif kind is not LineKind.BLANK and not line.lstrip().lower().startswith("use "):
             return
+    yield block
 
 
-def _paragraphs(comment: Iterator[str]) -> Iterator[list[str]]:
-    paragraph: list[str] = []
-    for line in comment:
-        if not _BANNER.match(line):
-            paragraph.append(line)
-        elif paragraph:
-            yield _said(paragraph)
-            paragraph = []
-    if paragraph:
-        yield _said(paragraph)
+def _without_signs(comment: str) -> str:
+    text = comment[_SIGNS.match(comment).end() :]  # type: ignore[union-attr]
+    return _TAGS.sub("", text.rstrip().removesuffix("*/").rstrip("* "))
 
 
-def _said(paragraph: list[str]) -> list[str]:
-    if _LICENCE.search(" ".join(paragraph)):
-        return []
-    return [
-        line
-        for line in paragraph
-        if not (_TAG.match(line) or _COPYRIGHT.search(line) or reads_as_code(line))
-    ]
+def _said(block: list[str], names: set[str]) -> Iterator[str]:
+    for empty, group in itertools.groupby(block, key=lambda line: not _WORD.search(line)):
+        paragraph = list(group)
+        if not empty and not _LICENCE.search(" ".join(paragraph)):
+            yield from (
+                line
+                for line in paragraph
+                if line.lower() not in names
+                and not _NOTHING.search(line)
+                and not reads_as_code(line)
+            )
 
 
 def _shortened(text: str) -> str:
     if len(text) <= MAX_DESCRIPTION:
         return text
-    cut = text.rfind(". ", 0, MAX_DESCRIPTION) + 1
-    return (
-        text[:cut]
-        if cut > MAX_DESCRIPTION // 3
-        else f"{text[: text.rfind(' ', 0, MAX_DESCRIPTION)]} …"
-    )
+    sentence = text.rfind(". ", 0, MAX_DESCRIPTION) + 1
+    if sentence > MAX_DESCRIPTION // 3:
+        return text[:sentence]
+    return text[:MAX_DESCRIPTION].rpartition(" ")[0] + " …"

@@ -335,8 +335,8 @@ def _join_start(units: list[Unit], program: list[Statement]) -> list[Unit]:
 
 
 def _weights(units: list[Unit], scanner: _Scanner) -> list[int]:
-    """How many lines that are not blank each unit has; a label alone on its line counts nothing."""
-    empty = {s.first for s in scanner.program if s.label and not s.parts}
+    """How many lines each unit has that say something; blank lines, a mere label, CLASSEND do not."""
+    empty = {s.first for s in scanner.program if all(map(_CLOSER.match, s.parts))}
     empty |= {i for i, kind in enumerate(scanner.kinds) if kind is LineKind.BLANK}
     return [sum(i not in empty for i in range(unit.start, unit.end)) for unit in units]
 
@@ -365,6 +365,6 @@ def _belongs(unit: Unit, weight: int, above: Unit, above_weight: int) -> bool:
 
 
 def _joined_heading(above: Unit, unit: Unit) -> str:
-    if not above.heading or unit.kind not in ("label", "function"):
+    if not above.heading or above.heading.endswith("…") or unit.kind not in ("label", "function"):
         return above.heading
     return short_heading(f"{above.heading}, {unit.heading}")

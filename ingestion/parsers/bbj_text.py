@@ -15,21 +15,28 @@ _CONTROL = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\x1a\x1b"))
 _MAX_CONTROL_SHARE = 0.01
 
 _STRONG = re.compile(
-    r"""(?:class|interface|method|field)\s+(?:public|private|protected)\s
-      | (?:class|interface|method|fn)end\b | use\s+:: | def\s*fn\w*
-      | (?:let\s+)?\#?[a-z_][\w.]*(?:[$!%]|\[[^\]]*\])\s*(?:=|\(|\.) | let\s+[a-z_]\w*\s*=
-      | (?:print|input|read|write|find|extract|open|close|get|put)\s*(?:record\s*)?\(\s*\w+[^)]*\)
-      | (?:print|\?|input)\s*(?:["'@]|\w+[$!]) | (?:gosub|goto)\s+\w+\s*$
-      | on\s+\S.*\s(?:goto|gosub)\s
-      | (?:if|while)\b.*(?:[$!]|<>|>=|<=|=).* | for\s+\w+\s*=\s*\S+\s+to\s | next\s+\w\s*$
-      | (?:begin|return|wend|endif|fi|bye|release|process_events|swend|methodret|stop|end)\s*$
-      | (?:methodret|release|seterr|setesc)\s+\S+$
-      | (?:dim|declare|enter|call|run|throw)\s+["\w].*[$!("\[,] | switch\s*\(? | case\s+ | swend
+    r"""
+    (?:class|interface|method|field)\s+(?:public|private|protected)\s
+    | (?:class|interface|method|fn)end\b
+    | use\s+:: | def\s*fn\w
+    | (?:let\s+)?\#?[a-z_][\w.]*(?:[$!%]|\[[^\]]*\])\s*[=(.] | let\s+[a-z_]\w*\s*=
+    | (?:print|input|read|write|find|extract|open|close)\s*(?:record\s*)?\(\s*\w+[^)]*\)
+    | (?:print|input|\?)\s*(?:["'@]|\w+[$!]|\w+\.\w+\()
+    | print\s+[a-z_]\w*\s*(?:[-+*/,].*)?$
+    | (?:gosub|goto)\s+\w+$ | on\s+\S.*\s(?:goto|gosub)\s
+    | (?:if|while)\b.*[$!<>=] | for\s+\w+\s*=\s*\S+\s+to\s | next\s+\w$
+    | (?:begin|return|wend|endif|fi|bye|release|process_events|swend|methodret|stop|end)$
+    | (?:methodret|release|seterr|setesc)\s+\S+$
+    | (?:dim|declare|enter|call|run|throw)\s+["\w].*[$!("\[,] | switch\s*\( | case\s+\S+$
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 _WEAK = re.compile(r"[a-z_]\w*\s*=\s*[-+(]?[\w.(\"][^{}<>\\]*$", re.IGNORECASE)
 _MIN_SHARE = 0.5
+
+
+class BinaryContent(DocumentError):
+    """The file holds no text, and no BBj program either."""
 
 
 class SourceText(NamedTuple):
@@ -54,7 +61,7 @@ def decode(data: bytes) -> SourceText:
         return _decode_utf16(data)
     data = data.rstrip(b"\0\x1a")
     if problem := _binary(data):
-        raise DocumentError(
+        raise BinaryContent(
             f"Binary content ({problem}), not program text: if it is a compiled program, "
             "list it to text with bbjlst; else leave it out."
         )
@@ -68,7 +75,7 @@ def decode(data: bytes) -> SourceText:
 def _decode_utf16(data: bytes) -> SourceText:
     text = data.decode("utf-16", errors="replace")
     if "\0" in text:
-        raise DocumentError("Binary content (NUL characters), not program text: leave it out.")
+        raise BinaryContent("Binary content (NUL characters), not program text: leave it out.")
     return SourceText(text, "utf-16", text.count("\ufffd"))
 
 
