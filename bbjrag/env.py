@@ -1,0 +1,65 @@
+"""Strict readers of the environment: a value that does not fit stops the process and says how to mend it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off"}
+
+
+def text(name: str, default: str) -> str:
+    """An unset or empty variable counts as absent."""
+    return os.environ.get(name, "").strip() or default
+
+
+def boolean(name: str, default: bool) -> bool:
+    value = text(name, str(default)).lower()
+    if value not in TRUE | FALSE:
+        raise ImproperlyConfigured(f"{name}={value!r} is no yes or no: use true or false.")
+    return value in TRUE
+
+
+def integer(name: str, default: int, minimum: int = 0, maximum: int | None = None) -> int:
+    return _number(name, default, int, minimum, maximum)
+
+
+def number(name: str, default: float, minimum: float = 0.0, maximum: float | None = None) -> float:
+    return _number(name, default, float, minimum, maximum)
+
+
+def _number(
+    name: str, default: T, cast: Callable[[str], T], minimum: float, maximum: float | None
+) -> T:
+    value = text(name, str(default))
+    bounds = f"at least {minimum}" + ("" if maximum is None else f" and at most {maximum}")
+    try:
+        result = cast(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={value!r} is no number: use {bounds}.") from None
+    if not minimum <= float(result) <= (float("inf") if maximum is None else maximum):  # type: ignore[arg-type]
+        raise ImproperlyConfigured(f"{name}={value} is out of range: use {bounds}.")
+    return result
+
+
+def choice(name: str, default: str, allowed: Sequence[str]) -> str:
+    value = text(name, default)
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name}={value!r} is unknown: use one of {', '.join(allowed)}.")
+    return value
+
+
+def listing(name: str, default: str = "") -> list[str]:
+    """Values separated by commas; empty ones are dropped."""
+    return [part.strip() for part in text(name, default).split(",") if part.strip()]
+
+
+def folder(name: str, default: Path) -> Path:
+    """An absolute path; a relative one is taken from the current directory. It need not exist."""
+    return Path(text(name, str(default))).expanduser().resolve()

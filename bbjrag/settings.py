@@ -1,0 +1,191 @@
+"""The one settings file. The environment is the only switch; `.env.example` lists every variable."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import dj_database_url
+from dotenv import load_dotenv
+
+from bbjrag import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+load_dotenv(BASE_DIR / ".env")
+
+STATE_DIR = env.folder("STATE_DIR", BASE_DIR / ".data")
+DATA_DIR = env.folder("DATA_DIR", BASE_DIR / "sample_data")
+DEBUG = env.boolean("DEBUG", False)
+
+
+def _kept_secret() -> str:
+    """The key of this installation, made at first use and kept beside its data."""
+    path = STATE_DIR / "secret_key"
+    if not path.exists():
+        STATE_DIR.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"secret_key.{secrets.token_hex(4)}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(50))
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            pass  # another process was first; its key is the one
+        finally:
+            draft.unlink()
+    return path.read_text().strip()
+
+
+SECRET_KEY = env.text("SECRET_KEY", "") or _kept_secret()
+ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "bbjrag",
+    "sources",
+    "ingestion",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_q",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+]
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "img-src": ["'self'", "data:"],
+    }
+}
+ROOT_URLCONF = "bbjrag.urls"
+WSGI_APPLICATION = "bbjrag.wsgi.application"
+ASGI_APPLICATION = "bbjrag.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASE_URL = env.text("DATABASE_URL", "")
+if DATABASE_URL:
+    DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60)}
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "bbjrag.database",
+            "NAME": "bbjrag",
+            "EMBEDDED_DATA": str(STATE_DIR / "postgres"),
+            "CONN_MAX_AGE": 60,
+        }
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "django_cache",
+    }
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = env.text("TIME_ZONE", "UTC")
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+CHUNK_SIZE = env.integer("CHUNK_SIZE", 400, minimum=32, maximum=8192)
+CHUNK_OVERLAP = env.integer("CHUNK_OVERLAP", 50)
+
+EMBEDDING_PROVIDER = env.choice("EMBEDDING_PROVIDER", "wordllama", ("wordllama", "ollama"))
+EMBEDDING_MODEL = env.text(
+    "EMBEDDING_MODEL",
+    {"wordllama": "l2_supercat", "ollama": "qwen3-embedding:0.6b"}[EMBEDDING_PROVIDER],
+)
+OLLAMA_HOSTS = env.listing("OLLAMA_HOST", "http://127.0.0.1:11434")
+EMBEDDING_TIMEOUT = env.number("EMBEDDING_TIMEOUT", 120.0, minimum=1.0)
+EMBEDDING_CONCURRENCY = env.integer("EMBEDDING_CONCURRENCY", 2, minimum=1, maximum=64)
+EMBEDDING_BATCH_SIZE = env.integer("EMBEDDING_BATCH_SIZE", 32, minimum=1, maximum=2048)
+
+WORKERS = env.integer("WORKERS", 2, minimum=1, maximum=64)
+RUN_ATTEMPTS = env.integer("RUN_ATTEMPTS", 3, minimum=1)
+RUN_MEMORY_LIMIT_MB = env.integer("RUN_MEMORY_LIMIT_MB", 2048, minimum=0)
+RUN_CANCEL_GRACE = env.number("RUN_CANCEL_GRACE", 10.0)
+RUN_POLL = env.number("RUN_POLL", 0.2, minimum=0.01)
+RUN_HEARTBEAT = env.number("RUN_HEARTBEAT", 5.0, minimum=0.1)
+REAPER_INTERVAL = env.number("REAPER_INTERVAL", 60.0, minimum=0.1)
+CANARY_TIMEOUT = env.number("CANARY_TIMEOUT", 3.0, minimum=0.1)
+EMBEDDER_WAIT_LIMIT = env.number("EMBEDDER_WAIT_LIMIT", 24 * 3600.0)
+EMBEDDER_WAIT_FIRST = env.number("EMBEDDER_WAIT_FIRST", 10.0, minimum=0.1)
+EMBEDDER_WAIT_MAX = env.number("EMBEDDER_WAIT_MAX", 600.0, minimum=0.1)
+REMOVAL_GATE_SHARE = env.number("REMOVAL_GATE_SHARE", 0.2, maximum=1.0)
+REMOVAL_GATE_DOCUMENTS = env.integer("REMOVAL_GATE_DOCUMENTS", 10)
+
+# A task is only a doorbell for a SourceRun row. `retry` lies beyond any run, so that a long run is
+# not delivered again; what is lost with a worker is found by the reaper, not by redelivery.
+Q_CLUSTER = {
+    "name": "bbjrag",
+    "orm": "default",
+    "workers": WORKERS,
+    "queue_limit": WORKERS,
+    "bulk": 1,
+    "poll": 0.2,
+    "timeout": 7 * 24 * 3600,
+    "retry": 7 * 24 * 3600 + 3600,
+    "max_attempts": 2,
+    "ack_failures": True,
+    "catch_up": False,
+    "save_limit": 100,
+    "recycle": 20,
+    "log_level": "WARNING",
+    "label": "Task queue",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "WARNING").upper()},
+    "loggers": {"django-q": {"handlers": [], "level": "WARNING", "propagate": True}},
+}
+
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"

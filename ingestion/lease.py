@@ -1,0 +1,53 @@
+"""The lease on a source: a PostgreSQL advisory lock on the connection that writes.
+
+Whoever loses the connection loses the lease, and cannot write with another one.
+"""
+
+from __future__ import annotations
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ingestion.exceptions import BbjragError
+
+LEASES = 0x62626A  # the first key of each lease; the second is the source's id
+
+
+class LeaseLost(BbjragError):
+    """This process may no longer write: another one reads the source, or will."""
+
+
+class Lease:
+    def __init__(self, connection: BaseDatabaseWrapper, source_id: int) -> None:
+        self.connection = connection
+        self.source_id = source_id
+
+    def acquire(self) -> bool:
+        return self._ask("SELECT pg_try_advisory_lock(%s, %s)")
+
+    def acquire_for_transaction(self) -> bool:
+        """Like `acquire`, given back by itself when the transaction ends."""
+        return self._ask("SELECT pg_try_advisory_xact_lock(%s, %s)")
+
+    def release(self) -> bool:
+        return self._ask("SELECT pg_advisory_unlock(%s, %s)")
+
+    def check(self) -> None:
+        """Raise LeaseLost unless this very connection holds the lock."""
+        held = (
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
+            " AND classid = %s AND objid = %s AND pid = pg_backend_pid() AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+        )
+        if not self._ask(held):
+            raise LeaseLost("The connection to the database was lost, and with it the lease.")
+
+    def _ask(self, sql: str) -> bool:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, [LEASES, self.source_id])
+            return bool(cursor.fetchone()[0])
+
+
+def is_free(connection: BaseDatabaseWrapper, source_id: int) -> bool:
+    """Whether nobody holds the lease now."""
+    lease = Lease(connection, source_id)
+    return lease.acquire() and lease.release()

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ingestion import pipeline
+from ingestion.documents import Document, Failure
+from ingestion.exceptions import BbjragError
+from sources.models import Source
+
+FIELDS = (
+    *("url", "display_url", "title", "doc_type", "generations"),
+    *("breadcrumb", "content", "metadata"),
+)
+
+
+class Command(BaseCommand):
+    help = "Shows the documents that a source's parser yields. Nothing is stored."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="the source")
+        parser.add_argument("--json", action="store_true", help="JSON Lines, one document a line")
+        parser.add_argument("--data-dir", type=Path, help="read below this folder, not DATA_DIR")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        source = Source.objects.filter(name=options["name"]).first()
+        if source is None:
+            names = ", ".join(Source.objects.values_list("name", flat=True))
+            raise CommandError(f"There is no source {options['name']!r}. The sources are: {names}.")
+        try:
+            counts = self._show(source, options["data_dir"], options["json"])
+        except BbjragError as error:
+            raise CommandError(f"{source.name}: {error}") from error
+        self.stderr.write(f"{source.name}: {counts[0]} documents, {counts[1]} failures.")
+
+    def _show(self, source: Source, data_dir: Path | None, as_json: bool) -> tuple[int, int]:
+        documents = failures = 0
+        for parsed in pipeline.read(source.parser, source.config(data_dir)):
+            if isinstance(parsed, Document):
+                documents += 1
+                self.stdout.write(_line(parsed) if as_json else _page(parsed))
+            elif isinstance(parsed, Failure):
+                failures += not parsed.warning
+                level = "warning" if parsed.warning else "failure"
+                self.stderr.write(f"{level}: {parsed.url}: {parsed.message}")
+        return documents, failures
+
+
+def _line(document: Document) -> str:
+    return json.dumps({name: getattr(document, name) for name in FIELDS}, ensure_ascii=False)
+
+
+def _page(document: Document) -> str:
+    head = [
+        f"=== {document.title}",
+        f"url:         {document.url}",
+        f"display:     {document.display_url}",
+        f"type:        {document.doc_type}",
+        f"generations: {', '.join(document.generations)}",
+        f"breadcrumb:  {' > '.join(document.breadcrumb)}",
+    ]
+    return "\n".join([*head, "", document.content, ""])

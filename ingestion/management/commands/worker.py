@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from ingestion.worker import Worker
+
+
+class Command(BaseCommand):
+    help = "Runs the worker that reads sources; ends, giving back what it reads, on SIGTERM."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--workers", type=int, help="sources read at once (setting WORKERS)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.stdout.write("The worker is running. Stop it with Ctrl-C.")
+        Worker(options["workers"]).run()

@@ -1,0 +1,239 @@
+"""The tables: what is stored of a source (Document, Chunk, EmbeddingProfile), and what happened
+(Run, SourceRun, Failure). Behaviour lives in `pipeline` and `runs`."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.db import models
+from django.db.models import Q
+from pgvector.django import VectorField
+
+from sources.models import Source
+
+
+class Document(models.Model):
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="documents")
+    url = models.CharField(max_length=2000, unique=True)
+    display_url = models.CharField(max_length=2000, blank=True)
+    title = models.CharField(max_length=1000)
+    doc_type = models.CharField(max_length=40, db_index=True)
+    generations = ArrayField(models.CharField(max_length=20), default=list)
+    deprecated = models.BooleanField(default=False)
+    breadcrumb = ArrayField(models.TextField(), default=list)
+    metadata = models.JSONField(default=dict)
+    fingerprint = models.CharField(
+        max_length=64,
+        help_text="Over all that reaches the chunks; empty when a chunk could not be embedded, "
+        "so that the next run tries again.",
+    )
+    read_key = models.CharField(
+        max_length=64,
+        help_text="The parser, its version and the source's settings at the last read.",
+    )
+    http_validators = models.JSONField(default=dict)
+    inputs = models.JSONField(
+        default=list, help_text="[path, size, mtime_ns] of each file the document drew from."
+    )
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["source", "url"]
+        indexes = [GinIndex(fields=["generations"], name="document_generations_gin")]
+
+    def __str__(self) -> str:
+        return self.title or self.url
+
+
+class EmbeddingProfile(models.Model):
+    """A model that chunks were embedded with. Vectors of two profiles are never compared."""
+
+    provider = models.CharField(max_length=40)
+    model = models.CharField(max_length=200)
+    digest = models.CharField(max_length=100)
+    dimensions = models.PositiveIntegerField()
+    document_prefix = models.TextField(blank=True)
+    query_prefix = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["provider", "model", "digest", "dimensions", "document_prefix"],
+                name="embedding_profile_unique",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model} ({self.dimensions})"
+
+    @property
+    def index_name(self) -> str:
+        return f"chunk_hnsw_profile_{self.pk}"
+
+
+class Chunk(models.Model):
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="chunks")
+    ordinal = models.PositiveIntegerField()
+    title = models.CharField(max_length=1000, help_text="A copy of the document's title.")
+    heading_path = ArrayField(models.TextField(), default=list)
+    context_header = models.TextField(blank=True)
+    content = models.TextField()
+    content_hash = models.CharField(
+        max_length=64,
+        help_text="Over context header and content: the key under which an embedding is reused.",
+    )
+    tokens = models.PositiveIntegerField()
+    start_line = models.PositiveIntegerField(null=True)
+    start_page = models.PositiveIntegerField(null=True)
+    profile = models.ForeignKey(EmbeddingProfile, on_delete=models.PROTECT, related_name="chunks")
+    embedding = VectorField()
+    search_vector = models.GeneratedField(
+        expression=SearchVector("title", weight="A", config="english")
+        + SearchVector("context_header", weight="B", config="english")
+        + SearchVector("content", weight="C", config="english"),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+
+    class Meta:
+        ordering = ["document", "ordinal"]
+        constraints = [
+            models.UniqueConstraint(fields=["document", "ordinal"], name="chunk_ordinal_unique")
+        ]
+        indexes = [
+            models.Index(fields=["profile", "content_hash"], name="chunk_profile_hash"),
+            GinIndex(fields=["search_vector"], name="chunk_search_vector_gin"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} [{self.ordinal}]"
+
+
+class Run(models.Model):
+    """One request to read sources: who asked, when, how."""
+
+    class Origin(models.TextChoices):
+        COMMAND = "command"
+        ADMIN = "admin"
+        SCHEDULE = "schedule"
+
+    origin = models.CharField(max_length=20, choices=Origin)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
+    )
+    options = models.JSONField(
+        default=dict, help_text="clean, retry_failed, data_dir: as they were asked for."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"Run {self.pk}"
+
+
+class State(models.TextChoices):
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting", "waiting for the embedder"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial", "finished with failures"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    NEEDS_APPROVAL = "needs_approval", "needs approval"
+
+
+OPEN_STATES = [State.QUEUED, State.RUNNING, State.WAITING]
+
+
+class SourceRun(models.Model):
+    """The reading of one source within a Run. `runs` moves it from state to state."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="source_runs")
+    source = models.ForeignKey(
+        Source, null=True, on_delete=models.SET_NULL, related_name="source_runs"
+    )
+    source_name = models.CharField(max_length=60)
+    state = models.CharField(max_length=20, choices=State, default=State.QUEUED, db_index=True)
+    attempt = models.PositiveIntegerField(default=0)
+    stage = models.CharField(max_length=20, blank=True)
+    timings = models.JSONField(default=dict, help_text="Seconds spent in each stage.")
+    expected = models.PositiveIntegerField(null=True, help_text="Documents at the last reading.")
+    read = models.PositiveIntegerField(default=0, help_text="Documents read so far in this run.")
+    documents = models.PositiveIntegerField(default=0, help_text="Documents stored of the source.")
+    chunks = models.PositiveIntegerField(default=0, help_text="Chunks stored of the source.")
+    added = models.PositiveIntegerField(default=0)
+    changed = models.PositiveIntegerField(default=0)
+    unchanged = models.PositiveIntegerField(default=0)
+    embedded = models.PositiveIntegerField(default=0, help_text="Chunks embedded.")
+    reused = models.PositiveIntegerField(
+        default=0, help_text="Chunks that kept a vector stored before."
+    )
+    removed = models.PositiveIntegerField(default=0, help_text="Documents removed.")
+    failures = models.PositiveIntegerField(default=0)
+    warnings = models.PositiveIntegerField(default=0)
+    vanished = models.JSONField(
+        default=list, help_text="Addresses of documents whose removal waits for approval."
+    )
+    current_url = models.CharField(max_length=2000, blank=True)
+    last_line = models.TextField(blank=True, help_text="What happened last, in one sentence.")
+    error = models.TextField(blank=True, help_text="What stopped it, and the way out.")
+    cancel_requested = models.BooleanField(default=False)
+    worker = models.CharField(max_length=200, blank=True, help_text="Host and process.")
+    queued_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    heartbeat = models.DateTimeField(null=True)
+    waiting_since = models.DateTimeField(null=True)
+    resume_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source"],
+                condition=Q(state__in=OPEN_STATES),
+                name="one_open_run_per_source",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source_name} in run {self.run_id}"
+
+    @property
+    def seconds(self) -> float | None:
+        """From start to finish; None unless both are known."""
+        if self.started_at and self.finished_at:
+            return (self.finished_at - self.started_at).total_seconds()
+        return None
+
+
+class Failure(models.Model):
+    class Level(models.TextChoices):
+        ERROR = "error"
+        WARNING = "warning"
+
+    source_run = models.ForeignKey(SourceRun, on_delete=models.CASCADE, related_name="failure_rows")
+    source = models.ForeignKey(Source, null=True, on_delete=models.SET_NULL, related_name="+")
+    level = models.CharField(max_length=10, choices=Level, default=Level.ERROR)
+    document_url = models.CharField(max_length=2000, blank=True)
+    stage = models.CharField(max_length=20)
+    message = models.TextField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    resolved = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["source"], condition=Q(resolved=False), name="failure_unresolved")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.document_url}: {self.message}"

@@ -1,0 +1,391 @@
+"""One reading of one source: the only place where parser, chunker, embedder and tables meet.
+
+Documents are read one by one; those that are known are passed over, the others are cut into chunks,
+whose vectors are taken from the tables or asked of the embedder in batches across documents. As
+soon as all chunks of a document have vectors, the document is swapped in whole. What was stored
+before answers until then, and stays when anything fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ingestion import chunker, documents
+from ingestion.documents import Failure, Parsed, Unchanged
+from ingestion.embedding.base import Embedder
+from ingestion.embedding.registry import embed_each
+from ingestion.exceptions import TextRejected
+from ingestion.parsers import parser_class
+from ingestion.parsers.base import NOTHING_KNOWN, Known, SourceConfig
+from ingestion.store import KnownDocuments, Ready, Writer, pack_vector, stored_vectors
+
+logger = logging.getLogger(__name__)
+
+UNTAGGED = "untagged"
+MAX_URL_BYTES = 2000
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL's text holds neither
+
+
+def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
+    """What the source's parser yields, with the source's generation on each document.
+
+    Raises ConfigError for options that do not fit and SourceError when the source cannot be read.
+    """
+    for parsed in parser_class(parser)(config).parse(known):
+        yield finished(parsed, config) if isinstance(parsed, documents.Document) else parsed
+
+
+def finished(document: documents.Document, config: SourceConfig) -> documents.Document:
+    """The document as it is stored: its source's generation added, nothing that no table can hold."""
+    found = [tag for tag in document.generations if tag != UNTAGGED]
+    if config.generation != "auto" and config.generation not in found:
+        found.append(config.generation)
+    return replace(
+        document,
+        url=_storable(document.url),
+        title=_storable(document.title).strip() or document.url.rpartition("/")[2],
+        content=_storable(document.content),
+        display_url=_storable(document.display_url),
+        breadcrumb=_storable(document.breadcrumb),
+        metadata=_storable(document.metadata),
+        inputs=tuple(entry._replace(path=_storable(entry.path)) for entry in document.inputs),
+        generations=tuple(found) or (UNTAGGED,),
+    )
+
+
+def _storable(value: Any) -> Any:
+    """The value with what neither PostgreSQL's text nor its JSON can hold made harmless."""
+    if isinstance(value, str):
+        return UNSTORABLE.sub("\ufffd", value) if UNSTORABLE.search(value) else value
+    if isinstance(value, Mapping):
+        return {_storable(str(key)): _storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_storable(item) for item in value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int) else str(value)
+
+
+@dataclass
+class Counters:
+    """What a reading has done so far; each field is a column of SourceRun."""
+
+    read: int = 0
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    embedded: int = 0
+    reused: int = 0
+    removed: int = 0
+    failures: int = 0
+    warnings: int = 0
+
+
+@dataclass
+class Pending:
+    """A document that waits for vectors."""
+
+    document: documents.Document
+    fingerprint: str
+    chunks: list[chunker.Chunk]
+    missing: set[str]
+
+
+@dataclass
+class Outcome:
+    """What a complete reading met: all addresses, those read anew, and the stored ones it missed."""
+
+    vanished: list[str]
+    seen: set[str]
+    reread: set[str]
+
+
+class Reading:
+    """One reading of one source, from its parser to its tables.
+
+    `report(stage, url)` is called at every step; it may raise to stop the reading, which leaves
+    whole documents behind and nothing else. `fail` records a Failure. With `only`, documents that
+    none of these addresses covers are passed over; without `reuse`, everything is embedded anew.
+    """
+
+    def __init__(
+        self,
+        *,
+        parsed: Iterator[Parsed],
+        known: KnownDocuments,
+        writer: Writer,
+        chunker: chunker.Chunker,
+        embedder: Embedder,
+        versions: tuple[object, ...],
+        report: Callable[[str, str], None],
+        fail: Callable[[Failure], None],
+        reuse: bool = True,
+        only: set[str] | None = None,
+    ) -> None:
+        self.parsed = parsed
+        self.known = known
+        self.writer = writer
+        self.chunker = chunker
+        self.embedder = embedder
+        self.versions = versions
+        self.report = report
+        self.fail = fail
+        self.reuse = reuse
+        self.only = only
+        self.counters = Counters()
+        self.timings: dict[str, float] = {}
+        self.seen: set[str] = set()
+        self.reread: set[str] = set()
+        self.unjudged: set[str] = set()
+        self.gathered: list[Pending] = []
+        self.waiting: dict[str, list[Pending]] = {}
+        self.texts: dict[str, str] = {}
+        self.vectors: dict[str, bytes] = {}
+        self.fresh: set[str] = set()
+        self.rejected: dict[str, TextRejected] = {}
+        self.flights: dict[Future[Any], list[str]] = {}
+        self.complete_docs: list[Pending] = []
+
+    def run(self) -> Outcome:
+        self.pool = ThreadPoolExecutor(self.embedder.concurrency, "embed")
+        try:
+            for parsed in self._timed("parse", self.parsed):
+                self._take(parsed)
+            self._look_up()
+            while self.texts or self.flights:
+                self._launch(partial=True)
+                self._land()
+            self._swap()
+        finally:
+            self.pool.shutdown(wait=False, cancel_futures=True)
+        return Outcome(self._vanished(), self.seen, self.reread)
+
+    def _timed(self, stage: str, items: Iterator[Parsed]) -> Iterator[Parsed]:
+        while True:
+            with self.clock(stage):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
+    def clock(self, stage: str) -> Clock:
+        return Clock(self.timings, stage)
+
+    def _take(self, parsed: Parsed) -> None:
+        if isinstance(parsed, Failure):
+            self._failed(parsed)
+        elif isinstance(parsed, Unchanged):
+            urls = self.known.covered(parsed.url)
+            self.seen.update(urls)
+            self.counters.read += len(urls)
+            self.counters.unchanged += len(urls)
+        else:
+            self._document(parsed)
+        self.report("reading", parsed.url)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.warning:
+            self.counters.warnings += 1
+        else:
+            self.counters.failures += 1
+            self.unjudged.add(failure.url)
+        logger.info("%s: %s", failure.url, failure.message)
+        self.fail(failure)
+
+    def _document(self, document: documents.Document) -> None:
+        if self.only is not None and self.only.isdisjoint(places_of(document.url)):
+            return
+        self.counters.read += 1
+        self.reread.add(document.url)
+        if problem := self._unfit(document):
+            self._failed(Failure(document.url, problem, stage="store"))
+            return
+        self.seen.add(document.url)
+        fingerprint = document.fingerprint(*self.versions)
+        stored = self.known.by_url.get(document.url)
+        if stored and stored.fingerprint == fingerprint and self.reuse:
+            self.counters.unchanged += 1
+            self.writer.refresh(stored, document)
+            return
+        with self.clock("chunk"):
+            chunks = self.chunker.chunk(document)
+        if not chunks:
+            message = "The document holds no text: nothing of it can be found by a search."
+            self._failed(Failure(document.url, message, stage="chunk", warning=True))
+        self.gathered.append(
+            Pending(document, fingerprint, chunks, {chunk.content_hash for chunk in chunks})
+        )
+        if sum(len(p.missing) for p in self.gathered) >= 2 * self.embedder.batch_size:
+            self._look_up()
+            self._fly()
+
+    def _unfit(self, document: documents.Document) -> str:
+        """Why the document cannot be stored; empty when it can."""
+        if document.url in self.seen:
+            return "Two documents of this source have this address: rename one of them."
+        if len(document.url.encode()) > MAX_URL_BYTES:
+            return f"The address is longer than {MAX_URL_BYTES} bytes: shorten the path."
+        return ""
+
+    def _look_up(self) -> None:
+        """Give the gathered documents the vectors that are stored or on their way; queue the rest."""
+        gathered, self.gathered = self.gathered, []
+        wanted = {key for pending in gathered for key in pending.missing}
+        if self.reuse and wanted:
+            with self.clock("look up"):
+                self.vectors |= stored_vectors(self.writer.profile, wanted - set(self.vectors))
+        for pending in gathered:
+            pending.missing -= self.vectors.keys() | self.rejected.keys()
+            self._queue(pending)
+
+    def _queue(self, pending: Pending) -> None:
+        if not pending.missing:
+            self.complete_docs.append(pending)
+            return
+        for chunk in pending.chunks:
+            key = chunk.content_hash
+            if key in pending.missing and key not in self.waiting:
+                self.texts[key] = chunk.embedded_text
+        for key in pending.missing:
+            self.waiting.setdefault(key, []).append(pending)
+
+    def _fly(self) -> None:
+        """Keep the embedder busy; wait only when enough batches are under way."""
+        self._launch(partial=False)
+        while len(self.flights) >= 2 * self.embedder.concurrency:
+            self._land()
+            self._launch(partial=False)
+        self._swap()
+
+    def _launch(self, *, partial: bool) -> None:
+        size = self.embedder.batch_size
+        while len(self.flights) < 2 * self.embedder.concurrency and (
+            len(self.texts) >= size or (partial and self.texts)
+        ):
+            keys = list(self.texts)[:size]
+            batch = [self.texts.pop(key) for key in keys]
+            self.flights[self.pool.submit(embed_each, self.embedder, batch)] = keys
+
+    def _land(self) -> None:
+        """Wait for a batch; note its vectors, and swap in the documents that are complete."""
+        with self.clock("embed"):
+            done, _ = wait(self.flights, timeout=0.5, return_when=FIRST_COMPLETED)
+        for future in done:
+            keys = self.flights.pop(future)
+            vectors, rejected = future.result()
+            for index, key in enumerate(keys):
+                if index in rejected:
+                    self.rejected[key] = rejected[index]
+                else:
+                    self.vectors[key] = pack_vector(vectors[index])
+                    self.fresh.add(key)
+                for pending in self.waiting.pop(key):
+                    pending.missing.discard(key)
+                    if not pending.missing:
+                        self.complete_docs.append(pending)
+        self._swap()
+        self.report("embedding", "")
+
+    def _swap(self) -> None:
+        ready, self.complete_docs = self.complete_docs, []
+        if not ready:
+            return
+        foreign = self.writer.foreign(p.document.url for p in ready)
+        for pending in ready:
+            if owner := foreign.get(pending.document.url):
+                message = (
+                    f"This address belongs to the source {owner!r} already: change one of them."
+                )
+                self._failed(Failure(pending.document.url, message, stage="store"))
+        mine = [p for p in ready if p.document.url not in foreign]
+        with self.clock("store"):
+            self.writer.swap([self._ready(p) for p in mine])
+        for pending in mine:
+            self._count(pending)
+            self._report_rejected(pending)
+        self._forget()
+
+    def _ready(self, pending: Pending) -> Ready:
+        hashes = {chunk.content_hash for chunk in pending.chunks}
+        return Ready(
+            pending.document,
+            pending.fingerprint,
+            pending.chunks,
+            {key: self.vectors[key] for key in hashes if key in self.vectors},
+            frozenset(hashes & set(self.rejected)),
+        )
+
+    def _count(self, pending: Pending) -> None:
+        if pending.document.url in self.known.by_url:
+            self.counters.changed += 1
+        else:
+            self.counters.added += 1
+        for chunk in pending.chunks:
+            if chunk.content_hash in self.fresh:
+                self.fresh.discard(chunk.content_hash)
+                self.counters.embedded += 1
+            elif chunk.content_hash not in self.rejected:
+                self.counters.reused += 1
+
+    def _report_rejected(self, pending: Pending) -> None:
+        for chunk in pending.chunks:
+            if error := self.rejected.get(chunk.content_hash):
+                where = f"chunk {chunk.ordinal} ({chunk.context_header[-200:]})"
+                message = (
+                    f"The embedder refused {where}; the rest of the document is stored. {error}"
+                )
+                self._failed(Failure(pending.document.url, message, stage="embed"))
+
+    def _forget(self) -> None:
+        """Keep only the vectors that a waiting document still needs."""
+        needed = {
+            chunk.content_hash
+            for pendings in self.waiting.values()
+            for pending in pendings
+            for chunk in pending.chunks
+        }
+        self.vectors = {key: v for key, v in self.vectors.items() if key in needed}
+
+    def _vanished(self) -> list[str]:
+        """Stored addresses that were not met, save those that could not be judged."""
+        gone = (url for url in self.known.by_url if url not in self.seen)
+        return [url for url in gone if not self._is_unjudged(url)]
+
+    def _is_unjudged(self, url: str) -> bool:
+        return any(place in self.unjudged for place in places_of(url))
+
+
+def places_of(url: str) -> Iterator[str]:
+    """The address, its file, and each folder above, with and without the closing slash.
+
+    Each of them, as a Failure's url, covers the address (see `documents.covers`).
+    """
+    yield url
+    place = url.partition("#")[0]
+    yield place
+    while "/" in place:
+        place = place.rstrip("/").rpartition("/")[0]
+        yield place
+        yield f"{place}/"
+
+
+class Clock:
+    """Adds the seconds of a `with` block to a stage's timing."""
+
+    def __init__(self, timings: dict[str, float], stage: str) -> None:
+        self.timings = timings
+        self.stage = stage
+
+    def __enter__(self) -> None:
+        self.started = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        spent = time.monotonic() - self.started
+        self.timings[self.stage] = self.timings.get(self.stage, 0.0) + spent

@@ -1,0 +1,357 @@
+"""The run's state machine: request, claim, finish, cancel, resume, approve.
+
+Rows are the truth; a queued task is only a doorbell for one. Every move names the states it leaves
+from and changes the row in one statement, so two processes cannot both make it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from django_q.models import OrmQ
+from django_q.tasks import async_task
+
+from ingestion.lease import Lease, is_free
+from ingestion.models import OPEN_STATES, Chunk, Document, Failure, Run, SourceRun, State
+from sources.models import Source
+
+logger = logging.getLogger(__name__)
+
+TRANSITIONS: dict[str, frozenset[str]] = {
+    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED, State.FAILED, State.INTERRUPTED}),
+    State.RUNNING: frozenset(
+        {
+            State.QUEUED,
+            State.WAITING,
+            State.SUCCEEDED,
+            State.PARTIAL,
+            State.FAILED,
+            State.CANCELLED,
+            State.INTERRUPTED,
+            State.NEEDS_APPROVAL,
+        }
+    ),
+    State.WAITING: frozenset({State.QUEUED, State.CANCELLED, State.FAILED, State.INTERRUPTED}),
+    State.INTERRUPTED: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
+    State.NEEDS_APPROVAL: frozenset({State.SUCCEEDED, State.PARTIAL}),
+}
+DONE_STATES = [State.SUCCEEDED, State.PARTIAL, State.FAILED, State.CANCELLED]
+ENDED_STATES = [*DONE_STATES, State.INTERRUPTED, State.NEEDS_APPROVAL]
+RUN_SOURCE = "ingestion.tasks.run_source"
+
+
+def move(
+    source_run: SourceRun | int, to: str, *, attempt: int | None = None, **fields: Any
+) -> bool:
+    """Move a SourceRun to another state, from where that is allowed; whether it moved.
+
+    With `attempt`, only while the row is in that attempt. A state that ends the run gets its time.
+    """
+    pk = source_run if isinstance(source_run, int) else source_run.pk
+    origins = [state for state, targets in TRANSITIONS.items() if to in targets]
+    rows = SourceRun.objects.filter(pk=pk, state__in=origins)
+    if attempt is not None:
+        rows = rows.filter(attempt=attempt)
+    if to in ENDED_STATES:
+        fields.setdefault("finished_at", timezone.now())
+    moved = bool(rows.update(state=to, **fields))
+    if moved:
+        logger.info("source run %s: %s %s", pk, to, fields.get("error", ""))
+    return moved
+
+
+@dataclass(frozen=True)
+class Request:
+    """The answer to a request: the run, its new source runs, and those that were open already."""
+
+    run: Run
+    started: list[SourceRun]
+    joined: list[SourceRun]
+
+    @property
+    def source_runs(self) -> list[SourceRun]:
+        return sorted([*self.started, *self.joined], key=lambda item: item.source_name)
+
+
+@transaction.atomic
+def request(
+    sources: Iterable[Source],
+    *,
+    origin: str,
+    requested_by: Any = None,
+    clean: bool = False,
+    retry_failed: bool = False,
+    data_dir: Path | None = None,
+) -> Request:
+    """Queue a reading of each source; one that is queued or running already is joined instead.
+
+    The rows and the tasks are written in one transaction: either all of it stands, or nothing.
+    """
+    options: dict[str, Any] = {"clean": clean, "retry_failed": retry_failed}
+    if data_dir is not None:
+        options["data_dir"] = str(data_dir)
+    run = Run.objects.create(origin=origin, requested_by=requested_by, options=options)
+    started, joined = [], []
+    for source in sources:
+        if source_run := _open(run, source):
+            started.append(source_run)
+            ring(source_run)
+        else:
+            joined.append(SourceRun.objects.get(source=source, state__in=OPEN_STATES))
+    if joined and not started:
+        run.delete()
+        run = joined[0].run
+    return Request(run, started, joined)
+
+
+def _open(run: Run, source: Source) -> SourceRun | None:
+    """A new queued SourceRun, or None when the source has an open one."""
+    documents = Document.objects.filter(source=source).count()
+    try:
+        with transaction.atomic():
+            return SourceRun.objects.create(
+                run=run,
+                source=source,
+                source_name=source.name,
+                documents=documents,
+                chunks=Chunk.objects.filter(document__source=source).count(),
+                expected=documents or None,
+            )
+    except IntegrityError:
+        return None
+
+
+def ring(source_run: SourceRun | int) -> None:
+    """Queue the task that looks at the row. One ring too many does no harm."""
+    pk = source_run if isinstance(source_run, int) else source_run.pk
+    async_task(RUN_SOURCE, pk, task_name=f"source run {pk}")
+
+
+def claim(pk: int, worker: str) -> SourceRun | str:
+    """Start the next attempt of a queued SourceRun; or say why there is nothing to do.
+
+    The attempt is counted before it starts, so a document that kills its reader cannot loop.
+    """
+    source_run = SourceRun.objects.select_related("source", "run").filter(pk=pk).first()
+    if source_run is None:
+        return f"Source run {pk} is gone."
+    if source_run.state != State.QUEUED:
+        return f"{source_run} is {source_run.state}: nothing to start."
+    if refusal := _refusal(source_run):
+        move(source_run, State.CANCELLED, error=refusal)
+        return f"{source_run}: {refusal}"
+    now = timezone.now()
+    fields: dict[str, Any] = {"attempt": F("attempt") + 1, "worker": worker, "heartbeat": now}
+    if source_run.started_at is None:
+        fields["started_at"] = now
+    if not move(source_run, State.RUNNING, stage="starting", error="", **fields):
+        return f"{source_run} was started by another worker."
+    source_run.refresh_from_db()
+    return source_run
+
+
+def _refusal(source_run: SourceRun) -> str:
+    if source_run.source is None:
+        return "The source was deleted, and its documents with it."
+    if not source_run.source.enabled:
+        return "The source was disabled: enable it and start it again."
+    if source_run.cancel_requested:
+        return "Cancelled before it began."
+    return ""
+
+
+def cancel(source_run: SourceRun, who: str = "") -> str:
+    """Ask a source run to stop; a sentence on what happens next. What is stored stays."""
+    by = f" by {who}" if who else ""
+    note = f"Cancelled{by}. What was stored stays; start it again to go on from there."
+    waiting = SourceRun.objects.filter(pk=source_run.pk, state__in=[State.QUEUED, State.WAITING])
+    if waiting.update(state=State.CANCELLED, error=note, finished_at=timezone.now()):
+        return f"{source_run.source_name} was cancelled before it ran on."
+    running = SourceRun.objects.filter(pk=source_run.pk, state=State.RUNNING)
+    if running.update(cancel_requested=True, last_line=f"Cancel requested{by}."):
+        return f"{source_run.source_name} stops within seconds; what was stored stays."
+    return f"{source_run.source_name} has ended already ({source_run.get_state_display()})."
+
+
+def crashed(source_run: SourceRun, reason: str) -> str:
+    """The reading died: queue it again, or give up after the last attempt; what was done."""
+    attempt, limit = source_run.attempt, settings.RUN_ATTEMPTS
+    hand = f" Document in hand: {source_run.current_url}." if source_run.current_url else ""
+    if not move(source_run, State.INTERRUPTED, attempt=attempt, error=f"{reason}{hand}"):
+        return f"{source_run} ended otherwise meanwhile."
+    if attempt >= limit:
+        error = (
+            f"Given up after {attempt} attempts. The last one: {reason}{hand} "
+            "Mend or exclude that document, then start the source again."
+        )
+        _record_crash(source_run, error)
+        move(source_run, State.FAILED, error=error)
+        return error
+    return requeue(source_run, f"{reason}{hand} Attempt {attempt + 1} of {limit} follows.")
+
+
+def _record_crash(source_run: SourceRun, message: str) -> None:
+    Failure.objects.create(
+        source_run=source_run,
+        source=source_run.source,
+        document_url=source_run.current_url,
+        stage=source_run.stage or "run",
+        message=message,
+    )
+    SourceRun.objects.filter(pk=source_run.pk).update(failures=F("failures") + 1)
+
+
+def requeue(source_run: SourceRun, line: str, **fields: Any) -> str:
+    """Queue an interrupted or waiting source run again, unless another one has been opened."""
+    try:
+        with transaction.atomic():
+            if move(source_run, State.QUEUED, last_line=line, finished_at=None, **fields):
+                ring(source_run)
+    except IntegrityError:
+        return f"{source_run.source_name} has a newer run already."
+    return line
+
+
+def give_back(source_run: SourceRun) -> str:
+    """The worker stops while the source run runs: it goes back to the queue, no attempt burnt."""
+    line = "The worker was stopped; a worker that runs goes on from here."
+    fields = {"attempt": F("attempt") - 1, "last_line": line, "stage": ""}
+    with transaction.atomic():
+        if move(source_run, State.QUEUED, attempt=source_run.attempt, **fields):
+            ring(source_run)
+    return line
+
+
+def wait_for_embedder(source_run: SourceRun, reason: str) -> str:
+    """Put a running source run to wait, each time longer, up to the limit; no attempt burnt."""
+    now = timezone.now()
+    since = source_run.waiting_since or now
+    waited = (now - since).total_seconds()
+    if waited >= settings.EMBEDDER_WAIT_LIMIT:
+        error = f"The embedder stayed away for {waited / 3600:.0f} hours: {reason}"
+        move(source_run, State.FAILED, attempt=source_run.attempt, error=error)
+        return error
+    pause = min(max(settings.EMBEDDER_WAIT_FIRST, waited), settings.EMBEDDER_WAIT_MAX)
+    move(
+        source_run,
+        State.WAITING,
+        attempt=source_run.attempt,
+        error=f"{reason} It goes on by itself when the embedder answers.",
+        waiting_since=since,
+        resume_at=now + timedelta(seconds=pause),
+    )
+    SourceRun.objects.filter(pk=source_run.pk, state=State.WAITING).update(attempt=F("attempt") - 1)
+    return f"{source_run.source_name} waits for the embedder: {reason}"
+
+
+def reap(now: datetime | None = None) -> list[str]:
+    """Bring every source run that stands still back to life or to an end; a sentence for each."""
+    now = now or timezone.now()
+    stale = now - timedelta(seconds=3 * settings.RUN_HEARTBEAT)
+    dead = SourceRun.objects.filter(state=State.RUNNING, heartbeat__lt=stale)
+    said = [_reap_dead(source_run) for source_run in dead.select_related("source")]
+    due = SourceRun.objects.filter(state=State.WAITING, resume_at__lte=now)
+    said += [requeue(source_run, "Trying the embedder again.") for source_run in due]
+    rung = _rung()
+    silent = SourceRun.objects.filter(state=State.QUEUED, queued_at__lt=stale).exclude(pk__in=rung)
+    for pk in silent.values_list("pk", flat=True):
+        ring(pk)
+        said.append(f"Source run {pk} was queued without a task: queued one.")
+    return [line for line in said if line]
+
+
+def _reap_dead(source_run: SourceRun) -> str:
+    if source_run.source_id is not None and not is_free(connection, source_run.source_id):
+        return ""
+    if source_run.cancel_requested:
+        move(source_run, State.CANCELLED, error="Cancelled; its worker was gone by then.")
+        return f"{source_run} was cancelled."
+    return crashed(source_run, "The process that read it is gone (killed, or the machine stopped).")
+
+
+def _rung() -> list[int]:
+    """The source runs that have a task in the queue."""
+    tasks = (row.task for row in OrmQ.objects.all())
+    return [task["args"][0] for task in tasks if task.get("func") == RUN_SOURCE]
+
+
+def interrupt(source_runs: Sequence[SourceRun], line: str) -> None:
+    """Stop what the person who started it will not wait for; `--resume` goes on with it."""
+    for source_run in source_runs:
+        move(source_run, State.INTERRUPTED, error=line)
+
+
+def resumable() -> list[Source]:
+    """The sources of the last run that did not end well, and that have not been read well since."""
+    unfinished = Q(state__in=[State.INTERRUPTED, State.CANCELLED, State.FAILED])
+    last = SourceRun.objects.filter(unfinished).order_by("-run_id").first()
+    if last is None:
+        return []
+    rows = SourceRun.objects.filter(unfinished, run_id=last.run_id).select_related("source")
+    return [row.source for row in rows if row.source and row.source.enabled and _is_latest(row)]
+
+
+def _is_latest(source_run: SourceRun) -> bool:
+    return not SourceRun.objects.filter(source=source_run.source, pk__gt=source_run.pk).exists()
+
+
+def sources_with_failures() -> list[Source]:
+    failing = Failure.objects.filter(resolved=False, level=Failure.Level.ERROR).values("source")
+    return list(Source.objects.filter(pk__in=failing, enabled=True))
+
+
+def decide_removal(source_run: SourceRun, *, approve: bool, who: str) -> str:
+    """Answer a source run that waits for approval: remove what vanished, or keep it."""
+    source = source_run.source
+    if source is None:
+        return "The source was deleted, and its documents with it."
+    with transaction.atomic():
+        final = State.PARTIAL if source_run.failures else State.SUCCEEDED
+        verb = "approved" if approve else "refused"
+        if not move(source_run, final, last_line=f"Removal {verb} by {who}."):
+            return f"{source_run} does not wait for approval any more."
+        if not approve:
+            return f"{len(source_run.vanished)} documents of {source.name} are kept."
+        if not Lease(connection, source.pk).acquire_for_transaction():
+            transaction.set_rollback(True)
+            return f"{source.name} is being read now: decide when that has ended."
+        removed = remove_vanished(source_run)
+    return f"{removed} documents of {source.name} were removed."
+
+
+def remove_vanished(source_run: SourceRun) -> int:
+    """Remove the listed documents, save those a later reading has met again."""
+    gone = Document.objects.filter(
+        source=source_run.source,
+        url__in=source_run.vanished,
+        last_seen__lt=source_run.started_at or source_run.queued_at,
+    )
+    _, removed = gone.delete()
+    number = removed.get("ingestion.Document", 0)
+    documents = Document.objects.filter(source=source_run.source)
+    SourceRun.objects.filter(pk=source_run.pk).update(
+        removed=F("removed") + number,
+        documents=documents.count(),
+        chunks=Chunk.objects.filter(document__source=source_run.source).count(),
+    )
+    return number
+
+
+def status_of(states: Iterable[str]) -> str:
+    """One word for several source runs: the open ones first, then the worst."""
+    found = set(states)
+    for state in (State.RUNNING, State.WAITING, State.QUEUED, State.NEEDS_APPROVAL):
+        if state in found:
+            return str(state)
+    if len(found) == 1:
+        return str(found.pop())
+    return str(State.PARTIAL) if found else str(State.SUCCEEDED)

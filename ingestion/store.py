@@ -1,0 +1,260 @@
+"""What is stored of one source: known at the start of a run, and swapped document by document."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from django.db import connection, transaction
+from django.utils import timezone
+
+from ingestion import chunker, documents
+from ingestion.lease import Lease
+from ingestion.models import Chunk, Document, EmbeddingProfile
+from sources.models import Source
+
+CHUNK_COLUMNS = {
+    "document_id": "int8",
+    "ordinal": "int4",
+    "title": "text",
+    "heading_path": "text[]",
+    "context_header": "text",
+    "content": "text",
+    "content_hash": "text",
+    "tokens": "int4",
+    "start_line": "int4",
+    "start_page": "int4",
+    "profile_id": "int8",
+    "embedding": "bytea",  # pgvector's own wire format, packed by `pack_vector`
+}
+
+
+def pack_vector(vector: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
+    """pgvector's binary format: dimensions and a zero as int16, then float4s, all big-endian."""
+    return struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes()
+
+
+class Stored(NamedTuple):
+    pk: int
+    fingerprint: str
+    read_key: str
+    inputs: list[list[Any]]
+    validators: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A document whose chunks all have vectors (packed), but those in `rejected`."""
+
+    document: documents.Document
+    fingerprint: str
+    chunks: Sequence[chunker.Chunk]
+    vectors: Mapping[str, bytes]
+    rejected: frozenset[str] = frozenset()
+
+
+def read_key(source: Source, versions: tuple[object, ...], data_dir: Path) -> str:
+    """Changes when the same files could give other chunks: the row's settings, or the `versions`
+    of parser, chunker and profile."""
+    config = source.config(data_dir)
+    facts = [
+        source.parser,
+        versions,
+        str(config.data_dir.resolve()),
+        config.paths,
+        config.start_url,
+        config.generation,
+        config.display_base_url,
+        config.options,
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class KnownDocuments:
+    """The stored documents of a source, as its parser may ask for them (see `parsers.base.Known`).
+
+    `key` covers the parser, the row's settings and the chunking: a document read under another key
+    is never current. With `trust_times` off nothing is.
+    """
+
+    def __init__(self, source: Source, key: str, data_dir: Path, trust_times: bool = True) -> None:
+        self.key = key
+        self.data_dir = data_dir.resolve()
+        self.trust_times = trust_times
+        self.by_url: dict[str, Stored] = {}
+        self.by_file: dict[str, list[str]] = {}
+        fields = ("url", "pk", "fingerprint", "read_key", "inputs", "http_validators")
+        rows = Document.objects.filter(source=source).order_by().values_list(*fields)
+        for url, *rest in rows.iterator():
+            self.by_url[url] = Stored(*rest)
+            self.by_file.setdefault(url.partition("#")[0], []).append(url)
+        self._on_disk = cache(self._stat)
+
+    def covered(self, url: str) -> list[str]:
+        """The stored addresses that `url` is, or that are sections of it."""
+        if url in self.by_url:
+            return [url]
+        return self.by_file.get(url, [])
+
+    def current(self, url: str) -> bool:
+        urls = self.covered(url)
+        return self.trust_times and bool(urls) and all(self._is_current(u) for u in urls)
+
+    def validators(self, url: str) -> Mapping[str, str]:
+        stored = self.by_url.get(url)
+        usable = stored and stored.fingerprint and stored.read_key == self.key and self.trust_times
+        return stored.validators if stored and usable else {}
+
+    def _is_current(self, url: str) -> bool:
+        stored = self.by_url[url]
+        if not stored.fingerprint or stored.read_key != self.key or not stored.inputs:
+            return False
+        return all(self._on_disk(path) == (size, mtime) for path, size, mtime in stored.inputs)
+
+    def _stat(self, path: str) -> tuple[int, int]:
+        try:
+            stat = os.stat(self.data_dir / path)
+        except OSError:
+            return -1, 0
+        return stat.st_size, stat.st_mtime_ns
+
+
+def profile_of(embedder: Any) -> EmbeddingProfile:
+    """The profile of an open embedder, made when it is new."""
+    profile, _ = EmbeddingProfile.objects.get_or_create(
+        provider=embedder.provider,
+        model=embedder.model,
+        digest=embedder.digest,
+        dimensions=embedder.dimensions,
+        document_prefix=embedder.document_prefix,
+        defaults={"query_prefix": embedder.query_prefix},
+    )
+    if profile.query_prefix != embedder.query_prefix:
+        EmbeddingProfile.objects.filter(pk=profile.pk).update(query_prefix=embedder.query_prefix)
+    return profile
+
+
+def stored_vectors(profile: EmbeddingProfile, hashes: Iterable[str]) -> dict[str, bytes]:
+    """The vectors, packed, that the profile holds for these content hashes already."""
+    sql = (
+        "SELECT DISTINCT ON (content_hash) content_hash, vector_send(embedding) FROM ingestion_chunk"
+        " WHERE profile_id = %s AND content_hash = ANY(%s)"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [profile.pk, list(hashes)])
+        return {key: bytes(vector) for key, vector in cursor.fetchall()}
+
+
+class Writer:
+    """Replaces documents whole. Every write first proves that the lease is still held."""
+
+    def __init__(
+        self, source: Source, profile: EmbeddingProfile, lease: Lease, key: str, now: datetime
+    ) -> None:
+        self.source = source
+        self.profile = profile
+        self.lease = lease
+        self.key = key
+        self.now = now
+
+    def foreign(self, urls: Iterable[str]) -> dict[str, str]:
+        """Those addresses that belong to another source already, and its name."""
+        rows = Document.objects.filter(url__in=list(urls)).exclude(source=self.source)
+        return dict(rows.order_by().values_list("url", "source__name"))
+
+    @transaction.atomic
+    def swap(self, ready: Sequence[Ready]) -> None:
+        """Replace the stored chunks of each document by its new ones, in one transaction."""
+        self.lease.check()
+        rows = Document.objects.bulk_create(
+            [self._row(item) for item in ready],
+            update_conflicts=True,
+            unique_fields=["url"],
+            update_fields=[
+                *("display_url", "title", "doc_type", "generations", "deprecated", "breadcrumb"),
+                *("metadata", "fingerprint", "read_key", "http_validators", "inputs"),
+                *("last_seen", "changed_at"),
+            ],
+        )
+        Chunk.objects.filter(document__in=[row.pk for row in rows]).order_by().delete()
+        self._copy(
+            record
+            for row, item in zip(rows, ready, strict=True)
+            for record in self._chunk_records(row, item)
+        )
+
+    def _row(self, item: Ready) -> Document:
+        document = item.document
+        return Document(
+            source=self.source,
+            url=document.url,
+            display_url=document.display_url[:2000],
+            title=document.title[:1000],
+            doc_type=document.doc_type,
+            generations=list(document.generations),
+            deprecated=document.deprecated,
+            breadcrumb=list(document.breadcrumb),
+            metadata=dict(document.metadata),
+            fingerprint="" if item.rejected else item.fingerprint,
+            read_key=self.key,
+            http_validators=dict(document.validators),
+            inputs=[list(entry) for entry in document.inputs],
+            first_seen=self.now,
+            last_seen=self.now,
+            changed_at=timezone.now(),
+        )
+
+    def _chunk_records(self, row: Document, item: Ready) -> Iterator[tuple[Any, ...]]:
+        kept = [chunk for chunk in item.chunks if chunk.content_hash not in item.rejected]
+        for ordinal, chunk in enumerate(kept):
+            yield (
+                row.pk,
+                ordinal,
+                row.title,
+                list(chunk.heading_path),
+                chunk.context_header,
+                chunk.content,
+                chunk.content_hash,
+                chunk.tokens,
+                chunk.start_line,
+                chunk.start_page,
+                self.profile.pk,
+                item.vectors[chunk.content_hash],
+            )
+
+    def _copy(self, records: Iterable[tuple[Any, ...]]) -> None:
+        columns = ", ".join(CHUNK_COLUMNS)
+        sql = f"COPY ingestion_chunk ({columns}) FROM STDIN (FORMAT BINARY)"
+        with connection.cursor() as cursor, cursor.copy(sql) as copy:
+            copy.set_types(list(CHUNK_COLUMNS.values()))
+            for record in records:
+                copy.write_row(record)
+
+    def refresh(self, stored: Stored, document: documents.Document) -> None:
+        """Note where an unchanged document was read from this time; its chunks stay untouched."""
+        inputs = [list(entry) for entry in document.inputs]
+        validators = dict(document.validators)
+        fresh = (self.key, inputs, validators)
+        if (stored.read_key, stored.inputs, stored.validators) == fresh:
+            return
+        Document.objects.filter(pk=stored.pk).update(
+            read_key=self.key, inputs=inputs, http_validators=validators
+        )
+
+    def mark_seen(self, pks: Sequence[int]) -> None:
+        Document.objects.filter(pk__in=pks).update(last_seen=self.now)
+
+    def remove(self, urls: Sequence[str]) -> int:
+        """Remove documents and their chunks; the number of documents removed."""
+        self.lease.check()
+        _, removed = Document.objects.filter(source=self.source, url__in=urls).delete()
+        return removed.get("ingestion.Document", 0)

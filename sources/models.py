@@ -1,0 +1,197 @@
+"""Source: a row that names a parser and says where it reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from croniter import croniter
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Lower
+
+from ingestion.exceptions import BbjragError
+from ingestion.parsers import PARSERS, parser_choices, parser_class
+from ingestion.parsers.base import SourceConfig
+from ingestion.parsers.files import resolve_inside
+
+RESERVED_NAMES = frozenset({"http", "https", "file", "ftp", "data", "javascript", "mailto"})
+GENERATIONS = [
+    ("auto", "auto (the parser decides, document by document)"),
+    ("bbj", "bbj (BBj in general)"),
+    ("all", "all"),
+    ("character", "character"),
+    ("vpro5", "vpro5"),
+    ("bbj_gui", "bbj_gui"),
+    ("dwc", "dwc"),
+]
+
+
+def validate_cron(value: str) -> None:
+    if value and not croniter.is_valid(value):
+        raise ValidationError(
+            "%(value)r is no cron line. Example: 0 3 * * 1-5", params={"value": value}
+        )
+
+
+class Source(models.Model):
+    name = models.CharField(
+        max_length=60,
+        unique=True,
+        validators=[
+            RegexValidator(
+                r"\A[a-z][a-z0-9-]*\Z",
+                "Use small letters, digits and hyphens, beginning with a letter, e.g. mdx-dwc.",
+            )
+        ],
+        help_text="Begins the address of each document (name://...), so it stays as it is once "
+        "documents are stored. Example: mdx-dwc",
+    )
+    title = models.CharField(max_length=200, help_text="Shown to people. Example: DWC tutorial")
+    parser = models.CharField(max_length=60, choices=parser_choices)
+    paths = ArrayField(
+        models.CharField(max_length=500),
+        default=list,
+        blank=True,
+        help_text="Files or folders below DATA_DIR. Example: bbj-dwc-tutorial/docs",
+    )
+    start_url = models.URLField(
+        max_length=1000,
+        blank=True,
+        verbose_name="start URL",
+        help_text="Where a web source begins. Example: https://basis.cloud/advantage-index/",
+    )
+    generation = models.CharField(
+        max_length=20,
+        choices=GENERATIONS,
+        default="auto",
+        help_text="A tag that each document of the source carries beside those its parser finds.",
+    )
+    enabled = models.BooleanField(
+        default=True, help_text="A disabled source is left out of runs; its chunks stay searchable."
+    )
+    display_base_url = models.URLField(
+        max_length=1000,
+        blank=True,
+        verbose_name="display base URL",
+        help_text="Put before a document's path to make the link people follow. "
+        "Example: https://basishub.github.io/DWC-Course/",
+    )
+    options = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text='Options of the parser, as JSON. Example: {"exclude": ["drafts/*"]}',
+    )
+    schedule = models.CharField(
+        max_length=100,
+        blank=True,
+        validators=[validate_cron],
+        help_text="When to run by itself, as a cron line; empty for never. Example: 0 3 * * 1-5",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                Lower("name"),
+                name="source_name_unique_in_any_case",
+                violation_error_message="Another source has this name: two sources cannot share "
+                "the beginning of their documents' addresses.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def config(self, data_dir: Path | None = None) -> SourceConfig:
+        return SourceConfig(
+            name=self.name,
+            data_dir=data_dir or settings.DATA_DIR,
+            paths=tuple(self.paths),
+            start_url=self.start_url,
+            generation=self.generation,
+            display_base_url=self.display_base_url,
+            options=self.options,
+        )
+
+    def problems(self, data_dir: Path | None = None) -> dict[str, list[str]]:
+        """What keeps a run of this source from starting: field name to messages; empty if nothing."""
+        if self.parser not in PARSERS:
+            return {"parser": [f"There is no parser {self.parser!r} in this version."]}
+        cls = parser_class(self.parser)
+        found: dict[str, list[str]] = {}
+        try:
+            cls.check_options(self.options)
+        except BbjragError as error:
+            found["options"] = [str(error)]
+        where = self._path_problems(data_dir) if cls.reads == "paths" else self._url_problems()
+        return found | where
+
+    def _path_problems(self, data_dir: Path | None) -> dict[str, list[str]]:
+        if not self.paths:
+            return {"paths": [f"{self.parser} reads files: give at least one path below DATA_DIR."]}
+        messages, seen = [], list[Path]()
+        for path in self.paths:
+            try:
+                target = resolve_inside(data_dir or settings.DATA_DIR, path)
+            except BbjragError as error:
+                messages.append(str(error))
+                continue
+            if any(target.is_relative_to(other) or other.is_relative_to(target) for other in seen):
+                messages.append(f"{path!r} lies inside another path of this source: keep only one.")
+            seen.append(target)
+        return {"paths": messages} if messages else {}
+
+    def _url_problems(self) -> dict[str, list[str]]:
+        if not self.start_url:
+            return {"start_url": [f"{self.parser} reads a web site: give its start URL."]}
+        parts = urlsplit(self.start_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            return {"start_url": ["Only http and https addresses are read."]}
+        if parts.username or parts.password:
+            return {"start_url": ["Leave user names and passwords out of the address."]}
+        return {}
+
+    def clean(self) -> None:
+        found: dict[str, list[str]] = {}
+        if self.name in RESERVED_NAMES:
+            found["name"] = [
+                f"{self.name!r} is the scheme of other addresses: choose another name."
+            ]
+        found |= self.problems()
+        if not self.enabled:
+            found = {
+                field: messages for field, messages in found.items() if self._always_wrong(field)
+            }
+        if not found.get("start_url") and (twin := self._shared_prefix()):
+            found["start_url"] = [
+                f"The source {twin!r} begins at the same address or above or below it, and one page "
+                "can belong to one source only: choose another start, or change that source."
+            ]
+        if found:
+            raise ValidationError(found)
+
+    def _always_wrong(self, field: str) -> bool:
+        """A disabled source may wait for its files, but never point out of DATA_DIR."""
+        return field != "paths" or any(self._escapes(path) for path in self.paths)
+
+    def _escapes(self, path: str) -> bool:
+        base = settings.DATA_DIR.resolve()
+        return not (base / path).resolve().is_relative_to(base)
+
+    def _shared_prefix(self) -> str | None:
+        if not self.start_url:
+            return None
+        mine = self.start_url.rstrip("/") + "/"
+        others: Any = Source.objects.exclude(pk=self.pk).exclude(start_url="")
+        for name, url in others.values_list("name", "start_url"):
+            theirs = url.rstrip("/") + "/"
+            if mine.startswith(theirs) or theirs.startswith(mine):
+                return str(name)
+        return None
