@@ -1,0 +1,1 @@
+define({ DefaultUrl: "welcome.htm" });

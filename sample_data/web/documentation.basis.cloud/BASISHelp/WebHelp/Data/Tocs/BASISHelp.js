@@ -1,0 +1,1 @@
+define({numchunks:2,prefix:'BASISHelp_Chunk',chunkstart:['/bbjobjects/Window/bbjwindow_addbutton.htm','/dwc/attributes of controls.htm'],tree:{n:[{i:0,c:1},{i:1,c:0},{i:2,c:0,n:[{i:3,c:0}]},{i:4,c:1}]}});

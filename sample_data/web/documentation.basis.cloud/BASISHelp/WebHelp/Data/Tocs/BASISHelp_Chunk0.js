@@ -1,0 +1,1 @@
+define({'/bbjobjects/Window/bbjwindow_addbutton.htm':{i:[1],t:['BBjWindow::addButton'],b:['']},'/commands/process_events.htm':{i:[2],t:['PROCESS_EVENTS Verb'],b:['']},'/commands/sqlprep.htm':{i:[3],t:['SQLPREP Verb'],b:['']}});
