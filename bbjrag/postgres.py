@@ -111,7 +111,7 @@ class EmbeddedPostgres:
 
         A fast shutdown: transactions in progress are rolled back, what was committed is kept.
         """
-        if not self.folder.exists():
+        if not self._made():
             return False
         with self._locked():
             stopped = self._shut_down()
@@ -128,14 +128,25 @@ class EmbeddedPostgres:
         return Status(self._listener() or 0, version, pgvector or "", int(size))
 
     def busy(self) -> bool:
-        """Whether a server process exists, though it may not answer (starting, recovering)."""
+        """Whether a server process exists, though it may not answer (starting, recovering).
+
+        Raises PostgresError where the folder is someone else's.
+        """
+        if not self._made():
+            return False
         try:
             alive = self._take_life()
-        except OSError:
-            return False
+        except PermissionError as error:
+            raise PostgresError(self._not_ours()) from error
         if alive is not None:
             os.close(alive)
         return alive is None
+
+    def _made(self) -> bool:
+        try:
+            return self.folder.exists()
+        except PermissionError as error:
+            raise PostgresError(self._not_ours()) from error
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -164,6 +175,11 @@ class EmbeddedPostgres:
 
     def _not_ours(self) -> str:
         owner = _name_of(_owner_of(self.folder))
+        if os.geteuid() == 0:
+            return (
+                f"PostgreSQL does not run as root, and this root may not hand {self.folder} to "
+                "another account. Run this as an ordinary user, or set DATABASE_URL."
+            )
         return (
             f"The embedded PostgreSQL in {self.folder} belongs to {owner}, "
             f"this process runs as {_name_of(os.geteuid())}. Run it as {owner}, "
@@ -175,11 +191,11 @@ class EmbeddedPostgres:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             self.folder.mkdir(mode=0o700)
+        if os.geteuid() == 0 and _owner_of(self.folder) == 0:
             account = self._account()
-            if os.geteuid() == 0:
-                theirs = _owner_of(self.folder.parent) == account.uid
-                os.chown(self.folder, account.uid if theirs else 0, account.gid)
-                os.chmod(self.folder, 0o700 if theirs else 0o710)
+            theirs = _owner_of(self.folder.parent) == account.uid
+            os.chown(self.folder, account.uid if theirs else 0, account.gid)
+            os.chmod(self.folder, 0o700 if theirs else 0o710)
 
     def _open(self, name: str) -> int:
         path = self.folder / name
@@ -304,8 +320,11 @@ class EmbeddedPostgres:
                 group=account.gid if drops else None,
                 extra_groups=[] if drops else None,
             )
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise self._failure(f"The embedded PostgreSQL cannot be started: {error}") from error
+        except subprocess.CalledProcessError as error:
+            ended = f"its command ended with exit code {error.returncode}"
+            raise self._failure(f"The embedded PostgreSQL cannot start: {ended}") from error
+        except OSError as error:
+            raise self._failure(f"The embedded PostgreSQL cannot start: {error}") from error
 
     def _reachable(self, account: Account) -> bool:
         """Whether `account` may pass every folder above the program and the data."""
@@ -346,7 +365,7 @@ class EmbeddedPostgres:
     def _initdb(self, made: Path) -> list[str]:
         # PostgreSQL's own C.UTF-8 sorts alike on every machine, and knows more letters than ASCII.
         options = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        options += ["--locale=C", "--text-search-config=pg_catalog.english", "--data-checksums"]
+        options += ["--locale=C", "--data-checksums"]
         options += ["--auth-local=trust", "--auth-host=reject", f"--username={SUPERUSER}"]
         if self.settings.get("fsync") == "off":
             options.append("--no-sync")
@@ -514,6 +533,7 @@ def default_settings(memory: int) -> dict[str, str]:
         # The planner overrates the cost of vector queries: compiling takes longer than running.
         "jit": "off",
         "timezone": "UTC",
+        "default_text_search_config": "pg_catalog.english",
         **LOGGING,
     }
     if _shared_memory_is_small():

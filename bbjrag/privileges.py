@@ -53,5 +53,11 @@ def _checked(result: int) -> None:
 
 
 if __name__ == "__main__":
-    become(int(sys.argv[1]), int(sys.argv[2]))
+    try:
+        become(int(sys.argv[1]), int(sys.argv[2]))
+    except OSError as error:
+        sys.exit(
+            f"Root may not pass its rights on here ({error.strerror}). Move the checkout to a "
+            "folder that everyone may enter, or run as an ordinary user, or set DATABASE_URL."
+        )
     os.execv(sys.argv[3], sys.argv[3:])

@@ -33,9 +33,9 @@ class Command(BaseCommand):
                 return _start(server, entry["NAME"])
             if options["action"] == "stop":
                 return _stop(server)
+            return self._status(server)
         except PostgresError as error:
             raise CommandError(str(error)) from error
-        return self._status(server)
 
     def _status(self, server: EmbeddedPostgres) -> str | None:
         status = server.status()
@@ -72,8 +72,8 @@ def _running(server: EmbeddedPostgres, status: Status) -> str:
 def _not_running(server: EmbeddedPostgres) -> str:
     if server.busy():
         return (
-            f"The embedded PostgreSQL in {server.folder} is starting, recovering or stopping, "
-            "or belongs to someone else. Ask again in a moment."
+            f"The embedded PostgreSQL in {server.folder} is starting, recovering or stopping. "
+            "Ask again in a moment."
         )
     return (
         f"The embedded PostgreSQL in {server.folder} does not run. "
