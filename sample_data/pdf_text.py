@@ -150,7 +150,7 @@ GUIDE: list[Block] = [
     ("h1", "5 A Page of Advice"),
     ("h2", "5.1 For the User"),
     ("p", "Put the but~tons where they have al~ways been: the one that is pressed most at the "
-          "right, Cancel be~side it. Ne~ver move a con~trol because some other con~trol is hidden."),
+          "right, Cancel beside it. Ne~ver move a con~trol because some other con~trol is hidden."),
     ("p", "Let the En~ter key do what the user ex~pects, and the Es~cape key un~do it. The "
           "key~board is fas~ter than the mouse for who~ever types three hun~dred invoices a day."),
     ("p", "A mes~sage says what hap~pened and what can be done. \"Er~ror 11\" is nei~ther; "
