@@ -1,0 +1,164 @@
+"""Markdown read into sections of blocks; every line of the text belongs to exactly one block.
+
+CommonMark with tables, save raw HTML and link definitions, which stay the text they are. What the
+parser passes over (nesting too deep for it, an empty list item) is kept as text too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+Kind = Literal["heading", "text", "code", "table", "list", "item", "quote", "rule"]
+
+DEEPEST_NESTING = 40
+_KINDS: dict[str, Kind] = {
+    "heading_open": "heading",
+    "paragraph_open": "text",
+    "fence": "code",
+    "code_block": "code",
+    "table_open": "table",
+    "hr": "rule",
+    "bullet_list_open": "list",
+    "ordered_list_open": "list",
+    "list_item_open": "item",
+    "blockquote_open": "quote",
+}
+_CONTAINERS = ("list", "item", "quote")
+_CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`) ?(.+?) ?(?<!`)\1(?!`)")
+
+_markdown = MarkdownIt("commonmark", {"maxNesting": DEEPEST_NESTING}).enable("table")
+_markdown.disable(["html_block", "reference", "inline"])
+
+
+@dataclass(slots=True)
+class Block:
+    """Lines `start` to `end` (exclusive) of the content, blank ones at the end not counted.
+
+    `level` and `title` are a heading's; `fence` is a fenced code block's info string, None where
+    there is no fence; `parts` are the blocks a list, an item or a quote is made of.
+    """
+
+    kind: Kind
+    start: int
+    end: int
+    level: int = 0
+    title: str = ""
+    fence: str | None = None
+    quoted: bool = False
+    parts: list[Block] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Section:
+    """A heading, what stands under it, and the sections below; the root has no heading.
+
+    `headings` holds the section's own heading and those of empty sections before it.
+    """
+
+    level: int
+    path: tuple[str, ...]
+    headings: list[Block] = field(default_factory=list)
+    body: list[Block] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
+
+    @property
+    def blocks(self) -> list[Block]:
+        return self.headings + self.body
+
+    def walk(self) -> Iterator[Section]:
+        """This section and all below it, in reading order."""
+        yield self
+        for section in self.sections:
+            yield from section.walk()
+
+
+def read_sections(content: str, lines: Sequence[str]) -> Section:
+    """The root section of `content`, whose `lines` are its text split at line feeds."""
+    root = Section(0, ())
+    open_sections = [root]
+    for block in read_blocks(content, lines):
+        if block.kind == "rule":
+            continue
+        if block.kind != "heading":
+            open_sections[-1].body.append(block)
+            continue
+        while open_sections[-1].level >= block.level:
+            open_sections.pop()
+        parent = open_sections[-1]
+        section = Section(block.level, (*parent.path, *filter(None, [block.title])), [block])
+        parent.sections.append(section)
+        open_sections.append(section)
+    return root
+
+
+def read_blocks(content: str, lines: Sequence[str]) -> list[Block]:
+    tokens = _markdown.parse(content)
+    return list(_Reader(tokens, lines).blocks(0, len(lines), quoted=False))
+
+
+class _Reader:
+    """Walks the tokens once; the lines between them that no token owns become text."""
+
+    def __init__(self, tokens: Sequence[Token], lines: Sequence[str]) -> None:
+        self.tokens = tokens
+        self.lines = lines
+        self.place = 0
+
+    def blocks(self, start: int, end: int, quoted: bool) -> Iterator[Block]:
+        line = start
+        while self.place < len(self.tokens) and self.tokens[self.place].nesting >= 0:
+            block = self._block(line, quoted)
+            if block is None:
+                continue
+            yield from self._text(line, block.start, quoted)
+            yield block
+            line = max(line, block.end)
+        self.place += 1
+        yield from self._text(line, end, quoted)
+
+    def _block(self, line: int, quoted: bool) -> Block | None:
+        token = self.tokens[self.place]
+        self.place += 1
+        kind = _KINDS.get(token.type)
+        if kind is None or token.map is None:
+            return None
+        start = max(line, token.map[0])
+        block = Block(kind, start, self._trimmed(start, token.map[1]), quoted=quoted)
+        if kind in _CONTAINERS:
+            inner = quoted or kind == "quote"
+            block.parts = list(self.blocks(start, block.end, inner))
+        elif kind == "heading":
+            block.level, block.title = int(token.tag[1]), _plain(self.tokens[self.place].content)
+            self._skip_to(token.level)
+        elif token.nesting == 1:
+            self._skip_to(token.level)
+        elif token.type == "fence":
+            block.fence = token.info.strip()
+        return block
+
+    def _skip_to(self, level: int) -> None:
+        """Behind the closing token of what was opened at `level`."""
+        while self.tokens[self.place].level != level or self.tokens[self.place].nesting != -1:
+            self.place += 1
+        self.place += 1
+
+    def _text(self, start: int, end: int, quoted: bool) -> Iterator[Block]:
+        while start < end and not self.lines[start].strip(" \t>"):
+            start += 1
+        if start < end:
+            yield Block("text", start, self._trimmed(start, end), quoted=quoted)
+
+    def _trimmed(self, start: int, end: int) -> int:
+        while end > start + 1 and not self.lines[end - 1].strip():
+            end -= 1
+        return end
+
+
+def _plain(heading: str) -> str:
+    return " ".join(_CODE_SPAN.sub(r"\2", heading).split())

@@ -1,0 +1,189 @@
+"""Pieces packed into parts that never exceed their room, with overlap where they meet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from ingestion import sentences
+from ingestion.pieces import Piece
+from ingestion.tokens import count_within
+
+_GLUE_ALLOWANCE = 1
+
+
+@dataclass(slots=True)
+class Part:
+    """The pieces of one chunk: those repeated from the part before, then its own."""
+
+    overlap: list[Piece] = field(default_factory=list)
+    own: list[Piece] = field(default_factory=list)
+
+    @property
+    def content(self) -> str:
+        return render([*self.overlap, *self.own])
+
+    @property
+    def last(self) -> Piece | None:
+        return self.own[-1] if self.own else self.overlap[-1] if self.overlap else None
+
+    @property
+    def line(self) -> int:
+        return self.own[0].line
+
+    @property
+    def tokens(self) -> int:
+        """What the own pieces cost at most."""
+        return _cost(self.own)
+
+    def fits(self, room: int) -> bool:
+        return count_within(self.content) <= room
+
+
+def render(pieces: Sequence[Piece]) -> str:
+    """The pieces as Markdown, their frames around them."""
+    text: list[str] = []
+    frame = None
+    for place, piece in enumerate(pieces):
+        framed = place > 0 and piece.frame is frame
+        if not framed and frame and frame.closing:
+            text.append(f"\n{frame.closing}")
+        if place:
+            text.append(piece.glue)
+        if not framed and piece.frame:
+            text.append(f"{piece.frame.opening if piece.opens else piece.frame.again}\n")
+        text.append(piece.text)
+        frame = piece.frame
+    if frame and frame.closing:
+        text.append(f"\n{frame.closing}")
+    content = "".join(text)
+    return content if pieces[0].indented else _dedented(content)
+
+
+def _dedented(content: str) -> str:
+    """Without the indent that all lines share, so that what began inside a list reads as itself."""
+    if not content.startswith(" "):
+        return content
+    lines = content.split("\n")
+    indent = min(len(line) - len(line.lstrip(" ")) for line in lines if line.strip())
+    return "\n".join(line[indent:] for line in lines)
+
+
+def _cost(pieces: Sequence[Piece]) -> int:
+    before: list[Piece | None] = [None, *pieces]
+    return sum(piece.cost_after(last) for last, piece in zip(before, pieces, strict=False))
+
+
+def pack(pieces: Sequence[Piece], room: int, overlap: int) -> list[Part]:
+    """Fill parts of at most `room` tokens in order; a short last part is evened out.
+
+    Each piece must fit `room` alone, with the pieces before it that stick to it.
+    """
+    waiting = deque(pieces)
+    parts: list[Part] = []
+    while waiting:
+        part = Part(_overlap(parts[-1].own, waiting[0], overlap) if parts else [])
+        _fill(part, waiting, room)
+        _shrink(part, waiting, room)
+        parts.append(part)
+    if len(parts) > 1:
+        parts[-2:] = _evened(parts[-2], parts[-1], room, overlap)
+    return parts
+
+
+def _fill(part: Part, waiting: deque[Piece], room: int) -> None:
+    used = _cost(part.overlap)
+    while waiting:
+        piece = waiting[0]
+        full = used + piece.cost_after(part.last) > room
+        if not part.own or all(own.sticks for own in part.own):
+            while part.overlap and used + piece.cost_after(part.last) > room:
+                del part.overlap[0]
+                used = _cost([*part.overlap, *part.own])
+        elif full or _begins_late(piece, used, room):
+            _hand_on(part, piece, waiting)
+            return
+        used += piece.cost_after(part.last)
+        part.own.append(waiting.popleft())
+
+
+def _begins_late(piece: Piece, used: int, room: int) -> bool:
+    """A code block or table that is split anyway does not begin with a line or two."""
+    return piece.opens and piece.frame is not None and used > room * 3 // 4
+
+
+def _hand_on(part: Part, piece: Piece, waiting: deque[Piece]) -> None:
+    """Leave to the next part what sticks to its first `piece`, and code after a late blank line."""
+    own = part.own
+    if piece.frame and piece.frame.closing and piece.frame is own[-1].frame:
+        least = _cost(own) * 2 // 3
+        for place in range(len(own) - 1, 0, -1):
+            if own[place].frame is not piece.frame or _cost(own[:place]) < least:
+                break
+            if not own[place].text.strip():
+                waiting.extendleft(reversed(own[place + 1 :]))
+                del own[place + 1 :]
+                break
+    while own[-1].sticks and not all(kept.sticks for kept in own):
+        waiting.appendleft(own.pop())
+
+
+def _shrink(part: Part, waiting: deque[Piece], room: int) -> None:
+    """Costs are sums; where pieces were joined inside a word, the whole can count for more."""
+    while not part.fits(room) and (part.overlap or len(part.own) > 1):
+        if part.overlap:
+            del part.overlap[0]
+        else:
+            waiting.appendleft(part.own.pop())
+
+
+def _evened(before: Part, last: Part, room: int, overlap: int) -> list[Part]:
+    """The two with pieces moved to the last until it is no longer short, if that can be."""
+    short = room // 4
+    if last.tokens >= short:
+        return [before, last]
+    for place in range(len(before.own) - 1, 0, -1):
+        kept, moved = before.own[:place], before.own[place:]
+        longer = Part(_overlap(kept, moved[0], overlap), moved + last.own)
+        if longer.tokens > min(room, _cost(before.own)):
+            break
+        if longer.tokens >= short and not kept[-1].sticks and _cost(kept) >= short:
+            rest: deque[Piece] = deque()
+            _shrink(longer, rest, room)
+            return [before, last] if rest else [Part(before.overlap, kept), longer]
+    return [before, last]
+
+
+def _overlap(own: Sequence[Piece], following: Piece, limit: int) -> list[Piece]:
+    """The end of a part, to be repeated before `following`: whole sentences, code lines or rows.
+
+    Only prose is repeated before another block; code and rows only before more of the same block.
+    """
+    last = own[-1]
+    same_block = last.frame is not None and following.frame is last.frame
+    taken: deque[Piece] = deque()
+    for piece in reversed(own):
+        repeatable = piece.frame is last.frame and (same_block or (piece.prose and not last.frame))
+        limit -= piece.tokens + _GLUE_ALLOWANCE
+        if not repeatable or limit < 0:
+            if repeatable and piece.prose:
+                taken.extendleft(_last_sentences(piece, limit + piece.tokens))
+            break
+        taken.appendleft(piece)
+    while taken and not taken[0].text.strip():
+        taken.popleft()
+    return list(taken)
+
+
+def _last_sentences(piece: Piece, limit: int) -> list[Piece]:
+    """Whole sentences from the end of a piece, the last one first."""
+    taken = []
+    for part in reversed(sentences.sentences(piece.text)[1:]):
+        tokens = count_within(f" {part.text}")
+        limit -= tokens + _GLUE_ALLOWANCE
+        if limit < 0:
+            break
+        line = piece.line + part.line
+        taken.append(replace(piece, text=part.text, tokens=tokens, line=line, glue=part.glue))
+    return taken
