@@ -29,3 +29,7 @@ class EmbedderUnavailable(EmbedderError):
 
 class TextRejected(EmbedderError):
     """The embedder refuses this one text; the others of its batch are fine."""
+
+
+class TextTooLong(TextRejected):
+    """The text is longer than the embedder's context: cut it smaller and ask again."""

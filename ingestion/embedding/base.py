@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,8 +12,28 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class EmbedderSettings:
+    """What an operator chooses. A provider passes over what does not concern it.
+
+    `timeout` is the seconds one request may take; `concurrency` the requests in flight per host;
+    `context` the window asked of the model, in its tokens (0: learn it). A prefix of None
+    means the model's own (`ingestion.embedding.prefixes`), an empty one none.
+    """
+
+    provider: str = "wordllama"
+    model: str = ""
+    hosts: tuple[str, ...] = ()
+    timeout: float = 120.0
+    concurrency: int = 2
+    batch_size: int = 32
+    context: int = 0
+    document_prefix: str | None = None
+    query_prefix: str | None = None
+
+
 class Embedder(Protocol):
-    """An embedder that has passed its preflight: it answers, the model is there, its facts are known.
+    """An embedder that has passed its preflight: it answers, its model is there and known.
 
     `context` is the largest text the model takes, in the model's own tokens. `chunk_limit` is the
     largest chunk, in tokens of the product's tokenizer (`ingestion.tokens`), that is safe under it.
@@ -32,11 +53,13 @@ class Embedder(Protocol):
     concurrency: int
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Embed document texts (the document prefix is put before each): shape (len(texts), dimensions),
-        float32, each row finite and of length 1.
+        """Embed document texts (the document prefix is put before each).
+
+        Shape (len(texts), dimensions), float32, each row finite and of length 1.
 
         Raises EmbedderUnavailable when it may work later, TextRejected when one text is at fault
-        (with several texts: ask again one by one), EmbedderError when the set-up is wrong.
+        (with several texts: ask again for fewer, as `registry.embed_each` does), TextTooLong when
+        that is because of its length, EmbedderError when the set-up is wrong.
         """
 
     def embed_query(self, text: str) -> Vectors:

@@ -1,0 +1,110 @@
+"""wordllama: static token embeddings that come in the package's wheel, so nothing is downloaded.
+
+The weights and the tokenizer are read where the wheel put them. The library itself is not
+imported: on import it sets up the root logger, and it pads a batch to its longest text, which
+takes gigabytes where one long text meets many short ones. Its vectors are the means of a text's
+token rows, and so are these (a test compares the two).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from ingestion.embedding.base import EmbedderSettings, Vectors
+from ingestion.embedding.checks import BadVectors, check_texts, checked
+from ingestion.exceptions import EmbedderError, TextRejected, TextTooLong
+
+MODEL = "l2_supercat"
+WEIGHTS = f"weights/{MODEL}_256.safetensors"
+TOKENIZER = f"tokenizers/{MODEL}_tokenizer_config.json"
+REINSTALL = "install the version that requirements.txt names (pip install -r requirements.txt)."
+
+CONTEXT = 16384
+CHUNK_LIMIT = 8192
+"""A mean has no longest text, but says less the more is in it: these only bound the memory."""
+
+
+class Weights(NamedTuple):
+    rows: Vectors
+    tokenizer: Tokenizer
+    digest: str
+
+
+class WordLlamaEmbedder:
+    provider = "wordllama"
+    model = MODEL
+    context = CONTEXT
+    chunk_limit = CHUNK_LIMIT
+    document_prefix = ""
+    query_prefix = ""
+    concurrency = 1
+    """Tokenizing uses every core by itself; a second thread brought 7 %."""
+
+    def __init__(self, weights: Weights, batch_size: int) -> None:
+        self.rows, self.tokenizer, self.digest = weights
+        self.dimensions = int(self.rows.shape[1])
+        self.batch_size = batch_size
+
+    @classmethod
+    def open(cls, settings: EmbedderSettings) -> WordLlamaEmbedder:
+        """Raises EmbedderError when the wheel's files are missing or the model is another one."""
+        if settings.model not in ("", MODEL):
+            raise EmbedderError(
+                f"wordllama carries no model {settings.model!r}: name {MODEL!r}, or choose the "
+                "provider ollama."
+            )
+        return cls(_weights(), settings.batch_size)
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        check_texts(texts)
+        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        means = np.stack([self._mean(encoding.ids) for encoding in encodings])
+        try:
+            return checked(means, len(texts), self.dimensions)
+        except BadVectors as problem:
+            raise TextRejected(f"wordllama gave {problem}.") from None
+
+    def embed_query(self, text: str) -> Vectors:
+        row: Vectors = self.embed([text])[0]
+        return row
+
+    def _mean(self, ids: list[int]) -> Vectors:
+        if len(ids) > CONTEXT:
+            raise TextTooLong(f"The text has {len(ids)} tokens, above the limit of {CONTEXT}.")
+        mean: Vectors = self.rows[ids].mean(axis=0)
+        return mean
+
+
+@cache
+def _weights() -> Weights:
+    """The token rows (float32), the tokenizer and the SHA-256 of the weights file."""
+    weights, tokens = _file(WEIGHTS), _file(TOKENIZER)
+    try:
+        rows = load_file(weights)["embedding.weight"].astype(np.float32)
+        tokenizer = Tokenizer.from_file(str(tokens))
+    except Exception as error:  # both libraries raise bare Exceptions of their own
+        raise EmbedderError(f"wordllama's files cannot be read ({error}): {REINSTALL}") from error
+    if tokenizer.get_vocab_size() > len(rows):
+        raise EmbedderError(f"wordllama's weights and tokenizer do not match: {REINSTALL}")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True
+    return Weights(rows, tokenizer, hashlib.sha256(weights.read_bytes()).hexdigest())
+
+
+def _file(name: str) -> Path:
+    spec = find_spec("wordllama")
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(folders[0]) / name if folders else Path(name)
+    if not folders or not path.is_file():
+        raise EmbedderError(f"wordllama's {name} is not installed: {REINSTALL}")
+    return path
