@@ -1,0 +1,341 @@
+"""PDF files: one Document per section, text in reading order, pages known.
+
+`read_pdf` is the whole of it for bytes from anywhere; PdfParser feeds it with a source's files.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from pypdf import PageObject, PdfReader, apply_configuration
+from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError, PyPdfError
+
+from ingestion.documents import Document, Failure, InputFile, Location, Parsed, Unchanged
+from ingestion.exceptions import DocumentError
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
+from ingestion.parsers.files import SourceFile, find_files, read_file
+from ingestion.parsers.pdf_blocks import Block, BlockBuilder
+from ingestion.parsers.pdf_content import PageContent, read_content
+from ingestion.parsers.pdf_font import Faces
+from ingestion.parsers.pdf_layout import Item, PageLayout, lay_out
+from ingestion.parsers.pdf_outline import (
+    Section,
+    addresses,
+    fold,
+    from_headings,
+    from_outline,
+    from_pages,
+    read_outline,
+)
+from ingestion.parsers.pdf_typography import Typography, drop_furniture, study
+
+logger = logging.getLogger(__name__)
+
+MAX_PAGES = 5_000
+# What a compressed stream may grow to. A page of text is far below; a bomb is not.
+LIMITS: dict[str, Any] = {
+    "zlib_maximum_output_length": 64_000_000,
+    "lzw_maximum_output_length": 64_000_000,
+    "run_length_maximum_output_length": 64_000_000,
+    "array_based_stream_maximum_output_length": 64_000_000,
+    "stream_decoding_work_maximum_length": 200_000_000,
+}
+# What pypdf raises, besides its own errors, on files broken in ways that it does not expect.
+BROKEN = (
+    PyPdfError, AssertionError, AttributeError, IndexError, KeyError, NotImplementedError,
+    OSError, OverflowError, RecursionError, TypeError, UnicodeError, ValueError, zlib.error,
+)  # fmt: skip
+EMPTY_TITLE = re.compile(
+    r"^(?:untitled.*|unbenannt.*|unknown|title|document\d*|dokument\d*|.{0,2})$", re.IGNORECASE
+)
+PRODUCER_PREFIX = re.compile(r"^Microsoft (?:Word|PowerPoint|Excel) - ", re.IGNORECASE)
+FILE_SUFFIX = re.compile(
+    r"\.(?:docx?|pdf|dvi|tex|indd|pptx?|xlsx?|odt|rtf|fm|qxd|wpd)$", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PdfOrigin:
+    """Where a PDF comes from: the address its sections are named under, what people are shown, and
+    what the documents carry for the next run. `title` stands in when the file says none."""
+
+    url: str
+    display_url: str
+    title: str
+    breadcrumb: tuple[str, ...] = ()
+    inputs: tuple[InputFile, ...] = ()
+    validators: Mapping[str, str] = field(default_factory=dict)
+
+
+class PdfParser(Parser):
+    """Reads the .pdf files of a source's paths."""
+
+    version = 1
+
+    def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
+        for file in find_files(self.config, {".pdf"}):
+            if isinstance(file, Failure):
+                yield file
+            elif known.current(file.url):
+                yield Unchanged(file.url)
+            else:
+                yield from self._read(file)
+
+    def _read(self, file: SourceFile) -> Iterator[Parsed]:
+        try:
+            data, read = read_file(self.config, file.path)
+        except DocumentError as error:
+            yield Failure(file.url, str(error), stage="read")
+            return
+        base = self.config.display_base_url
+        shown = base.rstrip("/") + "/" + quote(file.relative.as_posix()) if base else file.path.name
+        title = PurePosixPath(file.relative).stem
+        yield from read_pdf(data, PdfOrigin(file.url, shown, title, inputs=(read,)))
+
+
+def read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed]:
+    """The sections of a PDF as Documents; a Failure at `origin.url` for what cannot be read.
+
+    An error means that text is missing (password, damage, no text layer), a warning that a page is.
+    """
+    with apply_configuration(**LIMITS):
+        parsed = list(_read_pdf(data, origin))
+    yield from parsed
+
+
+def _read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed]:
+    try:
+        reader = _open(data)
+    except DocumentError as error:
+        yield Failure(origin.url, str(error))
+        return
+    pages, failures = _read_pages(reader, origin)
+    yield from failures
+    if not any(page.items for page in pages):
+        if not any(not failure.warning for failure in failures):
+            yield Failure(origin.url, _why_no_text(reader))
+        return
+    yield from _documents(reader, pages, origin)
+
+
+def _open(data: bytes) -> PdfReader:
+    """Raises DocumentError for what is no PDF, is damaged, or asks for a password."""
+    if b"%PDF-" not in data[:1024]:
+        raise DocumentError("The file is not a PDF (it has no %PDF header): replace it.")
+    try:
+        reader = PdfReader(io.BytesIO(data))
+        count = len(reader.pages)
+    except FileNotDecryptedError:
+        raise DocumentError(
+            "The file asks for a password: remove it (qpdf --password=… --decrypt in.pdf out.pdf)."
+        ) from None
+    except DependencyError as error:
+        raise DocumentError(f"The file's encryption cannot be read: {error}.") from error
+    except BROKEN as error:
+        raise DocumentError(
+            f"The file is damaged ({_say(error)}): fetch it again or repair it (qpdf in.pdf out.pdf)."
+        ) from error
+    if not count:
+        raise DocumentError("The file has no pages: fetch it again.")
+    if count > MAX_PAGES:
+        raise DocumentError(f"The file has {count:,} pages, above {MAX_PAGES:,}: split it.")
+    return reader
+
+
+def _say(error: BaseException) -> str:
+    return str(error).strip().rstrip(".") or type(error).__name__
+
+
+# Pages
+
+
+def _read_pages(reader: PdfReader, origin: PdfOrigin) -> tuple[list[PageLayout], list[Failure]]:
+    faces = Faces()
+    pages: list[PageLayout] = []
+    failures: list[Failure] = []
+    for number in range(1, len(reader.pages) + 1):
+        try:
+            page = reader.pages[number - 1]
+            content = read_content(page, faces)
+            pages.append(lay_out(content, _seen_box(page), number))
+        except BROKEN as error:
+            failures.append(_page_failure(origin, number, error))
+            continue
+        failures.extend(_page_warnings(origin, number, content))
+    return pages, failures
+
+
+def _seen_box(page: PageObject) -> tuple[float, float, float, float]:
+    box = page.cropbox
+    return float(box.left), float(box.bottom), float(box.right), float(box.top)
+
+
+def _page_failure(origin: PdfOrigin, number: int, error: BaseException) -> Failure:
+    limit = isinstance(error, LimitReachedError)
+    what = "was given up, it unpacks to too much" if limit else "could not be read"
+    return Failure(
+        origin.url, f"Page {number} {what} ({_say(error)}); the others were.", warning=True
+    )
+
+
+def _page_warnings(origin: PdfOrigin, number: int, content: PageContent) -> Iterator[Failure]:
+    if content.unreadable:
+        fonts = ", ".join(sorted(content.unreadable))
+        yield Failure(
+            origin.url,
+            f"Page {number} has {sum(content.unreadable.values())} signs in a font that names no "
+            f"characters ({fonts}): if text is missing, run OCR (ocrmypdf --force-ocr).",
+            warning=True,
+        )
+    if content.cut_short:
+        yield Failure(
+            origin.url, f"Page {number} has broken parts, which were left out.", warning=True
+        )
+
+
+def _why_no_text(reader: PdfReader) -> str:
+    return (
+        f"None of the {len(reader.pages)} pages has a text layer (a scan or pictures): "
+        "run OCR over it (ocrmypdf in.pdf out.pdf)."
+    )
+
+
+# Documents
+
+
+def _documents(
+    reader: PdfReader, pages: Sequence[PageLayout], origin: PdfOrigin
+) -> Iterator[Document]:
+    drop_furniture(pages)
+    items: list[Item] = [item for page in pages for item in page.items]
+    typography = study(items)
+    title = _title(reader, origin)
+    root = Section(title, "start", 0)
+    sections = _sections(reader, pages, items, typography, root)
+    root.end = sections[0].start if sections else len(items)
+    home, fragments = fold(root, items), addresses(root)
+    for section in dict.fromkeys([root, *sections]):
+        if home[section] is section:
+            parts = [other for other in [root, *sections] if home[other] is section]
+            yield from _Writer(items, typography, origin, len(reader.pages)).write(
+                section, parts, fragments[section]
+            )
+
+
+def _sections(
+    reader: PdfReader,
+    pages: Sequence[PageLayout],
+    items: Sequence[Item],
+    typography: Typography,
+    root: Section,
+) -> list[Section]:
+    entries = read_outline(reader)
+    if entries:
+        return from_outline(entries, pages, items, root)
+    if typography.levels:
+        return from_headings(items, typography, root)
+    if len({item.page for item in items}) > 1:
+        return from_pages(items, root)
+    return []
+
+
+def _title(reader: PdfReader, origin: PdfOrigin) -> str:
+    """The title in the metadata when it says something, else the origin's."""
+    try:
+        found = reader.metadata.title if reader.metadata else None
+    except BROKEN:
+        found = None
+    title = " ".join(str(found or "").replace("\0", "").split())
+    title = FILE_SUFFIX.sub("", PRODUCER_PREFIX.sub("", title)).strip()
+    return origin.title if EMPTY_TITLE.match(title) else title
+
+
+class _Writer:
+    def __init__(
+        self, items: Sequence[Item], typography: Typography, origin: PdfOrigin, total: int
+    ) -> None:
+        self.items = items
+        self.typography = typography
+        self.origin = origin
+        self.total = total
+
+    def write(self, section: Section, parts: list[Section], fragment: str) -> Iterator[Document]:
+        """The document of a section and of the tiny ones that joined it; none without text."""
+        blocks = [block for part in parts for block in self._blocks(part, section)]
+        if all(block.kind == "heading" for block in blocks) and not self._stands_alone(
+            section, blocks
+        ):
+            return
+        content, pages = _compose(blocks)
+        first, last = min(p.number for p in pages), max(p.number for p in pages)
+        yield Document(
+            url=f"{self.origin.url}#{fragment}",
+            title=section.title,
+            content=content,
+            display_url=f"{self.origin.display_url}#page={first}",
+            breadcrumb=self._breadcrumb(section),
+            metadata={"page_start": first, "page_end": last, "pages": self.total},
+            pages=pages,
+            inputs=self.origin.inputs,
+            validators=self.origin.validators,
+        )
+
+    def _stands_alone(self, section: Section, blocks: list[Block]) -> bool:
+        return bool(blocks)
+
+    def _breadcrumb(self, section: Section) -> tuple[str, ...]:
+        above = [other.title for other in section.path()[:-1]]
+        root = section
+        while root.parent is not None:
+            root = root.parent
+        return (*self.origin.breadcrumb, *([] if section is root else [root.title]), *above)
+
+    def _blocks(self, part: Section, home: Section) -> list[Block]:
+        start = part.start + part.heading
+        items = self.items[start : max(part.end, start)]
+        levels = self._levels(part, home, start, items)
+        builder = BlockBuilder(self.typography)
+        if part is not home:
+            level = min(6, 1 + part.depth - home.depth)
+            at = self.items[min(part.start, len(self.items) - 1)].page
+            builder.blocks.append(Block("heading", [f"{'#' * level} {part.title}"], [at]))
+        return builder.build(items, levels)
+
+    def _levels(
+        self, part: Section, home: Section, start: int, items: Sequence[Item]
+    ) -> dict[int, int]:
+        """Headings inside a section, by index into its items, one level below the section's own."""
+        found = {
+            index - start: level
+            for index, level in self.typography.levels.items()
+            if start <= index < start + len(items)
+        }
+        if not found:
+            return {}
+        own = 1 + part.depth - home.depth
+        highest = min(found.values())
+        return {index: min(6, own + 1 + level - highest) for index, level in found.items()}
+
+
+def _compose(blocks: Sequence[Block]) -> tuple[str, tuple[Location, ...]]:
+    """The Markdown, and at which of its lines a page begins."""
+    lines: list[str] = []
+    pages: list[Location] = []
+    before = ""
+    for block in blocks:
+        if lines and not (before == block.kind == "item"):
+            lines.append("")
+        for text, page in zip(block.lines, block.pages, strict=True):
+            if not pages or page > pages[-1].number:
+                pages.append(Location(len(lines), page))
+            lines.append(text)
+        before = block.kind
+    return "\n".join(lines), tuple(pages)

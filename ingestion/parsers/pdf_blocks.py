@@ -1,0 +1,443 @@
+"""Lines of a section to Markdown: paragraphs, lists, code in its lines, tables, footnotes."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from ingestion.parsers.pdf_layout import Item, Line, Table
+from ingestion.parsers.pdf_outline import heading_length
+from ingestion.parsers.pdf_typography import BULLET, HYPHENS, LEADER, NUMBER, Typography
+
+INDENT = 0.7  # of the font size: a line set in by more begins a paragraph
+ALIGNED = 3.0  # points
+# After these words a hyphen at the line end stands for a left-out part ("pre- and postfix").
+SUSPENDED = {"and", "or", "to", "nor", "und", "oder", "bzw", "bis", "sowie", "et", "ou"}
+
+
+@dataclass(slots=True)
+class Block:
+    """`lines` of Markdown, and the page each comes from. Items of a list stand without a blank."""
+
+    kind: str
+    lines: list[str]
+    pages: list[int]
+
+
+@dataclass(slots=True)
+class _Paragraph:
+    lines: list[Line]
+    marker: str = ""
+    depth: int = 0
+
+
+def join_lines(texts: Sequence[str], typography: Typography) -> str:
+    """One running text: words hyphenated at line ends are whole again."""
+    joined = ""
+    for text in texts:
+        text = text.strip()
+        joined = _join_two(joined, text, typography) if joined else text
+    return joined.replace("\u00ad", "")
+
+
+def _join_two(first: str, second: str, typography: Typography) -> str:
+    if first.endswith("-`") and second.startswith("`"):
+        return first[:-1] + second[1:]
+    match = re.search(rf"([^\W\d_]+)[{HYPHENS}]$", first)
+    follow = re.match(r"([^\W\d_]+)", second)
+    if not match:
+        return (
+            first + second
+            if re.search(r"[/\u2014]$", first) and _is_path(first)
+            else f"{first} {second}"
+        )
+    if not follow:
+        return f"{first}{second}" if second[:1].isdigit() else f"{first} {second}"
+    if follow[1] in SUSPENDED:
+        return f"{first} {second}"
+    if first.endswith("\u00ad"):
+        return first[:-1] + second
+    if not follow[1][0].islower():
+        return first + second
+    keep = _is_compound(match[1].lower(), follow[1].lower(), typography)
+    return first + second if keep else first[:-1] + second
+
+
+def _is_path(text: str) -> bool:
+    return bool(re.search(r"(?:https?:/|\w\.\w+/)\S*/$", text))
+
+
+def _is_compound(head: str, tail: str, typography: Typography) -> bool:
+    """Whether the hyphen belongs to the word, by how the rest of the document writes it."""
+    words = typography.words
+    whole, hyphened = words[head + tail], words[f"{head}-{tail}"]
+    if whole or hyphened:
+        return hyphened > whole
+    return len(head) > 2 and len(tail) > 3 and words[head] >= 2 and words[tail] >= 2
+
+
+class BlockBuilder:
+    """Feeds on the items of one section, in reading order."""
+
+    def __init__(self, typography: Typography) -> None:
+        self.typography = typography
+        self.blocks: list[Block] = []
+        self.open: _Paragraph | None = None
+        self.notes: list[_Paragraph] = []
+        self.list_at: list[float] = []
+
+    def build(self, items: Sequence[Item], levels: dict[int, int]) -> list[Block]:
+        """`levels`: heading level by index into `items`."""
+        index = 0
+        while index < len(items):
+            index = self._take(items, index, levels)
+        self._close()
+        return self.blocks
+
+    def _take(self, items: Sequence[Item], index: int, levels: dict[int, int]) -> int:
+        item = items[index]
+        if isinstance(item, Table):
+            return self._take_table(item, index)
+        if index in levels:
+            return self._take_heading(items, index, levels)
+        code = _code_run(items, index, levels, self.typography)
+        if code:
+            return self._take_code(code, index)
+        rows = _row_run(items, index, levels)
+        if rows:
+            return self._take_rows(rows, index)
+        if _is_footnote(item, self.typography):
+            return self._take_note(items, index, levels)
+        self._take_line(items, index)
+        return index + 1
+
+    # Whole blocks
+
+    def _take_heading(self, items: Sequence[Item], index: int, levels: dict[int, int]) -> int:
+        self._close()
+        lines = items[index : index + heading_length(items, index, levels)]
+        texts = [line.text for line in lines if isinstance(line, Line)]
+        text = join_lines(texts, self.typography)
+        self._add("heading", [f"{'#' * levels[index]} {text}"], lines[0].page)
+        return index + len(lines)
+
+    def _take_table(self, table: Table, index: int) -> int:
+        rows = [[join_lines(cell, self.typography) for cell in row] for row in table.rows]
+        self._close()
+        self._add_table(rows, table.page)
+        return index + 1
+
+    def _add_table(self, rows: list[list[str]], page: int) -> None:
+        last = self.blocks[-1] if self.blocks else None
+        body = [_pipe_row(row) for row in rows]
+        divider = "|" + " --- |" * len(rows[0])
+        if (
+            last is not None
+            and last.kind == "table"
+            and last.lines[1] == divider
+            and (last.pages[-1] < page)
+        ):  # the table goes on over the page, perhaps with its head again
+            body = body[1:] if body[0] == last.lines[0] else body
+            last.lines += body
+            last.pages += [page] * len(body)
+            return
+        self._add("table", [body[0], divider, *body[1:]], page)
+
+    def _take_code(self, lines: list[Line], index: int) -> int:
+        self._close()
+        texts, pages = _code_lines(lines)
+        fence = "`" * max(
+            3, 1 + max((len(m) for t in texts for m in re.findall("`+", t)), default=0)
+        )
+        last = self.blocks[-1] if self.blocks else None
+        if last is not None and last.kind == "code" and last.pages[-1] < pages[0]:
+            last.lines[-1:] = [*texts, last.lines[-1]]
+            last.pages += pages
+        else:
+            self.blocks.append(Block("code", [fence, *texts, fence], [pages[0], *pages, pages[-1]]))
+        return index + len(lines)
+
+    def _take_rows(self, lines: list[Line], index: int) -> int:
+        self._close()
+        rows = _aligned_rows(lines)
+        if rows is not None:
+            self._add_table(rows, lines[0].page)
+        else:
+            texts = [protect(_without_leader(line.marked)) for line in lines]
+            self.blocks.append(Block("rows", texts, [line.page for line in lines]))
+        return index + len(lines)
+
+    def _take_note(self, items: Sequence[Item], index: int, levels: dict[int, int]) -> int:
+        """A footnote waits until the paragraph it interrupts has ended, maybe on the next page."""
+        note = items[index]
+        assert isinstance(note, Line)
+        lines = [note]
+        for item in items[index + 1 :]:
+            same = isinstance(item, Line) and item.page == note.page and item.region == note.region
+            if not isinstance(item, Line) or not same or item.mark or item.size > 1.05 * note.size:
+                break
+            lines.append(item)
+        self.notes.append(_Paragraph(lines))
+        return index + len(lines)
+
+    # Paragraphs
+
+    def _take_line(self, items: Sequence[Item], index: int) -> None:
+        line = items[index]
+        assert isinstance(line, Line)
+        if self.open is not None and self._continues(items, index, line):
+            self.open.lines.append(line)
+            return
+        self._close()
+        marker = _marker(line)
+        self.open = _Paragraph([line], marker, self._list_depth(line) if marker else 0)
+        if not marker and self.list_at and line.x0 < self.list_at[0] + INDENT * line.size:
+            self.list_at = []
+
+    def _list_depth(self, line: Line) -> int:
+        self.list_at = [x for x in self.list_at if x < line.x0 - 0.4 * line.size]
+        self.list_at.append(line.x0)
+        return len(self.list_at) - 1
+
+    def _continues(self, items: Sequence[Item], index: int, line: Line) -> bool:
+        assert self.open is not None
+        last = self.open.lines[-1]
+        if abs(last.size - line.size) > 0.12 * last.size or BULLET.match(line.text):
+            return _marker_alone(self.open)
+        if (last.page, last.region) != (line.page, line.region) or line.y > last.y:
+            return self._runs_over(last, line)
+        if _marker_alone(self.open):
+            return True
+        step = (last.y - line.y) / max(last.size, line.size)
+        if step > self.typography.leading + 0.3:
+            return False
+        if self.open.marker:
+            return self._continues_item(items, index, line)
+        if NUMBER.match(line.text) and (line.x0 > last.x0 + 1 or _ends(last.text)):
+            return False
+        if _is_set_in(items, index, line, self.open.lines):
+            return False
+        return not _was_ended(items, index, last, line)
+
+    def _continues_item(self, items: Sequence[Item], index: int, line: Line) -> bool:
+        assert self.open is not None
+        first, last = self.open.lines[0], self.open.lines[-1]
+        if NUMBER.match(line.text) and abs(line.x0 - first.x0) < line.size:
+            return False
+        if line.x0 > first.x0 + 0.3 * line.size:
+            return len(self.open.lines) == 1 or line.x0 < last.x0 + INDENT * line.size
+        return len(self.open.lines) == 1 and not _was_ended(items, index, last, line)
+
+    def _runs_over(self, last: Line, line: Line) -> bool:
+        """Whether a paragraph goes on in the next column or on the next page."""
+        if last.turned or line.turned or NUMBER.match(line.text):
+            return False
+        if last.text.endswith(tuple(HYPHENS)):
+            return True
+        return not _ends(last.text) and line.text[:1].islower() and _is_full(last)
+
+    def _close(self) -> None:
+        paragraphs = ([self.open] if self.open else []) + self.notes
+        self.open, self.notes = None, []
+        for paragraph in paragraphs:
+            text = join_lines([line.marked for line in paragraph.lines], self.typography)
+            text = _without_leader(text)
+            page = paragraph.lines[0].page
+            if paragraph.marker:
+                self._add("item", ["  " * paragraph.depth + _item(text)], page)
+            elif text:
+                self._add("paragraph", [protect(text)], page)
+
+    def _add(self, kind: str, lines: list[str], page: int) -> None:
+        if kind in ("heading", "table", "code"):
+            self.list_at = []
+        self.blocks.append(Block(kind, lines, [page] * len(lines)))
+
+
+# Lists
+
+
+def _marker(line: Line) -> str:
+    match = BULLET.match(line.text) or NUMBER.match(line.text)
+    return match[0] if match else ""
+
+
+def _marker_alone(paragraph: _Paragraph) -> bool:
+    """A bullet on a baseline of its own belongs to the line that follows."""
+    return len(paragraph.lines) == 1 and bool(BULLET.fullmatch(paragraph.lines[0].text.strip()))
+
+
+def _item(text: str) -> str:
+    return re.sub(BULLET, "- ", text) if BULLET.match(text) else protect(text)
+
+
+# Paragraph ends
+
+
+def _ends(text: str) -> bool:
+    return bool(re.search(r"[.!?:;][\"'\u201d\u2019)\]`]*$", text))
+
+
+def _is_full(line: Line) -> bool:
+    return line.x1 > line.left + 0.75 * (line.right - line.left)
+
+
+def _is_set_in(items: Sequence[Item], index: int, line: Line, before: list[Line]) -> bool:
+    """Whether a first-line indent begins a paragraph here; a hanging indent does not."""
+    last = before[-1]
+    if line.x0 < last.x0 + INDENT * line.size:
+        return len(before) > 1 and line.x0 < last.x0 - INDENT * line.size
+    after = items[index + 1] if index + 1 < len(items) else None
+    hangs = isinstance(after, Line) and abs(after.x0 - line.x0) < ALIGNED and len(before) == 1
+    return not hangs or _ends(last.text)
+
+
+def _was_ended(items: Sequence[Item], index: int, last: Line, line: Line) -> bool:
+    """Whether the line before was ended on purpose: the first word of this one had room on it."""
+    near = [
+        item
+        for item in items[max(0, index - 8) : index + 8]
+        if isinstance(item, Line)
+        and (item.page, item.region) == (line.page, line.region)
+        and abs(item.size - line.size) < 0.12 * line.size
+    ]
+    right = max((item.x1 for item in near), default=line.right)
+    first = line.text.split(" ", 1)[0]
+    width = (line.x1 - line.x0) * len(first) / max(len(line.text), 1)
+    room = right - last.x1 - 0.3 * line.size
+    return room > width + 0.8 * line.size
+
+
+def _is_footnote(line: Item, typography: Typography) -> bool:
+    return isinstance(line, Line) and line.mark and line.size < 0.95 * typography.body
+
+
+# Code
+
+
+def _code_run(
+    items: Sequence[Item], index: int, levels: dict[int, int], typography: Typography
+) -> list[Line]:
+    """The lines of code from `index` on; a lone line of code in a paragraph is not one."""
+    if typography.mono_body:
+        return []
+    run: list[Line] = []
+    for offset, item in enumerate(items[index:], index):
+        if not isinstance(item, Line) or not item.mono or offset in levels:
+            break
+        if run and (item.page != run[-1].page or item.region != run[-1].region):
+            break
+        run.append(item)
+    if len(run) == 1 and not _is_set_off(items, index, run[0], typography):
+        return []
+    return run
+
+
+def _is_set_off(items: Sequence[Item], index: int, line: Line, typography: Typography) -> bool:
+    """Whether a lone line in a code font stands for itself rather than in running text."""
+    for other in (
+        items[index - 1] if index else None,
+        items[index + 1] if index + 1 < len(items) else None,
+    ):
+        if not isinstance(other, Line) or (other.page, other.region) != (line.page, line.region):
+            continue
+        close = abs(other.y - line.y) < (typography.leading + 0.3) * max(line.size, other.size)
+        if close and abs(other.x0 - line.x0) < 2 * line.size:
+            return False
+    return True
+
+
+def _code_lines(lines: list[Line]) -> tuple[list[str], list[int]]:
+    """The lines with their indentation, and blank ones where the white space between says so."""
+    left = min(line.x0 for line in lines)
+    pitch = max(median(line.pitch for line in lines), 0.5)
+    steps = [a.y - b.y for a, b in itertools.pairwise(lines) if a.y > b.y]
+    step = min(median(steps), 1.6 * lines[0].size) if steps else 1.2 * lines[0].size
+    texts: list[str] = []
+    pages: list[int] = []
+    before: Line | None = None
+    for line in lines:
+        blank = round((before.y - line.y) / step) - 1 if before is not None else 0
+        texts += [""] * min(max(blank, 0), 3)
+        texts.append(" " * round((line.x0 - left) / pitch) + line.code)
+        pages += [line.page] * (len(texts) - len(pages))
+        before = line
+    return texts, pages
+
+
+# Rows
+
+
+def _row_run(items: Sequence[Item], index: int, levels: dict[int, int]) -> list[Line]:
+    """Lines that are rows of a table without rules, or entries of a table of contents."""
+    run: list[Line] = []
+    for offset, item in enumerate(items[index:], index):
+        if not isinstance(item, Line) or offset in levels:
+            break
+        if run and (item.page, item.region) != (run[-1].page, run[-1].region):
+            break
+        if not (LEADER.search(item.text) or (item.cells and not BULLET.match(item.text))):
+            break
+        if run and bool(LEADER.search(item.text)) != bool(LEADER.search(run[0].text)):
+            break
+        run.append(item)
+    if run and LEADER.search(run[0].text):
+        return run
+    return run if len(run) >= 2 and _share_an_edge(run) else []
+
+
+def _share_an_edge(lines: list[Line]) -> bool:
+    """Whether the second cells begin, or the last ones end, at one place on most rows."""
+    starts = [line.cells[1][0] for line in lines]
+    ends = [line.cells[-1][1] for line in lines]
+    return any(
+        sum(abs(value - median(values)) < ALIGNED for value in values) > 0.6 * len(values)
+        for values in (starts, ends)
+    )
+
+
+def _aligned_rows(lines: list[Line]) -> list[list[str]] | None:
+    """The rows as a table, when each cell stands under one of the first row's columns alone."""
+    if len(lines) < 3 or any(not line.cells for line in lines):
+        return None
+    columns: list[list[float]] = []
+    for x0, x1, _ in sorted(cell for line in lines for cell in line.cells):
+        if columns and x0 <= columns[-1][1]:
+            columns[-1][1] = max(columns[-1][1], x1)
+        else:
+            columns.append([x0, x1])
+    if len(columns) < 2 or any(len(line.cells) > len(columns) for line in lines):
+        return None
+    rows = []
+    for line in lines:
+        row = [""] * len(columns)
+        for x0, _, text in line.cells:
+            place = next(i for i, (start, end) in enumerate(columns) if start <= x0 <= end)
+            if row[place]:
+                return None
+            row[place] = text
+        rows.append(row)
+    return rows
+
+
+def _pipe_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _without_leader(text: str) -> str:
+    return LEADER.sub(" ", text).strip()
+
+
+# Markdown
+
+
+def protect(text: str) -> str:
+    """Prose that must not be read as Markdown structure gets a backslash before its first sign."""
+    if re.match(
+        r"#{1,6}(?:\s|$)|>|\||(?:`{3}|~{3})|</?[a-zA-Z!?]|\+\s|=+\s*$|(?:[-_*]\s*){3,}$", text
+    ):
+        return "\\" + text
+    return text

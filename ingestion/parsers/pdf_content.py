@@ -1,0 +1,530 @@
+"""Content streams to words: what a page shows, where, how large and in which font.
+
+ISO 32000-1, chapters 8.4 (graphics state), 9.4 (text objects) and 14.6 (marked content).
+Coordinates are those of the reader: `x` runs along the line, `y` upwards, in points, after the
+page has been turned so that the words of an `angle` run from left to right.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pypdf import PageObject
+from pypdf.errors import LimitReachedError, PyPdfError
+from pypdf.generic import ArrayObject, ContentStream, DictionaryObject, NameObject
+
+from ingestion.parsers.pdf_font import UNKNOWN_FACE, Face, Faces
+
+Matrix = tuple[float, float, float, float, float, float]
+IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+
+MAX_FORM_DEPTH = 12
+MAX_FORMS_PER_PAGE = 2_000
+MAX_WORDS_PER_PAGE = 60_000
+KERNING = 0.1  # of the font size: a smaller gap between glyphs never parts them (Poppler's figure)
+THIN_RULE = 3.0  # points: a filled rectangle no thicker than this is a line
+
+# Accents that a font draws as signs of their own, and what makes them part of a letter.
+ACCENTS = dict(
+    zip(
+        "`\u00b4\u02c6\u02dc\u00af\u02d8\u02d9\u00a8\u02da\u02c7\u00b8",
+        "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030c\u0327",
+        strict=True,
+    )
+)
+DOTLESS = {"\u0131": "i", "\u0237": "j"}
+
+
+@dataclass(slots=True)
+class Word:
+    """Glyphs shown without a visible gap. `y` is the baseline; `spaced`: a space stood before."""
+
+    text: str
+    x0: float
+    x1: float
+    y: float
+    size: float
+    face: Face
+    order: int
+    spaced: bool
+    angle: int
+    pagination: bool = False
+    bold: bool = False
+
+
+class Rule(NamedTuple):
+    """A drawn straight line, in unturned page coordinates: x0 <= x1, y0 <= y1."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(slots=True)
+class PageContent:
+    words: list[Word] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)
+    images: int = 0
+    unreadable: dict[str, int] = field(default_factory=dict)
+    cut_short: bool = False
+
+
+def multiply(m: Matrix, n: Matrix) -> Matrix:
+    return (
+        m[0] * n[0] + m[1] * n[2],
+        m[0] * n[1] + m[1] * n[3],
+        m[2] * n[0] + m[3] * n[2],
+        m[2] * n[1] + m[3] * n[3],
+        m[4] * n[0] + m[5] * n[2] + n[4],
+        m[4] * n[1] + m[5] * n[3] + n[5],
+    )
+
+
+def turn(x: float, y: float, angle: int) -> tuple[float, float]:
+    """The point in the frame of text that runs at `angle` degrees."""
+    if angle == 0:
+        return x, y
+    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    return x * c + y * s, y * c - x * s
+
+
+@dataclass(slots=True)
+class _State:
+    """The part of the graphics state that moves text; saved by q, restored by Q."""
+
+    ctm: Matrix = IDENTITY
+    face: Face = UNKNOWN_FACE
+    size: float = 1.0
+    char_space: float = 0.0
+    word_space: float = 0.0
+    stretch: float = 1.0
+    leading: float = 0.0
+    rise: float = 0.0
+    stroked: bool = False
+
+    def copy(self) -> _State:
+        return _State(
+            self.ctm, self.face, self.size, self.char_space, self.word_space,
+            self.stretch, self.leading, self.rise, self.stroked,
+        )  # fmt: skip
+
+
+class _WordBuilder:
+    """Glyphs in, words out: a word ends at a space, a gap, another line, font or size."""
+
+    def __init__(self, content: PageContent) -> None:
+        self.content = content
+        self.pagination = False
+        self._parts: list[str] = []
+        self._spaced = False
+        self._drawn: dict[tuple[str, int], list[tuple[float, float]]] = {}
+        self._x0 = self._x1 = self._last = self._y = self._size = 0.0
+        self._face, self._angle, self._bold = UNKNOWN_FACE, 0, False
+
+    def begin(self, x: float, y: float, size: float, face: Face, angle: int, bold: bool) -> None:
+        """A string starts here: it may go on with the open word."""
+        same = (
+            face is self._face
+            and angle == self._angle
+            and abs(y - self._y) < 0.05 * size
+            and abs(size - self._size) < 0.05 * size
+        )
+        if not same or not self._joins(x):
+            self.end()
+        self._y, self._size, self._face, self._angle, self._bold = y, size, face, angle, bold
+
+    def _joins(self, x: float) -> bool:
+        if self._parts and self._parts[-1] in ACCENTS:
+            return True
+        return -0.3 * self._size < x - self._x1 < KERNING * self._size
+
+    def add(self, text: str, x0: float, x1: float) -> None:
+        if not text.strip():
+            self.end()
+            self._spaced = self._spaced or bool(text)
+            return
+        if self._parts and not self._joins(x0):
+            self.end()
+        if not self._parts:
+            self._x0 = min(x0, x1)
+        elif self._parts[-1] in ACCENTS and x0 - self._last < 0.3 * self._size and text.isalpha():
+            letter = DOTLESS.get(text, text)
+            text = unicodedata.normalize("NFC", letter + ACCENTS[self._parts.pop()])
+        self._parts.append(text)
+        self._last, self._x1 = x0, max(x0, x1)
+
+    def end(self) -> None:
+        if not self._parts:
+            return
+        text = "".join(self._parts)
+        self._parts = []
+        if self._is_repeated(text):
+            return
+        words = self.content.words
+        words.append(
+            Word(
+                text, self._x0, self._x1, self._y, self._size, self._face, len(words),
+                self._spaced, self._angle, self.pagination, self._bold,
+            )
+        )  # fmt: skip
+        self._spaced = False
+
+    def _is_repeated(self, text: str) -> bool:
+        """Bold is faked by drawing the same text twice, a hair apart."""
+        near = 0.12 * self._size
+        drawn = self._drawn.setdefault((text, self._angle), [])
+        for x, y in drawn:
+            if abs(x - self._x0) < near and abs(y - self._y) < near:
+                return True
+        drawn.append((self._x0, self._y))
+        del drawn[:-200]
+        return False
+
+
+class _Marks:
+    """Marked content: replacement text (/ActualText) and pagination artifacts, both nested."""
+
+    def __init__(self) -> None:
+        self.stack: list[tuple[str | None, bool]] = []
+
+    def push(self, tag: Any, properties: Any) -> None:
+        get = properties.get if isinstance(properties, DictionaryObject) else (lambda _key: None)
+        actual = get("/ActualText")
+        actual = str(actual) if isinstance(actual, str) else None
+        pagination = tag == "/Artifact" and get("/Type") == "/Pagination"
+        self.stack.append((actual, pagination or (bool(self.stack) and self.stack[-1][1])))
+
+    def pop(self) -> None:
+        if self.stack:
+            self.stack.pop()
+
+    @property
+    def pagination(self) -> bool:
+        return bool(self.stack) and self.stack[-1][1]
+
+
+class _Interpreter:
+    def __init__(self, page: PageObject, faces: Faces) -> None:
+        self.pdf = page.pdf
+        self.faces = faces
+        self.content = PageContent()
+        self.builder = _WordBuilder(self.content)
+        self.state = _State()
+        self.saved: list[_State] = []
+        self.matrix = self.line = IDENTITY
+        self.marks = _Marks()
+        self.actual: str | None = None
+        self.path: list[Rule] = []
+        self.point = (0.0, 0.0)
+        self.forms = 0
+        self.open_forms: list[object] = []
+        self.resources: Any = {}
+        self.handlers: dict[bytes, Callable[[list[Any]], None]] = {
+            b"q": self.save, b"Q": self.restore, b"cm": self.concatenate,
+            b"BT": self.begin_text, b"Tf": self.set_font, b"Tm": self.set_matrix,
+            b"Td": self.move, b"TD": self.move_and_lead, b"T*": self.next_line,
+            b"Tj": self.show, b"TJ": self.show_all, b"'": self.next_line_show,
+            b'"': self.spaced_show, b"Tc": self.char_space, b"Tw": self.word_space,
+            b"Tz": self.stretch, b"TL": self.leading, b"Ts": self.rise, b"Tr": self.render_mode,
+            b"Do": self.draw, b"BDC": self.mark, b"BMC": self.mark, b"EMC": self.unmark,
+            b"m": self.path_move, b"l": self.path_line, b"re": self.rectangle,
+            b"S": self.stroke, b"s": self.stroke, b"B": self.stroke, b"b": self.stroke,
+            b"B*": self.stroke, b"b*": self.stroke, b"f": self.fill, b"F": self.fill,
+            b"f*": self.fill, b"n": self.drop_path, b"INLINE IMAGE": self.inline_image,
+        }  # fmt: skip
+
+    def run(self, stream: Any, resources: Any) -> None:
+        """Interpret a content stream (a stream, or an array of them) in these resources."""
+        outer, self.resources = self.resources, resources
+        depth = len(self.saved)
+        for operands, operator in ContentStream(stream, self.pdf, "bytes").operations:
+            handler = self.handlers.get(operator)
+            if handler is None:
+                continue
+            try:
+                handler(operands)
+            except (IndexError, TypeError, ValueError, KeyError, AttributeError):
+                # An operator with wrong operands is skipped, as viewers do; the next one counts.
+                self.content.cut_short = True
+            if len(self.content.words) > MAX_WORDS_PER_PAGE:
+                self.content.cut_short = True
+                break
+        self.builder.end()
+        del self.saved[depth:]
+        self.resources = outer
+
+    # Graphics state
+
+    def save(self, _operands: list[Any]) -> None:
+        if len(self.saved) < 1_000:
+            self.saved.append(self.state.copy())
+
+    def restore(self, _operands: list[Any]) -> None:
+        if self.saved:
+            self.state = self.saved.pop()
+
+    def concatenate(self, operands: list[Any]) -> None:
+        self.state.ctm = multiply(_matrix(operands), self.state.ctm)
+
+    # Text state and position
+
+    def begin_text(self, _operands: list[Any]) -> None:
+        self.matrix = self.line = IDENTITY
+
+    def set_font(self, operands: list[Any]) -> None:
+        self.state.face = self.faces.get(self.resources, operands[0])
+        self.state.size = float(operands[1])
+
+    def set_matrix(self, operands: list[Any]) -> None:
+        self.matrix = self.line = _matrix(operands)
+
+    def move(self, operands: list[Any]) -> None:
+        shift = (1.0, 0.0, 0.0, 1.0, float(operands[0]), float(operands[1]))
+        self.matrix = self.line = multiply(shift, self.line)
+
+    def move_and_lead(self, operands: list[Any]) -> None:
+        self.state.leading = -float(operands[1])
+        self.move(operands)
+
+    def next_line(self, _operands: list[Any]) -> None:
+        self.move([0.0, -self.state.leading])
+
+    def char_space(self, operands: list[Any]) -> None:
+        self.state.char_space = float(operands[0])
+
+    def word_space(self, operands: list[Any]) -> None:
+        self.state.word_space = float(operands[0])
+
+    def stretch(self, operands: list[Any]) -> None:
+        self.state.stretch = float(operands[0]) / 100 or 1.0
+
+    def leading(self, operands: list[Any]) -> None:
+        self.state.leading = float(operands[0])
+
+    def rise(self, operands: list[Any]) -> None:
+        self.state.rise = float(operands[0])
+
+    def render_mode(self, operands: list[Any]) -> None:
+        self.state.stroked = int(operands[0]) == 2
+
+    # Showing text
+
+    def show(self, operands: list[Any]) -> None:
+        if isinstance(operands[0], bytes):
+            self._show(operands[0])
+
+    def next_line_show(self, operands: list[Any]) -> None:
+        self.next_line([])
+        self.show(operands)
+
+    def spaced_show(self, operands: list[Any]) -> None:
+        self.word_space(operands)
+        self.char_space(operands[1:])
+        self.next_line_show(operands[2:])
+
+    def show_all(self, operands: list[Any]) -> None:
+        state = self.state
+        for item in operands[0]:
+            if isinstance(item, bytes):
+                self._show(item)
+            elif isinstance(item, (int, float)):
+                self._advance(-float(item) * 0.001 * state.size * state.stretch)
+
+    def _advance(self, tx: float) -> None:
+        a, b, c, d, e, f = self.matrix
+        self.matrix = (a, b, c, d, e + tx * a, f + tx * b)
+
+    def _show(self, data: bytes) -> None:
+        state, face = self.state, self.state.face
+        glyphs = face.decode(data)
+        if not face.readable:
+            name = face.name
+            self.content.unreadable[name] = self.content.unreadable.get(name, 0) + len(glyphs)
+        a, b, c, d, e, f = multiply(self.matrix, state.ctm)
+        along = math.hypot(a, b)
+        angle = round(math.degrees(math.atan2(b, a))) % 360 if b or a < 0 else 0
+        x, y = turn(e + state.rise * c, f + state.rise * d, angle)
+        size = max(abs(state.size) * math.hypot(c, d) * face.height, 0.01)
+        self.builder.pagination = self.marks.pagination
+        self.builder.begin(x, y, size, face, angle, face.bold or state.stroked)
+        moved = self._place(glyphs, x, along, readable=face.readable)
+        self._advance(moved)
+
+    def _place(
+        self, glyphs: list[tuple[str, float]], x: float, along: float, *, readable: bool
+    ) -> float:
+        """Hand the glyphs to the builder from `x` on; return how far they move the text matrix."""
+        state, add = self.state, self.builder.add
+        one_byte = not isinstance(getattr(state.face._font, "encoding", None), str)
+        tx = 0.0
+        for text, width in glyphs:
+            step = (width * state.size + state.char_space) * state.stretch
+            if self.actual is not None:
+                text, self.actual = self.actual, ""
+            if readable and text:
+                start = x + tx * along
+                add(text, start, start + step * along)
+            tx += step
+            if text == " " and one_byte:
+                tx += state.word_space * state.stretch
+        return tx
+
+    # Marked content
+
+    def mark(self, operands: list[Any]) -> None:
+        properties = operands[1] if len(operands) > 1 else None
+        if isinstance(properties, NameObject):
+            table = self.resources.get("/Properties")
+            properties = table.get_object().get(properties) if table is not None else None
+            properties = properties.get_object() if properties is not None else None
+        self.marks.push(operands[0] if operands else None, properties)
+        actual = self.marks.stack[-1][0]
+        if actual is not None:
+            self.actual = actual
+
+    def unmark(self, _operands: list[Any]) -> None:
+        if self.marks.stack and self.marks.stack[-1][0] is not None:
+            self.actual = None
+        self.marks.pop()
+
+    # Forms and images
+
+    def draw(self, operands: list[Any]) -> None:
+        table = self.resources.get("/XObject")
+        form = table.get_object()[operands[0]].get_object()
+        if form.get("/Subtype") == "/Image":
+            self.content.images += 1
+        elif form.get("/Subtype") == "/Form":
+            self.draw_form(form)
+
+    def draw_form(self, form: Any, placed: Matrix = IDENTITY) -> None:
+        """Text of a form XObject; `placed` is where the page puts it (annotations)."""
+        too_deep = len(self.open_forms) >= MAX_FORM_DEPTH or self.forms >= MAX_FORMS_PER_PAGE
+        if too_deep or any(form is other for other in self.open_forms):
+            self.content.cut_short = True
+            return
+        self.forms += 1
+        self.open_forms.append(form)
+        state, matrices, marks = self.state, (self.matrix, self.line), self.marks
+        self.state, self.marks = state.copy(), _Marks()
+        self.marks.stack.append((None, marks.pagination))
+        own = _matrix(form.get("/Matrix", IDENTITY))
+        self.state.ctm = multiply(own, multiply(placed, state.ctm))
+        try:
+            resources = form.get("/Resources")
+            self.run(form, resources.get_object() if resources is not None else self.resources)
+        except (PyPdfError, OSError, RecursionError) as error:
+            if isinstance(error, LimitReachedError):
+                raise
+            self.content.cut_short = True
+        finally:
+            self.open_forms.pop()
+            self.state, self.marks = state, marks
+            self.matrix, self.line = matrices
+
+    def inline_image(self, _operands: Any) -> None:
+        self.content.images += 1
+
+    # Drawn lines
+
+    def _on_page(self, x: Any, y: Any) -> tuple[float, float]:
+        a, b, c, d, e, f = self.state.ctm
+        x, y = float(x), float(y)
+        return x * a + y * c + e, x * b + y * d + f
+
+    def path_move(self, operands: list[Any]) -> None:
+        self.point = self._on_page(*operands[:2])
+
+    def path_line(self, operands: list[Any]) -> None:
+        start, self.point = self.point, self._on_page(*operands[:2])
+        self.path.append(_rule(start, self.point))
+
+    def rectangle(self, operands: list[Any]) -> None:
+        x, y, width, height = (float(v) for v in operands[:4])
+        corner = self._on_page(x, y)
+        other = self._on_page(x + width, y + height)
+        self.path.append(_rule(corner, other))
+        self.point = corner
+
+    def stroke(self, operands: list[Any]) -> None:
+        for rule in self.path:
+            self.content.rules.extend(_edges(rule))
+        self.path = []
+
+    def fill(self, operands: list[Any]) -> None:
+        self.content.rules.extend(rule for rule in self.path if _is_thin(rule))
+        self.path = []
+
+    def drop_path(self, operands: list[Any]) -> None:
+        self.path = []
+
+
+def _matrix(values: Any) -> Matrix:
+    a, b, c, d, e, f = (float(v) for v in list(values)[:6])
+    return a, b, c, d, e, f
+
+
+def _numbers(values: Any) -> list[float]:
+    return [float(value) for value in values.get_object()]
+
+
+def _rule(start: tuple[float, float], end: tuple[float, float]) -> Rule:
+    (x0, y0), (x1, y1) = start, end
+    return Rule(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+
+
+def _is_thin(rule: Rule) -> bool:
+    return min(rule.x1 - rule.x0, rule.y1 - rule.y0) <= THIN_RULE
+
+
+def _edges(rule: Rule) -> list[Rule]:
+    """The four sides of a stroked rectangle; a line is its own only side."""
+    if _is_thin(rule):
+        return [rule]
+    x0, y0, x1, y1 = rule
+    return [Rule(x0, y0, x1, y0), Rule(x0, y1, x1, y1), Rule(x0, y0, x0, y1), Rule(x1, y0, x1, y1)]
+
+
+def read_content(page: PageObject, faces: Faces) -> PageContent:
+    """The words and lines that a page shows, with its filled-in form fields and text notes.
+
+    Raises pypdf's errors for content that cannot be decoded or that passes pypdf's limits.
+    """
+    interpreter = _Interpreter(page, faces)
+    contents = page.get("/Contents")
+    resources = page.get_inherited("/Resources", DictionaryObject())
+    resources = resources.get_object() if resources is not None else DictionaryObject()
+    if contents is not None and contents.get_object() is not None:
+        interpreter.run(contents, resources)
+    for annotation in _shown_annotations(page):
+        _draw_annotation(interpreter, annotation)
+    return interpreter.content
+
+
+def _shown_annotations(page: PageObject) -> list[Any]:
+    annotations = page.get("/Annots")
+    annotations = annotations.get_object() if annotations is not None else None
+    if not isinstance(annotations, ArrayObject):
+        return []
+    found = [reference.get_object() for reference in annotations]
+    return [
+        a for a in found
+        if isinstance(a, DictionaryObject) and a.get("/Subtype") in ("/Widget", "/FreeText")
+    ]  # fmt: skip
+
+
+def _draw_annotation(interpreter: _Interpreter, annotation: DictionaryObject) -> None:
+    appearance = annotation.get("/AP")
+    normal = appearance.get_object().get("/N") if appearance is not None else None
+    form = normal.get_object() if normal is not None else None
+    if not isinstance(form, DictionaryObject) or "/BBox" not in form:
+        return
+    box, place = _numbers(form["/BBox"]), _numbers(annotation["/Rect"])
+    interpreter.state = _State()
+    shift = (1.0, 0.0, 0.0, 1.0, place[0] - box[0], place[1] - box[1])
+    interpreter.draw_form(form, shift)

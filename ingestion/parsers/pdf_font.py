@@ -1,0 +1,189 @@
+"""What a PDF font says of the text shown in it: characters, widths, whether it is bold or code."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pypdf.errors import PyPdfError
+
+# pypdf keeps its font reader in a private module, and offers no other way to the widths; the
+# version is pinned, and this is the only place that knows.
+from pypdf.generic._font import Font
+
+BOLD = re.compile(
+    r"bold|black|heavy|semib|demi|-medi|-bd\b|cmbx|cmssbx|sfbx|sfsx|ecbx|ecsx|lmb", re.IGNORECASE
+)
+MONO = re.compile(
+    r"courier|mono(?!type)|consol|typewriter|cmtt|cmsltt|ectt|sftt|txtt|lmtt|lmmono|menlo|"
+    r"inconsolata|nimbusmon|lucida.?sans.?typ|terminal|fixed|letter.?gothic|andale|source.?code|"
+    r"fira.?code",
+    re.IGNORECASE,
+)
+LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
+# Symbol fonts put their signs into the private use area at 0xF000 + the byte; these are the ones
+# that Word and its kin use as bullets and ticks (Wingdings, Symbol).
+SYMBOLS = {
+    0xF0B7: "•", 0xF0A7: "▪", 0xF0D8: "➢", 0xF076: "❖", 0xF0FC: "✓", 0xF0A8: "◦", 0xF06F: "□",
+    0xF0E0: "→", 0xF0DF: "←", 0xF0B0: "°", 0xF0B1: "±", 0xF0B4: "\u00d7", 0xF0D7: "·", 0xF02D: "-",
+    0xF06E: "▪", 0xF071: "□", 0xF0A3: "≤", 0xF0B3: "≥", 0xF0B9: "≠", 0xF0AE: "→", 0xF0AC: "←",
+}  # fmt: skip
+TEXT_MAP = LIGATURES | SYMBOLS | {0xA0: " ", 0x2007: " ", 0x202F: " ", 0x200B: None, 0xFEFF: None}
+FIXED_PITCH, FORCE_BOLD = 1, 1 << 18
+
+
+@dataclass(eq=False)
+class Face:
+    """A font as the layout sees it. `readable` is False when its glyphs have no known characters.
+
+    `scale` turns a glyph width into units of the font size; `height` is the font's own size
+    factor (1 for all but Type 3 fonts, whose glyphs are drawn in a space of their own).
+    """
+
+    name: str = "Unknown"
+    bold: bool = False
+    mono: bool = False
+    readable: bool = True
+    has_widths: bool = False
+    scale: float = 0.001
+    height: float = 1.0
+    _font: Font | None = None
+    _glyphs: dict[str | int, tuple[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, resource: Any) -> Face:
+        """Raises pypdf's errors, and those of the types it trips over, for a broken font."""
+        font = Font.from_font_resource(resource)
+        scale, height = _type3_scale(resource) if font.sub_type == "Type3" else (0.001, 1.0)
+        face = cls(name=font.name.split("+")[-1], scale=scale, height=height, _font=font)
+        face.has_widths = len(font.character_widths) > 1
+        face.bold = bool(BOLD.search(face.name)) or _says_bold(font)
+        face.mono = bool(MONO.search(face.name)) or _is_fixed_pitch(font, face)
+        face.readable = font.interpretable and not _is_unmapped(font)
+        return face
+
+    def decode(self, data: bytes) -> list[tuple[str, float]]:
+        """The characters and widths (in units of the font size) of a shown string."""
+        codes: str | bytes = data
+        if self._font is not None and isinstance(self._font.encoding, str):
+            codes = _decode(data, self._font.encoding)
+        glyphs = self._glyphs
+        return [glyphs.get(code) or self._glyph(code) for code in codes]
+
+    def _glyph(self, code: str | int) -> tuple[str, float]:
+        found = self._glyphs[code] = (self._character(code), self._width(code))
+        return found
+
+    def _character(self, code: str | int) -> str:
+        if self._font is None:
+            return chr(code) if isinstance(code, int) else code
+        raw = code
+        if isinstance(code, int):
+            encoding = self._font.encoding
+            raw = encoding.get(code, chr(code)) if isinstance(encoding, dict) else chr(code)
+        text = self._font.character_map.get(raw, raw)
+        if not isinstance(text, str) or (len(text) > 1 and text.startswith("/")):
+            return ""
+        return "".join(
+            c for c in text.translate(TEXT_MAP) if c >= " " and not "\ud800" <= c <= "\udfff"
+        )
+
+    def _width(self, code: str | int) -> float:
+        if self._font is None:
+            return 0.5
+        key = chr(code) if isinstance(code, int) else code
+        widths = self._font.character_widths
+        return float(widths.get(key, widths.get("default", 500))) * self.scale
+
+    @cached_property
+    def pitch(self) -> float:
+        """The advance of a character of a fixed-pitch font, in units of the font size."""
+        widths = [w for w in self._sample_widths("imnoxe0") if w > 0]
+        return widths[0] if widths else 0.6
+
+    def _sample_widths(self, characters: str) -> list[float]:
+        if self._font is None:
+            return []
+        reverse = {v: k for k, v in self._font.character_map.items() if isinstance(v, str)}
+        widths = self._font.character_widths
+        keys = (reverse.get(c, c) for c in characters)
+        return [float(widths[k]) * self.scale for k in keys if k in widths]
+
+
+UNKNOWN_FACE = Face()
+
+
+def _decode(data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding, "surrogatepass")
+    except (UnicodeDecodeError, LookupError):
+        return data.decode("utf-16-be", "replace")
+
+
+def _type3_scale(resource: Any) -> tuple[float, float]:
+    try:
+        matrix = [abs(float(v)) for v in resource["/FontMatrix"]]
+        box = [float(v) for v in resource.get("/FontBBox", (0, 0, 0, 0))]
+    except (KeyError, TypeError, ValueError):
+        return 0.001, 1.0
+    height = abs(box[3] - box[1]) * matrix[3]
+    return matrix[0] or 0.001, height if height > 0 else 1.0
+
+
+def _says_bold(font: Font) -> bool:
+    descriptor = font.font_descriptor
+    weight = descriptor.weight
+    heavy = isinstance(weight, (int, float)) and weight >= 600
+    return heavy or bool(_flags(font) & FORCE_BOLD)
+
+
+def _is_fixed_pitch(font: Font, face: Face) -> bool:
+    """The flag is often wrong, so the widths of thin and wide letters have the last word."""
+    thin, wide = face._sample_widths("ilt.,"), face._sample_widths("mwMWo")
+    if thin and wide:
+        return max(thin + wide) - min(thin + wide) < 0.01 and min(thin) > 0
+    return bool(_flags(font) & FIXED_PITCH) and len(set(font.character_widths.values())) <= 2
+
+
+def _flags(font: Font) -> int:
+    flags = font.font_descriptor.flags
+    return flags if isinstance(flags, int) else 0
+
+
+def _is_unmapped(font: Font) -> bool:
+    """Two-byte codes without a ToUnicode map are glyph numbers of the embedded font, not text."""
+    return font.sub_type == "Type0" and font.encoding == "utf-16-be" and not font.character_map
+
+
+class Faces:
+    """The fonts of one file, each read once however many pages name it."""
+
+    def __init__(self) -> None:
+        self._faces: dict[object, Face] = {}
+        self.broken: set[str] = set()
+
+    def get(self, resources: Any, name: str) -> Face:
+        fonts = _dictionary(resources, "/Font")
+        if name not in fonts:
+            return UNKNOWN_FACE
+        reference = fonts.raw_get(name)
+        key = getattr(reference, "idnum", None) or id(fonts[name])
+        if key not in self._faces:
+            self._faces[key] = self._read(name, fonts)
+        return self._faces[key]
+
+    def _read(self, name: str, fonts: Any) -> Face:
+        try:
+            return Face.read(fonts[name].get_object())
+        except (PyPdfError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            self.broken.add(f"{name} ({error})")
+            return Face(name=name)
+
+
+def _dictionary(container: Any, key: str) -> Any:
+    value = container.get(key) if hasattr(container, "get") else None
+    value = value.get_object() if value is not None else None
+    return value if hasattr(value, "raw_get") else {}

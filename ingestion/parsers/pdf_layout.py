@@ -1,0 +1,555 @@
+"""Words of a page to lines in reading order: columns, full-width parts between them, tables.
+
+A page is read as bands from top to bottom. A band is either one flow of full-width lines, or
+columns side by side: a strip of white space that runs through several lines, with running text on
+both sides. Cells of a table look alike, so the order in which the file draws its words decides:
+columns are drawn one after the other, table rows one after the other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from ingestion.parsers.pdf_content import PageContent, Rule, Word, turn
+from ingestion.parsers.pdf_tables import Grid, find_grids
+
+BIN = 2.0  # points per bit of a row's mask
+MIN_GUTTER = 0.7  # of the font size
+MIN_COLUMN_ROWS = 3
+MAX_COLUMN_DEPTH = 4
+MAX_ROWS_SEARCHED = 1_500
+MARGIN = 0.1  # of the page height: where running heads and page numbers stand
+CELL_GAP = 1.1  # of the font size: a wider gap inside a line parts cells
+LONG_CELL = 1_500  # characters: a "cell" that holds more is a framed part of the page
+
+
+@dataclass(slots=True)
+class Line:
+    """A line of text. `marked` has its code spans in backticks; `code` has its white space rebuilt
+    from the positions; `cells` are (x0, x1, text) where wide gaps part the line."""
+
+    text: str
+    marked: str
+    code: str
+    x0: float
+    x1: float
+    y: float
+    size: float
+    bold: bool
+    mono: bool
+    pitch: float
+    page: int
+    region: int = 0
+    left: float = 0.0
+    right: float = 0.0
+    pagination: bool = False
+    mark: bool = False
+    turned: bool = False
+    cells: tuple[tuple[float, float, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Table:
+    """A ruled table: rows of cells, a cell being its lines."""
+
+    rows: list[list[list[str]]]
+    x0: float
+    x1: float
+    y: float
+    bottom: float
+    page: int
+    region: int = 0
+
+
+Item = Line | Table
+
+
+@dataclass(slots=True)
+class PageLayout:
+    """`angle`: how far the page's text is turned against the page; `top` and `height` are measured
+    in the turned frame."""
+
+    number: int
+    items: list[Item] = field(default_factory=list)
+    angle: int = 0
+    bottom: float = 0.0
+    height: float = 0.0
+
+
+@dataclass(slots=True)
+class _Row:
+    """Words on one baseline, from left to right."""
+
+    words: list[Word]
+    y: float
+    table: Table | None = None
+
+    def mask(self) -> int:
+        bits = 0
+        for x0, x1 in self.extents():
+            start, end = int(max(x0, 0) / BIN), int(max(x1, 0) / BIN)
+            bits |= ((1 << (end - start + 1)) - 1) << start
+        return bits
+
+    def extents(self) -> list[tuple[float, float]]:
+        if self.table is not None:
+            return [(self.table.x0, self.table.x1)]
+        return [(word.x0, word.x1) for word in self.words]
+
+    @property
+    def x0(self) -> float:
+        return min(x0 for x0, _ in self.extents())
+
+    @property
+    def x1(self) -> float:
+        return max(x1 for _, x1 in self.extents())
+
+
+def lay_out(
+    content: PageContent, box: tuple[float, float, float, float], number: int
+) -> PageLayout:
+    """The lines and tables of a page in reading order; `box` is what of the page is seen."""
+    words = [word for word in content.words if _is_on_page(word, box)]
+    layout = PageLayout(number)
+    layout.angle = _main_angle(words)
+    corners = [turn(x, y, layout.angle) for x in (box[0], box[2]) for y in (box[1], box[3])]
+    layout.bottom = min(y for _, y in corners)
+    layout.height = max(y for _, y in corners) - layout.bottom
+    shift = -min(x for x, _ in corners)
+    tables, loose = _take_tables(words, content.rules, layout.angle, number)
+    upright = [word for word in loose if word.angle == layout.angle]
+    _move(upright, tables, shift)
+    builder = _Reader(layout)
+    builder.read(upright, tables)
+    for angle in sorted({word.angle for word in loose} - {layout.angle}):
+        builder.read_turned([word for word in loose if word.angle == angle])
+    return layout
+
+
+def _is_on_page(word: Word, box: tuple[float, float, float, float]) -> bool:
+    x, y = turn((word.x0 + word.x1) / 2, word.y, -word.angle)
+    return box[0] - 2 <= x <= box[2] + 2 and box[1] - 2 <= y <= box[3] + 2
+
+
+def _main_angle(words: Sequence[Word]) -> int:
+    counts: Counter[int] = Counter()
+    for word in words:
+        counts[word.angle] += len(word.text)
+    return max(counts, key=lambda angle: (counts[angle], -angle)) if counts else 0
+
+
+def _move(words: Iterable[Word], tables: Iterable[Table], shift: float) -> None:
+    """Let the page's left edge be 0, which the masks need."""
+    for word in words:
+        word.x0 += shift
+        word.x1 += shift
+    for table in tables:
+        table.x0 += shift
+        table.x1 += shift
+
+
+# Tables
+
+
+def _take_tables(
+    words: list[Word], rules: Sequence[Rule], angle: int, number: int
+) -> tuple[list[Table], list[Word]]:
+    """The ruled tables of the page, and the words that stand in none."""
+    if angle % 90:
+        return [], words
+    tables = []
+    for grid in find_grids([_turn_rule(rule, angle) for rule in rules]):
+        cells: dict[tuple[int, int], list[Word]] = defaultdict(list)
+        outside: list[Word] = []
+        for word in words:
+            cell = grid.locate(*_centre(word, angle))
+            (outside if cell is None else cells[cell]).append(word)
+        if _is_table(grid, cells):
+            tables.append(_table(grid, cells, number))
+            words = outside
+    return tables, words
+
+
+def _turn_rule(rule: Rule, angle: int) -> Rule:
+    x0, y0 = turn(rule.x0, rule.y0, angle)
+    x1, y1 = turn(rule.x1, rule.y1, angle)
+    return Rule(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+
+
+def _centre(word: Word, angle: int) -> tuple[float, float]:
+    middle = (word.x0 + word.x1) / 2, word.y + 0.3 * word.size
+    return turn(*turn(*middle, -word.angle), angle)
+
+
+def _is_table(grid: Grid, cells: dict[tuple[int, int], list[Word]]) -> bool:
+    """Boxes of a drawing form grids too, but hardly two rows of them hold text side by side."""
+    per_row = Counter(row for row, column in cells)
+    side_by_side = sum(count >= 2 for count in per_row.values())
+    if side_by_side < 2 or side_by_side < 0.3 * len(per_row):
+        return False
+    return not any(_is_framed_text(words) for words in cells.values())
+
+
+def _is_framed_text(words: list[Word]) -> bool:
+    """Text of a page's length, or a listing: what a frame holds rather than a cell."""
+    length = sum(len(word.text) for word in words)
+    code = sum(len(word.text) for word in words if word.face.mono)
+    return length > LONG_CELL or (code > 0.8 * length and len(_rows(words)) >= 4)
+
+
+def _table(grid: Grid, cells: dict[tuple[int, int], list[Word]], number: int) -> Table:
+    rows = [
+        [_cell_lines(cells.get((row, column), [])) for column in range(grid.columns)]
+        for row in range(grid.rows)
+    ]
+    kept = [column for column in range(grid.columns) if any(row[column] for row in rows)]
+    rows = [[row[column] for column in kept] for row in rows if any(row)]
+    return Table(rows, grid.xs[0], grid.xs[-1], grid.ys[0], grid.ys[-1], number)
+
+
+def _cell_lines(words: list[Word]) -> list[str]:
+    lines = []
+    for angle in sorted({word.angle for word in words}):
+        for row in _rows([word for word in words if word.angle == angle]):
+            lines.append(_join_words(row.words, marked=True))
+    return lines
+
+
+# Rows
+
+
+def _rows(words: Sequence[Word]) -> list[_Row]:
+    """Words by baseline, from top to bottom; raised and lowered signs join the line they touch."""
+    groups: list[list[Word]] = []
+    for word in sorted(words, key=lambda w: (-w.y, w.x0)):
+        if groups and abs(groups[-1][0].y - word.y) < 0.22 * min(word.size, groups[-1][0].size):
+            groups[-1].append(word)
+        else:
+            groups.append([word])
+    _attach_scripts(groups)
+    rows = [_Row(sorted(group, key=lambda w: w.x0), _baseline(group)) for group in groups if group]
+    return sorted(rows, key=lambda row: -row.y)
+
+
+def _baseline(words: list[Word]) -> float:
+    return max(words, key=lambda w: (round(w.size, 1), len(w.text))).y
+
+
+def _attach_scripts(groups: list[list[Word]]) -> None:
+    for index, group in enumerate(groups):
+        near = [
+            groups[i] for i in (index - 1, index + 1, index - 2, index + 2) if 0 <= i < len(groups)
+        ]
+        for word in list(group):
+            host = next((other for other in near if _is_script(word, other)), None)
+            if host is not None:
+                group.remove(word)
+                host.append(word)
+
+
+def _is_script(word: Word, line: list[Word]) -> bool:
+    for other in line:
+        if word.size > 0.86 * other.size or len(word.text) > 6:
+            continue
+        if not -0.3 * other.size < word.y - other.y < 0.65 * other.size:
+            continue
+        after, before = word.x0 - other.x1, other.x0 - word.x1
+        if -0.3 * other.size < max(after, before) < 0.3 * other.size:
+            return True
+    return False
+
+
+# Reading order
+
+
+class _Reader:
+    """Walks bands and columns, and writes lines and tables into the layout in reading order."""
+
+    def __init__(self, layout: PageLayout) -> None:
+        self.layout = layout
+        self.regions = 0
+
+    def read(self, words: list[Word], tables: list[Table]) -> None:
+        rows = _rows(words) + [_Row([], table.y, table) for table in tables]
+        rows.sort(key=lambda row: -row.y)
+        head, body, foot = _split_margins(rows, self.layout)
+        for part in (head, body, foot):
+            self.read_bands(part, 0)
+
+    def read_turned(self, words: list[Word]) -> None:
+        """Text at another angle (labels of axes, stamps) comes after the page's own."""
+        rows = _rows(words)
+        for row in rows:
+            self.emit([row])
+        for item in self.layout.items[len(self.layout.items) - len(rows) :]:
+            if isinstance(item, Line):
+                item.turned = True
+
+    def read_bands(self, rows: list[_Row], depth: int) -> None:
+        start, flow = 0, 0
+        while start < len(rows):
+            end, gutter = _column_band(rows, start) if depth < MAX_COLUMN_DEPTH else (start, None)
+            if gutter is None:
+                start += 1
+                continue
+            self.emit(rows[flow:start])
+            for side in _split_at(rows[start:end], gutter):
+                self.read_bands(side, depth + 1)
+            start = flow = end
+        self.emit(rows[flow:])
+
+    def emit(self, rows: list[_Row]) -> None:
+        if not rows:
+            return
+        self.regions += 1
+        left, right = min(row.x0 for row in rows), max(row.x1 for row in rows)
+        for row in rows:
+            item: Item
+            if row.table is not None:
+                item = row.table
+            else:
+                item = _line(row, self.layout.number)
+                item.left, item.right = left, right
+            item.region = self.regions
+            self.layout.items.append(item)
+
+
+def _split_margins(
+    rows: list[_Row], layout: PageLayout
+) -> tuple[list[_Row], list[_Row], list[_Row]]:
+    """Rows in the page's margins that white space sets off must not join a column."""
+    if len(rows) < 3:
+        return [], rows, []
+    pitches = [a.y - b.y for a, b in itertools.pairwise(rows)]
+    wide = 1.7 * median(pitches)
+    top = layout.bottom + (1 - MARGIN) * layout.height
+    first = next((i + 1 for i in (1, 0) if pitches[i] > wide and rows[i].y > top), 0)
+    low = layout.bottom + MARGIN * layout.height
+    last = len(rows)
+    for back in (2, 1):
+        if pitches[-back] > wide and rows[-back].y < low:
+            last = len(rows) - back
+            break
+    return rows[:first], rows[first:last], rows[last:]
+
+
+def _column_band(rows: list[_Row], start: int) -> tuple[int, float | None]:
+    """The end of the longest band from `start` that a gutter runs through, and its middle."""
+    union, end = 0, start
+    size = _typical_size(rows[start : start + 40])
+    least = max(2, round(MIN_GUTTER * size / BIN))
+    gutters: list[tuple[int, int]] = []
+    while end < min(len(rows), start + MAX_ROWS_SEARCHED):
+        grown = union | rows[end].mask()
+        found = _inner_gaps(grown, least)
+        if union and gutters and not found:
+            break
+        union, gutters = grown, found
+        end += 1
+    if end - start < MIN_COLUMN_ROWS:
+        return start, None
+    for first, last in sorted(gutters, key=lambda gap: gap[0] - gap[1]):
+        middle = (first + last + 1) / 2 * BIN
+        if _are_columns(rows[start:end], middle):
+            return end, middle
+    return start, None
+
+
+def _typical_size(rows: list[_Row]) -> float:
+    sizes = [word.size for row in rows for word in row.words]
+    return median(sizes) if sizes else 10.0
+
+
+def _inner_gaps(mask: int, least: int) -> list[tuple[int, int]]:
+    """The runs of at least `least` zero bits with ones on both sides, as (first, last)."""
+    text = bin(mask)[:1:-1]
+    return [
+        (match.start(), match.end() - 1) for match in re.finditer("0+", text)
+        if match.start() > 0 and match.end() - match.start() >= least
+    ]  # fmt: skip
+
+
+def _split_at(rows: list[_Row], gutter: float) -> tuple[list[_Row], list[_Row]]:
+    left: list[_Row] = []
+    right: list[_Row] = []
+    words: list[Word] = []
+    for row in rows:
+        if row.table is not None:
+            (left if row.table.x1 <= gutter else right).append(row)
+        words.extend(row.words)
+    left += _rows([word for word in words if word.x1 <= gutter])
+    right += _rows([word for word in words if word.x1 > gutter])
+    key = _by_height
+    return sorted(left, key=key), sorted(right, key=key)
+
+
+def _by_height(row: _Row) -> float:
+    return -row.y
+
+
+def _are_columns(rows: list[_Row], gutter: float) -> bool:
+    """Whether running text stands on both sides of the gutter, drawn one side after the other."""
+    sides = _split_at(rows, gutter)
+    if any(len(side) < MIN_COLUMN_ROWS for side in sides):
+        return False
+    if not all(_is_running_text(side) for side in sides):
+        return False
+    words = sorted((w for row in rows for w in row.words), key=lambda w: w.order)
+    right = [word.x1 > gutter for word in words]
+    switches = sum(a != b for a, b in itertools.pairwise(right))
+    shorter = min(len(side) for side in sides)
+    if switches <= max(3, 0.34 * shorter):
+        return True
+    return shorter >= 8 and all(_is_dense(side) for side in sides)
+
+
+def _is_running_text(rows: list[_Row]) -> bool:
+    """Most rows fill the column, or it is a column of a table or of labels."""
+    text = [row for row in rows if row.words]
+    if len(text) < MIN_COLUMN_ROWS:
+        return bool(rows) and not text
+    width = max(row.x1 for row in text) - min(row.x0 for row in text)
+    filled = median(row.x1 - row.x0 for row in text) / max(width, 1.0)
+    letters = median(sum(len(word.text) for word in row.words) for row in text)
+    return filled > 0.4 and letters >= 12
+
+
+def _is_dense(rows: list[_Row]) -> bool:
+    """Justified lines one under the other without gaps, as no table's cells are."""
+    text = [row for row in rows if row.words]
+    width = max(row.x1 for row in text) - min(row.x0 for row in text)
+    filled = [row.x1 - row.x0 > 0.85 * width for row in text]
+    words = median(len(row.words) for row in text)
+    return sum(filled) > 0.6 * len(filled) and words >= 4
+
+
+# Lines
+
+
+def _line(row: _Row, number: int) -> Line:
+    words = row.words
+    total = sum(len(word.text) for word in words)
+    sizes: Counter[float] = Counter()
+    for word in words:
+        sizes[round(word.size, 1)] += len(word.text)
+    code = sum(len(word.text) for word in words if word.face.mono)
+    bold = sum(len(word.text) for word in words if word.bold)
+    size = max(sizes, key=lambda s: (sizes[s], s))
+    mono = code >= 0.75 * total
+    return Line(
+        text=_join_words(words),
+        marked=_join_words(words, marked=code > 0),
+        code=_code_text(words) if mono else "",
+        x0=words[0].x0,
+        x1=max(word.x1 for word in words),
+        y=row.y,
+        size=size,
+        bold=bold >= 0.9 * total,
+        mono=mono,
+        pitch=_pitch(words),
+        page=number,
+        pagination=all(word.pagination for word in words),
+        mark=len(words) > 1 and words[0].y > row.y + 0.15 * size and words[0].size < 0.86 * size,
+        cells=_cells(words, size),
+    )
+
+
+def _cells(words: list[Word], size: float) -> tuple[tuple[float, float, str], ...]:
+    groups = [[words[0]]]
+    for before, word in itertools.pairwise(words):
+        if word.x0 - before.x1 > CELL_GAP * size:
+            groups.append([word])
+        else:
+            groups[-1].append(word)
+    if len(groups) == 1:
+        return ()
+    return tuple((g[0].x0, g[-1].x1, _join_words(g, marked=True)) for g in groups)
+
+
+def _join_words(words: Sequence[Word], *, marked: bool = False) -> str:
+    """The text of a line: a space where one is shown or where a gap is as wide as one."""
+    if not words:
+        return ""
+    wide = _space_width(words)
+    parts: list[str] = []
+    in_code = False
+    for index, word in enumerate(words):
+        before = words[index - 1] if index else None
+        space = before is not None and _is_space(before, word, wide)
+        code = marked and word.face.mono
+        if in_code and not code:
+            parts.append("`")
+        if space:
+            parts.append(" ")
+        if code and not in_code:
+            parts.append("`")
+        in_code = code
+        note = before is not None and not space and _is_note_mark(before, word)
+        parts.append(f"[{word.text}]" if note else word.text)
+        if index == 0 and _opens_note(words):
+            parts[-1] = f"[{word.text}] "
+    if in_code:
+        parts.append("`")
+    return "".join(parts)
+
+
+def _is_space(before: Word, word: Word, wide: float) -> bool:
+    gap = word.x0 - before.x1
+    size = min(before.size, word.size)
+    if word.spaced and word.order == before.order + 1:
+        return gap > 0.04 * size or not word.face.has_widths
+    return gap > wide * size
+
+
+def _is_note_mark(before: Word, word: Word) -> bool:
+    """A small raised number refers to a footnote after a word, and is a power after a unit."""
+    raised = word.y > before.y + 0.15 * before.size and word.size < 0.86 * before.size
+    return raised and word.text.isdigit() and bool(re.search(r"\w{3}\W?$", before.text))
+
+
+def _opens_note(words: Sequence[Word]) -> bool:
+    word, after = words[0], words[1] if len(words) > 1 else words[0]
+    raised = word.y > after.y + 0.15 * after.size and word.size < 0.86 * after.size
+    return raised and word.text.isdigit()
+
+
+def _space_width(words: Sequence[Word]) -> float:
+    """How wide a gap parts words, in font sizes: more where spaces are shown as such, and where
+    the letters are spaced out."""
+    if len(words) < 2:
+        return 0.13
+    spaced = sum(word.spaced for word in words[1:])
+    if spaced >= 0.5 * (len(words) - 1):
+        return 0.2
+    single = sum(len(word.text) == 1 for word in words)
+    if len(words) >= 6 and single > 0.7 * len(words):
+        gaps = [(b.x0 - a.x1) / b.size for a, b in itertools.pairwise(words)]
+        return max(0.13, 1.6 * median(gaps))
+    return 0.13
+
+
+def _pitch(words: list[Word]) -> float:
+    word = next((word for word in words if word.face.mono), words[0])
+    shown = [(w.x1 - w.x0) / len(w.text) for w in words if w.face.mono and len(w.text) > 2]
+    return median(shown) if shown else word.face.pitch * word.size
+
+
+def _code_text(words: list[Word]) -> str:
+    """The line as typed: each word at the column its position says."""
+    pitch, left = max(_pitch(words), 0.5), words[0].x0
+    text = ""
+    before: Word | None = None
+    for word in words:
+        column = round((word.x0 - left) / pitch)
+        if column > len(text):
+            text = text.ljust(column)
+        elif before is not None and word.x0 - before.x1 > 0.5 * pitch:
+            text += " "
+        text += word.text
+        before = word
+    return text

@@ -1,0 +1,251 @@
+"""What only the whole PDF can tell: its body size, headings, words, running heads and feet."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from ingestion.parsers.pdf_layout import Item, Line, PageLayout
+
+LARGER = 1.12  # times the body size: from here on a line is a heading by its size
+LONGEST_HEADING = 200  # characters
+MOST_HEADING_LINES = 3
+EDGE_LINES = 4  # lines at the top and at the bottom of a page that may be running heads or feet
+EDGE_ZONE = 0.14  # of the page height
+SAME_PLACE = 4.0  # points
+LEADER = re.compile(r"(?:\s*[.·…_]\s*){5,}")
+BULLETS = "•◦▪●○■□‣\u2043∙·➢❖✓►▶\u2013—-*"
+BULLET = re.compile(rf"^[{re.escape(BULLETS)}](?:\s+(?=\S)|$)")
+NUMBER = re.compile(r"^(?:\(?\d{1,3}[.)]|\(?[a-z][.)]|\(?[ivx]{1,5}[.)])\s+(?=\S)")
+SECTION_NUMBER = re.compile(
+    r"^(?:(?:chapter|appendix|part|section|kapitel|anhang|teil)\s+)?(?:\d+|[A-Z]|[IVX]+)"
+    r"(?:[.\-]\d+)*[.:)]?(?:\s+|$)",
+    re.IGNORECASE,
+)
+WORD = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)*")
+ROMAN = re.compile(r"^(?=[ivxlc])(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})$", re.IGNORECASE)
+HYPHENS = "-\u2010\u00ad"
+
+
+@dataclass(slots=True)
+class Typography:
+    """`levels`: heading level (1 to 6) by index into the items, for each line of a heading.
+    `leading`: the usual distance of baselines, in font sizes. `words`: how often each is used."""
+
+    body: float
+    leading: float
+    mono_body: bool
+    levels: dict[int, int] = field(default_factory=dict)
+    words: Counter[str] = field(default_factory=Counter)
+
+
+# Running heads and feet
+
+
+def drop_furniture(pages: Sequence[PageLayout]) -> None:
+    """Take out what stands at the same place of the page's edge on several pages.
+
+    The page number in it may vary: a number counts as its distance from the page's own number.
+    """
+    seen: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for page in pages:
+        for line in _edge_lines(page):
+            for key in _keys(line, page):
+                seen[key].add(page.number)
+    total = len(pages)
+    for page in pages:
+        edge = {id(line) for line in _edge_lines(page) if _is_running(line, page, seen, total)}
+        page.items = [item for item in page.items if id(item) not in edge]
+
+
+def _edge_lines(page: PageLayout) -> list[Line]:
+    lines = [item for item in page.items if isinstance(item, Line) and not item.turned]
+    by_height = sorted(lines, key=lambda line: -line.y)
+    low = page.bottom + EDGE_ZONE * page.height
+    high = page.bottom + (1 - EDGE_ZONE) * page.height
+    top = [line for line in by_height[:EDGE_LINES] if line.y > high]
+    foot = [line for line in by_height[-EDGE_LINES:] if line.y < low]
+    marked = [line for line in lines if line.pagination]
+    return list({id(line): line for line in top + foot + marked}.values())
+
+
+def _keys(line: Line, page: PageLayout) -> Iterator[tuple[str, int]]:
+    """The line's text as it stands, and with each number in turn as its distance from the page."""
+    slot = round((line.y - page.bottom) / SAME_PLACE)
+    for text in _variants(line.text, page.number):
+        for near in (slot - 1, slot, slot + 1):
+            yield text, near
+
+
+def _variants(text: str, number: int) -> Iterator[str]:
+    yield text
+    for match in re.finditer(r"\d{1,4}|\b[ivxlc]+\b", text):
+        value = _value(match[0])
+        if value is not None:
+            yield f"{text[: match.start()]}\0{value - number}\0{text[match.end() :]}"
+
+
+def _value(token: str) -> int | None:
+    if token.isdigit():
+        return int(token)
+    if not ROMAN.match(token):
+        return None
+    signs = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
+    values = [signs[c] for c in token.lower()]
+    pairs = zip(values, [*values[1:], 0], strict=True)
+    return sum(-v if v < after else v for v, after in pairs)
+
+
+def _is_running(
+    line: Line, page: PageLayout, seen: dict[tuple[str, int], set[int]], total: int
+) -> bool:
+    slot = round((line.y - page.bottom) / SAME_PLACE)
+    for text in _variants(line.text, page.number):
+        on = seen[text, slot]
+        if len(on) >= 3 and len(on) >= 0.4 * _reach(on, total):
+            return True
+        if len(on) >= 2 and (line.pagination or (total == len(on) and "\0" in text)):
+            return True
+    return False
+
+
+def _reach(on: set[int], total: int) -> int:
+    """The pages from the first to the last occurrence: a chapter's head runs for its chapter."""
+    return min(max(on) - min(on) + 1, total)
+
+
+# Sizes and headings
+
+
+def study(items: Sequence[Item]) -> Typography:
+    lines = [item for item in items if isinstance(item, Line)]
+    sizes: Counter[float] = Counter()
+    code = 0
+    for line in lines:
+        sizes[round(line.size * 2) / 2] += 0 if line.mono else len(line.text)
+        code += len(line.text) if line.mono else 0
+    mono_body = code > 0.7 * (sum(sizes.values()) + code)
+    if mono_body:
+        sizes = Counter(round(line.size * 2) / 2 for line in lines if line.mono)
+    body = max(sizes, key=lambda size: (sizes[size], size)) if sizes else 10.0
+    found = Typography(body, _usual_leading(lines), mono_body)
+    found.levels = _heading_levels(items, found)
+    found.words = _vocabulary(lines)
+    return found
+
+
+def _usual_leading(lines: Sequence[Line]) -> float:
+    steps = [
+        (a.y - b.y) / a.size
+        for a, b in itertools.pairwise(lines)
+        if a.region == b.region and a.page == b.page and 0.8 < (a.y - b.y) / a.size < 2.2
+    ]
+    return median(steps) if steps else 1.2
+
+
+def _vocabulary(lines: Sequence[Line]) -> Counter[str]:
+    """The words of the text, save those that a line end may have cut."""
+    words: Counter[str] = Counter()
+    cut = False
+    for line in lines:
+        found = WORD.findall(line.text.lower())
+        if cut:
+            found = found[1:]
+        cut = line.text.endswith(tuple(HYPHENS))
+        words.update(found[:-1] if cut else found)
+    return words
+
+
+def _heading_levels(items: Sequence[Item], typography: Typography) -> dict[int, int]:
+    groups = [g for g in _heading_groups(items, typography) if _is_heading_group(items, g)]
+    steps = _size_steps(items, groups)
+    levels = {}
+    for group in groups:
+        line = items[group[0]]
+        assert isinstance(line, Line)
+        level = next((i for i, size in enumerate(steps, 1) if line.size >= size - 0.6), len(steps))
+        levels.update(dict.fromkeys(group, min(level, 6)))
+    return levels
+
+
+def _size_steps(items: Sequence[Item], groups: Sequence[list[int]]) -> list[float]:
+    """The sizes of headings, largest first; sizes within 0.6 points are one."""
+    steps: list[float] = []
+    for size in sorted((items[group[0]].size for group in groups), reverse=True):  # type: ignore[union-attr]
+        if not steps or steps[-1] - size > 0.6:
+            steps.append(size)
+    return steps
+
+
+def _heading_groups(items: Sequence[Item], typography: Typography) -> Iterator[list[int]]:
+    """Lines that look like a heading; a heading may run over several."""
+    group: list[int] = []
+    for index, item in enumerate(items):
+        if isinstance(item, Line) and _looks_like_heading(items, index, typography):
+            last = items[group[-1]] if group else None
+            if isinstance(last, Line) and not _goes_on(last, item):
+                yield group
+                group = []
+            group.append(index)
+        elif group:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _goes_on(line: Line, after: Line) -> bool:
+    return (
+        line.page == after.page
+        and line.region == after.region
+        and abs(line.size - after.size) < 0.4
+        and line.bold == after.bold
+        and 0 < line.y - after.y < 1.6 * line.size
+        and not SECTION_NUMBER.match(after.text)
+    )
+
+
+def _is_heading_group(items: Sequence[Item], group: Sequence[int]) -> bool:
+    length = sum(len(item.text) for i in group if isinstance(item := items[i], Line))
+    return len(group) <= MOST_HEADING_LINES and length <= LONGEST_HEADING
+
+
+def _looks_like_heading(items: Sequence[Item], index: int, typography: Typography) -> bool:
+    line = items[index]
+    assert isinstance(line, Line)
+    text = line.text
+    if (
+        line.turned
+        or not re.search(r"[^\W\d_]{2}", text)
+        or LEADER.search(text)
+        or BULLET.match(text)
+    ):
+        return False
+    if line.size >= LARGER * typography.body:
+        return True
+    if not line.bold or line.mono or line.size < 0.95 * typography.body:
+        return False
+    if text.endswith((".", ",", ";", "-")) or len(text) > 100 or _is_row(line):
+        return False
+    return _stands_alone(items, index, line)
+
+
+def _is_row(line: Line) -> bool:
+    """A row of a table; but a section's number may stand apart from its title."""
+    return len(line.cells) > 2 or (
+        len(line.cells) == 2 and not SECTION_NUMBER.fullmatch(line.cells[0][2].strip("`") + " ")
+    )
+
+
+def _stands_alone(items: Sequence[Item], index: int, line: Line) -> bool:
+    """Whether white space sets a bold line off above, and something follows below."""
+    before = items[index - 1] if index else None
+    if index + 1 >= len(items):
+        return False
+    if isinstance(before, Line) and before.page == line.page and before.region == line.region:
+        return before.y - line.y >= 1.3 * line.size or before.bold
+    return True
