@@ -11,6 +11,7 @@ from ingestion.exceptions import ConfigError
 from ingestion.parsers.base import Parser
 
 PARSERS: dict[str, str] = {
+    "FlareParser": "ingestion.parsers.flare.FlareParser",
     "MdxParser": "ingestion.parsers.mdx.MdxParser",
     "BbjSourceParser": "ingestion.parsers.bbj.BbjSourceParser",
     "PdfParser": "ingestion.parsers.pdf.PdfParser",

@@ -1,0 +1,214 @@
+"""MadCap Flare projects in source form: each topic a Document.
+
+`paths` are project folders, the ones with `Content` and `Project` in them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from ingestion.documents import Document, Failure, InputFile, Parsed, Unchanged
+from ingestion.enrichment.doc_types import doc_type_of
+from ingestion.enrichment.generations import generations_of, is_deprecated
+from ingestion.exceptions import DocumentError
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
+from ingestion.parsers.files import SourceFile, read_file
+from ingestion.parsers.flare_markup import FlareRenderer, body_of
+from ingestion.parsers.flare_project import (
+    REFERENCE,
+    FlareProject,
+    TocStep,
+    only_for_print,
+    split_conditions,
+)
+from ingestion.parsers.html import Element
+from ingestion.parsers.xhtml import MADCAP, read_markup
+
+MAX_TOPIC_BYTES = 32 * 1024 * 1024
+MAX_TITLES = 5_000
+WORDS_OF_A_PLAIN_TOPIC = 50
+
+_FIRST_HEADING = re.compile(r"#{1,6} (.*)")
+_LINKED = re.compile(r"\[%=\s*System\.(?:Linked(?:Title|Header)|Title)\s*%\]")
+
+
+class FlareParser(Parser):
+    version = 1
+
+    def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
+        for configured in self.config.paths:
+            reader = _Reader(FlareProject(self.config, configured))
+            yield from reader.project.failures
+            yield from reader.read(known)
+
+
+class _Reader:
+    """One read of one project, topic by topic."""
+
+    def __init__(self, project: FlareProject) -> None:
+        self.project = project
+        self.config = project.config
+        self._titles: dict[str, str] = {}
+
+    def read(self, known: Known) -> Iterator[Parsed]:
+        unlinked: dict[str, SourceFile] = {}
+        for path, file in self.project.topics():
+            if known.current(file.url):
+                yield Unchanged(file.url)
+                continue
+            parsed = self._topic(path, file)
+            if parsed is None:
+                unlinked[path] = file
+            else:
+                yield parsed
+            yield from self.project.warnings.drain()
+        yield from self._linked(unlinked)
+
+    def _linked(self, unlinked: dict[str, SourceFile]) -> Iterator[Parsed]:
+        """Of the files in Resources that are not plainly topics, those that a topic links to."""
+        linked = self.project.linked_from_topics(set(unlinked)) if unlinked else set()
+        for path, file in unlinked.items():
+            if path in linked:
+                parsed = self._topic(path, file, linked=True)
+                if parsed:
+                    yield parsed
+        yield from self.project.warnings.drain()
+
+    def _topic(
+        self, path: str, file: SourceFile, linked: bool = False
+    ) -> Document | Failure | None:
+        """The topic's document, or why there is none; None for what may be no topic at all."""
+        try:
+            data, source = read_file(self.config, file.path, MAX_TOPIC_BYTES)
+        except DocumentError as error:
+            return Failure(file.url, str(error), stage="read")
+        root, problem = read_markup(data)
+        conditions = split_conditions(root.get(f"{MADCAP}conditions"))
+        if only_for_print(root.get(f"{MADCAP}conditions")):
+            return _left_out(file, f"The topic is only for print ({', '.join(conditions)}).")
+        renderer = FlareRenderer(self.project, path, self.title_of)
+        renderer.title = self._title(renderer, path, root)
+        blocks = renderer.render(root)
+        if not linked and self._maybe_no_topic(path, blocks):
+            return None
+        if problem:
+            self.project.warnings.add(f"markup {path}", file.url, problem)
+        content = _content(blocks, renderer.title)
+        content = self.project.expand(content, {})
+        if not content:
+            return _left_out(file, "The topic has no text beside its title: nothing to find it by.")
+        return self._document(path, file, source, conditions, renderer, content)
+
+    def _document(
+        self,
+        path: str,
+        file: SourceFile,
+        source: InputFile,
+        conditions: list[str],
+        renderer: FlareRenderer,
+        content: str,
+    ) -> Document:
+        place = path.partition("/")[2]
+        step = self.project.in_toc(path)
+        breadcrumb = self._breadcrumb(path, renderer.inputs)
+        metadata = {
+            "conditions": conditions,
+            "conditions_within": [tag for tag in renderer.conditions if tag not in conditions],
+            "keywords": list(renderer.keywords),
+            "toc": step.toc if step else "",
+        }
+        base = self.config.display_base_url
+        return Document(
+            url=file.url,
+            title=renderer.title,
+            content=content,
+            display_url=f"{base.rstrip('/')}/{quote(place)}" if base else "",
+            doc_type=doc_type_of(renderer.title, place, content),
+            generations=generations_of(place, conditions, content, self.config.generation),
+            deprecated=is_deprecated(conditions),
+            breadcrumb=breadcrumb,
+            metadata={name: value for name, value in metadata.items() if value},
+            inputs=(source, *self.project.inputs, *renderer.inputs.values()),
+        )
+
+    def _maybe_no_topic(self, path: str, blocks: list[str]) -> bool:
+        """Whether a file below Resources is neither in a table of contents nor plainly a topic."""
+        if path.split("/")[1].casefold() != "resources" or self.project.in_toc(path):
+            return False
+        has_heading = any(block.startswith("#") for block in blocks)
+        return not has_heading and sum(len(b.split()) for b in blocks) < WORDS_OF_A_PLAIN_TOPIC
+
+    def title_of(self, path: str) -> str:
+        """The title of another topic of the project."""
+        if path not in self._titles:
+            if len(self._titles) >= MAX_TITLES:
+                self._titles.clear()
+            self._titles[path] = _file_title(path)
+            self._titles[path] = self._read_title(path)
+        return self._titles[path]
+
+    def _read_title(self, path: str) -> str:
+        file = self.project.files[path.casefold()][1]
+        try:
+            data, _ = read_file(self.config, file.path, MAX_TOPIC_BYTES)
+        except DocumentError:
+            return _file_title(path)
+        renderer = FlareRenderer(self.project, path, self.title_of)
+        return self._title(renderer, path, read_markup(data).root)
+
+    def _title(self, renderer: FlareRenderer, path: str, root: Element) -> str:
+        """The title property, else the first h1, the entry in the contents, the file's name."""
+        renderer.enter(root)
+        head = root.find("head/title")
+        title = "" if head is None else renderer.inline_of(head)
+        if not title:
+            body = body_of(root)
+            heading = None if body is None else next(body.iter("h1"), None)
+            title = "" if heading is None else renderer.inline_of(heading)
+        title = self.project.expand(title, {})
+        return (
+            " ".join(title.replace("`", "").split()) or self._toc_title(path) or _file_title(path)
+        )
+
+    def _toc_title(self, path: str) -> str:
+        step = self.project.in_toc(path)
+        return self.project.expand(_LINKED.sub("", step.title), {}).strip() if step else ""
+
+    def _breadcrumb(self, path: str, inputs: dict[str, InputFile]) -> tuple[str, ...]:
+        steps = self.project.steps(path)
+        if steps is None:
+            return tuple(path.split("/")[1:-1])
+        return tuple(filter(None, (self._step_title(step, inputs) for step in steps)))
+
+    def _step_title(self, step: TocStep, inputs: dict[str, InputFile]) -> str:
+        title = step.title
+        if (_LINKED.search(title) or not title) and self.project.find(step.link):
+            inputs.setdefault(step.link, self.project.input_of(step.link))
+            linked = self.title_of(self.project.find(step.link))
+            title = _LINKED.sub(lambda _: linked, title) or linked
+        return " ".join(self.project.expand(REFERENCE.sub(_trimmed, title), {}).split())
+
+
+def _trimmed(match: re.Match[str]) -> str:
+    return f"[%={match[1].strip()}%]"
+
+
+def _left_out(file: SourceFile, reason: str) -> Failure:
+    return Failure(file.url, reason, warning=True)
+
+
+def _content(blocks: list[str], title: str) -> str:
+    """The blocks as Markdown, without the first heading where that is the title over again."""
+    for place, block in enumerate(blocks):
+        heading = _FIRST_HEADING.fullmatch(block)
+        if heading and " ".join(heading[1].replace("`", "").split()).casefold() == title.casefold():
+            blocks = blocks[:place] + blocks[place + 1 :]
+        if heading:
+            break
+    return "\n\n".join(blocks).strip("\n")
+
+
+def _file_title(path: str) -> str:
+    return re.sub(r"[_\s]+", " ", path.rpartition("/")[2].rpartition(".")[0]).strip() or path

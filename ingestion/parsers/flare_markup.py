@@ -1,0 +1,329 @@
+"""MadCap's elements to Markdown: one renderer reads one topic and the snippets it includes."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+
+from lxml import etree
+
+from ingestion.documents import InputFile
+from ingestion.parsers.flare_project import (
+    LINKED,
+    MAX_NESTING,
+    TOPIC_SUFFIXES,
+    FlareProject,
+    only_for_print,
+    overrides,
+    split_conditions,
+    target_path,
+)
+from ingestion.parsers.html import (
+    BLOCKS,
+    PAD,
+    Element,
+    Flow,
+    Handler,
+    HtmlRenderer,
+    fold,
+    language_of,
+    local_name,
+)
+from ingestion.parsers.xhtml import MADCAP
+
+MAX_SNIPPETS_OF_TOPIC = 5_000
+MAX_KEYWORDS = 100
+
+_DROPPED_TAGS = (
+    "concept relatedTopics relatedTopic relatedTopicsControl conceptLink conceptsControl "
+    "keywordLink microContent RemoveChange codeSnippetCopyButton"
+)
+_PAGE_NUMBER = re.compile(
+    r"\s*[(\[]\s*(?:pg|pp|page|pages)\.?\s*\d*\s*[)\]]\s*$|,?\s+on page\s*\d*\s*$", re.IGNORECASE
+)
+_MARKUP = re.compile(r"<[^<>]*>")
+_STEP_NUMBER = re.compile(r"\d{1,9}[.)]")
+_MISSING = "The snippet {} is not in the project: correct its path or add the file."
+_OUTSIDE = "The snippet {} lies outside Content and was refused: move it into the project."
+_CIRCLE = "The snippet {} includes itself: the inner one was left out."
+_MANY = "The topic includes more than {:,} snippets: the rest were left out."
+
+
+class FlareRenderer(HtmlRenderer):
+    """Renders the topic at `path`, and gathers on the way what belongs to its document."""
+
+    def __init__(self, project: FlareProject, path: str, title_of: Callable[[str], str]) -> None:
+        super().__init__()
+        self.project = project
+        self.topic = path
+        self.title = ""
+        self.title_of = title_of
+        self.inputs: dict[str, InputFile] = {}
+        self.keywords: dict[str, None] = {}
+        self.conditions: dict[str, None] = {}
+        self._files = [path]
+        self._own: list[dict[str, str]] = [{}]
+        self._removed: frozenset[str] = frozenset()
+        self._expanded = 0
+        self.handlers |= {
+            f"{MADCAP}{name}": handler
+            for name, handler in {
+                **dict.fromkeys(_DROPPED_TAGS.split(), self.drop),
+                "annotation": self.annotation,
+                "change": self.change,
+                "codeSnippet": self.block,
+                "codeSnippetBody": self.code_snippet,
+                "codeSnippetCaption": self.block,
+                "dropDown": self.drop_down,
+                "equation": self.equation,
+                "expandingBody": self.padded,
+                "footnote": self.bracketed,
+                "keyword": self.keyword,
+                "popupBody": self.bracketed,
+                "slide": self.slide,
+                "slideshow": self.block,
+                "snippetBlock": self.snippet_block,
+                "snippetText": self.snippet_text,
+                "variable": self.variable,
+                "xref": self.cross_reference,
+            }.items()
+        }
+        self.handlers["a"] = self.link
+
+    @property
+    def own(self) -> dict[str, str]:
+        """The variables that the file being read overrides."""
+        return self._own[-1]
+
+    def render(self, root: Element) -> list[str]:
+        """The blocks of the topic whose tree this is."""
+        self.enter(root)
+        body = body_of(root)
+        return [] if body is None else self.blocks_of(body)
+
+    def enter(self, root: Element) -> None:
+        """Take up what the topic says of itself, above its body."""
+        self._own[-1] = overrides(root.get(f"{MADCAP}snippetVariables"))
+        self._removed = frozenset(
+            change.get(f"{MADCAP}id") or "" for change in root.iter(f"{MADCAP}RemoveChange")
+        )
+
+    def unknown(self, tag: object) -> Handler:
+        if isinstance(tag, str) and tag.startswith(MADCAP):
+            return self.drop if tag.endswith("Proxy") else self.walk
+        return super().unknown(tag)
+
+    def hidden(self, element: Element) -> bool:
+        conditions = element.get(f"{MADCAP}conditions")
+        if not conditions:
+            return False
+        if only_for_print(conditions):
+            return True
+        self.conditions.update(dict.fromkeys(split_conditions(conditions)))
+        return False
+
+    def block(self, element: Element, flow: Flow) -> None:
+        number = element.get(f"{MADCAP}autonum")
+        if number:
+            flow.end_line()
+            flow.inline.append(automatic_text(number))
+        super().block(element, flow)
+
+    def blocks_of(self, element: Element, plain: bool = False) -> list[str]:
+        number = element.get(f"{MADCAP}autonum")
+        if not number:
+            return super().blocks_of(element, plain)
+        flow = Flow(plain)
+        flow.inline.append(automatic_text(number))
+        self.walk(element, flow)
+        return flow.finish()
+
+    def keyword(self, element: Element, flow: Flow) -> None:
+        for term in (element.get("term") or "").split(";"):
+            if term.strip() and len(self.keywords) < MAX_KEYWORDS:
+                self.keywords[" ".join(term.split())] = None
+
+    def annotation(self, element: Element, flow: Flow) -> None:
+        """A reviewer's comment is dropped; the text it was pinned to is the topic's own."""
+        if element.get(f"{MADCAP}comment") is not None:
+            self.walk(element, flow)
+
+    def change(self, element: Element, flow: Flow) -> None:
+        """A tracked change: text that its author removed is not in the topic any more."""
+        changes = split_conditions(element.get(f"{MADCAP}changes"))
+        if not self._removed.intersection(changes):
+            self.walk(element, flow)
+
+    def bracketed(self, element: Element, flow: Flow) -> None:
+        text = self.inline_of(element)
+        if text:
+            flow.inline += (PAD, f"({text})", PAD)
+
+    def slide(self, element: Element, flow: Flow) -> None:
+        flow.end_line()
+        flow.inline.append(element.get("title") or "")
+        self.block(element, flow)
+
+    def code_snippet(self, element: Element, flow: Flow) -> None:
+        self.add_code(flow, self.code_of(element), language_of(element))
+        flow.end_code()
+
+    def drop_down(self, element: Element, flow: Flow) -> None:
+        """The hotspot is a heading one below the last; what the body holds stands under it."""
+        head = element.find(f"{MADCAP}dropDownHead")
+        text = "" if head is None or self.hidden(head) else self.inline_of(head)
+        level, floor = self.level, self.floor
+        flow.end_line()
+        if text:
+            self.add_heading(flow, text, level + 1)
+            self.floor = min(self.level + 1, 6)
+        for part in element:
+            if part is not head and not self.hidden(part):
+                self.block(part, flow)
+            flow.inline.append(part.tail or "")
+        flow.end_line()
+        self.level, self.floor = level, floor
+
+    def equation(self, element: Element, flow: Flow) -> None:
+        inner = self.inline_of(element)
+        if inner:
+            flow.inline.append(inner if inner.startswith("$") else f"${inner}$")
+
+    def variable(self, element: Element, flow: Flow) -> None:
+        name = element.get("name") or ""
+        value = self.project.variable(name, self.own)
+        if value is None and name in LINKED:
+            value = self.title
+        if value is None:
+            value = " ".join(" ".join(map(str, element.itertext())).split())
+            if not value:
+                self.project.warn_about_variable(name, self.project.url(self.topic))
+        flow.inline.append(value)
+
+    def link(self, element: Element, flow: Flow) -> None:
+        self._target(element)
+        self.walk(element, flow)
+
+    def cross_reference(self, element: Element, flow: Flow) -> None:
+        """Its text without print's page number; without text, the title of what it leads to."""
+        target = self._target(element)
+        text = fold("".join(self._walked(element)))
+        if not text and target:
+            self.inputs[target] = self.project.input_of(target)
+            text = self.title_of(target)
+        flow.inline.append(_PAGE_NUMBER.sub("", text))
+
+    def _walked(self, element: Element) -> list[str]:
+        flow = Flow(plain=True)
+        self.walk(element, flow)
+        return [*flow.blocks, *flow.inline]
+
+    def _target(self, element: Element) -> str:
+        """The topic that a link leads to; one that is not there is a warning."""
+        href = element.get("href") or ""
+        if ".htm" not in href.casefold():
+            return ""
+        path = target_path(href, self._files[-1])
+        if not path.casefold().endswith(TOPIC_SUFFIXES):
+            return ""
+        found = self.project.find(path)
+        if not found:
+            self.project.warn_about_link(path, self.project.url(self.topic))
+        return found
+
+    def snippet_block(self, element: Element, flow: Flow) -> None:
+        flow.end_line()
+        self._include(element, flow, inline=False)
+        flow.end_line()
+
+    def snippet_text(self, element: Element, flow: Flow) -> None:
+        self._include(element, flow, inline=True)
+
+    def _include(self, element: Element, flow: Flow, inline: bool) -> None:
+        """A snippet's content in place of the tag, read with its own folder and variables."""
+        src = element.get("src") or ""
+        path = self._snippet_path(src)
+        snippet = self.project.snippet(path) if path else None
+        if snippet is None or snippet.root is None:
+            self.walk(element, flow)
+            return
+        self.inputs[path] = snippet.input
+        root = snippet.root
+        body = body_of(root)
+        if body is None or self.hidden(root):
+            return
+        own = overrides(root.get(f"{MADCAP}snippetVariables"))
+        given = overrides(
+            element.get(f"{MADCAP}snippetVariables") or element.get("snippetVariables")
+        )
+        self._files.append(path)
+        self._own.append({**own, **self.own, **given})
+        if inline:
+            self._add_inline(body, flow)
+        else:
+            self.walk(body, flow)
+        self._own.pop()
+        self._files.pop()
+
+    def _snippet_path(self, src: str) -> str:
+        """The path of a snippet that may be included here; why another may not is a warning."""
+        wanted = target_path(src, self._files[-1])
+        path = self.project.find(wanted)
+        url = self.project.url(self.topic)
+        warn = self.project.warnings.add
+        if not path:
+            outside = wanted.startswith("..") or not wanted.casefold().startswith("content/")
+            message = _OUTSIDE if outside and wanted else _MISSING
+            warn(
+                f"snippet {wanted.casefold()}", url, message.format(wanted or src or "without src")
+            )
+            if wanted and not outside:
+                self.inputs[wanted] = self.project.input_of(wanted)
+        elif path in self._files or len(self._files) > MAX_NESTING:
+            warn(f"circle {path}", url, _CIRCLE.format(path))
+        elif self._expanded >= MAX_SNIPPETS_OF_TOPIC:
+            warn(f"many {self.topic}", url, _MANY.format(MAX_SNIPPETS_OF_TOPIC))
+        else:
+            self._expanded += 1
+            return path
+        return ""
+
+    def _add_inline(self, body: Element, flow: Flow) -> None:
+        """A snippet of one paragraph joins the line it stands in; a longer one ends it."""
+        children = [child for child in body if isinstance(child.tag, str)]
+        only = children[0] if len(children) == 1 and not (body.text or "").strip() else None
+        if only is not None and only.tag in ("p", "div") and not (only.tail or "").strip():
+            if not self.hidden(only):
+                self._add_trimmed(only, flow)
+        elif any(child.tag in BLOCKS or local_name(child.tag)[:1] == "h" for child in children):
+            self.block(body, flow)
+        else:
+            self._add_trimmed(body, flow)
+
+    def _add_trimmed(self, element: Element, flow: Flow) -> None:
+        place = len(flow.inline)
+        blocks = len(flow.blocks)
+        self.walk(element, flow)
+        if len(flow.blocks) == blocks and len(flow.inline) > place:
+            text = "".join(flow.inline[place:]).strip()
+            del flow.inline[place:]
+            flow.inline.append(text)
+
+
+def body_of(root: Element) -> Element | None:
+    """The body of a topic or snippet; a file without one is its own body."""
+    body = root.find("body")
+    if body is None:
+        body = next(root.iter("body", "BODY"), None)
+    if body is None and root.tag is not etree.Entity:
+        return root
+    return body
+
+
+def automatic_text(number: str) -> str:
+    """What a style sheet put before a paragraph (`Note: `), without markup; bullets are none."""
+    text = fold(html.unescape(_MARKUP.sub("", html.unescape(number))))
+    if not any(map(str.isalnum, text)):
+        return ""
+    return f"{text} "

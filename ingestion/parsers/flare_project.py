@@ -1,0 +1,383 @@
+"""What the topics of a Flare project share: its files, variables, tables of contents, snippets."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from ingestion.documents import Failure, InputFile
+from ingestion.exceptions import DocumentError, SourceError
+from ingestion.parsers.base import SourceConfig
+from ingestion.parsers.files import (
+    SourceFile,
+    find_files,
+    read_file,
+    resolve_inside,
+    stat_input,
+)
+from ingestion.parsers.html import Element
+from ingestion.parsers.xhtml import MADCAP, decode, read_markup
+
+TOPIC_SUFFIXES = (".htm", ".html")
+SNIPPET_SUFFIX = ".flsnp"
+TOC_ORDER = ("basishelp", "emhelp", "bdthelp", "pro5toc")
+MAX_WARNINGS = 200
+MAX_SNIPPETS = 256
+MAX_SNIPPET_BYTES = 4 * 1024 * 1024
+MAX_NESTING = 20
+
+REFERENCE = re.compile(r"\[%=\s*([^%\]]+?)\s*%\]")
+LINKED = ("System.LinkedTitle", "System.LinkedHeader", "System.Title")
+_PRINT = re.compile(r"(?:^|\.)Print(?:Only)?$", re.IGNORECASE)
+_OVERRIDE = re.compile(r"(?:^|,)\s*([^:,]+\.[^:,]+):")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
+
+
+class TocStep(NamedTuple):
+    """An entry of a table of contents; `link` is a path as it stands in the project, or empty."""
+
+    title: str
+    link: str
+    parent: TocStep | None
+    toc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A snippet's tree, and the file as an input; without a tree it is missing or unreadable."""
+
+    path: str
+    root: Element | None
+    input: InputFile
+
+
+class Warnings:
+    """What is wrong with the project, each thing told once and in bounded number."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+        self._waiting: list[Failure] = []
+
+    def add(self, key: str, url: str, message: str) -> None:
+        if key in self._told or len(self._told) > MAX_WARNINGS:
+            return
+        self._told.add(key)
+        if len(self._told) > MAX_WARNINGS:
+            message = (
+                f"More than {MAX_WARNINGS} warnings: correct these first, the rest are left out."
+            )
+        self._waiting.append(Failure(url, message, warning=True))
+
+    def drain(self) -> list[Failure]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+
+def split_conditions(value: str | None) -> list[str]:
+    return [tag.strip() for tag in (value or "").split(",") if tag.strip()]
+
+
+def only_for_print(conditions: str | None) -> bool:
+    """Whether every condition tag is one for print (`*.PrintOnly`, `*.Print`)."""
+    if not conditions or "rint" not in conditions:
+        return False
+    return all(_PRINT.search(tag) for tag in split_conditions(conditions))
+
+
+def overrides(value: str | None) -> dict[str, str]:
+    """The variables of a `snippetVariables` attribute: `Set.Name:value,Set.Other:value`."""
+    text = (value or "").strip().rstrip(",")
+    names = list(_OVERRIDE.finditer(text))
+    ends = [*(name.start() for name in names[1:]), len(text)]
+    return {
+        name[1].strip().casefold(): text[name.end() : end].strip()
+        for name, end in zip(names, ends, strict=False)
+    }
+
+
+def target_path(reference: str, base: str) -> str:
+    """The project path that a `href` or `src` in the file `base` means; empty for other addresses.
+
+    Paths are relative to the project's folder (`Content/...`); one that leaves it begins with `..`.
+    """
+    reference = reference.strip()
+    if not reference or reference.startswith("#") or _SCHEME.match(reference):
+        return ""
+    path = unquote(reference.partition("#")[0].partition("?")[0]).replace("\\", "/")
+    if path.startswith("/"):
+        return posixpath.normpath(path).lstrip("/")
+    return posixpath.normpath(posixpath.join(posixpath.dirname(base), path))
+
+
+class FlareProject:
+    """One project folder. `prefix` stands before `Content/...` in the address of a topic."""
+
+    def __init__(self, config: SourceConfig, configured: str) -> None:
+        self.config = config
+        self.warnings = Warnings()
+        self.root = _project_folder(config, configured)
+        several = len(config.paths) > 1
+        self.prefix = f"{config.name}://" + (f"{configured.strip('/')}/" if several else "")
+        self.failures: list[Failure] = []
+        self.files = {path.casefold(): (path, file) for path, file in self._list_content()}
+        self._snippets: OrderedDict[str, tuple[Snippet, int]] = OrderedDict()
+        self.inputs: list[InputFile] = []
+        self._add_folder_inputs()
+        master_toc = self._read_project_files()
+        self.variables = dict(self._read_variables())
+        self.toc: dict[str, TocStep] = {}
+        self._read_tocs(master_toc)
+
+    def topics(self) -> Iterator[tuple[str, SourceFile]]:
+        for path, file in self.files.values():
+            if path.casefold().endswith(TOPIC_SUFFIXES):
+                yield path, file
+
+    def find(self, path: str) -> str:
+        """The path as it is spelt on disk (a project made on Windows ignores case), or empty."""
+        return self.files[path.casefold()][0] if path.casefold() in self.files else ""
+
+    def url(self, path: str) -> str:
+        return self.prefix + path
+
+    def steps(self, path: str) -> list[TocStep] | None:
+        """The entries above a topic in the first table of contents that names it, root first."""
+        step = self.toc.get(path.casefold())
+        if step is None:
+            return None
+        above = []
+        while step.parent is not None:
+            step = step.parent
+            above.append(step)
+        return above[::-1]
+
+    def in_toc(self, path: str) -> TocStep | None:
+        return self.toc.get(path.casefold())
+
+    def variable(self, name: str, own: dict[str, str]) -> str | None:
+        """The value of a variable; a snippet's own go before the project's. None when unknown."""
+        value = own.get(name.casefold(), self.variables.get(name.casefold()))
+        return value if value is None else self.expand(value, own)
+
+    def expand(self, text: str, own: dict[str, str], depth: int = 0) -> str:
+        """The text, each `[%=Set.Name%]` in it replaced; System's and unknown ones are left out."""
+        if "[%=" not in text or depth > MAX_NESTING:
+            return REFERENCE.sub("", text)
+
+        def value(match: re.Match[str]) -> str:
+            name = match[1].casefold()
+            found = own.get(name, self.variables.get(name))
+            if found is None:
+                self.warn_about_variable(match[1], self.prefix)
+                return ""
+            return self.expand(found, own, depth + 1)
+
+        return REFERENCE.sub(value, text)
+
+    def warn_about_variable(self, name: str, url: str) -> None:
+        if not name.startswith("System."):
+            self.warnings.add(
+                f"variable {name}",
+                url,
+                f"The variable {name!r} is in no variable set of the project: it was left out.",
+            )
+
+    def snippet(self, path: str) -> Snippet:
+        """The snippet at a path of `files`; the latest ones used are kept."""
+        kept = self._snippets.get(path)
+        if kept is not None:
+            self._snippets.move_to_end(path)
+            return kept[0]
+        snippet, size = self._read_snippet(path)
+        self._snippets[path] = (snippet, size)
+        while (
+            len(self._snippets) > MAX_SNIPPETS
+            or sum(size for _, size in self._snippets.values()) > MAX_SNIPPET_BYTES
+        ) and len(self._snippets) > 1:
+            self._snippets.popitem(last=False)
+        return snippet
+
+    def _read_snippet(self, path: str) -> tuple[Snippet, int]:
+        file = self.files[path.casefold()][1]
+        try:
+            data, source = read_file(self.config, file.path)
+        except DocumentError as error:
+            self.warnings.add(f"snippet {path}", self.url(path), str(error))
+            return Snippet(path, None, stat_input(self.config, file.path)), 0
+        markup = read_markup(data)
+        if markup.problem:
+            self.warnings.add(f"snippet {path}", self.url(path), markup.problem)
+        return Snippet(path, markup.root, source), len(data)
+
+    def input_of(self, path: str) -> InputFile:
+        """A file of the project as an input, also one that was looked for and is not there."""
+        return stat_input(self.config, self.root / path)
+
+    def _list_content(self) -> Iterator[tuple[str, SourceFile]]:
+        content = self._folder("Content")
+        if content is None:
+            raise SourceError(
+                f"{self.root.name!r} has no Content folder: give the path of a Flare project, "
+                "the folder with Content and Project in it."
+            )
+        below = self._config_for(content)
+        outer = f"{self.config.name}://"
+        for found in find_files(below, (*TOPIC_SUFFIXES, SNIPPET_SUFFIX)):
+            path = f"{content.name}/{found.url.removeprefix(outer)}"
+            if isinstance(found, Failure):
+                self.failures.append(replace(found, url=self.url(path)))
+            else:
+                yield path, replace(found, url=self.url(path))
+
+    def _config_for(self, folder: Path) -> SourceConfig:
+        path = folder.relative_to(self.config.data_dir.resolve()).as_posix()
+        return replace(self.config, paths=(path,))
+
+    def _folder(self, *names: str) -> Path | None:
+        """A folder of the project, whatever its case."""
+        folder = self.root
+        for name in names:
+            inner = next(
+                (e for e in folder.iterdir() if e.name.casefold() == name.casefold()), None
+            )
+            if inner is None or not inner.is_dir():
+                return None
+            folder = inner
+        return folder
+
+    def _add_folder_inputs(self) -> None:
+        """A table of contents or variable set that appears is a change, too."""
+        for names in (("Project", "TOCs"), ("Project", "VariableSets")):
+            path = self._folder(*names) or self.root.joinpath(*names)
+            self.inputs.append(stat_input(self.config, path))
+
+    def _read_project_files(self) -> str:
+        """The path of the master table of contents that a project file names."""
+        master = ""
+        for path in sorted(self.root.glob("*.flprj")):
+            root = self._read_shared(path)
+            if root is not None:
+                master = master or target_path(root.get("MasterToc") or "", path.name)
+        return master
+
+    def _read_shared(self, path: Path) -> Element | None:
+        """A project file that every topic draws from."""
+        try:
+            resolved = resolve_inside(
+                self.config.data_dir, path.relative_to(self.config.data_dir.resolve()).as_posix()
+            )
+            data, source = read_file(self.config, resolved)
+        except (DocumentError, SourceError) as error:
+            self.warnings.add(str(path), self._shared_url(path), str(error))
+            return None
+        self.inputs.append(source)
+        markup = read_markup(data)
+        if markup.problem:
+            self.warnings.add(str(path), self._shared_url(path), markup.problem)
+        return markup.root
+
+    def _shared_url(self, path: Path) -> str:
+        return self.prefix + path.relative_to(self.root).as_posix()
+
+    def _shared_files(self, folder: str, suffix: str) -> list[Path]:
+        within = self._folder("Project", folder)
+        return sorted(within.rglob(f"*{suffix}")) if within else []
+
+    def _read_variables(self) -> Iterator[tuple[str, str]]:
+        """`EvaluatedDefinition`, or `Definition`, or the text; of a date the format is no value."""
+        for path in self._shared_files("VariableSets", ".flvar"):
+            root = self._read_shared(path)
+            for variable in () if root is None else root.iter("Variable", "variable"):
+                evaluated = variable.get("EvaluatedDefinition") or variable.get("Definition")
+                value = evaluated or "".join(map(str, variable.itertext()))
+                is_date = (variable.get("Type") or "").casefold() == "datetime"
+                name = f"{path.stem}.{variable.get('Name')}".casefold()
+                yield name, "" if is_date else value.strip()
+
+    def _read_tocs(self, master: str) -> None:
+        """Master first, the known ones, the rest by name: the first that names a topic wins."""
+        paths = {self._project_path(p).casefold(): p for p in self._shared_files("TOCs", ".fltoc")}
+
+        def rank(path: str) -> tuple[bool, int, str]:
+            stem = PurePosixPath(path).stem
+            known = TOC_ORDER.index(stem) if stem in TOC_ORDER else len(TOC_ORDER)
+            return path != master.casefold(), known, path
+
+        trees = {path: self._read_shared(paths[path]) for path in sorted(paths, key=rank)}
+        for path in tuple(trees):
+            self._read_toc(path, trees, None)
+
+    def _read_toc(self, path: str, trees: dict[str, Element | None], above: TocStep | None) -> None:
+        """A table is read where it is first met: in its own right, or where another links it."""
+        root = trees.pop(path, None)
+        if root is not None:
+            self._read_entries(root, path, trees, above)
+
+    def _read_entries(
+        self, element: Element, toc: str, trees: dict[str, Element | None], above: TocStep | None
+    ) -> None:
+        for entry in element:
+            if entry.tag not in ("TocEntry", "tocentry") or only_for_print(_attribute(entry)):
+                continue
+            link = target_path(entry.get("Link") or entry.get("link") or "", toc)
+            step = TocStep(entry.get("Title") or entry.get("title") or "", link, above, toc)
+            if link.casefold().endswith(".fltoc"):
+                self._read_toc(link.casefold(), trees, step)
+            elif link:
+                self._add_toc_topic(link, step, toc)
+            self._read_entries(entry, toc, trees, step)
+
+    def _add_toc_topic(self, link: str, step: TocStep, toc: str) -> None:
+        path = self.find(link)
+        if path:
+            self.toc.setdefault(path.casefold(), step._replace(link=path))
+        elif link.casefold().endswith(TOPIC_SUFFIXES):
+            self.warn_about_link(link, self.prefix + toc)
+
+    def warn_about_link(self, path: str, url: str) -> None:
+        self.warnings.add(
+            f"link {path.casefold()}",
+            url,
+            f"It links to {path}, which is not in the project: correct or remove the link.",
+        )
+
+    def _project_path(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def linked_from_topics(self, wanted: set[str]) -> set[str]:
+        """Which of these paths some topic links to. Reads the topics' bytes until all are found."""
+        found: set[str] = set()
+        for path, file in self.topics():
+            if found == wanted:
+                break
+            try:
+                data, _ = read_file(self.config, file.path)
+            except DocumentError:
+                continue
+            if any(PurePosixPath(name).name.encode() in data for name in wanted - found):
+                targets = (target_path(href, path) for href in _hrefs(decode(data)))
+                found |= {self.find(target) for target in targets} & (wanted - {path})
+        return found
+
+
+def _attribute(entry: Element) -> str | None:
+    return entry.get("conditions") or entry.get(f"{MADCAP}conditions")
+
+
+def _hrefs(text: str) -> Iterator[str]:
+    return (match[1] for match in re.finditer(r"""\bhref\s*=\s*["']([^"'<>]+)""", text))
+
+
+def _project_folder(config: SourceConfig, configured: str) -> Path:
+    """The folder of the project: the configured one, that of a configured project file, or the one
+    above a configured Content folder."""
+    path = resolve_inside(config.data_dir, configured)
+    if path.is_file():
+        return path.parent
+    return path.parent if path.name.casefold() == "content" else path

@@ -1,0 +1,594 @@
+"""HTML-ish trees to Markdown, with text joined as a browser joins it.
+
+Inline elements add no space and take none; block elements end a line of text; white space folds
+outside code. A dialect (Flare, a web site) subclasses `HtmlRenderer` and adds to its tables.
+"""
+
+from __future__ import annotations
+
+import html.entities
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from itertools import chain
+
+from lxml import etree
+
+from ingestion.parsers.html_tables import Table
+
+Element = etree._Element
+Handler = Callable[[Element, "Flow"], None]
+
+MAX_DEPTH = 150
+
+BREAK = "\x00"
+CODE, END_CODE = "\x01", "\x02"
+PAD = "\x03"
+
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad\u200e\u200f"), None)
+_CODE_SPAN = re.compile(f"{CODE}([^{CODE}{END_CODE}]*){END_CODE}")
+_PAD = re.compile(rf"(?<=[\w)]){PAD}+(?=[\w(])|{PAD}+(?=[(])")
+_STRUCTURE = re.compile(
+    r"(?P<mark>#{1,6}(?=\s|$)|[-+*](?=\s|$)|>|`{3}|~{3}|=+$|-+$|(?:[-*_][ \t]*){3,}$|\|)"
+    r"|(?P<number>\d{1,9})(?=[.)](?:\s|$))"
+)
+_STRUCTURE_STARTS = frozenset("#-+*>`~=_|0123456789")
+_XML_SPACE = "{http://www.w3.org/XML/1998/namespace}space"
+_LANGUAGE_CLASS = re.compile(r"(?:^|\s)(?:language|lang|brush)[-:]\s*([\w+#.-]+)", re.IGNORECASE)
+_LANGUAGE_STYLE = re.compile(r"mc-code-lang:\s*'?([\w+#. -]+)", re.IGNORECASE)
+_FILE_LINE_END = re.compile(r"[ \t]*\n\s*")
+_FILE_NAME = re.compile(r"\S+\.(?:png|gif|jpe?g|svg|bmp|webp|ico|tiff?)", re.IGNORECASE)
+_NAMES_OF_IMAGES = "image picture icon img photo graphic screenshot figure spacer bullet logo"
+_ALT_WITHOUT_CONTENT = frozenset(_NAMES_OF_IMAGES.split())
+_CODE_CLASS = re.compile(
+    r"(?:^|\s)(?:code(?:list|line|block|text|para|sample|example|snippet)?|code[-_]\S*|courierpara)"
+    r"(?:\s|$)",
+    re.IGNORECASE,
+)
+LANGUAGES = {
+    "c#": "csharp",
+    "plaintext": "",
+    "plain": "",
+    "none": "",
+    "text": "",
+    "visualbasic": "vb",
+    "shell": "shell",
+}
+
+_BLOCK_TAGS = (
+    "p div section article main header footer aside nav figure figcaption address center form "
+    "fieldset legend details summary blockquote body html hgroup search dialog menu noframes "
+    "optgroup option caption tr thead tbody tfoot td th hr"
+)
+_DROPPED_TAGS = (
+    "head script style template iframe object embed video audio canvas svg map noscript textarea "
+    "select datalist col colgroup link meta base param source track rp"
+)
+BLOCKS = frozenset(_BLOCK_TAGS.split())
+DROPPED = frozenset(_DROPPED_TAGS.split())
+
+
+class Flow:
+    """Text on its way to Markdown: finished blocks, the open line of text, the open run of code."""
+
+    __slots__ = ("blocks", "code", "inline", "language", "plain")
+
+    def __init__(self, plain: bool = False) -> None:
+        self.blocks: list[str] = []
+        self.inline: list[str] = []
+        self.code: list[str] = []
+        self.language = ""
+        self.plain = plain
+
+    def end_line(self) -> None:
+        """Close the open line of text, as the border of a block element does."""
+        if not self.inline:
+            return
+        text = fold("".join(self.inline))
+        self.inline.clear()
+        if text:
+            self.end_code()
+            self.blocks.append(text if self.plain else protect(text))
+
+    def end_code(self) -> None:
+        if self.code:
+            self.blocks.append(fence("\n".join(self.code), self.language))
+            self.code, self.language = [], ""
+
+    def add_code(self, lines: Iterable[str], language: str = "") -> None:
+        """Lengthen the open run of code; another language begins another run."""
+        self.end_line()
+        if self.code and language != self.language:
+            self.end_code()
+        self.code.extend(lines)
+        self.language = language
+
+    def add_block(self, block: str) -> None:
+        self.end_line()
+        self.end_code()
+        if block:
+            self.blocks.append(block)
+
+    def finish(self) -> list[str]:
+        self.end_line()
+        self.end_code()
+        return self.blocks
+
+
+class ListItems:
+    """The list being built: `li` and stray content go to it, however deep they stand."""
+
+    __slots__ = ("items", "number", "ordered")
+
+    def __init__(self, ordered: bool, start: int) -> None:
+        self.ordered = ordered
+        self.number = start
+        self.items: list[tuple[str, list[str]]] = []
+
+    def add(self, blocks: list[str]) -> None:
+        if not blocks:
+            return
+        marker = f"{self.number}. " if self.ordered else "- "
+        self.number += 1
+        self.items.append((marker, blocks))
+
+    def add_stray(self, blocks: list[str]) -> None:
+        if not blocks:
+            return
+        if self.items:
+            self.items[-1][1].extend(blocks)
+        else:
+            self.items.append(("", blocks))
+
+    def markdown(self) -> str:
+        return "\n".join(_item(marker, blocks) for marker, blocks in self.items)
+
+
+def _item(marker: str, blocks: list[str]) -> str:
+    text = blocks[0]
+    for block in blocks[1:]:
+        tight = block.startswith(("- ", "1. ")) and not text.endswith("```")
+        text += ("\n" if tight else "\n\n") + block
+    indent = " " * len(marker)
+    first, *rest = text.split("\n")
+    return "\n".join([marker + first, *(indent + line if line else "" for line in rest)])
+
+
+def fold(text: str) -> str:
+    """White space folded as a browser folds it, forced breaks as line ends, code in backticks."""
+    if not text.isascii():
+        text = text.translate(_INVISIBLE)
+    if CODE in text:
+        text = _code_spans(text)
+    if PAD in text:
+        text = _PAD.sub(" ", text).replace(PAD, "")
+    if BREAK not in text:
+        return " ".join(text.split())
+    lines = (" ".join(line.split()) for line in text.split(BREAK))
+    return "\n".join(line for line in lines if line)
+
+
+def _code_spans(text: str) -> str:
+    text = text.replace(END_CODE + CODE, "")
+
+    def span(match: re.Match[str]) -> str:
+        code = match[1]
+        stripped = code.strip()
+        if not stripped or BREAK in stripped:
+            return code
+        before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
+        if _glued(before, code[0]) or _glued(code[-1], after):
+            return code
+        ticks, pad = ("``", " ") if "`" in stripped else ("`", "")
+        quoted = f"{ticks}{pad}{stripped}{pad}{ticks}"
+        lead, tail = code[: len(code) - len(code.lstrip())], code[len(code.rstrip()) :]
+        return f"{lead}{quoted}{tail}"
+
+    return _CODE_SPAN.sub(span, text).replace(CODE, "").replace(END_CODE, "")
+
+
+def _glued(left: str, right: str) -> bool:
+    """Whether backticks between the two would split a word."""
+    return left.isalnum() and right.isalnum()
+
+
+def protect(text: str) -> str:
+    """Prose whose lines CommonMark would read as headings, lists, fences or rules, escaped."""
+    if "\n" in text:
+        return "\n".join(map(_protect_line, text.split("\n")))
+    return _protect_line(text)
+
+
+def _protect_line(line: str) -> str:
+    if line[0] not in _STRUCTURE_STARTS:
+        return line
+    match = _STRUCTURE.match(line)
+    if match is None:
+        return line
+    at = match.end("number") if match["number"] else 0
+    return f"{line[:at]}\\{line[at:]}"
+
+
+def fence(code: str, language: str = "") -> str:
+    """A fenced block; blank lines around the code go, its own white space stays to the letter."""
+    lines = [line.rstrip() if line.isspace() else line for line in code.split("\n")]
+    while lines and not lines[0]:
+        del lines[0]
+    while lines and not lines[-1]:
+        del lines[-1]
+    if not lines:
+        return ""
+    longest = max((len(run) for run in re.findall(r"`{3,}", code)), default=2)
+    ticks = "`" * (longest + 1)
+    return "\n".join([ticks + language, *lines, ticks])
+
+
+def language_of(element: Element) -> str:
+    """The language that an element, or the first `code` in it, names by class or `mc-code-lang`."""
+    for candidate in (element, *element.iter("code")):
+        style = _LANGUAGE_STYLE.search(candidate.get("style") or "")
+        found = style or _LANGUAGE_CLASS.search(candidate.get("class") or "")
+        if found:
+            name = found[1].strip().lower().replace(" ", "")
+            return LANGUAGES.get(name, name)
+    return ""
+
+
+def entity_text(name: str) -> str:
+    """The characters of an HTML entity; nothing for one that the document itself defined."""
+    return html.entities.html5.get(f"{name};", "")
+
+
+def local_name(tag: object) -> str:
+    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+
+
+class HtmlRenderer:
+    """Walks one tree. The tables say what an element is; any other element is inline."""
+
+    def __init__(self) -> None:
+        self.level = 1
+        self.floor = 1
+        self._depth = 0
+        self._in_code = False
+        self._lists: list[ListItems | None] = []
+        self._in_table = False
+        self.handlers: dict[object, Handler] = {
+            etree.Entity: self.entity,
+            "br": self.line_break,
+            "img": self.image,
+            "q": self.quote,
+            "pre": self.preformatted,
+            "ul": self.listing,
+            "ol": self.listing,
+            "dl": self.listing,
+            "dir": self.listing,
+            "li": self.list_item,
+            "dt": self.list_item,
+            "dd": self.definition,
+            "table": self.table,
+            "button": self.padded,
+            "math": self.math,
+            **dict.fromkeys(BLOCKS, self.block),
+            **dict.fromkeys(DROPPED, self.drop),
+            **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6"), self.heading),
+            **dict.fromkeys(("code", "tt", "kbd", "samp"), self.code_span),
+        }
+
+    def blocks_of(self, element: Element, plain: bool = False) -> list[str]:
+        """The blocks of an element's content, rendered apart from what surrounds it."""
+        flow = Flow(plain)
+        self.walk(element, flow)
+        return flow.finish()
+
+    def inline_of(self, element: Element) -> str:
+        """The text of an element in one line, whatever it holds."""
+        return " ".join(" ".join(self.blocks_of(element, plain=True)).split())
+
+    def walk(self, element: Element, flow: Flow) -> None:
+        if self._depth > MAX_DEPTH:
+            flow.inline.append(" ".join(map(str, element.itertext())))
+            return
+        self._depth += 1
+        inline = flow.inline
+        if element.text:
+            inline.append(element.text)
+        handlers = self.handlers
+        for child in element:
+            if not self.hidden(child):
+                handler = handlers.get(child.tag) or self.unknown(child.tag)
+                handler(child, flow)
+            if child.tail:
+                inline.append(child.tail)
+        self._depth -= 1
+
+    def hidden(self, element: Element) -> bool:
+        return False
+
+    def unknown(self, tag: object) -> Handler:
+        """What to do with a tag that no table names: `<P>` is `<p>`, all else is inline."""
+        return self.handlers.get(local_name(tag).lower()) or self.walk
+
+    def entity(self, element: Element, flow: Flow) -> None:
+        flow.inline.append(entity_text(getattr(element, "name", "")))
+
+    def drop(self, element: Element, flow: Flow) -> None:
+        pass
+
+    def line_break(self, element: Element, flow: Flow) -> None:
+        flow.inline.append(BREAK)
+
+    def padded(self, element: Element, flow: Flow) -> None:
+        flow.inline.append(PAD)
+        self.walk(element, flow)
+        flow.inline.append(PAD)
+
+    def quote(self, element: Element, flow: Flow) -> None:
+        flow.inline.append('"')
+        self.walk(element, flow)
+        flow.inline.append('"')
+
+    def image(self, element: Element, flow: Flow) -> None:
+        alt = " ".join((element.get("alt") or "").split())
+        if says_something(alt, element.get("src") or ""):
+            flow.inline += (PAD, alt, PAD)
+
+    def block(self, element: Element, flow: Flow) -> None:
+        flow.end_line()
+        classes = element.get("class")
+        if classes and is_code_class(classes):
+            self.code_paragraph(element, flow)
+            return
+        self.walk(element, flow)
+        flow.end_line()
+
+    def code_paragraph(self, element: Element, flow: Flow) -> None:
+        """A paragraph of code: with its neighbours it makes one fenced block."""
+        verbatim = element.get(_XML_SPACE) == "preserve"
+        code = self.code_of(element, verbatim)
+        if not code.strip() and flow.code:
+            flow.code.append("")
+        self.add_code(flow, code, language_of(element))
+
+    def heading(self, element: Element, flow: Flow) -> None:
+        tag = local_name(element.tag)
+        self.add_heading(flow, self.inline_of(element), max(int(tag[1]), self.floor))
+
+    def add_heading(self, flow: Flow, text: str, level: int) -> None:
+        self.level = min(level, 6)
+        if flow.plain:
+            flow.add_block(text)
+        elif text:
+            flow.add_block(f"{'#' * self.level} {text}")
+
+    def code_span(self, element: Element, flow: Flow) -> None:
+        if self._in_code:
+            self.walk(element, flow)
+            return
+        self._in_code = True
+        flow.inline.append(CODE)
+        self.walk(element, flow)
+        flow.inline.append(END_CODE)
+        self._in_code = False
+
+    def preformatted(self, element: Element, flow: Flow) -> None:
+        self.add_code(flow, self.code_of(element), language_of(element))
+        flow.end_code()
+
+    def add_code(self, flow: Flow, code: str, language: str) -> None:
+        flow.end_line()
+        if not code.strip():
+            return
+        if flow.plain:
+            flow.add_block(" ".join(code.split()))
+        else:
+            flow.add_code(code.split("\n"), language)
+
+    def code_of(self, element: Element, verbatim: bool = True) -> str:
+        """The text of an element to the letter, a line for each break and each block in it.
+
+        Not `verbatim`, a line end in the file is the white space a browser folds it to.
+        """
+        parts: list[str] = []
+        self._code_parts(element, parts, verbatim)
+        code = "".join(parts).replace("\xa0", " ").replace("\r\n", "\n").replace("\r", "\n")
+        return code.removeprefix("\n") if verbatim else code.rstrip()
+
+    def _code_parts(self, element: Element, parts: list[str], verbatim: bool) -> None:
+        self._code_text(element.text, parts, verbatim)
+        for child in element:
+            if not self.hidden(child):
+                self._code_child(child, parts, verbatim)
+            self._code_text(child.tail, parts, verbatim)
+
+    def _code_text(self, text: str | None, parts: list[str], verbatim: bool) -> None:
+        if not text:
+            return
+        if not verbatim and "\n" in text:
+            text = _FILE_LINE_END.sub(" ", text)
+            if not parts or parts[-1].endswith("\n"):
+                text = text.removeprefix(" ")
+        if text:
+            parts.append(text)
+
+    def _code_child(self, child: Element, parts: list[str], verbatim: bool) -> None:
+        handler = self.handlers.get(child.tag) or self.unknown(child.tag)
+        if handler == self.line_break:
+            parts.append("\n")
+        elif handler in (self.walk, self.code_span):
+            self._code_parts(child, parts, verbatim)
+        elif handler in (self.block, self.list_item, self.listing, self.preformatted):
+            _start_line(parts)
+            if local_name(child.tag) == "blockquote":
+                parts.append(_indented(self.code_of(child, verbatim)))
+            else:
+                self._code_parts(child, parts, verbatim)
+            _start_line(parts)
+        else:
+            flow = Flow(plain=True)
+            handler(child, flow)
+            parts.extend(flow.finish())
+
+    def listing(self, element: Element, flow: Flow) -> None:
+        flow.end_line()
+        items = ListItems(local_name(element.tag).lower() == "ol", _number(element.get("start"), 1))
+        self._lists.append(items)
+        items.add_stray(self.blocks_of(element, flow.plain))
+        self._lists.pop()
+        flow.add_block(items.markdown())
+
+    def list_item(self, element: Element, flow: Flow) -> None:
+        flow.end_line()
+        items = self._lists[-1] if self._lists else None
+        if items is None:
+            alone = ListItems(False, 1)
+            alone.add(self._item_blocks(element, flow))
+            flow.add_block(alone.markdown())
+            return
+        items.add_stray(flow.finish())
+        flow.blocks = []
+        items.number = _number(element.get("value"), items.number)
+        items.add(self._item_blocks(element, flow))
+
+    def definition(self, element: Element, flow: Flow) -> None:
+        flow.end_line()
+        items = self._lists[-1] if self._lists else None
+        target = items.add_stray if items else flow.blocks.extend
+        target(self._item_blocks(element, flow))
+
+    def _item_blocks(self, element: Element, flow: Flow) -> list[str]:
+        self._lists.append(None)
+        blocks = self.blocks_of(element, flow.plain)
+        self._lists.pop()
+        return blocks
+
+    def table(self, element: Element, flow: Flow) -> None:
+        """A pipe table. One column is layout, no table; a table within a table is flattened."""
+        flow.end_line()
+        rows = list(self._rows(element, head=False, captions=flow))
+        if "code_table" in (element.get("class") or "").lower():
+            self._code_table(rows, flow)
+            return
+        cells = [[cell for cell in row if self._is_cell(cell)] for row, _ in rows]
+        if max(map(len, cells), default=0) <= 1:
+            for cell in chain.from_iterable(cells):
+                self.block(cell, flow)
+        elif flow.plain or self._in_table:
+            for row in cells:
+                flow.add_block(" ".join(filter(None, map(self.inline_of, row))))
+        else:
+            for block in self._table(zip(cells, (head for _, head in rows), strict=True)).blocks():
+                flow.add_block(block)
+
+    def _code_table(self, rows: list[tuple[Element, bool]], flow: Flow) -> None:
+        """A table that frames code: its cells one below the other, bare text in them being code."""
+        for row, _ in rows:
+            for cell in filter(self._is_cell, row):
+                if local_name(cell.tag).lower() == "th" or self._holds_code(cell):
+                    self.block(cell, flow)
+                else:
+                    self.add_code(flow, self.code_of(cell, verbatim=False), language_of(cell))
+
+    def _holds_code(self, element: Element) -> bool:
+        """Whether code is marked as such within: what stands around it is text."""
+        return any(
+            self.handlers.get(inner.tag) == self.preformatted
+            or is_code_class(inner.get("class", ""))
+            for inner in element.iterdescendants(etree.Element)
+        )
+
+    def _table(self, rows: Iterable[tuple[list[Element], bool]]) -> Table:
+        self._in_table = True
+        table = Table()
+        for cells, head in rows:
+            table.start_row(head)
+            for cell in cells:
+                columns, reach = (_number(cell.get(name), 1) for name in ("colspan", "rowspan"))
+                is_head = local_name(cell.tag).lower() == "th"
+                table.add_cell(self._cell(cell), is_head, columns, reach)
+        self._in_table = False
+        return table
+
+    def _rows(self, element: Element, head: bool, captions: Flow) -> Iterator[tuple[Element, bool]]:
+        """The rows, also those within sections and wrappers, and whether they stand in the head."""
+        for child in element:
+            name = local_name(child.tag).lower()
+            if self.hidden(child) or name in DROPPED:
+                continue
+            if name == "tr":
+                yield child, head
+            elif name == "caption":
+                self.block(child, captions)
+            elif name:
+                yield from self._rows(child, name == "thead", captions)
+
+    def _is_cell(self, element: Element) -> bool:
+        return local_name(element.tag).lower() in ("td", "th") and not self.hidden(element)
+
+    def _cell(self, element: Element) -> list[str]:
+        self._lists.append(None)
+        level = self.level
+        blocks = self.blocks_of(element)
+        self.level = level
+        self._lists.pop()
+        return blocks
+
+    def math(self, element: Element, flow: Flow) -> None:
+        flow.inline.append(f"${math_text(element)}$")
+
+
+def says_something(alt: str, source: str) -> bool:
+    """Whether an image's alternative text is more than its file's name or the word image."""
+    words = alt.lower()
+    if not any(map(str.isalnum, alt)) or words in _ALT_WITHOUT_CONTENT or _FILE_NAME.fullmatch(alt):
+        return False
+    stem = re.split(r"[/\\]", source)[-1].rpartition(".")[0].lower()
+    return re.sub(r"\W|_", "", words) != re.sub(r"%20|\W|_", "", stem)
+
+
+_MATH = {
+    "mfrac": "({})/({})",
+    "msup": "{}^{}",
+    "msub": "{}_{}",
+    "msubsup": "{}_{}^{}",
+    "munder": "{}_{}",
+    "mover": "{}^{}",
+    "munderover": "{}_{}^{}",
+    "msqrt": "sqrt({})",
+    "mroot": "root({}, {})",
+}
+
+
+def math_text(element: Element, depth: int = 0) -> str:
+    """A MathML tree as one line: `a/b`, `x^2`, `sqrt(n)`."""
+    name = local_name(element.tag)
+    children = [child for child in element if local_name(child.tag) != "annotation"]
+    if not children or depth > MAX_DEPTH:
+        return " ".join(" ".join(map(str, element.itertext())).split())
+    parts = [math_text(child, depth + 1) for child in children]
+    form = _MATH.get(name)
+    if form and form.count("{}") == 1:
+        return form.format("".join(parts))
+    if form and form.count("{}") == len(parts):
+        return form.format(*(f"({p})" if len(p) > 1 and "^" in form else p for p in parts))
+    return " ".join(part for part in parts if part)
+
+
+def _start_line(parts: list[str]) -> None:
+    if parts and not parts[-1].endswith("\n"):
+        parts.append("\n")
+
+
+def _indented(code: str) -> str:
+    return "\n".join(f"    {line}" if line else "" for line in code.split("\n"))
+
+
+@lru_cache(maxsize=4096)
+def is_code_class(classes: str) -> bool:
+    """Whether a paragraph's class makes it code: `Code`, `CodeList`, `Code-...`, `CourierPara`."""
+    return _CODE_CLASS.search(classes) is not None
+
+
+def _number(text: str | None, default: int) -> int:
+    """A span, start or value; what is no number, or an absurd one, is the default."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 5 else default
