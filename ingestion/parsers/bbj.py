@@ -15,7 +15,8 @@ from ingestion.enrichment.bbj_generations import bbj_generations
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
 from ingestion.parsers.bbj_description import description
-from ingestion.parsers.bbj_syntax import Outline, Unit, outline, split_lines
+from ingestion.parsers.bbj_lines import split_lines
+from ingestion.parsers.bbj_syntax import Outline, Unit, outline
 from ingestion.parsers.bbj_text import BinaryContent, SourceText, decode, is_bbj
 from ingestion.parsers.files import SourceFile, find_files, read_file
 
@@ -74,7 +75,7 @@ class BbjSourceParser(Parser):
         yield self._document(file, source, lines, read)
 
     def _document(
-        self, file: SourceFile, source: SourceText, lines: list[str], read: Any
+        self, file: SourceFile, source: SourceText, lines: list[str], read: InputFile
     ) -> Document:
         program = outline(lines)
         content, locations = render(lines, program.units)

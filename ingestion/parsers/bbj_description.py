@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from ingestion.parsers.bbj_syntax import LineKind, classify, without_number
+from ingestion.parsers.bbj_lines import LineKind, classify, without_number
 from ingestion.parsers.bbj_text import reads_as_code
 
 MAX_DESCRIPTION = 600
@@ -30,8 +30,8 @@ _NOTHING = re.compile(
 def description(lines: list[str], file_name: str) -> str:
     """What the first comment above the first code says, of those that say something.
 
-    Licence and copyright, tags (`@author`), banners, placeholders, commented-out code, addresses and
-    file names say nothing. Shortened to about MAX_DESCRIPTION characters; "" where there is none.
+    Licence and copyright, tags (`@author`), banners, placeholders, commented-out code, addresses
+    and file names say nothing. Shortened to about MAX_DESCRIPTION characters.
     """
     names = {file_name.lower(), PurePosixPath(file_name).stem.lower()}
     said = (" ".join(_said(block, names)) for block in _blocks(lines))

@@ -1,19 +1,19 @@
 """The outline of a BBj program: the units its lines fall into (classes, methods, functions, label
 blocks). Pure text in, values out; no line is ever dropped.
 
-The rules are the language's own: CLASS, METHOD and DEF FN begin a statement, a line that
-begins with a colon continues the one above, a label is a name and a colon, and the subroutines of a
-numbered program are the line numbers that its GOSUBs name.
+The rules are the language's own: CLASS, METHOD and DEF FN begin a statement, labels in them stay in
+them, and the subroutines of a numbered program are the lines its GOSUBs (SETERR, SETESC) name.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from ingestion.parsers.bbj_lines import LineKind, Statement, classify, statements, without_number
 
 MAX_HEADING = 150
 MAX_JOINED_LINES = 12
@@ -25,8 +25,8 @@ _GOES_WITH: dict[Kind, tuple[Kind, ...]] = {
     "program": ("program", "label", "function"),
     "class": (),
     "interface": (),
-    "fields": ("method", "fields"),
-    "method": ("interface", "method"),
+    "fields": (),
+    "method": ("interface",),
     "function": ("function",),
     "label": ("program", "label"),
 }
@@ -44,30 +44,7 @@ class Unit:
     end: int = -1
 
 
-class LineKind(Enum):
-    BLANK = "blank"
-    COMMENT = "comment"
-    CODE = "code"
-    CONTINUATION = "continuation"
-
-
-class Statement(NamedTuple):
-    """The physical lines `first` up to `end`, joined, without line number, label and remark."""
-
-    first: int
-    end: int
-    number: str
-    label: str
-    parts: tuple[str, ...]
-
-
-_LINE_END = re.compile(r"\r\n|\n|\r")
-_NUMBER = re.compile(r"\s*(\d+)(?=[\s:]|[A-Za-z?!]|$)\s*")
-_REMARK = re.compile(r"(?:rem(?![\w$%.]|!\s*[.=])|!)", re.IGNORECASE)
-_BLOCK_LINE = re.compile(r"/\*|\*(?:/|\s|\*|$)")
 _BANNER = re.compile(r"([-=*_#~+])\1{3}")
-_LABEL = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*):(?![:=]|//)")
-_STRING_OR_SEPARATOR = re.compile(r'"[^"]*(?:"|$)|;')
 _TYPE = re.compile(
     r"(class|interface)\s+(?:(?:public|private|protected|static|abstract|final)\s+)+([A-Za-z_]\w*)",
     re.IGNORECASE,
@@ -82,84 +59,13 @@ _CLOSER = re.compile(r"(classend|interfaceend|methodend|fnend)(?!\w)", re.IGNORE
 _CLOSES = {"methodend": "method", "fnend": "function"}
 _FIELD = re.compile(r"field\s", re.IGNORECASE)
 _USE = re.compile(r"use\s+(\S.*)", re.IGNORECASE)
-_GOSUB = re.compile(r"gosub\s+(\d+(?:\s*,\s*\d+)*)", re.IGNORECASE)
-_NOT_LABELS = frozenset({"rem", "default", "else", "http", "https"})
+_CALL = re.compile(r"(?:gosub|seterr|setesc)\s+(\d+(?:\s*,\s*\d+)*)", re.IGNORECASE)
 
 
-def split_lines(text: str) -> list[str]:
-    """The lines without their terminators: CRLF, LF or CR (a form feed ends no line)."""
-    lines = _LINE_END.split(text)
-    return lines[:-1] if lines and not lines[-1] else lines
-
-
-def without_number(line: str) -> tuple[str, str]:
-    """The line number ("" where there is none) and the statement after it, unindented."""
-    found = _NUMBER.match(line)
-    return (found[1], line[found.end() :]) if found else ("", line.lstrip())
-
-
-def classify(lines: list[str]) -> list[LineKind]:
-    last_close = max((i for i, line in enumerate(lines) if "*/" in line), default=-1)
-    kinds: list[LineKind] = []
-    in_block = False
-    for i, line in enumerate(lines):
-        text = without_number(line)[1]
-        opens = text.startswith("/*") and i <= last_close
-        kinds.append(LineKind.COMMENT if in_block or opens else _kind(text, kinds))
-        in_block = (in_block or opens) and "*/" not in text
-    return kinds
-
-
-def _kind(text: str, above: list[LineKind]) -> LineKind:
-    if not text:
-        return LineKind.BLANK
-    if text.startswith(":"):
-        remark = bool(above) and above[-1] is LineKind.COMMENT
-        return LineKind.COMMENT if remark else LineKind.CONTINUATION
-    if _REMARK.match(text) or _BLOCK_LINE.match(text):
-        return LineKind.COMMENT
-    return LineKind.CODE
-
-
-def statements(lines: list[str], kinds: list[LineKind]) -> Iterator[Statement]:
-    """The logical lines that hold code, in order."""
-    at = 0
-    while at < len(lines):
-        first, at = at, at + 1
-        if kinds[first] in (LineKind.BLANK, LineKind.COMMENT):
-            continue
-        while at < len(lines) and kinds[at] is LineKind.CONTINUATION:
-            at += 1
-        yield _statement(lines, first, at)
-
-
-def _statement(lines: list[str], first: int, end: int) -> Statement:
-    number, text = without_number(lines[first])
-    rest = (line.strip().removeprefix(":") for line in lines[first + 1 : end])
-    text = "".join([text.removeprefix(":"), *rest])
-    label = _LABEL.match(text)
-    if label and label[1].lower() not in _NOT_LABELS:
-        return Statement(first, end, number, label[1], tuple(split_parts(text[label.end() :])))
-    return Statement(first, end, number, "", tuple(split_parts(text)))
-
-
-def split_parts(text: str) -> Iterator[str]:
-    """The statements between semicolons, up to a remark; a semicolon in a string parts nothing."""
-    begin = 0
-    cuts = [m.start() for m in _STRING_OR_SEPARATOR.finditer(text) if m[0] == ";"]
-    for cut in [*cuts, len(text)]:
-        part = text[begin:cut].strip()
-        if _REMARK.match(part):
-            return
-        if part:
-            yield part
-        begin = cut + 1
-
-
-def gosub_targets(program: Iterable[Statement]) -> frozenset[str]:
-    """The line numbers a numbered program calls as subroutines, without leading zeros."""
-    calls = (call for s in program if s.number for p in s.parts for call in _GOSUB.findall(p))
-    return frozenset(number.strip().lstrip("0") for call in calls for number in call.split(","))
+def called_lines(program: Iterable[Statement]) -> frozenset[str]:
+    """The line numbers that a numbered program calls as subroutines, without leading zeros."""
+    calls = (call for s in program if s.number for p in s.parts for call in _CALL.findall(p))
+    return frozenset(n.strip().lstrip("0") for call in calls for n in call.split(",")) - {""}
 
 
 def uses(program: Iterable[Statement]) -> tuple[str, ...]:
@@ -173,14 +79,20 @@ class _Scanner:
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
         self.kinds = classify(lines)
+        self.targets = called_lines(statements(lines, self.kinds))
+        self.kinds = [self._kind(i, kind) for i, kind in enumerate(self.kinds)]
         self.program = list(statements(lines, self.kinds))
-        self.targets = gosub_targets(self.program)
         self.has_end = _function_ends(self.program)
         self.units = [Unit("program", "", "", "", 0)]
         self.owner: Unit | None = None
         self.inside: Literal["", "method", "function"] = ""
         self.ended = False
         self.floor = 0
+
+    def _kind(self, at: int, kind: LineKind) -> LineKind:
+        """The remark that a GOSUB leads to is where the subroutine starts."""
+        called = self.targets and without_number(self.lines[at])[0].lstrip("0") in self.targets
+        return LineKind.CODE if called else kind
 
     def scan(self) -> list[Unit]:
         for statement, has_end in zip(self.program, self.has_end, strict=True):
@@ -335,7 +247,7 @@ def _join_start(units: list[Unit], program: list[Statement]) -> list[Unit]:
 
 
 def _weights(units: list[Unit], scanner: _Scanner) -> list[int]:
-    """How many lines each unit has that say something; blank lines, a mere label, CLASSEND do not."""
+    """How many lines of each unit say something: a blank one, a mere label, CLASSEND does not."""
     empty = {s.first for s in scanner.program if all(map(_CLOSER.match, s.parts))}
     empty |= {i for i, kind in enumerate(scanner.kinds) if kind is LineKind.BLANK}
     return [sum(i not in empty for i in range(unit.start, unit.end)) for unit in units]
@@ -343,25 +255,31 @@ def _weights(units: list[Unit], scanner: _Scanner) -> list[int]:
 
 def _join_small(units: list[Unit], weights: list[int]) -> list[Unit]:
     joined: list[Unit] = []
-    last = 0
+    run: list[int] = []
     for unit, weight in zip(units, weights, strict=True):
-        if joined and _belongs(unit, weight, joined[-1], last):
-            joined[-1] = replace(
-                joined[-1], end=unit.end, heading=_joined_heading(joined[-1], unit)
-            )
-            last += weight
+        if joined and _belongs(unit, weight, joined[-1], run):
+            heading = _joined_heading(joined[-1], unit)
+            joined[-1] = replace(joined[-1], end=unit.end, heading=heading)
+            run.append(weight)
         else:
             joined.append(unit)
-            last = weight
+            run = [weight]
     return joined
 
 
-def _belongs(unit: Unit, weight: int, above: Unit, above_weight: int) -> bool:
-    """Whether a unit is too small to stand alone and the one above is what it goes with."""
-    if unit.kind == above.kind == "label" and above_weight == 0:
+def _belongs(unit: Unit, weight: int, above: Unit, run: list[int]) -> bool:
+    """Whether a unit is too small to stand alone and goes with the one above.
+
+    `run` holds the weights of what is joined there already.
+    """
+    if above.kind not in _GOES_WITH[unit.kind]:
+        return False
+    if unit.kind == "method":
+        return weight == 1
+    if unit.kind == above.kind == "label" and run[-1] == 0:
         return True
-    small = weight == 1 and above_weight < MAX_JOINED_LINES
-    return small and above.kind in _GOES_WITH[unit.kind] and unit.owner in (above.owner, above.name)
+    whole = unit.kind == "function" and run[0] > 1
+    return weight == 1 and sum(run) < MAX_JOINED_LINES and not whole
 
 
 def _joined_heading(above: Unit, unit: Unit) -> str:
