@@ -1,0 +1,222 @@
+"""Writes blocks as Markdown and remembers from which source line each came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from markdown_it.rules_block.html_block import HTML_SEQUENCES
+
+from ingestion.documents import Location
+
+_STRUCTURE = re.compile(
+    r"#{1,6}(?:\s|$)|[-+*](?:\s|$)|>|`{3}|~{3}|\||\[[^\]]+\]:|=+\s*$|[-\s]+$|[|:\-\s]*-[|:\-\s]*$"
+    r"|([*_])(?:\s*\1){2,}\s*$"
+)
+_NUMBERED = re.compile(r"(\d{1,9})([.)])(?=\s|$)")
+_BACKTICKS = re.compile(r"^[ \t]*(`{3,})", re.MULTILINE)
+
+
+def protect(line: str) -> str:
+    """Keep a line of prose from being read as a heading, a list, a table, a fence or HTML."""
+    if _STRUCTURE.match(line) or any(opening.search(line) for opening, _, _ in HTML_SEQUENCES):
+        return "\\" + line
+    return _NUMBERED.sub(r"\1\\\2", line, count=1) if _NUMBERED.match(line) else line
+
+
+@dataclass(slots=True)
+class _List:
+    ordered: bool
+    number: int
+    indent: str
+    content: str
+    marker: str = ""
+    item_open: bool = False
+
+
+class Heading(NamedTuple):
+    level: int
+    text: str
+    line: int
+
+
+@dataclass(slots=True)
+class Cell:
+    """A table cell: its content, whether it heads a column, and how far it spans."""
+
+    content: MarkdownWriter
+    header: bool = False
+    columns: int = 1
+    rows: int = 1
+
+    def text(self) -> str:
+        return " ".join(line.strip() for line in self.content.lines if line)
+
+
+@dataclass(slots=True)
+class MarkdownWriter:
+    """Blocks in, Markdown out. In a `flat` writer (a table cell) text is not protected."""
+
+    flat: bool = False
+    lines: list[str] = field(default_factory=list)
+    locations: list[Location] = field(default_factory=list)
+    headings: list[Heading] = field(default_factory=list)
+    structured: bool = False
+    _lists: list[_List] = field(default_factory=list)
+    _in_list: bool = False
+
+    def _add(self, lines: Sequence[str], source: int, tight: bool = False) -> None:
+        if self.lines and not tight:
+            self.lines.append("")
+        self._locate(source)
+        self.lines.extend(lines)
+
+    def _locate(self, source: int, offset: int = 0) -> None:
+        if not self.locations or self.locations[-1].number != source:
+            self.locations.append(Location(len(self.lines) + offset, source))
+
+    def text(self, text: str, source: int) -> None:
+        """A paragraph; a newline in it is a hard line break."""
+        lines = text.split("\n")
+        if not self.flat:
+            lines = [protect(line) for line in lines]
+        if not self._lists:
+            self._add(lines, source)
+        else:
+            self._item_text(lines, source)
+
+    def _item_text(self, lines: list[str], source: int) -> None:
+        current = self._lists[-1]
+        first = (current.indent + current.marker) if current.marker else current.content
+        rest = [current.content + line for line in lines[1:]]
+        tight = self._in_list and bool(current.marker)
+        self._add([first + lines[0], *rest], source, tight)
+        current.marker = ""
+        self._in_list = True
+
+    def heading(self, level: int, text: str, source: int) -> None:
+        text = text.replace("\n", " ")
+        if self.flat:
+            self.text(text, source)
+            return
+        self._leave_lists(source)
+        self._add([f"{'#' * level} {text}"], source)
+        self.headings.append(Heading(level, text, len(self.lines) - 1))
+
+    def fence(self, language: str, code: str, source: int, code_source: int) -> None:
+        """A code block; `code_source` is the source line of its first line of code."""
+        self._leave_lists(source)
+        self.structured = True
+        runs = [len(run) for run in _BACKTICKS.findall(code)]
+        ticks = "`" * max(3, *(run + 1 for run in runs)) if runs else "```"
+        self._add([ticks + language], source)
+        for number, line in enumerate(code.split("\n")):
+            self._locate(code_source + number)
+            self.lines.append(line)
+        self.lines.append(ticks)
+
+    def verbatim(self, lines: Sequence[str], source: int) -> None:
+        self._leave_lists(source)
+        self._add(lines, source)
+
+    def _leave_lists(self, source: int) -> None:
+        """What follows stands at the margin: code keeps its columns, and items go on from there."""
+        if self._lists and self._lists[-1].marker and self._lists[-1].ordered:
+            self._item_text([""], source)
+            self.lines[-1] = self.lines[-1].rstrip()
+        for each in self._lists:
+            each.indent = each.content = each.marker = ""
+        self._in_list = False
+
+    def open_list(self, ordered: bool, start: int = 1) -> None:
+        indent = self._lists[-1].content if self._lists else ""
+        self._lists.append(_List(ordered, start - 1, indent, indent))
+
+    def open_item(self) -> None:
+        if not self._lists:
+            self.open_list(ordered=False)
+        current = self._lists[-1]
+        current.number += 1
+        current.marker = f"{current.number}. " if current.ordered else "- "
+        current.content = current.indent + " " * len(current.marker)
+
+    def close_list(self) -> None:
+        if self._lists:
+            self._lists.pop()
+        self._in_list = self._in_list and bool(self._lists)
+
+    def table(self, rows: Sequence[Sequence[Cell]], lines: Sequence[int]) -> None:
+        """A pipe table; where a cell holds code or a table, the blocks of its cells one by one."""
+        cells = [cell for row in rows for cell in row]
+        if any(cell.content.structured for cell in cells):
+            for cell in cells:
+                self._absorb(cell.content)
+            return
+        if not any(cell.content.lines for cell in cells):
+            return
+        self._leave_lists(lines[0])
+        self.structured = True
+        self._write_rows(rows, lines)
+
+    def _write_rows(self, rows: Sequence[Sequence[Cell]], lines: Sequence[int]) -> None:
+        grid = _grid(rows)
+        width = max(len(row) for row in grid)
+        headed = all(cell.header for cell in rows[0])
+        head = grid[0] if headed else []
+        self._add([_row(head, width), _row(["---"] * width, width)], lines[0])
+        for cells, source in list(zip(grid, lines, strict=True))[headed:]:
+            self._locate(source)
+            self.lines.append(_row(cells, width))
+
+    def _absorb(self, other: MarkdownWriter) -> None:
+        if not other.lines:
+            return
+        self._leave_lists(other.locations[0].number)
+        self.structured = True
+        offset = len(self.lines) + (1 if self.lines else 0)
+        self._add(other.lines, other.locations[0].number)
+        for location in other.locations[1:]:
+            self.locations.append(Location(location.content_line + offset, location.number))
+
+    def drop_heading(self, heading: Heading) -> None:
+        """Take a heading's line and the blank line after it away."""
+        end = heading.line + 1
+        end += end < len(self.lines) and not self.lines[end]
+        gone = end - heading.line
+        del self.lines[heading.line : end]
+        moved: dict[int, int] = {}
+        for line, number in self.locations:
+            moved[line if line <= heading.line else max(line - gone, heading.line)] = number
+        self.locations = [Location(line, number) for line, number in moved.items()]
+
+    def content(self) -> str:
+        return "\n".join(self.lines)
+
+
+def _grid(rows: Sequence[Sequence[Cell]]) -> list[list[str]]:
+    """The cells' texts in their columns; what a cell spans beyond its first place stays empty."""
+    grid: list[list[str]] = []
+    spans: dict[int, int] = {}
+    for row in rows:
+        texts: list[str] = []
+        for cell in row:
+            _fill_spanned(texts, spans)
+            for column in range(cell.columns):
+                spans[len(texts)] = cell.rows - 1
+                texts.append("" if column else cell.text())
+        _fill_spanned(texts, spans)
+        grid.append(texts)
+    return grid
+
+
+def _fill_spanned(texts: list[str], spans: dict[int, int]) -> None:
+    while spans.get(len(texts), 0) > 0:
+        spans[len(texts)] -= 1
+        texts.append("")
+
+
+def _row(cells: Sequence[str], width: int) -> str:
+    texts = [cell.replace("|", "\\|") for cell in cells] + [""] * (width - len(cells))
+    return f"| {' | '.join(texts)} |"

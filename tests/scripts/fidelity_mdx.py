@@ -1,0 +1,249 @@
+"""How much of what a reader of a Docusaurus page sees is in the parsed content.
+
+    python tests/scripts/fidelity_mdx.py DOCS_DIR... [--rendered DIR] [--diff]
+
+With `--rendered`, the reference is HTML that MDX's own compiler made of each page:
+`DIR/<page path>.html`, with several DOCS_DIRs `DIR/<their parent's name>/<page path>.html`.
+Without it, the reference is a plain reading of the source, line by line, which shares no code with
+the parser. Words are compared in order and exactly as seen: a word split or glued counts as lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from html.parser import HTMLParser
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from ingestion.documents import Document, Failure
+from ingestion.parsers.base import SourceConfig
+from ingestion.parsers.mdx import MdxParser
+
+_INLINE = """
+a abbr b code del em i kbd mark s small span strong sub sup u var input img button label
+"""
+INLINE = frozenset(_INLINE.split())
+LEFTOVER = re.compile(
+    r"^(?:import|export) .*(?:from ['\"]|=)|className=|\{#[\w-]+\}|&nbsp;"
+    r"|</?[A-Za-z][\w.]*(?:\s[^<>]*)?>|^:::|<!--|\{/\*|^sidebar_position:",
+    re.MULTILINE,
+)
+
+
+@dataclass(slots=True)
+class Seen:
+    """Words in reading order, and code blocks apart, without the newlines around them."""
+
+    words: list[str] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Score:
+    page: str
+    reference: int
+    matched: int
+    content: int
+    code: int
+    code_exact: int
+    leftovers: list[str]
+    missing: list[str]
+
+
+class _Reader(HTMLParser):
+    """Visible text of rendered HTML."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self.code: list[str] = []
+        self._pre = 0
+        self._hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in ("script", "style", "iframe", "title"):
+            self._hidden += 1
+        if tag == "pre":
+            self._pre += 1
+            self.code.append("")
+        if tag == "a" and "data-footnote-ref" in given:
+            self.parts.append("[")
+        elif tag not in INLINE:
+            self.parts.append(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("script", "style", "iframe", "title"):
+            self._hidden -= 1
+        if tag == "pre":
+            self._pre -= 1
+        if tag not in INLINE:
+            self.parts.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        if self._pre:
+            self.code[-1] += data
+        elif not self._hidden:
+            self.parts.append(data)
+
+
+def read_rendered(text: str) -> Seen:
+    reader = _Reader()
+    reader.feed(re.sub(r'<h2[^>]*id="footnote-label"[^>]*>.*?</h2>', "", text))
+    reader.close()
+    words = "".join(reader.parts).replace("\u200b", "").split()
+    return Seen(words, [code.strip("\n") for code in reader.code if code.strip()])
+
+
+def read_plainly(source: str) -> Seen:
+    """The words and code of a page's source, by the look of its lines alone."""
+    body = re.sub(r"\A---\n.*?^---\n", "", source, count=1, flags=re.DOTALL | re.MULTILINE)
+    prose: list[str] = []
+    code: list[str] = []
+    fence = ""
+    for line in body.split("\n"):
+        marks = re.match(r"\s*(`{3,}|~{3,})", line)
+        if not fence and marks:
+            fence, indent = marks[1], len(line) - len(line.lstrip())
+            code.append("")
+        elif fence and line.strip() == fence:
+            fence = ""
+        elif fence:
+            code[-1] += (line[indent:] if not line[:indent].strip() else line) + "\n"
+        else:
+            prose.append(line)
+    return Seen(_plain_words("\n".join(prose)), [c.strip("\n") for c in code if c.strip()])
+
+
+def _plain_words(text: str) -> list[str]:
+    for pattern, by in (
+        (r"<!--.*?-->|\{/\*.*?\*/\}", ""),
+        (r"^import .*?from ['\"].*?$|^import ['\"].*?$", ""),
+        (r"<TabItem[^>]*?label=\"([^\"]*)\"[^>]*>", r" \1 "),
+        (r"</?[A-Za-z][\w.]*(?:\s(?:[^<>`]|=>)*?)?/?>", " "),
+        (r"!\[([^\]]*)\]\([^)]*\)|\{#[\w-]+\}|^:{3,}\w*|^\s*\|?[-:| ]+\|?$|^\s*>", " "),
+        (r"\[([^\]]+)\](?:\([^)\s]*(?:\s\"[^\"]*\")?\)|\[[^\]]*\])", r"\1"),
+        (r"^\s*(?:#+|[-*+]|\d+\.)\s|[*`|]|(?<!\w)_|_(?!\w)|\\(?=[^\w\s])", " "),
+    ):
+        text = re.sub(pattern, by, text, flags=re.MULTILINE | re.DOTALL)
+    return html.unescape(text).replace("\xa0", " ").split()
+
+
+def read_content(document: Document) -> Seen:
+    """The words and code of Markdown, as CommonMark's blocks and backticks say."""
+    md = MarkdownIt("zero").enable(
+        ["table", "fence", "list", "heading", "paragraph", "html_block", "backticks", "newline"]
+    )
+    seen = Seen(document.title.split())
+    for token in md.parse(document.content):
+        if token.type == "fence":
+            seen.code.append(token.content.strip("\n"))
+        for text in _texts(token):
+            seen.words += text.split()
+    return seen
+
+
+def _texts(token: Token) -> Iterator[str]:
+    if token.type != "inline":
+        return
+    text = "".join(
+        " " if child.type in ("softbreak", "hardbreak") else child.content
+        for child in token.children or []
+    )
+    yield re.sub(r"^\\(?=[^\w\s])|^(\d+)\\(?=[.)])|^\[[ x]\] ", r"\1", text)
+
+
+def score(page: str, reference: Seen, document: Document) -> Score:
+    ours = read_content(document)
+    expected = [word.casefold() for word in _titled(reference.words, document.title)]
+    got = [word.casefold() for word in ours.words]
+    matcher = SequenceMatcher(None, expected, got, autojunk=False)
+    matched = sum(block.size for block in matcher.get_matching_blocks())
+    missing = [
+        f"{' '.join(expected[a:b])!r} -> {' '.join(got[c:d])!r}"
+        for kind, a, b, c, d in matcher.get_opcodes()
+        if kind != "equal"
+    ]
+    exact = SequenceMatcher(None, reference.code, ours.code, autojunk=False)
+    code_exact = sum(block.size for block in exact.get_matching_blocks())
+    prose = re.sub(r"^(`{3,}).*?^\1$|`+[^`\n]+`+", "", document.content, flags=re.S | re.M)
+    return Score(
+        page,
+        len(expected),
+        matched,
+        len(got),
+        len(reference.code),
+        code_exact,
+        [match.group() for match in LEFTOVER.finditer(prose)],
+        missing,
+    )
+
+
+def _titled(words: list[str], title: str) -> list[str]:
+    """The reference with the title once in front, as the page's own heading may say it already."""
+    own = title.split()
+    begins = [word.casefold() for word in words[: len(own)]]
+    return words if begins == [word.casefold() for word in own] else own + words
+
+
+def scores(docs: Path, rendered: Path | None) -> Iterator[Score | Failure]:
+    config = SourceConfig("fidelity", docs.parent, (docs.name,))
+    for parsed in MdxParser(config).parse():
+        if isinstance(parsed, Failure):
+            yield parsed
+        elif isinstance(parsed, Document):
+            path = parsed.url.partition("://")[2]
+            if rendered:
+                reference = read_rendered((rendered / f"{path}.html").read_text("utf-8"))
+            else:
+                reference = read_plainly((docs / path).read_text("utf-8"))
+            yield score(f"{docs.parent.name}/{path}", reference, parsed)
+
+
+def report(results: Sequence[Score], show_diff: bool) -> None:
+    for each in results:
+        line = f"{each.matched / max(each.reference, 1):8.4%} of {each.reference:6} words, "
+        line += f"{each.matched / max(each.content, 1):8.4%} precise, "
+        line += f"code {each.code_exact}/{each.code}"
+        print(f"{line}, {len(each.leftovers)} leftovers  {each.page}")
+        for detail in (each.missing + each.leftovers) if show_diff else each.leftovers:
+            print(f"      {detail}")
+    words, matched = sum(r.reference for r in results), sum(r.matched for r in results)
+    code, exact = sum(r.code for r in results), sum(r.code_exact for r in results)
+    content = sum(r.content for r in results)
+    print(
+        f"{len(results)} pages: {matched / max(words, 1):.4%} of {words} words, "
+        f"{matched / max(content, 1):.4%} precise, {exact} of {code} code blocks exact, "
+        f"{sum(len(r.leftovers) for r in results)} leftovers"
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("docs", nargs="+", type=Path)
+    parser.add_argument("--rendered", type=Path)
+    parser.add_argument("--diff", action="store_true", help="show each difference")
+    options = parser.parse_args(arguments)
+    results: list[Score] = []
+    for docs in options.docs:
+        several = len(options.docs) > 1 and options.rendered
+        rendered = options.rendered / docs.resolve().parent.name if several else options.rendered
+        for each in scores(docs.resolve(), rendered):
+            if isinstance(each, Score):
+                results.append(each)
+            else:
+                print(f"{'warning' if each.warning else 'failure'}: {each.url}: {each.message}")
+    report(results, options.diff)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
