@@ -61,10 +61,10 @@ PATH_WORDS: dict[str, re.Pattern[str]] = {
     "example": re.compile(r"\bexamples?\b|\bsamples?\b"),
 }
 
-CONTENT: dict[str, tuple[re.Pattern[str], int]] = {
-    "tutorial": (re.compile(r"\b(?:this|the) (?:tutorial|lesson|walk-?through|exercise)\b"), 1),
-    "migration": (re.compile(r"\bmigrat(?:e|ing|ion)\b|\bupgrading from\b"), 4),
-    "best-practice": (re.compile(r"\bbest practices?\b"), 2),
+CONTENT: dict[str, tuple[tuple[str, ...], int]] = {
+    "tutorial": (("this tutorial", "the tutorial", "this lesson", "this walkthrough"), 1),
+    "migration": (("migrate", "migrating", "migration", "upgrading from"), 4),
+    "best-practice": (("best practice",), 2),
 }
 CODE_SHARE_OF_EXAMPLE = 0.6
 CODE_LINES_OF_EXAMPLE = 8
@@ -146,7 +146,7 @@ def _by_path(path: str) -> str:
 def _by_content(text: str, code_lines: int, lines: int) -> str:
     if code_lines >= CODE_LINES_OF_EXAMPLE and code_lines >= CODE_SHARE_OF_EXAMPLE * lines:
         return "example"
-    for name, (pattern, least) in CONTENT.items():
-        if len(pattern.findall(text)) >= least:
+    for name, (phrases, least) in CONTENT.items():
+        if sum(map(text.count, phrases)) >= least:
             return name
     return ""

@@ -7,7 +7,8 @@ BASIS's documentation project: folders below Content, condition tags, and words 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cache
 
 GENERATIONS = ("all", "character", "vpro5", "bbj_gui", "dwc")
 UNTAGGED = "untagged"
@@ -65,18 +66,19 @@ CONDITIONS: dict[str, tuple[str, float]] = {
 DEPRECATED = frozenset(("primary.deprecated", "primary.superseded"))
 
 CONTENT_WEIGHT = 0.4
-CONTENT: dict[str, re.Pattern[str]] = {
-    "bbj_gui": re.compile(r"\bPROCESS_EVENTS\b|\bBBjAPI\s*\(\s*\)|SysGUI", re.IGNORECASE),
-    "dwc": re.compile(
-        r"\bDWC\b|(?i:\bDynamic\s+Web\s+Client\b|\bBBjWebComponent|\bweb\s+components?\b)"
+CONTENT: dict[str, tuple[str, ...]] = {
+    "bbj_gui": ("process_events", "bbjapi()", "sysgui"),
+    "dwc": ("dynamic web client", "DWC", "bbjwebcomponent", "web component"),
+    "character": (
+        "character mode",
+        "character-mode",
+        "green screen",
+        "green-screen",
+        "terminal emulation",
     ),
-    "character": re.compile(
-        r"\bcharacter[ -]mode\b|\bgreen[ -]screens?\b|\bterminal\s+emulation\b", re.IGNORECASE
-    ),
-    "vpro5": re.compile(
-        r"\bVisual\s+PRO/5|\bVPRO/?5\b|\bGUI\s?Builder\b|\bResource\s+Compiler\b", re.IGNORECASE
-    ),
+    "vpro5": ("visual pro/5", "vpro5", "vpro/5", "gui builder", "guibuilder", "resource compiler"),
 }
+_PARTS_OF_WORDS = frozenset(("sysgui", "bbjwebcomponent"))
 
 
 def generations_of(
@@ -104,9 +106,28 @@ def _signals(path: str, conditions: Iterable[str], content: str) -> Iterable[tup
     for condition in conditions:
         if condition.strip().casefold() in CONDITIONS:
             yield CONDITIONS[condition.strip().casefold()]
-    for generation, pattern in CONTENT.items():
-        if pattern.search(content):
-            yield generation, CONTENT_WEIGHT
+    for generation in _generations_in(content):
+        yield generation, CONTENT_WEIGHT
+
+
+def _generations_in(content: str) -> Iterator[str]:
+    """Phrases count in any case, save those written in capitals, and as whole words."""
+    folded = content.casefold()
+    for generation, phrases in CONTENT.items():
+        if any(_occurs(p, content if p.isupper() else folded) for p in phrases):
+            yield generation
+
+
+def _occurs(phrase: str, text: str) -> bool:
+    """Looked for as it stands first: a pattern over every text would cost more than its parse."""
+    if phrase not in text:
+        return False
+    return phrase in _PARTS_OF_WORDS or _pattern(phrase).search(text) is not None
+
+
+@cache
+def _pattern(phrase: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(phrase)}s?(?!\w)")
 
 
 def is_deprecated(conditions: Iterable[str]) -> bool:

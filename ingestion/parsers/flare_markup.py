@@ -44,6 +44,8 @@ _PAGE_NUMBER = re.compile(
 )
 _MARKUP = re.compile(r"<[^<>]*>")
 _STEP_NUMBER = re.compile(r"\d{1,9}[.)]")
+_AUTONUM = f"{MADCAP}autonum"
+_CONDITIONS = f"{MADCAP}conditions"
 _MISSING = "The snippet {} is not in the project: correct its path or add the file."
 _OUTSIDE = "The snippet {} lies outside Content and was refused: move it into the project."
 _CIRCLE = "The snippet {} includes itself: the inner one was left out."
@@ -115,7 +117,7 @@ class FlareRenderer(HtmlRenderer):
         return super().unknown(tag)
 
     def hidden(self, element: Element) -> bool:
-        conditions = element.get(f"{MADCAP}conditions")
+        conditions = element.get(_CONDITIONS)
         if not conditions:
             return False
         if only_for_print(conditions):
@@ -124,14 +126,17 @@ class FlareRenderer(HtmlRenderer):
         return False
 
     def block(self, element: Element, flow: Flow) -> None:
-        number = element.get(f"{MADCAP}autonum")
-        if number:
-            flow.end_line()
-            flow.inline.append(automatic_text(number))
-        super().block(element, flow)
+        number = element.get(_AUTONUM)
+        if not number:
+            super().block(element, flow)
+            return
+        flow.end_line()
+        flow.inline.append(automatic_text(number))
+        self.walk(element, flow)
+        flow.end_line()
 
     def blocks_of(self, element: Element, plain: bool = False) -> list[str]:
-        number = element.get(f"{MADCAP}autonum")
+        number = element.get(_AUTONUM)
         if not number:
             return super().blocks_of(element, plain)
         flow = Flow(plain)

@@ -96,9 +96,13 @@ def overrides(value: str | None) -> dict[str, str]:
     names = list(_OVERRIDE.finditer(text))
     ends = [*(name.start() for name in names[1:]), len(text)]
     return {
-        name[1].strip().casefold(): text[name.end() : end].strip()
+        variable_key(name[1]): text[name.end() : end].strip()
         for name, end in zip(names, ends, strict=False)
     }
+
+
+def variable_key(name: str) -> str:
+    return " ".join(name.split()).casefold()
 
 
 def target_path(reference: str, base: str) -> str:
@@ -162,7 +166,7 @@ class FlareProject:
 
     def variable(self, name: str, own: dict[str, str]) -> str | None:
         """The value of a variable; a snippet's own go before the project's. None when unknown."""
-        value = own.get(name.casefold(), self.variables.get(name.casefold()))
+        value = own.get(variable_key(name), self.variables.get(variable_key(name)))
         return value if value is None else self.expand(value, own)
 
     def expand(self, text: str, own: dict[str, str], depth: int = 0) -> str:
@@ -171,7 +175,7 @@ class FlareProject:
             return REFERENCE.sub("", text)
 
         def value(match: re.Match[str]) -> str:
-            name = match[1].casefold()
+            name = variable_key(match[1])
             found = own.get(name, self.variables.get(name))
             if found is None:
                 self.warn_about_variable(match[1], self.prefix)
@@ -297,8 +301,8 @@ class FlareProject:
                 evaluated = variable.get("EvaluatedDefinition") or variable.get("Definition")
                 value = evaluated or "".join(map(str, variable.itertext()))
                 is_date = (variable.get("Type") or "").casefold() == "datetime"
-                name = f"{path.stem}.{variable.get('Name')}".casefold()
-                yield name, "" if is_date else value.strip()
+                name = f"{path.stem}.{variable.get('Name')}"
+                yield variable_key(name), "" if is_date else value.strip()
 
     def _read_tocs(self, master: str) -> None:
         """Master first, the known ones, the rest by name: the first that names a topic wins."""

@@ -355,10 +355,11 @@ class HtmlRenderer:
         self.add_heading(flow, self.inline_of(element), max(int(tag[1]), self.floor))
 
     def add_heading(self, flow: Flow, text: str, level: int) -> None:
-        self.level = min(level, 6)
-        if flow.plain:
-            flow.add_block(text)
+        """A heading; in a list item or a cell, which hold no sections, a line of text."""
+        if flow.plain or self._lists:
+            flow.add_block(text if flow.plain or not text else protect(text))
         elif text:
+            self.level = min(level, 6)
             flow.add_block(f"{'#' * self.level} {text}")
 
     def code_span(self, element: Element, flow: Flow) -> None:
@@ -527,9 +528,7 @@ class HtmlRenderer:
 
     def _cell(self, element: Element) -> list[str]:
         self._lists.append(None)
-        level = self.level
         blocks = self.blocks_of(element)
-        self.level = level
         self._lists.pop()
         return blocks
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 MAX_COLUMNS = 60
 
-_HEADING = re.compile(r"#{1,6} ")
-_PROTECTED = re.compile(r"^\s*\\(?=[#\-+*>`~=_|])|(?<=^)(?P<number>\d{1,9})\\(?=[.)])")
+_PROTECTED = re.compile(r"^((?:\s*(?:-|\d+\.) )*\s*\d*)\\(?=[#\-+*>`~=_|.)])")
 
 
 @dataclass(slots=True)
@@ -81,7 +80,7 @@ def _cell(blocks: list[str]) -> Cell:
 def cell_text(blocks: list[str]) -> str:
     """Blocks as the one line that a cell can hold, its bars escaped."""
     lines = (line for block in blocks for line in block.split("\n"))
-    text = " ".join(_PROTECTED.sub("", _HEADING.sub("", line, count=1), count=1) for line in lines)
+    text = " ".join(_PROTECTED.sub(r"\1", line) for line in lines)
     return " ".join(text.split()).replace("|", "\\|")
 
 
