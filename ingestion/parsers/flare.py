@@ -203,7 +203,7 @@ def _content(blocks: list[str], title: str) -> str:
     """The blocks as Markdown, without the first heading where that is the title over again."""
     for place, block in enumerate(blocks):
         heading = _FIRST_HEADING.fullmatch(block)
-        if heading and " ".join(heading[1].replace("`", "").split()).casefold() == title.casefold():
+        if heading and " ".join(heading[1].replace("`", "").split()) == title:
             blocks = blocks[:place] + blocks[place + 1 :]
         if heading:
             break
