@@ -45,7 +45,9 @@ PORT = 5432
 SUPERUSER = "postgres"
 ROLE = "bbjrag"
 START_TIMEOUT = 300.0
+LISTEN_TIMEOUT = 60.0
 STOP_TIMEOUT = 120.0
+SILENCE = 5.0
 POLL = 0.02
 # sun_path holds 107 bytes on Linux and 103 on macOS; "/.s.PGSQL.5432" takes 14.
 LONGEST_SOCKET_FOLDER = 89
@@ -157,11 +159,9 @@ class EmbeddedPostgres:
             raise PostgresError(self._not_ours()) from error
         except OSError as error:
             raise PostgresError(f"{self.folder} cannot be written: {error.strerror}.") from error
-        try:
+        with _closing(lock):
             self._wait_for(lock)
             yield
-        finally:
-            os.close(lock)
 
     def _wait_for(self, lock: int) -> None:
         deadline = time.monotonic() + START_TIMEOUT
@@ -220,32 +220,37 @@ class EmbeddedPostgres:
         return None
 
     def _bring_up(self) -> bool:
-        spawned = False
-        deadline = time.monotonic() + START_TIMEOUT
+        retired: bytes | None = None
+        begun = time.monotonic()
         while (refusal := self._refusal()) is not None:
             alive = self._take_life()
-            if alive is not None and spawned:
-                os.close(alive)
-                raise self._failure("The embedded PostgreSQL ended while it started")
-            if alive is not None:
-                try:
-                    self._spawn(alive)
-                finally:
-                    os.close(alive)
-                spawned = True
-            elif time.monotonic() > deadline:
-                raise self._failure(self._unreachable(refusal))
+            if alive is None:
+                self._be_patient(begun, refusal)
+            else:
+                with _closing(alive):
+                    self._end_where_started(retired)
+                    retired = self._spawn(alive)
             time.sleep(POLL)
-        return spawned
+        return retired is not None
 
-    def _unreachable(self, refusal: str) -> str:
-        if self._listener() is not None:
-            return f"The embedded PostgreSQL is not ready after {START_TIMEOUT:.0f} s ({refusal})"
-        return (
+    def _end_where_started(self, retired: bytes | None) -> None:
+        """Raise where the server that we started is gone already."""
+        if retired is not None:
+            self._restore_pid_file(retired)
+            raise self._failure("The embedded PostgreSQL ended while it started")
+
+    def _be_patient(self, begun: float, refusal: str) -> None:
+        listens = self._listener() is not None
+        if time.monotonic() - begun < (START_TIMEOUT if listens else LISTEN_TIMEOUT):
+            return
+        if listens:
+            waited = f"is not ready after {START_TIMEOUT:.0f} s"
+            raise self._failure(f"The embedded PostgreSQL {waited} ({refusal})")
+        raise PostgresError(
             f"A PostgreSQL server runs on {self.data}, but its socket in {self._socket_folder()} "
-            "cannot be reached from here: it belongs to another container or a private /tmp, "
-            "or these are the last processes of a server that was killed. They are listed by: "
-            f"fuser -v {self.folder / 'alive'}"
+            "cannot be reached from here: it belongs to another container, the socket was deleted, "
+            "or these are the last processes of a server that was killed. "
+            "To end what is left: manage.py postgres stop"
         )
 
     def _refusal(self) -> str | None:
@@ -266,13 +271,16 @@ class EmbeddedPostgres:
             connect_timeout=10,
         )
 
-    def _spawn(self, alive: int) -> None:
-        """Start the server; `alive` is locked, so no process of an earlier one is left."""
+    def _spawn(self, alive: int) -> bytes:
+        """Start the server; `alive` is locked, so no process of an earlier one is left.
+
+        Returns what the pid file held.
+        """
         if not self.data.exists() or not any(self.data.iterdir()):
             self._initialise()
         self._check_version()
         self._check_owner()
-        self._retire_pid_file()
+        retired = self._retire_pid_file()
         self._fresh_socket_folder()
         command = [str(installation() / "bin" / "postgres"), "-D", str(self.data)]
         for name, value in self._server_settings().items():
@@ -286,6 +294,7 @@ class EmbeddedPostgres:
             self._run(["/bin/sh", "-c", script, "sh", *command], log, keep=alive)
         finally:
             os.close(log)
+        return retired
 
     def _server_settings(self) -> dict[str, str]:
         return {
@@ -389,18 +398,24 @@ class EmbeddedPostgres:
         if os.geteuid() not in (0, _owner_of(self.data)):
             raise PostgresError(self._not_ours())
 
-    def _retire_pid_file(self) -> None:
-        """Let no reused pid keep the server from starting.
+    def _retire_pid_file(self) -> bytes:
+        """Let no reused pid keep the server from starting; what the file held, or nothing.
 
         The file's other lines stay: by them PostgreSQL still refuses to start beside a server
         that was started by hand, whose shared memory is in use.
         """
-        with contextlib.suppress(FileNotFoundError):
-            path = self.data / "postmaster.pid"
-            _, _, rest = path.read_bytes().partition(b"\n")
-            descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(b"%d\n%b" % (NO_PID, rest))
+        path = self.data / "postmaster.pid"
+        if not path.exists():
+            return b""
+        held = path.read_bytes()
+        _overwrite(path, b"%d\n%b" % (NO_PID, held.partition(b"\n")[2]))
+        return held
+
+    def _restore_pid_file(self, held: bytes) -> None:
+        """Give a server that was started by hand its file back: it ends where it misses that."""
+        path = self.data / "postmaster.pid"
+        if path.exists() and path.read_bytes().startswith(b"%d\n" % NO_PID):
+            _overwrite(path, held)
 
     def _socket_folder(self) -> Path:
         """Where the socket is; a short folder is used only while it is ours and private."""
@@ -455,18 +470,33 @@ class EmbeddedPostgres:
             connection.execute("ALTER EXTENSION vector UPDATE")
 
     def _shut_down(self) -> bool:
-        deadline = time.monotonic() + STOP_TIMEOUT
-        signalled, ran = False, False
+        begun = time.monotonic()
+        asked, ran = False, False
         while (alive := self._take_life()) is None:
-            ran = True
-            if time.monotonic() > deadline:
+            ran, waited = True, time.monotonic() - begun
+            if waited > STOP_TIMEOUT:
                 raise self._failure(self._still_there())
-            if not signalled and (pid := self._listener()):
+            pid = self._listener()
+            if pid and not asked:
                 os.kill(pid, signal.SIGINT)
-                signalled = True
+                asked = True
+            elif pid is None and not asked and waited > SILENCE:
+                self._end_remains()
+                asked = True
             time.sleep(POLL)
         os.close(alive)
         return ran
+
+    def _end_remains(self) -> None:
+        """End the processes of a server that cannot be reached, as /proc shows them (Linux).
+
+        SIGQUIT makes PostgreSQL end without a checkpoint; the next start recovers.
+        """
+        alive = (self.folder / "alive").stat()
+        for link in Path("/proc").glob("[0-9]*/fd/*"):
+            with contextlib.suppress(OSError):
+                if os.path.samestat(link.stat(), alive):
+                    os.kill(int(link.parts[2]), signal.SIGQUIT)
 
     def _still_there(self) -> str:
         return (
@@ -617,6 +647,21 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _overwrite(path: Path, content: bytes) -> None:
+    """Write into the file that is there, so that its owner stays."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
 
 
 def _exists(connection: psycopg.Connection, query: str, name: str) -> bool:
