@@ -37,7 +37,8 @@ from ingestion.parsers.pdf_outline import (
 )
 from ingestion.parsers.pdf_typography import Typography, drop_furniture, study
 
-logger = logging.getLogger(__name__)
+# pypdf warns of each oddity that it copes with; what matters is reported as a Failure.
+logging.getLogger("pypdf").setLevel(logging.CRITICAL)
 
 MAX_PAGES = 5_000
 # What a compressed stream may grow to. A page of text is far below; a bomb is not.
@@ -141,7 +142,7 @@ def _open(data: bytes) -> PdfReader:
         raise DocumentError(f"The file's encryption cannot be read: {error}.") from error
     except BROKEN as error:
         raise DocumentError(
-            f"The file is damaged ({_say(error)}): fetch it again or repair it (qpdf in.pdf out.pdf)."
+            f"The file is damaged ({_say(error)}): get it again or repair it (qpdf in.pdf out.pdf)."
         ) from error
     if not count:
         raise DocumentError("The file has no pages: fetch it again.")

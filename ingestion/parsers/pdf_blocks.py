@@ -14,6 +14,7 @@ from ingestion.parsers.pdf_typography import BULLET, HYPHENS, LEADER, NUMBER, Ty
 
 INDENT = 0.7  # of the font size: a line set in by more begins a paragraph
 ALIGNED = 3.0  # points
+ADDRESS = re.compile(r"\S@\S+\.\w|https?://|www\.")
 # After these words a hyphen at the line end stands for a left-out part ("pre- and postfix").
 SUSPENDED = {"and", "or", "to", "nor", "und", "oder", "bzw", "bis", "sowie", "et", "ou"}
 
@@ -109,7 +110,7 @@ class BlockBuilder:
         rows = _row_run(items, index, levels)
         if rows:
             return self._take_rows(rows, index)
-        if _is_footnote(item, self.typography):
+        if _is_footnote(items, index, self.typography):
             return self._take_note(items, index, levels)
         self._take_line(items, index)
         return index + 1
@@ -311,8 +312,19 @@ def _was_ended(items: Sequence[Item], index: int, last: Line, line: Line) -> boo
     return room > width + 0.8 * line.size
 
 
-def _is_footnote(line: Item, typography: Typography) -> bool:
-    return isinstance(line, Line) and line.mark and line.size < 0.95 * typography.body
+def _is_footnote(items: Sequence[Item], index: int, typography: Typography) -> bool:
+    """A small line with a raised number, or small print that ends its column."""
+    line, before = items[index], items[index - 1] if index else None
+    if not isinstance(line, Line) or line.size >= 0.95 * typography.body:
+        return False
+    if line.mark:
+        return True
+    if not isinstance(before, Line) or (before.page, before.region) != (line.page, line.region):
+        return False
+    if before.size < 0.95 * typography.body or before.y - line.y < 1.8 * line.size:
+        return False
+    rest = [i for i in items[index:] if i.page == line.page and i.region == line.region]
+    return all(isinstance(i, Line) and i.size < 0.9 * typography.body for i in rest)
 
 
 # Code
@@ -331,7 +343,9 @@ def _code_run(
         if run and (item.page != run[-1].page or item.region != run[-1].region):
             break
         run.append(item)
-    if len(run) == 1 and not _is_set_off(items, index, run[0], typography):
+    if len(run) == 1 and (
+        ADDRESS.search(run[0].text) or not _is_set_off(items, index, run[0], typography)
+    ):
         return []
     return run
 

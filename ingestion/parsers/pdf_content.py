@@ -26,6 +26,7 @@ MAX_FORM_DEPTH = 12
 MAX_FORMS_PER_PAGE = 2_000
 MAX_WORDS_PER_PAGE = 60_000
 KERNING = 0.1  # of the font size: a smaller gap between glyphs never parts them (Poppler's figure)
+LETTER_SPACING = 0.4  # of the font size: wider character spacing sets letters apart as words
 THIN_RULE = 3.0  # points: a filled rectangle no thicker than this is a line
 
 # Accents that a font draws as signs of their own, and what makes them part of a letter.
@@ -361,14 +362,16 @@ class _Interpreter:
         """Hand the glyphs to the builder from `x` on; return how far they move the text matrix."""
         state, add = self.state, self.builder.add
         one_byte = not isinstance(getattr(state.face._font, "encoding", None), str)
+        inside = min(state.char_space, LETTER_SPACING * abs(state.size))
         tx = 0.0
         for text, width in glyphs:
             step = (width * state.size + state.char_space) * state.stretch
+            shown = (width * state.size + inside) * state.stretch
             if self.actual is not None:
                 text, self.actual = self.actual, ""
             if readable and text:
                 start = x + tx * along
-                add(text, start, start + step * along)
+                add(text, start, start + shown * along)
             tx += step
             if text == " " and one_byte:
                 tx += state.word_space * state.stretch

@@ -526,8 +526,8 @@ def _space_width(words: Sequence[Word]) -> float:
     spaced = sum(word.spaced for word in words[1:])
     if spaced >= 0.5 * (len(words) - 1):
         return 0.2
-    single = sum(len(word.text) == 1 for word in words)
-    if len(words) >= 6 and single > 0.7 * len(words):
+    single = sum(len(word.text) == 1 and word.text.isalpha() for word in words)
+    if len(words) >= 6 and single > 0.8 * len(words) and len({w.face for w in words}) == 1:
         gaps = [(b.x0 - a.x1) / b.size for a, b in itertools.pairwise(words)]
         return max(0.13, 1.6 * median(gaps))
     return 0.13
@@ -535,21 +535,19 @@ def _space_width(words: Sequence[Word]) -> float:
 
 def _pitch(words: list[Word]) -> float:
     word = next((word for word in words if word.face.mono), words[0])
-    shown = [(w.x1 - w.x0) / len(w.text) for w in words if w.face.mono and len(w.text) > 2]
-    return median(shown) if shown else word.face.pitch * word.size
+    advance = word.face.pitch * word.size
+    shown = [
+        (w.x1 - w.x0 - advance) / (len(w.text) - 1)
+        for w in words
+        if w.face.mono and len(w.text) > 2
+    ]
+    return median(shown) if shown else advance
 
 
 def _code_text(words: list[Word]) -> str:
-    """The line as typed: each word at the column its position says."""
-    pitch, left = max(_pitch(words), 0.5), words[0].x0
-    text = ""
-    before: Word | None = None
-    for word in words:
-        column = round((word.x0 - left) / pitch)
-        if column > len(text):
-            text = text.ljust(column)
-        elif before is not None and word.x0 - before.x1 > 0.5 * pitch:
-            text += " "
-        text += word.text
-        before = word
+    """The line as typed: as many spaces between words as the gap is wide."""
+    pitch = max(_pitch(words), 0.5)
+    text = words[0].text
+    for before, word in itertools.pairwise(words):
+        text += " " * max(0, round((word.x0 - before.x1) / pitch)) + word.text
     return text

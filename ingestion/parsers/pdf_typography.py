@@ -21,6 +21,9 @@ LEADER = re.compile(r"(?:\s*[.·…_]\s*){5,}")
 BULLETS = "•◦▪●○■□‣\u2043∙·➢❖✓►▶\u2013—-*"
 BULLET = re.compile(rf"^[{re.escape(BULLETS)}](?:\s+(?=\S)|$)")
 NUMBER = re.compile(r"^(?:\(?\d{1,3}[.)]|\(?[a-z][.)]|\(?[ivx]{1,5}[.)])\s+(?=\S)")
+CAPTION = re.compile(
+    r"^(?:figure|fig\.|table|listing|example|abbildung|abb\.|tabelle|beispiel)\s*\d", re.IGNORECASE
+)
 SECTION_NUMBER = re.compile(
     r"^(?:(?:chapter|appendix|part|section|kapitel|anhang|teil)\s+)?(?:\d+|[A-Z]|[IVX]+)"
     r"(?:[.\-]\d+)*[.:)]?(?:\s+|$)",
@@ -49,17 +52,30 @@ class Typography:
 def drop_furniture(pages: Sequence[PageLayout]) -> None:
     """Take out what stands at the same place of the page's edge on several pages.
 
-    The page number in it may vary: a number counts as its distance from the page's own number.
+    The page number in it may vary: a number counts as its distance from the page's own number, and
+    a number at the end of a line may be any that rises from page to page.
     """
-    seen: dict[tuple[str, int], set[int]] = defaultdict(set)
+    edges = {page.number: _edge_lines(page) for page in pages}
+    seen: dict[tuple[str, int], dict[int, int]] = defaultdict(dict)
     for page in pages:
-        for line in _edge_lines(page):
-            for key in _keys(line, page):
-                seen[key].add(page.number)
-    total = len(pages)
+        for line in edges[page.number]:
+            for text, value in _variants(line, page):
+                for near in _near_slots(line, page):
+                    seen[text, near][page.number] = value
+    running = {
+        page.number: {
+            id(line) for line in edges[page.number] if _is_running(line, page, seen, len(pages))
+        }
+        for page in pages
+    }
+    busy = _busy_slots(pages, edges, running)
     for page in pages:
-        edge = {id(line) for line in _edge_lines(page) if _is_running(line, page, seen, total)}
-        page.items = [item for item in page.items if id(item) not in edge]
+        page.items = [
+            item
+            for item in page.items
+            if id(item) not in running[page.number]
+            and not (isinstance(item, Line) and _is_numbered_there(item, page, busy))
+        ]
 
 
 def _edge_lines(page: PageLayout) -> list[Line]:
@@ -67,26 +83,43 @@ def _edge_lines(page: PageLayout) -> list[Line]:
     by_height = sorted(lines, key=lambda line: -line.y)
     low = page.bottom + EDGE_ZONE * page.height
     high = page.bottom + (1 - EDGE_ZONE) * page.height
-    top = [line for line in by_height[:EDGE_LINES] if line.y > high]
-    foot = [line for line in by_height[-EDGE_LINES:] if line.y < low]
+    top = by_height[:1] + [line for line in by_height[1:EDGE_LINES] if line.y > high]
+    foot = by_height[-1:] + [line for line in by_height[-EDGE_LINES:-1] if line.y < low]
     marked = [line for line in lines if line.pagination]
     return list({id(line): line for line in top + foot + marked}.values())
 
 
-def _keys(line: Line, page: PageLayout) -> Iterator[tuple[str, int]]:
-    """The line's text as it stands, and with each number in turn as its distance from the page."""
-    slot = round((line.y - page.bottom) / SAME_PLACE)
-    for text in _variants(line.text, page.number):
-        for near in (slot - 1, slot, slot + 1):
-            yield text, near
+def _slot(line: Line, page: PageLayout) -> int:
+    return round((line.y - page.bottom) / SAME_PLACE)
 
 
-def _variants(text: str, number: int) -> Iterator[str]:
-    yield text
+def _near_slots(line: Line, page: PageLayout) -> tuple[int, int, int]:
+    slot = _slot(line, page)
+    return slot - 1, slot, slot + 1
+
+
+def _variants(line: Line, page: PageLayout) -> Iterator[tuple[str, int]]:
+    """The line's text as it stands, with each number in turn as its distance from the page, and
+    without the number at its start or end; with the value of that number."""
+    text = line.text
+    yield text, 0
     for match in re.finditer(r"\d{1,4}|\b[ivxlc]+\b", text):
         value = _value(match[0])
-        if value is not None:
-            yield f"{text[: match.start()]}\0{value - number}\0{text[match.end() :]}"
+        if value is None:
+            continue
+        yield f"{text[: match.start()]}\0{value - page.number}\0{text[match.end() :]}", 0
+        rest = _without_number(text, match)
+        if rest is not None:
+            yield f"\1{rest}", value
+
+
+def _without_number(text: str, match: re.Match[str]) -> str | None:
+    """What is left of a line whose number stands at its start or end: nothing, or some words."""
+    before, after = text[: match.start()].strip(" |-·"), text[match.end() :].strip(" |-·")
+    if before and after:
+        return None
+    rest = before or after
+    return rest if not rest or len(rest.split()) >= 2 else None
 
 
 def _value(token: str) -> int | None:
@@ -101,21 +134,48 @@ def _value(token: str) -> int | None:
 
 
 def _is_running(
-    line: Line, page: PageLayout, seen: dict[tuple[str, int], set[int]], total: int
+    line: Line, page: PageLayout, seen: dict[tuple[str, int], dict[int, int]], total: int
 ) -> bool:
-    slot = round((line.y - page.bottom) / SAME_PLACE)
-    for text in _variants(line.text, page.number):
-        on = seen[text, slot]
-        if len(on) >= 3 and len(on) >= 0.4 * _reach(on, total):
+    number_only = not re.search(r"[^\W\d_]{2}", line.text)
+    for text, _ in _variants(line, page):
+        on = seen[text, _slot(line, page)]
+        if text.startswith("\1") and not _rises(on):
+            continue
+        if len(on) >= 3 and len(on) >= 0.4 * _reach(on):
             return True
-        if len(on) >= 2 and (line.pagination or (total == len(on) and "\0" in text)):
+        if len(on) >= 2 and (line.pagination or (total == len(on) and number_only)):
             return True
     return False
 
 
-def _reach(on: set[int], total: int) -> int:
+def _rises(on: dict[int, int]) -> bool:
+    """Whether the numbers rise from page to page, roman ones of a preface apart."""
+    values = [on[number] for number in sorted(on)]
+    falls = sum(a >= b for a, b in itertools.pairwise(values))
+    return falls <= 1 and len(values) > 2 * falls + 1
+
+
+def _reach(on: dict[int, int]) -> int:
     """The pages from the first to the last occurrence: a chapter's head runs for its chapter."""
-    return min(max(on) - min(on) + 1, total)
+    return max(on) - min(on) + 1
+
+
+def _busy_slots(
+    pages: Sequence[PageLayout], edges: dict[int, list[Line]], running: dict[int, set[int]]
+) -> set[int]:
+    """The places where most pages have a running line."""
+    counts: Counter[int] = Counter()
+    for page in pages:
+        lines = [line for line in edges[page.number] if id(line) in running[page.number]]
+        counts.update({near for line in lines for near in _near_slots(line, page)})
+    return {slot for slot, count in counts.items() if count >= max(3, 0.5 * len(pages))}
+
+
+def _is_numbered_there(line: Line, page: PageLayout, busy: set[int]) -> bool:
+    """A chapter of two pages has a running line too: where they stand, and with a page number."""
+    if _slot(line, page) not in busy or line.turned:
+        return False
+    return bool(re.search(r"^(?:\d{1,4}|[ivxlc]+)(?:\s|$)|\s(?:\d{1,4}|[ivxlc]+)$", line.text))
 
 
 # Sizes and headings
@@ -218,6 +278,8 @@ def _looks_like_heading(items: Sequence[Item], index: int, typography: Typograph
     line = items[index]
     assert isinstance(line, Line)
     text = line.text
+    if CAPTION.match(text) and line.size < 1.3 * typography.body:
+        return False
     if (
         line.turned
         or not re.search(r"[^\W\d_]{2}", text)

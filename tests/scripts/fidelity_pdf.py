@@ -1,0 +1,155 @@
+"""Compare what PdfParser keeps of PDFs with what poppler's pdftotext reads from them.
+
+    python -m tests.scripts.fidelity_pdf FOLDER [--missing]
+
+Per file: recall and precision of the words (as multisets; hyphens, ligatures and case set aside,
+running heads and page numbers left out of the reference), the share of words that keep their order,
+the share of code lines that stand in `pdftotext -layout` as they are, pages per second.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+import subprocess
+import sys
+import time
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ingestion.documents import Document, Failure
+from ingestion.parsers.base import SourceConfig
+from ingestion.parsers.pdf import PdfParser
+
+
+@dataclass
+class Fidelity:
+    name: str
+    recall: float = 0.0
+    precision: float = 0.0
+    order: float = 0.0
+    code: tuple[int, int] = (0, 0)
+    documents: int = 0
+    pages_per_second: float = 0.0
+    failures: list[Failure] = field(default_factory=list)
+    missing: Counter[str] = field(default_factory=Counter)
+    added: Counter[str] = field(default_factory=Counter)
+
+
+def compare(path: Path) -> Fidelity:
+    result = Fidelity(path.name)
+    began = time.perf_counter()
+    parsed = list(PdfParser(SourceConfig("pdf", path.parent, (path.name,))).parse())
+    elapsed = time.perf_counter() - began
+    documents = [item for item in parsed if isinstance(item, Document)]
+    result.failures = [item for item in parsed if isinstance(item, Failure)]
+    result.documents = len(documents)
+    if not documents:
+        return result
+    result.pages_per_second = documents[0].metadata["pages"] / elapsed
+    ours = words("\n".join(f"{title_line(d)}\n{d.content}" for d in documents))
+    reference = words(without_furniture(pdftotext(path)))
+    _measure(result, ours, reference)
+    result.code = _code_lines(documents, pdftotext(path, "-layout"))
+    return result
+
+
+def title_line(document: Document) -> str:
+    """A title is text of the page when it came from a heading; "start" holds the file's own."""
+    return "" if document.url.endswith("#start") else document.title
+
+
+def _measure(result: Fidelity, ours: list[str], reference: list[str]) -> None:
+    have, want = Counter(ours), Counter(reference)
+    common = sum((have & want).values())
+    result.recall = common / max(len(reference), 1)
+    result.precision = common / max(len(ours), 1)
+    result.missing, result.added = want - have, have - want
+    once = {w for w, n in want.items() if n == 1 and have[w] == 1}
+    place = {word: index for index, word in enumerate(reference) if word in once}
+    result.order = longest_rise([place[w] for w in ours if w in once]) / max(len(once), 1)
+
+
+def longest_rise(values: Iterable[int]) -> int:
+    tails: list[int] = []
+    for value in values:
+        at = bisect.bisect_left(tails, value)
+        tails[at : at + 1] = [value]
+    return len(tails)
+
+
+def words(text: str) -> list[str]:
+    text = unicodedata.normalize("NFKC", text.replace("\u00ad", "-"))
+    text = re.sub(r"`|(?<=\w)\[(?=\d+\])|\\(?=[|#<>`])", "", text)
+    text = re.sub(r"[-\u2010]\s*\n\s*", "", text)
+    return [
+        w.lower() for w in re.findall(r"\w+", re.sub(r"(?<=\w)[-\u2010\u2011](?=\w)", "", text))
+    ]
+
+
+def pdftotext(path: Path, *options: str) -> str:
+    command = ["pdftotext", "-enc", "UTF-8", *options, str(path), "-"]
+    return subprocess.run(command, capture_output=True, check=True).stdout.decode()
+
+
+def without_furniture(text: str) -> str:
+    """Drop the lines at page edges that, numbers aside, stand on at least three pages."""
+    pages = [page.splitlines() for page in text.split("\f")]
+    seen: Counter[str] = Counter()
+    for page in pages:
+        seen.update({_shape(line) for line in _edges(page)})
+    for page in pages:
+        for line in _edges(page):
+            if seen[_shape(line)] >= 3 or _shape(line) in ("#", "§"):
+                page.remove(line)
+    return "\n".join(line for page in pages for line in page)
+
+
+def _shape(line: str) -> str:
+    return re.sub(r"\b[ivxl]+\b", "§", re.sub(r"\d+", "#", line.strip()))
+
+
+def _edges(page: list[str]) -> list[str]:
+    lines = [line for line in page if line.strip()]
+    return list(dict.fromkeys(lines[:5] + lines[-5:]))
+
+
+def _code_lines(documents: Iterable[Document], layout: str) -> tuple[int, int]:
+    """How many lines of our code stand in the reference as they are, and how many there are."""
+    lines: list[str] = []
+    for document in documents:
+        for block in re.findall(r"^(`{3,})\n(.*?)\n\1$", document.content, re.M | re.S):
+            lines += [line.strip() for line in block[1].split("\n") if line.strip()]
+    by_start: dict[str, list[str]] = defaultdict(list)
+    for line in layout.splitlines():
+        for piece in re.split(r"(?<=\S)(?=\s{3,}\S)", line) + [line]:
+            by_start[piece.strip()[:4]].append(piece.strip())
+    found = sum(
+        any(other == line or line in other for other in by_start[line[:4]]) or line in layout
+        for line in lines
+    )
+    return found, len(lines)
+
+
+def main(arguments: list[str]) -> int:
+    folder = Path(arguments[0])
+    for path in sorted(folder.glob("*.pdf")):
+        result = compare(path)
+        print(
+            f"{result.name:48} docs {result.documents:3} recall {result.recall:.4f} "
+            f"precision {result.precision:.4f} order {result.order:.4f} "
+            f"code {result.code[0]}/{result.code[1]} {result.pages_per_second:.0f} pages/s"
+        )
+        for failure in result.failures:
+            print(f"    {'warning' if failure.warning else 'failure'}: {failure.message}")
+        if "--missing" in arguments:
+            print("    missing:", dict(result.missing.most_common(40)))
+            print("    added:  ", dict(result.added.most_common(40)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
