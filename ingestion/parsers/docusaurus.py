@@ -19,7 +19,9 @@ import yaml
 _FRONT_MATTER = re.compile(
     r"---[ \t]*\n(?P<yaml>.*?)(?:^---[ \t]*(?:\n|\Z))", re.DOTALL | re.MULTILINE
 )
-_SIMPLE_FIELD = re.compile(r"^([A-Za-z_][\w-]*):[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
+_SIMPLE_FIELD = re.compile(
+    r"^([A-Za-z_][\w-]*):[ \t]+['\"]?([^\s'\"\[{|>&*!].*?)['\"]?[ \t]*$", re.M
+)
 _LONGEST_FRONT_MATTER = 64 * 1024
 
 # dates (2021-11-), and versions (7.0-): no number prefix
@@ -77,7 +79,7 @@ def _load_fields(source: str) -> tuple[dict[str, Any], str]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(getattr(error, "problem_mark", None), "line", None)
         line = f" at line {where + 2}" if where is not None else ""
-        fields = {name: value.strip("'\"") for name, value in _SIMPLE_FIELD.findall(source)}
+        fields = dict(_SIMPLE_FIELD.findall(source))
         return fields, f"The front matter is not valid YAML{line}: quote values that hold a colon."
     if loaded is None:
         return {}, ""

@@ -48,7 +48,9 @@ _TITLE_ATTRIBUTE = re.compile(r"""\btitle=(?:"([^"]*)"|'([^']*)')""")
 _INLINE_MATH = re.compile(r"\$(?![\s\d{$])([^$\n]*[\\{^_][^$\n]*)(?<!\s)\$(?!\d)")
 _FLOW_TAG_LINE = re.compile(r"^[ \t]*</?[A-Za-z>]", re.MULTILINE)
 _MDX_MARKS = re.compile(
-    r"^(?:import|export)\b|\{/\*|<[A-Z][\w.]*[\s/>]|=\{|className=", re.MULTILINE
+    r"^import\s.*['\"]|^export\s+(?:const|default|function)\s|\{/\*"
+    r"|</[A-Z][\w.]*>|<[A-Z][\w.]*(?:\s[^<>]*)?/>|<\w[^<>]*\s(?:className=|\w+=\{)",
+    re.MULTILINE,
 )
 _CODE = re.compile(r"^[ \t]*(`{3,}|~{3,}).*?^[ \t]*\1|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 
@@ -83,6 +85,7 @@ def _make_parser(indented_code: bool) -> MarkdownIt:
     md.enable(["table", "strikethrough"]).disable(["html_block", "html_inline"])
     if not indented_code:
         md.disable("code")
+        md.block.ruler.before("table", "dedent", _dedent)
     footnote_plugin(md, inline=False)
     interrupts: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
     md.block.ruler.before("fence", "mdx_esm", _esm)
@@ -99,7 +102,8 @@ def _make_parser(indented_code: bool) -> MarkdownIt:
 def _esm(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
     """Import and export statements: at the margin, outside any container."""
     start = state.bMarks[start_line]
-    if silent or state.level or state.blkIndent or state.sCount[start_line]:
+    at_margin = start == 0 or state.src[start - 1] == "\n"
+    if silent or state.level or state.blkIndent or state.sCount[start_line] or not at_margin:
         return False
     end = esm_end(state.src, start)
     if end <= start:
@@ -111,6 +115,32 @@ def _esm(state: StateBlock, start_line: int, end_line: int, silent: bool) -> boo
     page.exports.update(exported_names(esm))
     state.line = min(_line_of(state, end - 1) + 1, end_line)
     return True
+
+
+def _dedent(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
+    """Where indentation is no code, it may be any: a block that is far in, and what follows it as
+    far in, moves to the margin, so that the rules for lists and paragraphs hold there."""
+    shift = state.sCount[start_line] - state.blkIndent
+    if silent or shift < 4:
+        return False
+    for line in range(start_line, end_line):
+        if state.isEmpty(line):
+            continue
+        if state.sCount[line] - state.blkIndent < shift:
+            break
+        _shift_line(state, line, shift)
+    return False
+
+
+def _shift_line(state: StateBlock, line: int, shift: int) -> None:
+    pos, columns = state.bMarks[line], 0
+    while columns < shift and state.src[pos] in " \t":
+        tab = 4 - (columns + state.bsCount[line]) % 4
+        columns += 1 if state.src[pos] == " " else tab
+        pos += 1
+    state.tShift[line] -= pos - state.bMarks[line]
+    state.bMarks[line] = pos
+    state.sCount[line] -= columns
 
 
 def _line_of(state: StateBlock, pos: int) -> int:

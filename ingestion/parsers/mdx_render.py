@@ -12,7 +12,7 @@ from markdown_it.token import Token
 
 from ingestion.parsers.mdx_markdown import ADMONITIONS
 from ingestion.parsers.mdx_syntax import Braces, Tag, attribute_text, expression_text
-from ingestion.parsers.mdx_tags import BLOCK, Event, Scope, is_component
+from ingestion.parsers.mdx_tags import BLOCK, THEME_BLOCKS, Event, Scope, is_component
 from ingestion.parsers.mdx_writer import Cell, MarkdownWriter
 
 _UNSEEN = """
@@ -204,7 +204,7 @@ class Renderer:
             body = html.unescape(_ANY_TAG.sub("", _FIRST_NEWLINE.sub("", body)))
         else:
             body = _ANY_TAG.sub("", _FIRST_NEWLINE.sub("", body))
-        self._write_code(language[1] if language else "", body.rstrip(), "", 0)
+        self._write_code(language[1] if language else "", body.rstrip().strip("\n"), "", 0)
 
     def _open_bullets(self, token: Token) -> None:
         self._end_block()
@@ -304,7 +304,8 @@ class Renderer:
         return tag.name in UNSEEN or tag.name in UNSEEN_COMPONENTS
 
     def _component(self, event: Event, tag: Tag) -> None:
-        if event.flow or tag.name in ("Tabs", "TabItem", "Admonition", "Details"):
+        own_lines = event.flow or tag.name in THEME_BLOCKS
+        if own_lines:
             self._end_block()
         if tag.closing:
             self._close_component(tag)
@@ -313,7 +314,7 @@ class Renderer:
         if opener:
             opener(self, tag)
         else:
-            self._visible_props(event, tag)
+            self._visible_props(tag, own_lines)
         if tag.self_closing and tag.name in ("Tabs", "TabItem"):
             self._close_component(tag)
 
@@ -323,12 +324,12 @@ class Renderer:
         elif tag.name == "Tabs" and self._tabs:
             self._level = self._tabs.pop()[0]
 
-    def _visible_props(self, event: Event, tag: Tag) -> None:
+    def _visible_props(self, tag: Tag, own_lines: bool) -> None:
         for name in VISIBLE_PROPS:
             text = attribute_text(tag, name, self._scope.names)
             if text.strip():
                 self._add_text(f" {text} ")
-                if event.flow:
+                if own_lines:
                     self._end_block()
         self._add_alt(attribute_text(tag, "alt", self._scope.names))
 
@@ -464,7 +465,8 @@ def _says_something(alt: str) -> bool:
 
 
 def _footnote_label(token: Token) -> str:
-    return str(token.meta.get("label") or token.meta.get("id", 0) + 1)
+    """Its number, in the order of first mention."""
+    return str(token.meta.get("id", 0) + 1)
 
 
 def _tab_labels(code: str) -> dict[str, str]:

@@ -38,6 +38,7 @@ _ESM_START = re.compile(
     r"|interface\s+[\w$]+\s*(?:extends\b|\{|<)|enum\s+[\w$]+\s*\{)"
 )
 _STATEMENT_STOP = re.compile(r"[{}()\[\]\"'`/\n]")
+_BRACES_STOP = re.compile(r"[{}\"'`/\n]")
 _CONTINUED = re.compile(r"(?:=>|[=+?:&|.,])\s*\Z")
 _CONTINUES = re.compile(r"[ \t]*(?:[.?:&|+,;]|=[^=])")
 _ESM_COMMENTS = re.compile(r"(?:[ \t]*(?://[^\n]*|/\*.*?\*/[ \t]*)\n)+", re.DOTALL)
@@ -323,14 +324,23 @@ def esm_end(text: str, start: int) -> int:
 
 
 def _statement_end(text: str, start: int) -> int:
+    """Where brackets say; else, as text between tags may hold a lone bracket, where braces say."""
+    for stop in (_STATEMENT_STOP, _BRACES_STOP):
+        end = _balanced_end(text, start, stop)
+        if end >= 0:
+            return end
+    return _next_blank_line(text, start)
+
+
+def _balanced_end(text: str, start: int, stop: re.Pattern[str]) -> int:
     limit = min(len(text), start + LONGEST_CONSTRUCT)
     stack: list[str] = []
     pos = start
     while True:
         in_template = bool(stack) and stack[-1] == "`"
-        match = (_TEMPLATE_STOP if in_template else _STATEMENT_STOP).search(text, pos, limit)
+        match = (_TEMPLATE_STOP if in_template else stop).search(text, pos, limit)
         if not match:
-            return len(text) if not stack else _next_blank_line(text, start)
+            return -1 if stack else limit
         if match.group() == "\n":
             pos = match.end()
             if not stack and _statement_is_over(text, start, match.start()):

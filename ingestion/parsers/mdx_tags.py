@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from markdown_it.token import Token
@@ -30,6 +31,9 @@ VOID = frozenset(_VOID.split())
 OPTIONAL_CLOSE = frozenset(_OPTIONAL_CLOSE.split())
 BLOCK = frozenset(_BLOCK.split())
 HTML = VOID | OPTIONAL_CLOSE | BLOCK | frozenset(_INLINE.split())
+
+# components that Docusaurus' own theme brings, each a block of its own
+THEME_BLOCKS = frozenset(["Tabs", "TabItem", "Admonition", "Details", "CodeBlock"])
 
 _WORD_END = re.compile(r"\w$")
 
@@ -67,7 +71,7 @@ def is_component(name: str) -> bool:
     return name[:1].isupper() or "." in name
 
 
-def pair_tags(events: Sequence[Event], components: Collection[str]) -> None:
+def pair_tags(events: Sequence[Event], components: AbstractSet[str]) -> None:
     """Join each opening tag with its closing one; a tag that is left alone may be text.
 
     A closing tag takes the nearest open one of its name, and ends what is open within.
@@ -107,7 +111,7 @@ def _close(
             return
 
 
-def _is_text(events: Sequence[Event], index: int, components: Collection[str]) -> bool:
+def _is_text(events: Sequence[Event], index: int, components: AbstractSet[str]) -> bool:
     """Whether a tag without a partner is text: no element, or one only by accident."""
     tag = events[index].tag
     if tag is None or tag.self_closing:
@@ -115,7 +119,8 @@ def _is_text(events: Sequence[Event], index: int, components: Collection[str]) -
     name = tag.name.lower()
     if tag.closing:
         return bool(name) and name not in HTML and not is_component(tag.name)
-    if name in VOID or tag.name in components or tag.name.split(".")[0] in components:
+    known = components | THEME_BLOCKS
+    if name in VOID or tag.name.split(".")[0] in known:
         return False
     if any(attribute.kind != "bare" for attribute in tag.attributes):
         return False

@@ -94,7 +94,8 @@ class MarkdownWriter:
         tight = self._in_list and bool(current.marker)
         self._add([first + lines[0], *rest], source, tight)
         current.marker = ""
-        self._in_list = True
+        # at the margin, an item's number would be read as text of the paragraph before it
+        self._in_list = bool(current.content)
 
     def heading(self, level: int, text: str, source: int) -> None:
         text = text.replace("\n", " ")
