@@ -145,7 +145,7 @@ class OllamaEmbedder:
         prefixes = prefixes_of(settings.model)
         self.document_prefix = _chosen(settings.document_prefix, prefixes.document)
         self.query_prefix = _chosen(settings.query_prefix, prefixes.query)
-        self.model = settings.model
+        self.model = model.name
         self.digest = digest
         self.dimensions = model.dimensions
         self.context = model.options["num_ctx"] - MARKS
@@ -252,7 +252,7 @@ class OllamaEmbedder:
     def _admit(self, host: OllamaHost) -> None:
         """A host that was away may have come back with another model."""
         if not host.proven:
-            if host.digest(self.model) != self.digest:
+            if host.find(self.model)[1] != self.digest:
                 raise EmbedderError(_different(self.model, [host]))
             host.proven = True
 
@@ -290,17 +290,18 @@ class OllamaEmbedder:
 
 def _preflight(settings: EmbedderSettings, hosts: list[OllamaHost]) -> OllamaEmbedder:
     failures: list[EmbedderError] = []
-    answering: dict[OllamaHost, str] = {}
+    answering: dict[OllamaHost, tuple[str, str]] = {}
     for host in hosts:
         with _noted(host, failures):
-            answering[host] = host.digest(settings.model)
-    if len(set(answering.values())) > 1:
+            answering[host] = host.find(settings.model)
+            host.proven = True
+    if len({digest for _, digest in answering.values()}) > 1:
         raise EmbedderError(_different(settings.model, list(answering)))
-    for host, digest in answering.items():
+    for host, (name, digest) in answering.items():
         with _noted(host, failures):
-            info, parameters = host.describe(settings.model)
+            info, parameters = host.describe(name)
             size = _context(settings, info, parameters)
-            model = Model(settings.model, {"num_ctx": size, "num_batch": size})
+            model = Model(name, {"num_ctx": size, "num_batch": size})
             model = model._replace(dimensions=_dimensions(host, model))
             if size > LEARNED_CONTEXT:
                 _prove_context(host, model)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -144,6 +145,7 @@ class OllamaHost:
             # A proxy from the environment is for the world outside.
             trust_env=not address.loopback,
         )
+        weakref.finalize(self, self.client.close)
         self.auth = address.auth
         self.loopback = address.loopback
         self.failed_until = 0.0
@@ -151,12 +153,15 @@ class OllamaHost:
         self.turn = 0
         self.proven = False
 
-    def digest(self, model: str) -> str:
-        """The digest of a model on this server. Raises EmbedderError when it is not there."""
-        found = self._learn(self.client.list).models
-        for entry in found:
-            if full_name(entry.model or "") == full_name(model):
-                return entry.digest or ""
+    def find(self, model: str) -> tuple[str, str]:
+        """A model's name as this server writes it, and its digest.
+
+        `all-minilm` is `all-minilm:latest`, and case does not matter, as with Ollama. Raises
+        EmbedderError when the model is not there.
+        """
+        for entry in self._learn(self.client.list).models:
+            if _full_name(entry.model or "") == _full_name(model):
+                return (entry.model or "").removesuffix(":latest"), entry.digest or ""
         raise EmbedderError(self._missing(model))
 
     def describe(self, model: str) -> tuple[Mapping[str, Any], str]:
@@ -271,8 +276,7 @@ class OllamaHost:
         )
 
 
-def full_name(model: str) -> str:
-    """`all-minilm` is `all-minilm:latest`; case does not matter, as with Ollama."""
+def _full_name(model: str) -> str:
     tag = ":" in model.rpartition("/")[2]
     return (model if tag else f"{model}:latest").lower()
 
