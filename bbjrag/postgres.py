@@ -6,7 +6,7 @@ Everything lies in one private folder:
     socket/          the Unix socket, the only way in; where that path is too long for a socket,
                      a folder in /tmp that the file `socket-folder` names
     lock             flock'ed by whoever starts or stops the server, for as long as that takes
-    alive            flock'ed by the server itself, through a descriptor that it inherits
+    alive            flock'ed by the server itself (and initdb), through a descriptor it inherits
     start.log        what the server said before its own log began; the log is data/log/
 
 The kernel drops a lock with the last process that has it open. So a free `alive` proves that no
@@ -277,7 +277,7 @@ class EmbeddedPostgres:
         Returns what the pid file held.
         """
         if not self.data.exists() or not any(self.data.iterdir()):
-            self._initialise()
+            self._initialise(alive)
         self._check_version()
         self._check_owner()
         retired = self._retire_pid_file()
@@ -306,7 +306,7 @@ class EmbeddedPostgres:
             **self.settings,
         }
 
-    def _run(self, command: list[str], log: int, keep: int | None = None) -> None:
+    def _run(self, command: list[str], log: int, keep: int) -> None:
         """Run `command` as the server's account, in a session of its own, output to `log`."""
         account = self._account()
         drops = os.geteuid() == 0
@@ -324,7 +324,7 @@ class EmbeddedPostgres:
                 cwd=self.folder,
                 env={"PATH": os.defpath, "LC_ALL": "C"},
                 start_new_session=True,
-                pass_fds=() if keep is None else (keep,),
+                pass_fds=(keep,),
                 user=account.uid if drops else None,
                 group=account.gid if drops else None,
                 extra_groups=[] if drops else None,
@@ -351,8 +351,11 @@ class EmbeddedPostgres:
         )
         return probe.returncode == 0
 
-    def _initialise(self) -> None:
-        """Make the data folder under another name first: a killed initdb leaves only litter."""
+    def _initialise(self, alive: int) -> None:
+        """Make the data folder under another name first: a killed initdb leaves only litter.
+
+        One whose starter was killed goes on, so it holds `alive` for as long as it writes.
+        """
         for leftover in self.folder.glob("initdb-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         made = Path(tempfile.mkdtemp(prefix="initdb-", dir=self.folder))
@@ -362,7 +365,7 @@ class EmbeddedPostgres:
         log = self._open("start.log")
         os.ftruncate(log, 0)
         try:
-            self._run(self._initdb(made), log)
+            self._run(self._initdb(made), log, keep=alive)
         except PostgresError:
             shutil.rmtree(made, ignore_errors=True)
             raise
