@@ -39,8 +39,11 @@ _OVERRIDE = re.compile(r"(?:^|,)\s*([^:,]+\.[^:,]+):")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 
 
+_Tocs = dict[str, tuple[str, Element | None]]
+
+
 class TocStep(NamedTuple):
-    """An entry of a table of contents; `link` is a path as it stands in the project, or empty."""
+    """An entry of the table of contents `toc`; `link` is a path in the project, or empty."""
 
     title: str
     link: str
@@ -298,10 +301,12 @@ class FlareProject:
         for path in self._shared_files("VariableSets", ".flvar"):
             root = self._read_shared(path)
             for variable in () if root is None else root.iter("Variable", "variable"):
-                evaluated = variable.get("EvaluatedDefinition") or variable.get("Definition")
+                evaluated = _value(variable, "EvaluatedDefinition") or _value(
+                    variable, "Definition"
+                )
                 value = evaluated or "".join(map(str, variable.itertext()))
-                is_date = (variable.get("Type") or "").casefold() == "datetime"
-                name = f"{path.stem}.{variable.get('Name')}"
+                is_date = _value(variable, "Type").casefold() == "datetime"
+                name = f"{path.stem}.{_value(variable, 'Name')}"
                 yield variable_key(name), "" if is_date else value.strip()
 
     def _read_tocs(self, master: str) -> None:
@@ -313,24 +318,28 @@ class FlareProject:
             known = TOC_ORDER.index(stem) if stem in TOC_ORDER else len(TOC_ORDER)
             return path != master.casefold(), known, path
 
-        trees = {path: self._read_shared(paths[path]) for path in sorted(paths, key=rank)}
+        trees = {
+            path: (self._project_path(paths[path]), self._read_shared(paths[path]))
+            for path in sorted(paths, key=rank)
+        }
         for path in tuple(trees):
             self._read_toc(path, trees, None)
 
-    def _read_toc(self, path: str, trees: dict[str, Element | None], above: TocStep | None) -> None:
+    def _read_toc(self, key: str, trees: _Tocs, above: TocStep | None) -> None:
         """A table is read where it is first met: in its own right, or where another links it."""
-        root = trees.pop(path, None)
+        path, root = trees.pop(key, ("", None))
         if root is not None:
-            self._read_entries(root, path, trees, above)
+            top = next(root.iter("CatapultToc", "catapulttoc"), root)
+            self._read_entries(top, path, trees, above)
 
     def _read_entries(
-        self, element: Element, toc: str, trees: dict[str, Element | None], above: TocStep | None
+        self, element: Element, toc: str, trees: _Tocs, above: TocStep | None
     ) -> None:
         for entry in element:
-            if entry.tag not in ("TocEntry", "tocentry") or only_for_print(_attribute(entry)):
+            if entry.tag not in ("TocEntry", "tocentry") or only_for_print(_conditions(entry)):
                 continue
-            link = target_path(entry.get("Link") or entry.get("link") or "", toc)
-            step = TocStep(entry.get("Title") or entry.get("title") or "", link, above, toc)
+            link = target_path(_value(entry, "Link"), toc)
+            step = TocStep(_value(entry, "Title"), link, above, toc)
             if link.casefold().endswith(".fltoc"):
                 self._read_toc(link.casefold(), trees, step)
             elif link:
@@ -370,7 +379,12 @@ class FlareProject:
         return found
 
 
-def _attribute(entry: Element) -> str | None:
+def _value(element: Element, name: str) -> str:
+    """An attribute; in a file that only an HTML parser could read, its name is in lower case."""
+    return element.get(name) or element.get(name.lower()) or ""
+
+
+def _conditions(entry: Element) -> str | None:
     return entry.get("conditions") or entry.get(f"{MADCAP}conditions")
 
 

@@ -37,6 +37,8 @@ _XML_SPACE = "{http://www.w3.org/XML/1998/namespace}space"
 _LANGUAGE_CLASS = re.compile(r"(?:^|\s)(?:language|lang|brush)[-:]\s*([\w+#.-]+)", re.IGNORECASE)
 _LANGUAGE_STYLE = re.compile(r"mc-code-lang:\s*'?([\w+#. -]+)", re.IGNORECASE)
 _FILE_LINE_END = re.compile(r"[ \t]*\n\s*")
+_INDENTED_TEXT = re.compile(r"[ \t]*\n([ \t]*)(?=\S)")
+_INDENTED_LINE = re.compile(r"\n(?:\t|  )")
 _FILE_NAME = re.compile(r"\S+\.(?:png|gif|jpe?g|svg|bmp|webp|ico|tiff?)", re.IGNORECASE)
 _NAMES_OF_IMAGES = "image picture icon img photo graphic screenshot figure spacer bullet logo"
 _ALT_WITHOUT_CONTENT = frozenset(_NAMES_OF_IMAGES.split())
@@ -266,6 +268,7 @@ class HtmlRenderer:
             "li": self.list_item,
             "dt": self.list_item,
             "dd": self.definition,
+            "span": self.span,
             "table": self.table,
             "button": self.padded,
             "math": self.math,
@@ -362,6 +365,10 @@ class HtmlRenderer:
             self.level = min(level, 6)
             flow.add_block(f"{'#' * self.level} {text}")
 
+    def span(self, element: Element, flow: Flow) -> None:
+        classes = element.get("class")
+        (self.code_span if classes and is_code_class(classes) else self.walk)(element, flow)
+
     def code_span(self, element: Element, flow: Flow) -> None:
         if self._in_code:
             self.walk(element, flow)
@@ -392,6 +399,8 @@ class HtmlRenderer:
         """
         parts: list[str] = []
         self._code_parts(element, parts, verbatim)
+        if not verbatim:
+            parts.insert(0, _first_indent(element.text or "", parts))
         code = "".join(parts).replace("\xa0", " ").replace("\r\n", "\n").replace("\r", "\n")
         return code.removeprefix("\n") if verbatim else code.rstrip()
 
@@ -416,7 +425,7 @@ class HtmlRenderer:
         handler = self.handlers.get(child.tag) or self.unknown(child.tag)
         if handler == self.line_break:
             parts.append("\n")
-        elif handler in (self.walk, self.code_span):
+        elif handler in (self.walk, self.span, self.code_span):
             self._code_parts(child, parts, verbatim)
         elif handler in (self.block, self.list_item, self.listing, self.preformatted):
             _start_line(parts)
@@ -571,6 +580,12 @@ def math_text(element: Element, depth: int = 0) -> str:
     if form and form.count("{}") == len(parts):
         return form.format(*(f"({p})" if len(p) > 1 and "^" in form else p for p in parts))
     return " ".join(part for part in parts if part)
+
+
+def _first_indent(text: str, parts: list[str]) -> str:
+    """The indent of a first line that stands below its tag, where later lines have theirs."""
+    indent = _INDENTED_TEXT.match(text)
+    return indent[1] if indent and _INDENTED_LINE.search("".join(parts)) else ""
 
 
 def _start_line(parts: list[str]) -> None:

@@ -31,6 +31,8 @@ _CONFLICT = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: .*)?$\n?|^={7}$\n?", re.MULTILI
 _CONFLICT_START = re.compile(r"^<{7} ", re.MULTILINE)
 _DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
 _NAMED_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]{1,31});")
+_BARE_AMPERSAND = re.compile(r"&(?!#?[A-Za-z0-9]+;)")
+_OWN_ENTITY = re.compile(r"<!ENTITY\s+([\w.-]+)\s")
 _DOCTYPE = re.compile(r"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
 _NO_TEXT = re.compile(
     r"<!--.*?-->|<(head|script|style)\b.*?</\1\s*>|<\?.*?\?>", re.DOTALL | re.IGNORECASE
@@ -52,7 +54,7 @@ def read_markup(data: bytes) -> Markup:
     except etree.XMLSyntaxError as error:
         problem = _problem(data, error)
     text = _CONFLICT.sub("", decode(data)) if _has_conflict(data) else decode(data)
-    text = _NAMED_ENTITY.sub(_entity, _DECLARATION.sub("", text))
+    text = _BARE_AMPERSAND.sub("&amp;", _NAMED_ENTITY.sub(_entity, _DECLARATION.sub("", text)))
     try:
         root = etree.fromstring(text.encode(), _xml_parser())
     except etree.XMLSyntaxError:
@@ -118,7 +120,10 @@ def _entity(match: re.Match[str]) -> str:
 
 def _lenient(text: str) -> Element:
     """The tree of an HTML parser; where that finds less text than there is, the bare text."""
+    own = "|".join(map(re.escape, _OWN_ENTITY.findall(text)))
     text = _DOCTYPE.sub("", text)
+    if own:
+        text = re.sub(f"&(?:{own});", "", text)
     bare = _bare_text(text)
     try:
         root = etree.fromstring(text.encode(), _html_parser())

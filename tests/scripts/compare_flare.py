@@ -25,13 +25,14 @@ from ingestion.documents import Document
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.flare import FlareParser
 
-BLOCKS = frozenset(
-    "p div h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table tr td th caption pre blockquote section hr "
-    "br".split(" ")
+BLOCK_TAGS = (
+    "p div h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table tr td th caption pre blockquote section hr br"
 )
-UNSEEN = frozenset("script style noscript nav footer".split(" "))
+BLOCKS = frozenset(BLOCK_TAGS.split())
+UNSEEN = frozenset(("script", "style", "noscript", "nav", "footer"))
 FURNITURE = re.compile(r"breadcrumb|minitoc|MCMiniToc|MCRelated|MCTopicToc|toolbar|codeSnippetCopy")
 EQUATION = re.compile(r"\$[^$]*\$")
+ANY = re.compile("")
 WORD = re.compile(r"\w+")
 MARKDOWN = (
     MarkdownIt("commonmark", {"maxNesting": 100})
@@ -140,12 +141,16 @@ def _shared(ours: list[str], theirs: list[str]) -> int:
     return (Counter(ours) & Counter(theirs)).total()
 
 
-def scores(projects: Path, project: str, published: Path) -> Iterator[Score | str]:
-    """A score for each topic, or the address of one that is not published or was not read."""
+def scores(
+    projects: Path, project: str, published: Path, wanted: re.Pattern[str] = ANY
+) -> Iterator[Score | str]:
+    """A score for each wanted topic, or the address of one that cannot be compared."""
     config = SourceConfig("flare", projects, (project,))
     for parsed in FlareParser(config).parse():
         if not isinstance(parsed, Document):
             yield f"{parsed.url}: {getattr(parsed, 'message', '')}"
+            continue
+        if not wanted.search(parsed.url):
             continue
         page = published / parsed.url.partition("Content/")[2]
         text = published_text(page) if page.exists() else None
