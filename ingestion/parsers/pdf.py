@@ -9,7 +9,7 @@ import io
 import logging
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -34,6 +34,8 @@ from ingestion.parsers.pdf_outline import (
     from_outline,
     from_pages,
     read_outline,
+    top_heading,
+    without_title,
 )
 from ingestion.parsers.pdf_typography import Typography, drop_furniture, study
 
@@ -41,6 +43,7 @@ from ingestion.parsers.pdf_typography import Typography, drop_furniture, study
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
 
 MAX_PAGES = 5_000
+END_OF_FILE = b"%%EOF"
 # What a compressed stream may grow to. A page of text is far below; a bomb is not.
 LIMITS: dict[str, Any] = {
     "zlib_maximum_output_length": 64_000_000,
@@ -119,6 +122,8 @@ def _read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed]:
         yield Failure(origin.url, str(error))
         return
     pages, failures = _read_pages(reader, origin)
+    if END_OF_FILE not in data[-2048:]:
+        failures.insert(0, _cut_off(origin, pages))
     yield from failures
     if not any(page.items for page in pages):
         if not any(not failure.warning for failure in failures):
@@ -151,6 +156,15 @@ def _open(data: bytes) -> PdfReader:
     return reader
 
 
+def _cut_off(origin: PdfOrigin, pages: Sequence[PageLayout]) -> Failure:
+    read = sum(bool(page.items) for page in pages)
+    return Failure(
+        origin.url,
+        f"The file is damaged (its end is missing): {read} pages were still found and read, others "
+        "may be lost. Get it again.",
+    )
+
+
 def _say(error: BaseException) -> str:
     return str(error).strip().rstrip(".") or type(error).__name__
 
@@ -162,6 +176,7 @@ def _read_pages(reader: PdfReader, origin: PdfOrigin) -> tuple[list[PageLayout],
     faces = Faces()
     pages: list[PageLayout] = []
     failures: list[Failure] = []
+    odd: dict[int, PageContent] = {}
     for number in range(1, len(reader.pages) + 1):
         try:
             page = reader.pages[number - 1]
@@ -170,8 +185,9 @@ def _read_pages(reader: PdfReader, origin: PdfOrigin) -> tuple[list[PageLayout],
         except BROKEN as error:
             failures.append(_page_failure(origin, number, error))
             continue
-        failures.extend(_page_warnings(origin, number, content))
-    return pages, failures
+        if content.unreadable or content.cut_short:
+            odd[number] = PageContent(unreadable=content.unreadable, cut_short=content.cut_short)
+    return pages, [*failures, *_warnings(origin, odd)]
 
 
 def _seen_box(page: PageObject) -> tuple[float, float, float, float]:
@@ -187,19 +203,31 @@ def _page_failure(origin: PdfOrigin, number: int, error: BaseException) -> Failu
     )
 
 
-def _page_warnings(origin: PdfOrigin, number: int, content: PageContent) -> Iterator[Failure]:
-    if content.unreadable:
-        fonts = ", ".join(sorted(content.unreadable))
+def _warnings(origin: PdfOrigin, contents: Mapping[int, PageContent]) -> Iterator[Failure]:
+    unreadable = {n: content.unreadable for n, content in contents.items() if content.unreadable}
+    if unreadable:
+        fonts = sorted({font for counts in unreadable.values() for font in counts})
         yield Failure(
             origin.url,
-            f"Page {number} has {sum(content.unreadable.values())} signs in a font that names no "
-            f"characters ({fonts}): if text is missing, run OCR (ocrmypdf --force-ocr).",
+            f"{_pages(unreadable)}: signs in fonts that name no characters ({', '.join(fonts)}) were "
+            "left out. If text is missing, run OCR (ocrmypdf --force-ocr in.pdf out.pdf).",
             warning=True,
         )
-    if content.cut_short:
+    broken = [number for number, content in contents.items() if content.cut_short]
+    if broken:
         yield Failure(
-            origin.url, f"Page {number} has broken parts, which were left out.", warning=True
+            origin.url,
+            f"{_pages(broken)}: broken or endless drawing instructions were left out. "
+            "If text is missing, write the file anew (qpdf in.pdf out.pdf).",
+            warning=True,
         )
+
+
+def _pages(numbers: Iterable[int]) -> str:
+    listed = sorted(numbers)
+    more = f" and {len(listed) - 8} more" if len(listed) > 8 else ""
+    shown = ", ".join(map(str, listed[:8])) + more
+    return f"Page {shown}" if len(listed) == 1 else f"Pages {shown}"
 
 
 def _why_no_text(reader: PdfReader) -> str:
@@ -218,8 +246,7 @@ def _documents(
     drop_furniture(pages)
     items: list[Item] = [item for page in pages for item in page.items]
     typography = study(items)
-    title = _title(reader, origin)
-    root = Section(title, "start", 0)
+    root = Section(_title(reader, origin, items, typography), "start", 0)
     sections = _sections(reader, pages, items, typography, root)
     root.end = sections[0].start if sections else len(items)
     home, fragments = fold(root, items), addresses(root)
@@ -248,15 +275,25 @@ def _sections(
     return []
 
 
-def _title(reader: PdfReader, origin: PdfOrigin) -> str:
-    """The title in the metadata when it says something, else the origin's."""
+def _title(
+    reader: PdfReader, origin: PdfOrigin, items: Sequence[Item], typography: Typography
+) -> str:
+    """The title in the metadata when it says something, else the heading that stands above all
+    others on the first page, else the origin's."""
     try:
         found = reader.metadata.title if reader.metadata else None
     except BROKEN:
         found = None
     title = " ".join(str(found or "").replace("\0", "").split())
     title = FILE_SUFFIX.sub("", PRODUCER_PREFIX.sub("", title)).strip()
-    return origin.title if EMPTY_TITLE.match(title) else title
+    if not EMPTY_TITLE.match(title):
+        typography.levels = without_title(items, typography.levels, title)
+        return title
+    heading = top_heading(items, typography.levels)
+    if heading is None:
+        return origin.title
+    typography.levels = without_title(items, typography.levels, heading)
+    return heading
 
 
 class _Writer:
@@ -271,9 +308,7 @@ class _Writer:
     def write(self, section: Section, parts: list[Section], fragment: str) -> Iterator[Document]:
         """The document of a section and of the tiny ones that joined it; none without text."""
         blocks = [block for part in parts for block in self._blocks(part, section)]
-        if all(block.kind == "heading" for block in blocks) and not self._stands_alone(
-            section, blocks
-        ):
+        if not blocks:
             return
         content, pages = _compose(blocks)
         first, last = min(p.number for p in pages), max(p.number for p in pages)
@@ -288,9 +323,6 @@ class _Writer:
             inputs=self.origin.inputs,
             validators=self.origin.validators,
         )
-
-    def _stands_alone(self, section: Section, blocks: list[Block]) -> bool:
-        return bool(blocks)
 
     def _breadcrumb(self, section: Section) -> tuple[str, ...]:
         above = [other.title for other in section.path()[:-1]]

@@ -343,15 +343,15 @@ def _code_run(
         if run and (item.page != run[-1].page or item.region != run[-1].region):
             break
         run.append(item)
-    if len(run) == 1 and (
-        ADDRESS.search(run[0].text) or not _is_set_off(items, index, run[0], typography)
-    ):
+    if len(run) == 1 and not _is_set_off(items, index, run[0], typography):
         return []
     return run
 
 
 def _is_set_off(items: Sequence[Item], index: int, line: Line, typography: Typography) -> bool:
     """Whether a lone line in a code font stands for itself rather than in running text."""
+    if ADDRESS.search(line.text) or not re.fullmatch(r"`[^`]+`", line.marked):
+        return False
     for other in (
         items[index - 1] if index else None,
         items[index + 1] if index + 1 < len(items) else None,
@@ -395,10 +395,8 @@ def _row_run(items: Sequence[Item], index: int, levels: dict[int, int]) -> list[
             break
         if not (LEADER.search(item.text) or (item.cells and not BULLET.match(item.text))):
             break
-        if run and bool(LEADER.search(item.text)) != bool(LEADER.search(run[0].text)):
-            break
         run.append(item)
-    if run and LEADER.search(run[0].text):
+    if any(LEADER.search(line.text) for line in run):
         return run
     return run if len(run) >= 2 and _share_an_edge(run) else []
 
@@ -415,7 +413,7 @@ def _share_an_edge(lines: list[Line]) -> bool:
 
 def _aligned_rows(lines: list[Line]) -> list[list[str]] | None:
     """The rows as a table, when each cell stands under one of the first row's columns alone."""
-    if len(lines) < 3 or any(not line.cells for line in lines):
+    if len(lines) < 3 or any(not line.cells or LEADER.search(line.text) for line in lines):
         return None
     columns: list[list[float]] = []
     for x0, x1, _ in sorted(cell for line in lines for cell in line.cells):

@@ -33,6 +33,10 @@ SYMBOLS = {
 }  # fmt: skip
 TEXT_MAP = LIGATURES | SYMBOLS | {0xA0: " ", 0x2007: " ", 0x202F: " ", 0x200B: None, 0xFEFF: None}
 FIXED_PITCH, FORCE_BOLD = 1, 1 << 18
+# A sign without a known character. It stays until the line shows whether it is a bullet.
+UNKNOWN = "\ufffd"
+SIGNS = re.compile(r"symbol|dingbat|wingding|webding|bullet", re.IGNORECASE)
+NUMBERED = re.compile(r"/(?:g|gid|glyph|cid|index|a|c)[_.]?(\d{1,5})$", re.IGNORECASE)
 
 
 @dataclass(eq=False)
@@ -52,6 +56,7 @@ class Face:
     height: float = 1.0
     _font: Font | None = None
     _glyphs: dict[str | int, tuple[str, float]] = field(default_factory=dict)
+    _named: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, resource: Any) -> Face:
@@ -63,6 +68,7 @@ class Face:
         face.bold = bool(BOLD.search(face.name)) or _says_bold(font)
         face.mono = bool(MONO.search(face.name)) or _is_fixed_pitch(font, face)
         face.readable = font.interpretable and not _is_unmapped(font)
+        face._named = _numbered_glyphs(font)
         return face
 
     def decode(self, data: bytes) -> list[tuple[str, float]]:
@@ -85,8 +91,10 @@ class Face:
             encoding = self._font.encoding
             raw = encoding.get(code, chr(code)) if isinstance(encoding, dict) else chr(code)
         text = self._font.character_map.get(raw, raw)
-        if not isinstance(text, str) or (len(text) > 1 and text.startswith("/")):
-            return ""
+        if not isinstance(text, str):
+            return UNKNOWN
+        if len(text) > 1 and text.startswith("/"):
+            return self._named.get(text, UNKNOWN)
         return "".join(
             c for c in text.translate(TEXT_MAP) if c >= " " and not "\ud800" <= c <= "\udfff"
         )
@@ -97,6 +105,11 @@ class Face:
         key = chr(code) if isinstance(code, int) else code
         widths = self._font.character_widths
         return float(widths.get(key, widths.get("default", 500))) * self.scale
+
+    @property
+    def shows_signs(self) -> bool:
+        """Whether its letters are drawn as signs (Wingdings and the like)."""
+        return bool(SIGNS.search(self.name))
 
     @cached_property
     def pitch(self) -> float:
@@ -151,6 +164,20 @@ def _is_fixed_pitch(font: Font, face: Face) -> bool:
 def _flags(font: Font) -> int:
     flags = font.font_descriptor.flags
     return flags if isinstance(flags, int) else 0
+
+
+def _numbered_glyphs(font: Font) -> dict[str, str]:
+    """Characters for glyphs named by a number alone: a character code, or the glyph's place in a
+    TrueType font (29 before its code). Text is mostly lower case, which tells which.
+    """
+    if not isinstance(font.encoding, dict):
+        return {}
+    found = {name: match for name in font.encoding.values() if (match := NUMBERED.match(name))}
+    numbers = {name: int(match[1]) for name, match in found.items()}
+    shift = max((0, 29), key=lambda s: sum(97 <= n + s <= 122 for n in numbers.values()))
+    if not any(97 <= n + shift <= 122 for n in numbers.values()):
+        return {}
+    return {name: chr(n + shift) for name, n in numbers.items() if 32 <= n + shift < 127}
 
 
 def _is_unmapped(font: Font) -> bool:

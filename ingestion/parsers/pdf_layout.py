@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from ingestion.parsers.pdf_content import PageContent, Rule, Word, turn
+from ingestion.parsers.pdf_font import UNKNOWN
 from ingestion.parsers.pdf_tables import Grid, find_grids
 
+BULLETS = "•◦▪●○■□‣\u2043∙·➢❖✓►▶\u2013—-*"
 BIN = 2.0  # points per bit of a row's mask
 MIN_GUTTER = 0.7  # of the font size
 MIN_COLUMN_ROWS = 3
@@ -432,7 +434,7 @@ def _is_dense(rows: list[_Row]) -> bool:
 
 
 def _line(row: _Row, number: int) -> Line:
-    words = row.words
+    words = _name_signs(row.words)
     total = sum(len(word.text) for word in words)
     sizes: Counter[float] = Counter()
     for word in words:
@@ -457,6 +459,20 @@ def _line(row: _Row, number: int) -> Line:
         mark=len(words) > 1 and words[0].y > row.y + 0.15 * size and words[0].size < 0.86 * size,
         cells=_cells(words, size),
     )
+
+
+def _name_signs(words: list[Word]) -> list[Word]:
+    """A lone sign before a line's text is its bullet; others without a character are dropped."""
+    first = words[0]
+    if (
+        len(words) > 1
+        and len(first.text) == 1
+        and (first.text == UNKNOWN or (first.face.shows_signs and first.text not in BULLETS))
+    ):
+        first.text = "•"
+    for word in words:
+        word.text = word.text.replace(UNKNOWN, "")
+    return [word for word in words if word.text] or [first]
 
 
 def _cells(words: list[Word], size: float) -> tuple[tuple[float, float, str], ...]:
@@ -549,5 +565,8 @@ def _code_text(words: list[Word]) -> str:
     pitch = max(_pitch(words), 0.5)
     text = words[0].text
     for before, word in itertools.pairwise(words):
-        text += " " * max(0, round((word.x0 - before.x1) / pitch)) + word.text
+        spaces = max(0, round((word.x0 - before.x1) / pitch))
+        if not spaces and not (before.face.mono and word.face.mono):
+            spaces = int(_is_space(before, word, 0.13))
+        text += " " * spaces + word.text
     return text

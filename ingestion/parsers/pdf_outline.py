@@ -248,8 +248,7 @@ def _headings(items: Sequence[Item], typography: Typography) -> Iterator[tuple[i
             index += 1
             continue
         count = heading_length(items, index, typography.levels)
-        texts = [item.text for item in items[index : index + count] if isinstance(item, Line)]
-        yield index, count, re.sub(r"(?<=[a-z])- (?=[a-z])", "", " ".join(texts))
+        yield index, count, _heading_text(items, index, count)
         index += count
 
 
@@ -271,6 +270,32 @@ def _same_heading(items: Sequence[Item], index: int) -> bool:
         and 0 < before.y - line.y < 1.6 * line.size
         and not SECTION_NUMBER.match(line.text)
     )
+
+
+def top_heading(items: Sequence[Item], levels: dict[int, int]) -> str | None:
+    """The text of the only heading of the highest level, when it comes first: a paper's title."""
+    top = [index for index, level in levels.items() if level == min(levels.values())]
+    if not top or top[0] != min(levels) or items[top[0]].page != items[0].page:
+        return None
+    if len(top) != heading_length(items, top[0], levels) or len(levels) == len(top):
+        return None
+    return _heading_text(items, top[0], len(top))
+
+
+def without_title(items: Sequence[Item], levels: dict[int, int], title: str) -> dict[int, int]:
+    """The levels without the heading on the first page that only says the document's title."""
+    if not levels or items[min(levels)].page != items[0].page:
+        return levels
+    first = min(levels)
+    count = heading_length(items, first, levels)
+    if _plain(_heading_text(items, first, count)) != _plain(title):
+        return levels
+    return {i: level for i, level in levels.items() if not first <= i < first + count}
+
+
+def _heading_text(items: Sequence[Item], index: int, count: int) -> str:
+    texts = [item.text for item in items[index : index + count] if isinstance(item, Line)]
+    return re.sub(r"(?<=[a-z])- (?=[a-z])", "", " ".join(texts))
 
 
 def from_pages(items: Sequence[Item], root: Section) -> list[Section]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from ingestion.parsers.pdf_layout import Item, Line, PageLayout
+from ingestion.parsers.pdf_layout import BULLETS, Item, Line, PageLayout
 
 LARGER = 1.12  # times the body size: from here on a line is a heading by its size
 LONGEST_HEADING = 200  # characters
@@ -18,7 +18,6 @@ EDGE_LINES = 4  # lines at the top and at the bottom of a page that may be runni
 EDGE_ZONE = 0.14  # of the page height
 SAME_PLACE = 4.0  # points
 LEADER = re.compile(r"(?:\s*[.·…_]\s*){5,}")
-BULLETS = "•◦▪●○■□‣\u2043∙·➢❖✓►▶\u2013—-*"
 BULLET = re.compile(rf"^[{re.escape(BULLETS)}](?:\s+(?=\S)|$)")
 NUMBER = re.compile(r"^(?:\(?\d{1,3}[.)]|\(?[a-z][.)]|\(?[ivx]{1,5}[.)])\s+(?=\S)")
 CAPTION = re.compile(
@@ -306,7 +305,7 @@ def _is_row(line: Line) -> bool:
 def _stands_alone(items: Sequence[Item], index: int, line: Line) -> bool:
     """Whether white space sets a bold line off above, and something follows below."""
     before = items[index - 1] if index else None
-    if index + 1 >= len(items):
+    if index + 1 >= len(items) or line.text[0].islower():
         return False
     if isinstance(before, Line) and before.page == line.page and before.region == line.region:
         return before.y - line.y >= 1.3 * line.size or before.bold

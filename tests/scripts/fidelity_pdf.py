@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Fidelity:
     recall: float = 0.0
     precision: float = 0.0
     order: float = 0.0
-    code: tuple[int, int] = (0, 0)
+    code: tuple[int, int, int] = (0, 0, 0)
     documents: int = 0
     pages_per_second: float = 0.0
     failures: list[Failure] = field(default_factory=list)
@@ -50,16 +50,21 @@ def compare(path: Path) -> Fidelity:
     if not documents:
         return result
     result.pages_per_second = documents[0].metadata["pages"] / elapsed
-    ours = words("\n".join(f"{title_line(d)}\n{d.content}" for d in documents))
+    ours = words("\n".join(text for document in _in_order(documents) for text in document))
     reference = words(without_furniture(pdftotext(path)))
     _measure(result, ours, reference)
     result.code = _code_lines(documents, pdftotext(path, "-layout"))
     return result
 
 
-def title_line(document: Document) -> str:
-    """A title is text of the page when it came from a heading; "start" holds the file's own."""
-    return "" if document.url.endswith("#start") else document.title
+def _in_order(documents: Iterable[Document]) -> Iterator[list[str]]:
+    """Title and content of each document, and once the headings above it that have no other text."""
+    documents = list(documents)
+    told = {document.title for document in documents}
+    for document in documents:
+        above = [title for title in document.breadcrumb[1:] if title not in told]
+        told.update(above)
+        yield [*above, "" if document.url.endswith("#start") else document.title, document.content]
 
 
 def _measure(result: Fidelity, ours: list[str], reference: list[str]) -> None:
@@ -117,21 +122,20 @@ def _edges(page: list[str]) -> list[str]:
     return list(dict.fromkeys(lines[:5] + lines[-5:]))
 
 
-def _code_lines(documents: Iterable[Document], layout: str) -> tuple[int, int]:
-    """How many lines of our code stand in the reference as they are, and how many there are."""
+def _code_lines(documents: Iterable[Document], layout: str) -> tuple[int, int, int]:
+    """How many lines of our code stand in the reference as they are, how many do when runs of
+    spaces count as one (the reference bends them to the page's average width), how many there are.
+    """
     lines: list[str] = []
     for document in documents:
         for block in re.findall(r"^(`{3,})\n(.*?)\n\1$", document.content, re.M | re.S):
             lines += [line.strip() for line in block[1].split("\n") if line.strip()]
-    by_start: dict[str, list[str]] = defaultdict(list)
-    for line in layout.splitlines():
-        for piece in re.split(r"(?<=\S)(?=\s{3,}\S)", line) + [line]:
-            by_start[piece.strip()[:4]].append(piece.strip())
-    found = sum(
-        any(other == line or line in other for other in by_start[line[:4]]) or line in layout
-        for line in lines
-    )
-    return found, len(lines)
+    loose = re.sub(r" +", " ", layout)
+    exact = sum(line in layout for line in lines)
+    alike = [line for line in lines if re.sub(r" +", " ", line) in loose]
+    if "--missing" in sys.argv:
+        print("    code:", [line for line in lines if line not in alike][:12])
+    return exact, len(alike), len(lines)
 
 
 def main(arguments: list[str]) -> int:
@@ -141,7 +145,7 @@ def main(arguments: list[str]) -> int:
         print(
             f"{result.name:48} docs {result.documents:3} recall {result.recall:.4f} "
             f"precision {result.precision:.4f} order {result.order:.4f} "
-            f"code {result.code[0]}/{result.code[1]} {result.pages_per_second:.0f} pages/s"
+            f"code {'/'.join(map(str, result.code))} {result.pages_per_second:.0f} pages/s"
         )
         for failure in result.failures:
             print(f"    {'warning' if failure.warning else 'failure'}: {failure.message}")
