@@ -94,7 +94,7 @@ def published_text(path: Path) -> str | None:
     root = html.fromstring(path.read_bytes(), parser=parser)
     for query in ("//*[@id='mc-main-content']", "//*[@role='main']", "//body"):
         found = root.xpath(query)
-        if found:
+        if isinstance(found, list) and found and isinstance(found[0], etree._Element):
             return seen_text(found[0])
     return None
 

@@ -1,0 +1,151 @@
+"""Write a Flare project of any size, for measuring: the same arguments give the same project.
+
+    python -m tests.scripts.generate_flare <folder> [--topics 7000] [--bytes 55000000] [--seed 1]
+
+The shape follows BASIS's documentation: keywords in most topics, half of them with snippets, code
+in four of ten, tables and drop-downs in some, one topic in five in the table of contents.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+NAMESPACE = 'xmlns:MadCap="http://www.madcapsoftware.com/Schemas/MadCap.xsd"'
+DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
+VOCABULARY = (
+    "window grid control event channel record file string number program server client thread "
+    "callback value returns sets the a of in when if with and not each from method object user "
+    "data button menu image list tree table index key length mask mode error option terminal "
+    "printer"
+)
+WORDS = VOCABULARY.split()
+FOLDERS = ("bbjobjects/Window", "bbjevents", "commands", "mnemonic/sysgui", "usr", "dwc", "util")
+SNIPPETS = 200
+Writer = Callable[[random.Random], str]
+
+
+def words(rng: random.Random, count: int) -> str:
+    return " ".join(rng.choices(WORDS, k=count)).capitalize()
+
+
+def path_of(number: int) -> str:
+    return f"Content/{FOLDERS[number % len(FOLDERS)]}/t{number}.htm"
+
+
+def paragraph(rng: random.Random) -> str:
+    text = words(rng, rng.randint(10, 40))
+    return (
+        f"        <p>{text} <b>{rng.choice(WORDS)}</b> <code>{rng.choice(WORDS)}!</code>, see "
+        f'<a href="/{path_of(rng.randrange(100))}">{words(rng, 2)}</a>.</p>\n'
+    )
+
+
+def code(rng: random.Random) -> str:
+    lines = "\n".join(
+        f'    {rng.choice(WORDS)}! = sysgui!.add{rng.choice(WORDS)}({rng.randrange(999)},"x")'
+        for _ in range(rng.randint(3, 20))
+    )
+    return f'        <pre><code class="language-bbj">{lines}</code></pre>\n'
+
+
+def table(rng: random.Random) -> str:
+    rows = "".join(
+        f"<tr><td>{rng.choice(WORDS)}</td><td><p>{words(rng, 8)}</p></td></tr>\n"
+        for _ in range(rng.randint(2, 12))
+    )
+    head = "<thead><tr><th>Name</th><th>Description</th></tr></thead>"
+    return f'        <table class="Methods_Table"><col /><col />{head}\n{rows}</table>\n'
+
+
+def items(rng: random.Random) -> str:
+    lines = "".join(f"<li><p>{words(rng, 9)}</p></li>\n" for _ in range(rng.randint(2, 8)))
+    return f"        <ul>\n{lines}</ul>\n"
+
+
+def drop_down(rng: random.Random) -> str:
+    return (
+        "        <MadCap:dropDown><MadCap:dropDownHead><MadCap:dropDownHotspot>"
+        f"{words(rng, 3)}</MadCap:dropDownHotspot></MadCap:dropDownHead>"
+        f"<MadCap:dropDownBody>{paragraph(rng)}</MadCap:dropDownBody></MadCap:dropDown>\n"
+    )
+
+
+def snippet(rng: random.Random) -> str:
+    path = f"Resources/Snippets/s{rng.randrange(SNIPPETS)}.flsnp"
+    return f'        <MadCap:snippetBlock src="/Content/{path}" />\n'
+
+
+PARTS: dict[Writer, int] = {
+    paragraph: 50,
+    items: 12,
+    code: 10,
+    table: 8,
+    snippet: 8,
+    drop_down: 4,
+}
+
+
+def body(rng: random.Random, size: int) -> str:
+    parts, written = [], 0
+    while written < size:
+        part = rng.choices(list(PARTS), weights=list(PARTS.values()))[0](rng)
+        parts.append(part)
+        written += len(part)
+    return "".join(parts)
+
+
+def topic(rng: random.Random, number: int, size: int) -> str:
+    title = f"{words(rng, 3)} {number}"
+    keyword = f'<MadCap:keyword term="{rng.choice(WORDS)};{rng.choice(WORDS)}" />'
+    return (
+        f'{DECLARATION}<html {NAMESPACE} MadCap:conditions="Primary.BASISHelp">\n'
+        f"    <head><title>{title}</title>\n    </head>\n    <body>\n"
+        f"        <h1>{keyword}{title}</h1>\n"
+        f'        <p>In <MadCap:variable name="Set.Product" />.</p>\n'
+        f"        <h2>Description</h2>\n{body(rng, size // 2)}"
+        f"        <h2>Syntax</h2>\n{body(rng, size // 2)}    </body>\n</html>\n"
+    )
+
+
+def write(path: Path, text: str) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.write_text(text, encoding="utf-8")
+
+
+def generate(folder: Path, topics: int, size: int, seed: int) -> int:
+    """Write the project and return the bytes of its topics."""
+    rng = random.Random(seed)
+    mean = size // topics - 900
+    written, entries = 0, []
+    for number in range(topics):
+        path = path_of(number)
+        length = max(200, int(rng.lognormvariate(0, 0.8) * mean / 1.38))
+        written += write(folder / path, topic(rng, number, length))
+        if number % 5 == 0:
+            entries.append(f'<TocEntry Title="[%=System.LinkedTitle%]" Link="/{path}" />\n')
+    for number in range(SNIPPETS):
+        html = f"{DECLARATION}<html {NAMESPACE}><body>{paragraph(rng)}</body></html>"
+        write(folder / f"Content/Resources/Snippets/s{number}.flsnp", html)
+    variable = '<CatapultVariableSet><Variable Name="Product">BBj</Variable></CatapultVariableSet>'
+    write(folder / "Project/VariableSets/Set.flvar", variable)
+    toc = f'<CatapultToc><TocEntry Title="Manual">{"".join(entries)}</TocEntry></CatapultToc>'
+    write(folder / "Project/TOCs/basishelp.fltoc", toc)
+    return written
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("folder", type=Path)
+    arguments.add_argument("--topics", type=int, default=7_000)
+    arguments.add_argument("--bytes", type=int, default=55_000_000)
+    arguments.add_argument("--seed", type=int, default=1)
+    given = arguments.parse_args()
+    written = generate(given.folder, given.topics, given.bytes, given.seed)
+    print(f"{given.topics} topics, {written:,} bytes in {given.folder}")
+
+
+if __name__ == "__main__":
+    main()
