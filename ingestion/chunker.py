@@ -129,16 +129,17 @@ class _Chunking:
         """Put the headings of sections without a word to the text that follows them; or to the text
         before them, where only a higher heading follows."""
         waiting: list[Block] = []
+        highest = 0
         worded: Section | None = None
         for section in root.walk():
-            levels = [block.level for block in waiting if block.kind == "heading"]
-            if worded and levels and min(levels) > section.level:
+            if worded and waiting and highest > section.level:
                 worded.body += waiting
                 waiting = []
             if any(self._has_word(block) for block in section.body):
                 section.headings = waiting + section.headings
                 waiting, worded = [], section
             else:
+                highest = min(highest, section.level) if waiting else section.level
                 waiting += section.blocks
                 section.headings, section.body = [], []
         (worded or root).body += waiting
@@ -182,13 +183,17 @@ class _Chunking:
         return before.movable and after.movable and tokens <= self._header(path)[1]
 
     def _introduced(self, section: Section, groups: list[_Group]) -> list[_Group]:
-        """A tiny introduction goes with the first section below it, where that is split anyway."""
+        """A tiny introduction goes with the first text below it: where both fit together, or where
+        that is split anyway."""
         if len(groups) < 2 or groups[0].path != section.path or groups[0].tokens >= self.tiny:
             return groups
         introduction, first, *rest = groups
-        if first.tokens <= self._header(first.path)[1]:
-            return groups
-        return [introduction.followed_by(first, first.path), *rest]
+        together = introduction.followed_by(first, section.path)
+        if together.tokens <= self._header(section.path)[1]:
+            return [together, *rest]
+        if first.tokens > self._header(first.path)[1]:
+            return [introduction.followed_by(first, first.path), *rest]
+        return groups
 
     def _group(self, path: tuple[str, ...], blocks: list[Block]) -> _Group:
         pieces = whole_pieces(blocks, self.lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from ingestion.pieces import Piece
 from ingestion.tokens import count_within
 
 _GLUE_ALLOWANCE = 1
+_COMMENT = re.compile(r"\s*(?:\d+\s+)?(?:rem\b|!|//|/\*|\*|#|--|<!--)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -114,19 +116,25 @@ def _begins_late(piece: Piece, used: int, room: int) -> bool:
 
 
 def _hand_on(part: Part, piece: Piece, waiting: deque[Piece]) -> None:
-    """Leave to the next part what sticks to its first `piece`, and code after a late blank line."""
+    """Leave to the next part what sticks to its first `piece`, and code after a late good break."""
     own = part.own
     if piece.frame and piece.frame.closing and piece.frame is own[-1].frame:
         least = _cost(own) * 2 // 3
         for place in range(len(own) - 1, 0, -1):
             if own[place].frame is not piece.frame or _cost(own[:place]) < least:
                 break
-            if not own[place].text.strip():
+            after = own[place + 1] if place + 1 < len(own) else piece
+            if _breaks_well(own[place].text, after.text):
                 waiting.extendleft(reversed(own[place + 1 :]))
                 del own[place + 1 :]
                 break
     while own[-1].sticks and not all(kept.sticks for kept in own):
         waiting.appendleft(own.pop())
+
+
+def _breaks_well(before: str, after: str) -> bool:
+    """Between two lines of code: after a blank line, or before a comment on what comes next."""
+    return not before.strip() or bool(_COMMENT.match(after) and not _COMMENT.match(before))
 
 
 def _shrink(part: Part, waiting: deque[Piece], room: int) -> None:
@@ -139,20 +147,39 @@ def _shrink(part: Part, waiting: deque[Piece], room: int) -> None:
 
 
 def _evened(before: Part, last: Part, room: int, overlap: int) -> list[Part]:
-    """The two with pieces moved to the last until it is no longer short, if that can be."""
+    """The last two parts, when the last is short or holds only headings: as one where overlap alone
+    parts them, else with pieces moved to the last; code at a good break if there is one."""
     short = room // 4
-    if last.tokens >= short:
+    bare = all(piece.heading for piece in last.own)
+    if last.tokens >= short and not bare:
         return [before, last]
+    if together := _fitting(before.overlap, before.own + last.own, room):
+        return [together]
+    evened = [before, last]
+    most = room if bare else min(room, before.tokens)
     for place in range(len(before.own) - 1, 0, -1):
         kept, moved = before.own[:place], before.own[place:]
-        longer = Part(_overlap(kept, moved[0], overlap), moved + last.own)
-        if longer.tokens > min(room, _cost(before.own)):
+        own = moved + last.own
+        if _cost(own) > most or (evened[0] is not before and _cost(kept) < room // 2):
             break
-        if longer.tokens >= short and not kept[-1].sticks and _cost(kept) >= short:
-            rest: deque[Piece] = deque()
-            _shrink(longer, rest, room)
-            return [before, last] if rest else [Part(before.overlap, kept), longer]
-    return [before, last]
+        if kept[-1].sticks or not (bare or min(_cost(own), _cost(kept)) >= short):
+            continue
+        clean = kept[-1].frame is None or _breaks_well(kept[-1].text, moved[0].text)
+        if clean or evened[0] is before:
+            longer = _fitting(_overlap(kept, moved[0], overlap), own, room)
+            evened = [Part(before.overlap, kept), longer] if longer else evened
+        if clean:
+            break
+    return evened
+
+
+def _fitting(overlap: list[Piece], own: list[Piece], room: int) -> Part | None:
+    """A part of all of `own` and as much overlap as fits, if they fit."""
+    part, rest = Part(list(overlap), own), deque[Piece]()
+    if _cost(own) > room:
+        return None
+    _shrink(part, rest, room)
+    return None if rest else part
 
 
 def _overlap(own: Sequence[Piece], following: Piece, limit: int) -> list[Piece]:

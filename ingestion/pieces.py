@@ -102,10 +102,14 @@ class _Breaker:
         self.held = 0
         following: list[Block | None] = [*blocks[1:], None]
         wholes = whole_pieces(blocks, lines)
-        for block, piece, after in zip(blocks, wholes, following, strict=True):
-            if after and self._waits(block, piece, after):
+        last_text = max((n for n, piece in enumerate(wholes) if not piece.heading), default=0)
+        trailing = sum(piece.tokens + 2 for piece in wholes[last_text + 1 :])
+        for number, (block, piece, after) in enumerate(zip(blocks, wholes, following, strict=True)):
+            if number == last_text and trailing < room // 4:
+                self.held += trailing
+            if after and number < last_text and self._waits(block, piece, after):
                 piece.sticks = True
-                self.held += piece.cost_after(self.pieces[-1] if self.held else None)
+                self.held += piece.cost_after(self.pieces[-1] if self.pieces else None)
                 self.pieces.append(piece)
             else:
                 self._add(block, piece)
@@ -121,7 +125,8 @@ class _Breaker:
         )
         short = piece.tokens <= self.room // 10 and "\n" not in piece.text
         return block.kind == "text" and (
-            (leads and after.kind in ("table", "code", "list")) or (short and after.kind == "table")
+            (leads and after.kind in ("table", "code", "list"))
+            or (short and after.kind in ("table", "code"))
         )
 
     def _add(self, block: Block, piece: Piece) -> None:
@@ -134,8 +139,8 @@ class _Breaker:
             self.pieces += self._broken(block, piece)
 
     def _lead_in(self) -> Piece | None:
-        last = self.pieces[-1] if self.held else None
-        return last if last and not last.heading else None
+        last = self.pieces[-1] if self.pieces else None
+        return last if last and last.sticks and not last.heading else None
 
     def _broken(self, block: Block, piece: Piece) -> Iterator[Piece]:
         if block.parts:
