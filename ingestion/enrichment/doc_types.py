@@ -69,8 +69,10 @@ CONTENT: dict[str, tuple[tuple[str, ...], int]] = {
 CODE_SHARE_OF_EXAMPLE = 0.6
 CODE_LINES_OF_EXAMPLE = 8
 
+LONGEST_LABEL = 24
+
 _HEADING = re.compile(r"^#{1,6} +(.+?)[ #]*$")
-_LABEL = re.compile(r"^(?:- )?([A-Z][A-Za-z ]{3,20}):?$")
+_LABEL = re.compile(r"^(?:- )?([A-Z][A-Za-z ]{3,}):?$")
 _SEPARATORS = re.compile(r"[\W_]+")
 
 
@@ -98,9 +100,10 @@ def _read(content: str) -> tuple[set[str], set[str], int, int]:
         code += is_code
         if is_code:
             continue
-        if heading := _HEADING.match(line):
-            headings.add(heading[1].strip(" :`").casefold())
-        elif label := _LABEL.match(line):
+        if line[0] == "#":
+            if heading := _HEADING.match(line):
+                headings.add(heading[1].strip(" :`").casefold())
+        elif len(line) <= LONGEST_LABEL and (label := _LABEL.match(line)):
             labels.add(label[1].casefold())
     return headings, labels, code, lines
 

@@ -86,8 +86,11 @@ class Flow:
         """Close the open line of text, as the border of a block element does."""
         if not self.inline:
             return
-        text = fold("".join(self.inline))
+        text = "".join(self.inline)
         self.inline.clear()
+        if text.isspace():
+            return
+        text = fold(text)
         if text:
             self.end_code()
             self.blocks.append(text if self.plain else protect(text))
@@ -494,7 +497,7 @@ class HtmlRenderer:
         """A table that frames code: its cells one below the other, bare text in them being code."""
         for row, _ in rows:
             for cell in filter(self._is_cell, row):
-                if local_name(cell.tag).lower() == "th" or self._holds_code(cell):
+                if cell.tag in ("th", "TH") or self._holds_code(cell):
                     self.block(cell, flow)
                 else:
                     self.add_code(flow, self.code_of(cell, verbatim=False), language_of(cell))
@@ -509,21 +512,23 @@ class HtmlRenderer:
 
     def _table(self, rows: Iterable[tuple[list[Element], bool]]) -> Table:
         self._in_table = True
+        self._lists.append(None)
         table = Table()
         for cells, head in rows:
             table.start_row(head)
             for cell in cells:
-                columns, reach = (_number(cell.get(name), 1) for name in ("colspan", "rowspan"))
-                is_head = local_name(cell.tag).lower() == "th"
-                table.add_cell(self._cell(cell), is_head, columns, reach)
+                columns, reach = _number(cell.get("colspan"), 1), _number(cell.get("rowspan"), 1)
+                is_head = cell.tag not in ("td", "TD")
+                table.add_cell(self.blocks_of(cell), is_head, columns, reach)
+        self._lists.pop()
         self._in_table = False
         return table
 
     def _rows(self, element: Element, head: bool, captions: Flow) -> Iterator[tuple[Element, bool]]:
         """The rows, also those within sections and wrappers, and whether they stand in the head."""
         for child in element:
-            name = local_name(child.tag).lower()
-            if self.hidden(child) or name in DROPPED:
+            name = child.tag if child.tag in BLOCKS else local_name(child.tag).lower()
+            if name in DROPPED or self.hidden(child):
                 continue
             if name == "tr":
                 yield child, head
@@ -533,13 +538,7 @@ class HtmlRenderer:
                 yield from self._rows(child, name == "thead", captions)
 
     def _is_cell(self, element: Element) -> bool:
-        return local_name(element.tag).lower() in ("td", "th") and not self.hidden(element)
-
-    def _cell(self, element: Element) -> list[str]:
-        self._lists.append(None)
-        blocks = self.blocks_of(element)
-        self._lists.pop()
-        return blocks
+        return element.tag in ("td", "th", "TD", "TH") and not self.hidden(element)
 
     def math(self, element: Element, flow: Flow) -> None:
         flow.inline.append(f"${math_text(element)}$")

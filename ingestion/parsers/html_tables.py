@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 MAX_COLUMNS = 60
 
-_PROTECTED = re.compile(r"^((?:\s*(?:-|\d+\.) )*\s*\d*)\\(?=[#\-+*>`~=_|.)])")
+_PROTECTED = re.compile(r"^((?:[ \t]*(?:-|\d+\.) )*[ \t]*\d*)\\(?=[#\-+*>`~=_|.)])", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -79,8 +79,9 @@ def _cell(blocks: list[str]) -> Cell:
 
 def cell_text(blocks: list[str]) -> str:
     """Blocks as the one line that a cell can hold, its bars escaped."""
-    lines = (line for block in blocks for line in block.split("\n"))
-    text = " ".join(_PROTECTED.sub(r"\1", line) for line in lines)
+    text = "\n".join(blocks)
+    if "\\" in text:
+        text = _PROTECTED.sub(r"\1", text)
     return " ".join(text.split()).replace("|", "\\|")
 
 
