@@ -3,8 +3,8 @@
 Everything lies in one private folder:
 
     data/            PostgreSQL's data; made as initdb-*/ and renamed, so it is whole or not there
-    socket/          the Unix socket, the only way in; where that path is too long for a socket,
-                     a folder in /tmp that the file `socket-folder` names
+    socket-N/        the Unix socket, the only way in; N is the inode of data/. Where that path is
+                     too long for a socket: a folder in /tmp that the file `socket-folder` names
     lock             flock'ed by whoever starts or stops the server, for as long as that takes
     alive            flock'ed by the server itself (and initdb), through a descriptor it inherits
     start.log        what the server said before its own log began; the log is data/log/
@@ -24,6 +24,7 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -102,10 +103,13 @@ class EmbeddedPostgres:
         Raises PostgresError.
         """
         with self._locked():
-            started = self._bring_up()
-            self._offer_vectors("template1")
-            self._create_missing(database)
-            self._offer_vectors(database)
+            try:
+                started = self._bring_up()
+                self._offer_vectors("template1")
+                self._create_missing(database)
+                self._offer_vectors(database)
+            except (OSError, psycopg.Error) as error:
+                raise self._failure(f"The embedded PostgreSQL cannot be used: {error}") from error
             return started
 
     def stop(self) -> bool:
@@ -423,24 +427,36 @@ class EmbeddedPostgres:
     def _socket_folder(self) -> Path:
         """Where the socket is; a short folder is used only while it is ours and private."""
         if not self._needs_short_folder():
-            return self.folder / "socket"
+            return self._own_socket_folder()
         try:
             short = Path((self.folder / "socket-folder").read_text())
             found = short.lstat()
         except OSError:
-            return self.folder / "socket"
-        private = found.st_mode & 0o170777 == 0o040700
-        return short if private and found.st_uid == _owner_of(self.data) else self.folder / "socket"
+            return self._own_socket_folder()
+        private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o700
+        ours = found.st_uid == _owner_of(self.data)
+        return short if private and ours else self._own_socket_folder()
+
+    def _own_socket_folder(self) -> Path:
+        """Another one for each data folder made: a server whose data was deleted and made anew
+        ends within a minute, and deletes its socket by name."""
+        try:
+            inode = self.data.stat().st_ino
+        except OSError:
+            inode = 0
+        return self.folder / f"socket-{inode}"
 
     def _needs_short_folder(self) -> bool:
         # libpq takes a comma for the end of one host and the beginning of the next.
-        path = os.fsencode(self.folder / "socket")
+        path = os.fsencode(self._own_socket_folder())
         return len(path) > LONGEST_SOCKET_FOLDER or b"," in path
 
     def _fresh_socket_folder(self) -> None:
         """An empty private folder: what an earlier server left in it may name a reused pid."""
+        for leftover in self.folder.glob("socket-*/"):
+            shutil.rmtree(leftover)
         path = self._socket_folder()
-        if self._needs_short_folder() and path == self.folder / "socket":
+        if self._needs_short_folder() and path == self._own_socket_folder():
             # Not tempfile.gettempdir(): that differs from process to process.
             path = Path(tempfile.mkdtemp(prefix="bbjrag-", dir="/tmp"))
             _write_whole(self.folder / "socket-folder", str(path))
@@ -452,7 +468,7 @@ class EmbeddedPostgres:
 
     def _forget_short_folder(self) -> None:
         path = self._socket_folder()
-        if path != self.folder / "socket":
+        if path != self._own_socket_folder():
             shutil.rmtree(path, ignore_errors=True)
             (self.folder / "socket-folder").unlink(missing_ok=True)
 

@@ -24,7 +24,8 @@ from bbjrag.postgres import EmbeddedPostgres, PostgresError, installation
 def embedded_server(entry: Mapping[str, Any]) -> EmbeddedPostgres:
     """The server that an entry of DATABASES names."""
     options = entry.get("OPTIONS") or {}
-    return EmbeddedPostgres(Path(entry["EMBEDDED_DATA"]), options.get("server_settings") or {})
+    folder = Path(entry["EMBEDDED_DATA"]).absolute()
+    return EmbeddedPostgres(folder, options.get("server_settings") or {})
 
 
 class DatabaseClient(client.DatabaseClient):
