@@ -4,9 +4,11 @@ OLLAMA_HOST names one that answers, against a real one."""
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +25,7 @@ from ingestion.embedding.ollama_host import parse_host
 from ingestion.embedding.prefixes import INSTRUCTION, SENTENCE, prefixes_of
 from ingestion.embedding.registry import EMBEDDERS, embed_each, open_embedder
 from ingestion.embedding.wordllama import CONTEXT, WEIGHTS
-from ingestion.embedding.wordpiece import ByteBound, word_piece_count
+from ingestion.embedding.wordpiece import TokenBound, word_piece_count
 from ingestion.exceptions import (
     ConfigError,
     EmbedderError,
@@ -479,12 +481,15 @@ def test_a_bert_text_above_the_context_is_never_sent() -> None:
 def test_a_vocabulary_that_the_server_counts_otherwise_is_not_trusted() -> None:
     with OllamaServer(vocabulary=VOCABULARY) as server:
         server.count_tokens = len
-        assert isinstance(ollama(server).count, ByteBound)
+        assert isinstance(ollama(server).count, TokenBound)
 
 
-@pytest.mark.parametrize("text", ["plain", "naïve ½ 漢字", "ﷺ" * 3, "한국어", ""])
-def test_the_bound_covers_each_byte_of_each_form(text: str) -> None:
-    assert ByteBound()(text) > len(text.encode())
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [("", 1), ("xyzzy", 6), ("漢字", 7), ("ﷺ", 11), ("documentation " * 10, 29)],
+)
+def test_a_bound_is_the_lesser_of_bytes_and_measured_tokens(text: str, bound: int) -> None:
+    assert TokenBound()(text) == bound
 
 
 # A real Ollama
@@ -526,6 +531,48 @@ def test_a_real_servers_tokens_are_counted_exactly(real: EmbedderSettings) -> No
     host = embedder.hosts.all[0]
     for text in (*TEXTS, "x" * 90, "a_b.c(){}[]==== 0x1F ½ ﬁne İstanbul Größe 10.5%", "|---|---|"):
         assert host.tokens(embedder.asked, text) == embedder.count(text), text
+
+
+@pytest.fixture
+def without_num_ctx(real: EmbedderSettings) -> Iterator[EmbedderSettings]:
+    """A model whose runner takes more than the model was trained with, as it is by default."""
+    name = "bbjrag-test-no-num-ctx"
+    made = {
+        "model": name,
+        "from": real.model,
+        "parameters": {"num_ctx": 2048},
+        "modelfile": f"FROM {real.model}\nPARAMETER num_ctx 2048",  # until Ollama 0.5.5
+        "stream": False,
+    }
+    assert ask_real(real, "POST", "create", made) == 200
+    yield EmbedderSettings("ollama", name, real.hosts)
+    assert ask_real(real, "DELETE", "delete", {"model": name}) == 200
+
+
+def ask_real(real: EmbedderSettings, method: str, path: str, body: dict[str, object]) -> int:
+    url = f"{parse_host(real.hosts[0]).url}/api/{path}"
+    request = urllib.request.Request(url, json.dumps(body).encode(), method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+@pytest.mark.ollama
+@pytest.mark.faults
+def test_a_real_runner_that_long_texts_kill_is_never_killed(
+    without_num_ctx: EmbedderSettings,
+) -> None:
+    deadly = {"model": without_num_ctx.model, "input": ["word " * 511], "truncate": True}
+    ask_real(without_num_ctx, "POST", "embed", deadly)  # servers without a mend die here
+    embedder = open_embedder(without_num_ctx)
+    texts = ["fine", *("word " * words for words in (509, 510, 511, 512, 513, 5000)), "fine too"]
+    vectors, rejected = embed_each(embedder, texts)
+    assert sorted(rejected) == [3, 4, 5, 6]
+    assert all(isinstance(error, TextTooLong) for error in rejected.values())
+    assert np.isfinite(vectors[[0, 1, 2, 7]]).all()
 
 
 @pytest.mark.ollama

@@ -279,7 +279,7 @@ def test_a_model_that_changed_while_the_server_was_away_is_refused(server: Ollam
     assert not server.embedded
 
 
-@pytest.mark.parametrize("code", [401, 403, 404])
+@pytest.mark.parametrize("code", [301, 401, 403, 404])
 def test_an_address_that_is_no_ollama_says_to_check_it(server: OllamaServer, code: int) -> None:
     embedder = connect(server)
     server.always(html(code))

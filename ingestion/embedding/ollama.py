@@ -5,8 +5,8 @@ No text longer than the model's context is ever sent, or else the answer is not 
 `truncate` off; `num_batch` goes with it, since servers read a text in one batch and die on a longer
 one. A server counts without the model's begin and end marks, cuts off silently when there is no
 room left for them, and without `num_ctx` its runner dies then: so two tokens are kept free. Texts
-are counted here (`ingestion.embedding.wordpiece`); one that may be too long by the upper bound is
-sent alone, and the server's own count of it decides.
+are counted here (`ingestion.embedding.wordpiece`); where they can only be bounded, one that may be
+too long is sent alone, and the server's own count of it decides.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ingestion.embedding.base import EmbedderSettings, Vectors
 from ingestion.embedding.checks import MAX_DIMENSIONS, check_texts
 from ingestion.embedding.ollama_host import Model, OllamaHost, Suspicion, parse_host
 from ingestion.embedding.prefixes import prefixes_of
-from ingestion.embedding.wordpiece import ByteBound, word_piece_count
+from ingestion.embedding.wordpiece import TokenBound, word_piece_count
 from ingestion.exceptions import (
     ConfigError,
     EmbedderError,
@@ -372,7 +372,7 @@ def _counter(host: OllamaHost, model: Model, info: Mapping[str, Any]) -> Callabl
         if exact and 0 < host.tokens(model, COUNTED) <= exact(COUNTED) + MARKS:
             return exact
         logger.warning("%s: the tokens of %s are bounded, not counted", host.url, model.name)
-    return ByteBound()
+    return TokenBound()
 
 
 def _out_of_hosts(failures: Iterable[EmbedderError]) -> EmbedderError:

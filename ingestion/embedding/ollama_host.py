@@ -3,7 +3,7 @@
     what comes back                                              raised
     -----------------------------------------------------------  --------------------------------
     refused, unknown name, no route; 408, 429, 502, 503, 504      EmbedderUnavailable
-    404 for the model; 401, 403, other 404, 405, 407              EmbedderError
+    404 for the model; 3xx, 401, 403, other 404, 405, 407         EmbedderError
     400, 413, 500 and the like (also with EOF: a dead runner);    Suspicion: the texts or the host,
     a broken connection; no answer in time; HTML, broken or       which a harmless text tells apart
     foreign JSON; a wrong number of vectors, a wrong length,      (`prove`): where it fails as well,
@@ -38,7 +38,7 @@ KEEP_ALIVE = 1800
 
 CONNECT_TIMEOUT = 5.0
 BUSY = {408, 429, 502, 503, 504}
-FORBIDDEN = {401, 403, 404, 405, 407}
+MISPLACED = {301, 302, 303, 307, 308, 401, 403, 404, 405, 407}
 _TOO_LONG = re.compile(
     r"exceeds? .{0,30}context|context (length|size|window)|too (long|large) to process", re.I
 )
@@ -140,10 +140,13 @@ class OllamaHost:
         self.timeout = timeout
         self.client = Client(
             host=address.url,
+            follow_redirects=False,
             timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
             auth=address.auth,
             # A proxy from the environment is for the world outside.
             trust_env=not address.loopback,
+            # Certificates take 50 ms to load, and nothing leads from http to https here.
+            verify=address.url.startswith("https:"),
         )
         weakref.finalize(self, self.client.close)
         self.auth = address.auth
@@ -179,6 +182,7 @@ class OllamaHost:
                 timeout=self.timeout,
                 auth=self.auth,
                 trust_env=not self.loopback,
+                verify=self.url.startswith("https:"),
             )
             info = reply.raise_for_status().json()["model_info"]
             return info if isinstance(info, dict) else {}
@@ -260,7 +264,7 @@ class OllamaHost:
         text = _brief(body if isinstance(body, str) else "")
         if status == 404 and "model" in text and "not found" in text:
             return EmbedderError(f"{self.url} does not have the model any more: {text}")
-        if status in FORBIDDEN:
+        if status in MISPLACED:
             return EmbedderError(
                 f"{self.url} answers {status} ({text}): check the address and the credentials "
                 "in OLLAMA_HOST."

@@ -1,11 +1,12 @@
-"""How many tokens of the model a text has: exactly for BERT models, else an upper bound.
+"""How many tokens of the model a text has: exactly for BERT models, else at most.
 
-A server that is sent more than the model's context cuts the text off or dies, so nothing goes out
-that is not known to fit (`ingestion.embedding.ollama`).
+A server that is sent more than the model's context cuts the text off or dies, so what may not fit
+is not sent with others (`ingestion.embedding.ollama`).
 """
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -15,24 +16,30 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
+from ingestion.tokens import count_tokens
+
 WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"
 
 
-class ByteBound:
-    """At most this many tokens, whatever the vocabulary.
+MOST_PER_TOKEN = 2.5
+"""Tokens of a model for one of the product's: see TOKENS_PER_TOKEN in `ingestion.embedding.ollama`
+for what was measured (2.3 at worst, with the vocabulary that splits most)."""
+
+
+class TokenBound:
+    """At most this many tokens, whatever the vocabulary: the lesser of two bounds.
 
     A token of a byte-pair or SentencePiece vocabulary covers one byte at least; such models may
     put a space before the text, and may normalise it to compatibility forms first (in which some
-    characters become many).
+    characters become many). The other bound is measured.
     """
 
     exact = False
 
     def __call__(self, text: str) -> int:
-        if text.isascii():
-            return len(text) + 1
-        normalised = unicodedata.normalize("NFKD", text)
-        return max(len(text.encode()), len(normalised.encode())) + 1
+        normalised = text if text.isascii() else unicodedata.normalize("NFKD", text)
+        by_bytes = max(len(text.encode()), len(normalised.encode())) + 1
+        return min(by_bytes, math.ceil(count_tokens(text) * MOST_PER_TOKEN) + 1)
 
 
 class WordPieceCount:
