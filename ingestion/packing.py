@@ -55,7 +55,7 @@ def render(pieces: Sequence[Piece]) -> str:
             text.append(piece.glue)
         if not framed and piece.frame:
             text.append(f"{piece.frame.opening if piece.opens else piece.frame.again}\n")
-        text.append(piece.text)
+        text.append(piece.text if framed else piece.resumes + piece.text)
         frame = piece.frame
     if frame and frame.closing:
         text.append(f"\n{frame.closing}")

@@ -14,6 +14,7 @@ _FENCE = re.compile(r"(?P<prefix>.*?)(?P<marks>`{3,}|~{3,})(?P<info>.*)", re.DOT
 _MARKERS = re.compile(r"[\s>]*(?:(?:[-*+]|\d{1,9}[.)])\s+)*")
 _QUOTE = re.compile(r"^(?: {0,3}> ?)+", re.MULTILINE)
 _CODE_WORD = re.compile(r"[ \t]*[^ \t]+|[ \t]+")
+_CELL = re.compile(r"(?:\\.|[^|\\])*\|")
 _GLUE_TOKENS = {"": 0, " ": 0, "\t": 1, "\n": 1, "\n\n": 2}
 
 
@@ -40,6 +41,7 @@ class Piece:
 
     `tokens` is what the piece adds at most (glue and frame apart), `line` its first content line.
     `sticks`: it does not end a chunk (headings, lead-ins). `prose`: its sentences may be repeated.
+    `resumes` stands before it where it begins a chunk: the first cells of the row it is torn from.
     """
 
     text: str
@@ -52,6 +54,7 @@ class Piece:
     indented: bool = False
     frame: Frame | None = None
     frame_tokens: int = 0
+    resumes: str = ""
     opens: bool = False
 
     def cost_after(self, before: Piece | None) -> int:
@@ -222,11 +225,22 @@ class _Breaker:
         limit = self._limit() - frame_tokens
         glue, opens = piece.glue, True
         for number in range(block.start + head, block.end):
-            for part in self._prose(self.lines[number], number, glue, limit, prose=False):
-                part.frame, part.frame_tokens, part.opens = frame, frame_tokens, opens
+            for part in self._row(self.lines[number], number, glue, limit):
+                part.frame, part.opens = frame, opens
+                part.frame_tokens = frame_tokens + count_within(part.resumes)
                 yield part
                 opens = False
             glue = "\n"
+
+    def _row(self, row: str, number: int, glue: str, limit: int) -> Iterator[Piece]:
+        if count_within(row) <= limit:
+            yield Piece(row, count_within(row), number, glue)
+            return
+        cells = _first_cells(row, limit // 6)
+        parts = self._prose(row, number, glue, limit - count_within(cells), prose=False)
+        for place, part in enumerate(parts):
+            part.resumes = cells if place else ""
+            yield part
 
     def _table_frame(self, block: Block) -> Frame | None:
         """The table's head, from the second part on with the lead-in above it where it is short."""
@@ -243,6 +257,16 @@ class _Breaker:
 def _blanked(prefix: str) -> str:
     """List markers become spaces: the next part goes on inside the same item."""
     return re.sub(r"[^\s>]", " ", prefix)
+
+
+def _first_cells(row: str, limit: int) -> str:
+    """The cells a row begins with, in less than `limit` tokens; empty where one is too large."""
+    cells = ""
+    for match in _CELL.finditer(row):
+        if count_within(cells + match[0]) >= limit:
+            break
+        cells += match[0]
+    return f"{cells} " if cells.strip("| ") else ""
 
 
 def _tokens_of(part: sentences.Part) -> int:

@@ -334,6 +334,12 @@ def test_a_row_larger_than_a_chunk_is_split_inside_with_the_head_repeated() -> N
     assert sum(one.content.count("The order is written") for one in chunks) == 90
 
 
+def test_each_part_of_a_torn_row_begins_with_its_first_cells() -> None:
+    chunks = chunk(f"| Code | Meaning |\n|---|---|\n| 11 | {SENTENCE * 90} |")
+
+    assert all(one.content.split("\n")[2].startswith("| 11 | The order") for one in chunks)
+
+
 def test_overlap_repeats_whole_sentences_inside_a_section() -> None:
     numbered = " ".join(f"This is sentence number {n} of many." for n in range(150))
     chunks = chunk(numbered, overlap=50)
