@@ -23,6 +23,7 @@ VOCABULARY = (
 )
 WORDS = VOCABULARY.split()
 FOLDERS = ("bbjobjects/Window", "bbjevents", "commands", "mnemonic/sysgui", "usr", "dwc", "util")
+STYLE = "TableStyle-Methods_Table"
 SNIPPETS = 200
 Writer = Callable[[random.Random], str]
 
@@ -36,7 +37,7 @@ def path_of(number: int) -> str:
 
 
 def paragraph(rng: random.Random) -> str:
-    text = words(rng, rng.randint(10, 40))
+    text = words(rng, rng.randint(15, 70))
     return (
         f"        <p>{text} <b>{rng.choice(WORDS)}</b> <code>{rng.choice(WORDS)}!</code>, see "
         f'<a href="/{path_of(rng.randrange(100))}">{words(rng, 2)}</a>.</p>\n'
@@ -53,16 +54,19 @@ def code(rng: random.Random) -> str:
 
 def table(rng: random.Random) -> str:
     rows = "".join(
-        f"<tr><td>{rng.choice(WORDS)}</td><td><p>{words(rng, 8)}</p></td></tr>\n"
+        f'            <tr class="{STYLE}-Body1">\n'
+        f'                <td class="{STYLE}-BodyE-Column1">{rng.choice(WORDS)}</td>\n'
+        f'                <td class="{STYLE}-BodyD-Column2">'
+        f"<p>{words(rng, 12)}</p></td>\n            </tr>\n"
         for _ in range(rng.randint(2, 12))
     )
     head = "<thead><tr><th>Name</th><th>Description</th></tr></thead>"
-    return f'        <table class="Methods_Table"><col /><col />{head}\n{rows}</table>\n'
+    return f'        <table class="Methods_Table"><col /><col />{head}\n{rows}        </table>\n'
 
 
 def items(rng: random.Random) -> str:
-    lines = "".join(f"<li><p>{words(rng, 9)}</p></li>\n" for _ in range(rng.randint(2, 8)))
-    return f"        <ul>\n{lines}</ul>\n"
+    lines = "".join(f"            <li>{words(rng, 15)}</li>\n" for _ in range(rng.randint(2, 8)))
+    return f"        <ul>\n{lines}        </ul>\n"
 
 
 def drop_down(rng: random.Random) -> str:
@@ -118,7 +122,7 @@ def write(path: Path, text: str) -> int:
 def generate(folder: Path, topics: int, size: int, seed: int) -> int:
     """Write the project and return the bytes of its topics."""
     rng = random.Random(seed)
-    mean = size // topics - 900
+    mean = size // topics - 1_700
     written, entries = 0, []
     for number in range(topics):
         path = path_of(number)
