@@ -258,6 +258,10 @@ def test_a_slow_server_is_asked_for_less_at_once(server: OllamaServer) -> None:
     server.calls.clear()
     embed_each(embedder, TEXTS)
     assert max(map(len, server.calls)) <= 4
+    server.always(None)
+    for _ in range(4):
+        embed_each(embedder, TEXTS)
+    assert len(server.calls[-1]) == len(TEXTS)
 
 
 def test_a_model_removed_meanwhile_is_no_outage(server: OllamaServer) -> None:
