@@ -214,7 +214,7 @@ def test_a_server_whose_folder_was_deleted_leaves_the_new_one_alone(
     before = pid_of(server)
     shutil.rmtree(server.folder)
     assert server.ensure("bbjrag") is True
-    os.kill(before, signal.SIGINT)
+    os.kill(before, signal.SIGQUIT)
     until(lambda: not alive(before))
     assert one(server, "SELECT 1") == 1
 
@@ -233,9 +233,10 @@ def test_stop_ends_a_server_whose_socket_is_gone(
     server.ensure("bbjrag")
     shutil.rmtree(socket_of(server))
     monkeypatch.setattr(postgres, "SILENCE", 0.1)
-    monkeypatch.setattr(postgres, "LISTEN_TIMEOUT", 0.1)
-    with pytest.raises(PostgresError, match=r"cannot be reached.*manage.py postgres stop"):
-        server.ensure("bbjrag")
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres, "LISTEN_TIMEOUT", 0.1)
+        with pytest.raises(PostgresError, match=r"cannot be reached.*manage\.py postgres stop"):
+            server.ensure("bbjrag")
     assert server.stop() is True
     assert server.ensure("bbjrag") is True
 
