@@ -283,6 +283,9 @@ class HtmlRenderer:
 
     def blocks_of(self, element: Element, plain: bool = False) -> list[str]:
         """The blocks of an element's content, rendered apart from what surrounds it."""
+        if not len(element):
+            text = fold(element.text or "")
+            return [text if plain else protect(text)] if text else []
         flow = Flow(plain)
         self.walk(element, flow)
         return flow.finish()
