@@ -27,8 +27,8 @@ TITLES: dict[str, re.Pattern[str]] = {
     "version-note": re.compile(
         r"\bwhat.?s new\b|\brelease (?:notes?|history)\b|\bnew features?\b|\bchange ?log\b"
         r"|\brecent changes\b|\bupdates? in (?:version )?\d|\bchanges in (?:version )?\d"
-        r"|^(?:january|february|march|april|may|june|july|august|september|october|november"
-        r"|december) \d{4}\b"
+        r"|\b(?:january|february|march|april|may|june|july|august|september|october|november"
+        r"|december) (?:19|20)\d\d\b"
     ),
     "migration": re.compile(
         r"\bmigrat(?:e|es|ed|ing|ion)\b|\bupgrading\b|\bupgrade (?:guide|from|to)\b|\bporting\b"
@@ -66,6 +66,7 @@ CONTENT: dict[str, tuple[tuple[str, ...], int]] = {
     "migration": (("migrate", "migrating", "migration", "upgrading from"), 4),
     "best-practice": (("best practice",), 2),
 }
+WORDS_PER_PHRASE = 150
 CODE_SHARE_OF_EXAMPLE = 0.6
 CODE_LINES_OF_EXAMPLE = 8
 
@@ -150,6 +151,7 @@ def _by_content(text: str, code_lines: int, lines: int) -> str:
     if code_lines >= CODE_LINES_OF_EXAMPLE and code_lines >= CODE_SHARE_OF_EXAMPLE * lines:
         return "example"
     for name, (phrases, least) in CONTENT.items():
-        if sum(map(text.count, phrases)) >= least:
+        found = sum(map(text.count, phrases))
+        if found >= least and found * WORDS_PER_PHRASE >= text.count(" "):
             return name
     return ""
