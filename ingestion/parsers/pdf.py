@@ -16,7 +16,13 @@ from typing import Any
 from urllib.parse import quote
 
 from pypdf import PageObject, PdfReader, apply_configuration
-from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError, PyPdfError
+from pypdf.errors import (
+    DependencyError,
+    FileNotDecryptedError,
+    LimitReachedError,
+    PdfReadError,
+    PyPdfError,
+)
 
 from ingestion.documents import Document, Failure, InputFile, Location, Parsed, Unchanged
 from ingestion.exceptions import DocumentError
@@ -33,10 +39,11 @@ from ingestion.parsers.pdf_outline import (
     from_headings,
     from_outline,
     from_pages,
+    heading_text,
     read_outline,
-    top_heading,
-    without_title,
+    title_lines,
 )
+from ingestion.parsers.pdf_repair import rebuild
 from ingestion.parsers.pdf_typography import Typography, drop_furniture, study
 
 # pypdf warns of each oddity that it copes with; what matters is reported as a Failure.
@@ -100,7 +107,7 @@ class PdfParser(Parser):
             yield Failure(file.url, str(error), stage="read")
             return
         base = self.config.display_base_url
-        shown = base.rstrip("/") + "/" + quote(file.relative.as_posix()) if base else file.path.name
+        shown = f"{base.rstrip('/')}/{quote(file.relative.as_posix())}" if base else file.path.name
         title = PurePosixPath(file.relative).stem
         yield from read_pdf(data, PdfOrigin(file.url, shown, title, inputs=(read,)))
 
@@ -117,52 +124,61 @@ def read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed]:
 
 def _read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed]:
     try:
-        reader = _open(data)
+        reader, damage = _open(data)
     except DocumentError as error:
         yield Failure(origin.url, str(error))
         return
     pages, failures = _read_pages(reader, origin)
-    if END_OF_FILE not in data[-2048:]:
-        failures.insert(0, _cut_off(origin, pages))
+    read = sum(bool(page.items) for page in pages)
+    if damage:
+        yield Failure(origin.url, f"{damage}. {read} pages could still be read: get it again.")
     yield from failures
-    if not any(page.items for page in pages):
-        if not any(not failure.warning for failure in failures):
-            yield Failure(origin.url, _why_no_text(reader))
-        return
-    yield from _documents(reader, pages, origin)
+    if read:
+        yield from _documents(reader, pages, origin)
+    elif not damage:
+        yield Failure(origin.url, _why_no_text(reader, failures))
 
 
-def _open(data: bytes) -> PdfReader:
-    """Raises DocumentError for what is no PDF, is damaged, or asks for a password."""
+def _open(data: bytes) -> tuple[PdfReader, str]:
+    """A reader, and what is damaged where the file had to be repaired.
+
+    Raises DocumentError for what is no PDF, is beyond repair, or asks for a password.
+    """
     if b"%PDF-" not in data[:1024]:
         raise DocumentError("The file is not a PDF (it has no %PDF header): replace it.")
     try:
-        reader = PdfReader(io.BytesIO(data))
-        count = len(reader.pages)
+        reader, damage = _checked(data), ""
     except FileNotDecryptedError:
         raise DocumentError(
             "The file asks for a password: remove it (qpdf --password=… --decrypt in.pdf out.pdf)."
         ) from None
     except DependencyError as error:
-        raise DocumentError(f"The file's encryption cannot be read: {error}.") from error
+        raise DocumentError(f"The file's encryption cannot be read: {_say(error)}.") from error
     except BROKEN as error:
-        raise DocumentError(
-            f"The file is damaged ({_say(error)}): get it again or repair it (qpdf in.pdf out.pdf)."
-        ) from error
-    if not count:
-        raise DocumentError("The file has no pages: fetch it again.")
-    if count > MAX_PAGES:
-        raise DocumentError(f"The file has {count:,} pages, above {MAX_PAGES:,}: split it.")
+        reader, damage = _repaired(data, error)
+    if len(reader.pages) > MAX_PAGES:
+        raise DocumentError(f"The file has more than {MAX_PAGES:,} pages: split it.")
+    return reader, damage
+
+
+def _checked(data: bytes) -> PdfReader:
+    reader = PdfReader(io.BytesIO(data))
+    if not len(reader.pages):
+        raise PdfReadError("it has no pages")
     return reader
 
 
-def _cut_off(origin: PdfOrigin, pages: Sequence[PageLayout]) -> Failure:
-    read = sum(bool(page.items) for page in pages)
-    return Failure(
-        origin.url,
-        f"The file is damaged (its end is missing): {read} pages were still found and read, others "
-        "may be lost. Get it again.",
-    )
+def _repaired(data: bytes, error: Exception) -> tuple[PdfReader, str]:
+    what = "its end is missing" if END_OF_FILE not in data[-2048:] else _say(error)
+    try:
+        repaired = rebuild(data)
+        if repaired is not None:
+            return _checked(repaired), f"The file is damaged ({what})"
+    except BROKEN as second:
+        what = f"{what}; {_say(second)}"
+    raise DocumentError(
+        f"The file is damaged ({what}): get it again or repair it (qpdf in.pdf out.pdf)."
+    ) from error
 
 
 def _say(error: BaseException) -> str:
@@ -209,8 +225,8 @@ def _warnings(origin: PdfOrigin, contents: Mapping[int, PageContent]) -> Iterato
         fonts = sorted({font for counts in unreadable.values() for font in counts})
         yield Failure(
             origin.url,
-            f"{_pages(unreadable)}: signs in fonts that name no characters ({', '.join(fonts)}) were "
-            "left out. If text is missing, run OCR (ocrmypdf --force-ocr in.pdf out.pdf).",
+            f"{_pages(unreadable)}: signs in fonts that name no characters ({', '.join(fonts)}) "
+            "were left out. If text is missing, run OCR (ocrmypdf --force-ocr in.pdf out.pdf).",
             warning=True,
         )
     broken = [number for number, content in contents.items() if content.cut_short]
@@ -230,7 +246,9 @@ def _pages(numbers: Iterable[int]) -> str:
     return f"Page {shown}" if len(listed) == 1 else f"Pages {shown}"
 
 
-def _why_no_text(reader: PdfReader) -> str:
+def _why_no_text(reader: PdfReader, failures: Sequence[Failure]) -> str:
+    if failures:
+        return "No text could be read: the warnings on this file say why."
     return (
         f"None of the {len(reader.pages)} pages has a text layer (a scan or pictures): "
         "run OCR over it (ocrmypdf in.pdf out.pdf)."
@@ -246,7 +264,11 @@ def _documents(
     drop_furniture(pages)
     items: list[Item] = [item for page in pages for item in page.items]
     typography = study(items)
-    root = Section(_title(reader, origin, items, typography), "start", 0)
+    said = _metadata_title(reader)
+    place = title_lines(items, typography.levels, said)
+    title = said or heading_text(items, place) or origin.title
+    items, typography.levels = _without(items, typography.levels, place)
+    root = Section(title, "start", 0)
     sections = _sections(reader, pages, items, typography, root)
     root.end = sections[0].start if sections else len(items)
     home, fragments = fold(root, items), addresses(root)
@@ -275,25 +297,24 @@ def _sections(
     return []
 
 
-def _title(
-    reader: PdfReader, origin: PdfOrigin, items: Sequence[Item], typography: Typography
-) -> str:
-    """The title in the metadata when it says something, else the heading that stands above all
-    others on the first page, else the origin's."""
+def _metadata_title(reader: PdfReader) -> str:
+    """The title in the metadata; empty when it says nothing."""
     try:
         found = reader.metadata.title if reader.metadata else None
     except BROKEN:
-        found = None
+        return ""
     title = " ".join(str(found or "").replace("\0", "").split())
     title = FILE_SUFFIX.sub("", PRODUCER_PREFIX.sub("", title)).strip()
-    if not EMPTY_TITLE.match(title):
-        typography.levels = without_title(items, typography.levels, title)
-        return title
-    heading = top_heading(items, typography.levels)
-    if heading is None:
-        return origin.title
-    typography.levels = without_title(items, typography.levels, heading)
-    return heading
+    return "" if EMPTY_TITLE.match(title) else title
+
+
+def _without(
+    items: list[Item], levels: dict[int, int], place: range
+) -> tuple[list[Item], dict[int, int]]:
+    """The items and heading levels without those that only say the document's title."""
+    kept = items[: place.start] + items[place.stop :]
+    after = {i - len(place): level for i, level in levels.items() if i >= place.stop}
+    return kept, {i: level for i, level in levels.items() if i < place.start} | after
 
 
 class _Writer:

@@ -221,7 +221,7 @@ class BlockBuilder:
             return False
         if _is_set_in(items, index, line, self.open.lines):
             return False
-        return not _was_ended(items, index, last, line)
+        return _is_cut(last, line) or not _was_ended(items, index, last, line)
 
     def _continues_item(self, items: Sequence[Item], index: int, line: Line) -> bool:
         assert self.open is not None
@@ -230,7 +230,9 @@ class BlockBuilder:
             return False
         if line.x0 > first.x0 + 0.3 * line.size:
             return len(self.open.lines) == 1 or line.x0 < last.x0 + INDENT * line.size
-        return len(self.open.lines) == 1 and not _was_ended(items, index, last, line)
+        return len(self.open.lines) == 1 and (
+            _is_cut(last, line) or not _was_ended(items, index, last, line)
+        )
 
     def _runs_over(self, last: Line, line: Line) -> bool:
         """Whether a paragraph goes on in the next column or on the next page."""
@@ -244,7 +246,9 @@ class BlockBuilder:
         paragraphs = ([self.open] if self.open else []) + self.notes
         self.open, self.notes = None, []
         for paragraph in paragraphs:
-            text = join_lines([line.marked for line in paragraph.lines], self.typography)
+            plain = self.typography.mono_body
+            texts = [line.text if plain else line.marked for line in paragraph.lines]
+            text = join_lines(texts, self.typography)
             text = _without_leader(text)
             page = paragraph.lines[0].page
             if paragraph.marker:
@@ -280,6 +284,16 @@ def _item(text: str) -> str:
 
 def _ends(text: str) -> bool:
     return bool(re.search(r"[.!?:;][\"'\u201d\u2019)\]`]*$", text))
+
+
+def _is_cut(last: Line, line: Line) -> bool:
+    """Whether a line ends inside a word, or inside a sentence that the next one goes on with."""
+    if re.search(rf"\w[{HYPHENS}]$", last.text) and line.text[:1].isalnum():
+        return True
+    if not line.text[:1].islower():
+        return False
+    wide = last.x1 - last.x0 > 0.6 * (line.right - line.left)
+    return wide and not _ends(last.text)
 
 
 def _is_full(line: Line) -> bool:
@@ -334,8 +348,6 @@ def _code_run(
     items: Sequence[Item], index: int, levels: dict[int, int], typography: Typography
 ) -> list[Line]:
     """The lines of code from `index` on; a lone line of code in a paragraph is not one."""
-    if typography.mono_body:
-        return []
     run: list[Line] = []
     for offset, item in enumerate(items[index:], index):
         if not isinstance(item, Line) or not item.mono or offset in levels:
@@ -343,9 +355,49 @@ def _code_run(
         if run and (item.page != run[-1].page or item.region != run[-1].region):
             break
         run.append(item)
+    if typography.mono_body:
+        return _typed_code(items, index, run, typography)
     if len(run) == 1 and not _is_set_off(items, index, run[0], typography):
         return []
     return run
+
+
+def _typed_code(
+    items: Sequence[Item], index: int, run: list[Line], typography: Typography
+) -> list[Line]:
+    """The code at `index` of a text that is all in a code font: what does not read as prose."""
+    if not run:
+        return []
+    start = index
+    while start and _same_block(items[start - 1], items[start], typography):
+        start -= 1
+    taken = 0
+    while taken < len(run):
+        begin = start if not taken else index + taken
+        end = begin + 1
+        while end < index + len(run) and _same_block(items[end - 1], items[end], typography):
+            end += 1
+        if _reads_as_prose([item.text for item in items[begin:end] if isinstance(item, Line)]):
+            break
+        taken = end - index
+    return run[:taken]
+
+
+def _same_block(before: Item, line: Item, typography: Typography) -> bool:
+    if not isinstance(before, Line) or not isinstance(line, Line) or not before.mono:
+        return False
+    step = (before.y - line.y) / line.size
+    return (before.page, before.region) == (line.page, line.region) and (
+        0 < step <= typography.leading + 0.3
+    )
+
+
+def _reads_as_prose(texts: Sequence[str]) -> bool:
+    """Sentences: nearly all letters, several words on a line, and none of the signs of code."""
+    text = " ".join(texts)
+    plain = sum(char.isalnum() or char in " .,'\"-()" for char in text)
+    words = len(text.split()) / max(len(texts), 1)
+    return plain >= 0.95 * len(text) and words >= 4 and not re.search(r"\w\(|;$|[={}]", text)
 
 
 def _is_set_off(items: Sequence[Item], index: int, line: Line, typography: Typography) -> bool:

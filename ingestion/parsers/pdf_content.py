@@ -196,7 +196,7 @@ class _Marks:
     def push(self, tag: Any, properties: Any) -> None:
         get = properties.get if isinstance(properties, DictionaryObject) else (lambda _key: None)
         actual = get("/ActualText")
-        actual = str(actual) if isinstance(actual, str) else None
+        actual = _text_string(actual) if isinstance(actual, (str, bytes)) else None
         pagination = tag == "/Artifact" and get("/Type") == "/Pagination"
         self.stack.append((actual, pagination or (bool(self.stack) and self.stack[-1][1])))
 
@@ -207,6 +207,15 @@ class _Marks:
     @property
     def pagination(self) -> bool:
         return bool(self.stack) and self.stack[-1][1]
+
+
+def _text_string(value: str | bytes) -> str:
+    """ISO 32000-1, 7.9.2.2: UTF-16 with a mark, else PDFDocEncoding, of which Latin-1 is enough."""
+    if isinstance(value, str):
+        return str(value)
+    if value.startswith(b"\xfe\xff"):
+        return value[2:].decode("utf-16-be", "replace")
+    return value.decode("latin-1")
 
 
 class _Interpreter:

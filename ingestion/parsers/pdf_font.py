@@ -31,7 +31,14 @@ SYMBOLS = {
     0xF0E0: "→", 0xF0DF: "←", 0xF0B0: "°", 0xF0B1: "±", 0xF0B4: "\u00d7", 0xF0D7: "·", 0xF02D: "-",
     0xF06E: "▪", 0xF071: "□", 0xF0A3: "≤", 0xF0B3: "≥", 0xF0B9: "≠", 0xF0AE: "→", 0xF0AC: "←",
 }  # fmt: skip
-TEXT_MAP = LIGATURES | SYMBOLS | {0xA0: " ", 0x2007: " ", 0x202F: " ", 0x200B: None, 0xFEFF: None}
+# ISO 32000-1, D.1: the codes that WinAnsiEncoding leaves free show a bullet.
+FREE_CODES = dict.fromkeys((0x7F, 0x81, 0x8D, 0x8F, 0x90, 0x9D), "•")
+TEXT_MAP = (
+    FREE_CODES
+    | LIGATURES
+    | SYMBOLS
+    | {0xA0: " ", 0x2007: " ", 0x202F: " ", 0x200B: None, 0xFEFF: None}
+)
 FIXED_PITCH, FORCE_BOLD = 1, 1 << 18
 # A sign without a known character. It stays until the line shows whether it is a bullet.
 UNKNOWN = "\ufffd"

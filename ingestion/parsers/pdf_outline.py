@@ -272,25 +272,27 @@ def _same_heading(items: Sequence[Item], index: int) -> bool:
     )
 
 
-def top_heading(items: Sequence[Item], levels: dict[int, int]) -> str | None:
-    """The text of the only heading of the highest level, when it comes first: a paper's title."""
-    top = [index for index, level in levels.items() if level == min(levels.values())]
-    if not top or top[0] != min(levels) or items[top[0]].page != items[0].page:
-        return None
-    if len(top) != heading_length(items, top[0], levels) or len(levels) == len(top):
-        return None
-    return _heading_text(items, top[0], len(top))
+def title_lines(items: Sequence[Item], levels: dict[int, int], title: str) -> range:
+    """Where the first page says the document's title, as the items' indices.
 
-
-def without_title(items: Sequence[Item], levels: dict[int, int], title: str) -> dict[int, int]:
-    """The levels without the heading on the first page that only says the document's title."""
-    if not levels or items[min(levels)].page != items[0].page:
-        return levels
+    Without a `title`, that is the only heading of the highest level, when it comes first.
+    """
+    if not levels:
+        return range(0)
     first = min(levels)
     count = heading_length(items, first, levels)
-    if _plain(_heading_text(items, first, count)) != _plain(title):
-        return levels
-    return {i: level for i, level in levels.items() if not first <= i < first + count}
+    if items[first].page != items[0].page:
+        return range(0)
+    if title:
+        same = _plain(_heading_text(items, first, count)) == _plain(title)
+        return range(first, first + count) if same else range(0)
+    highest = [index for index, level in levels.items() if level == min(levels.values())]
+    alone = len(highest) == count and levels[first] == min(levels.values()) and len(levels) > count
+    return range(first, first + count) if alone else range(0)
+
+
+def heading_text(items: Sequence[Item], place: range) -> str:
+    return _heading_text(items, place.start, len(place))
 
 
 def _heading_text(items: Sequence[Item], index: int, count: int) -> str:

@@ -82,10 +82,15 @@ def _edge_lines(page: PageLayout) -> list[Line]:
     by_height = sorted(lines, key=lambda line: -line.y)
     low = page.bottom + EDGE_ZONE * page.height
     high = page.bottom + (1 - EDGE_ZONE) * page.height
-    top = by_height[:1] + [line for line in by_height[1:EDGE_LINES] if line.y > high]
-    foot = by_height[-1:] + [line for line in by_height[-EDGE_LINES:-1] if line.y < low]
+    top = [line for line in by_height[:EDGE_LINES] if line.y > high]
+    foot = [line for line in by_height[-EDGE_LINES:] if line.y < low]
     marked = [line for line in lines if line.pagination]
+    marked += [line for line in by_height[:1] + by_height[-1:] if _is_number(line)]
     return list({id(line): line for line in top + foot + marked}.values())
+
+
+def _is_number(line: Line) -> bool:
+    return bool(re.fullmatch(r"\W*(?:\d{1,4}|[ivxlc]+)\W*", line.text))
 
 
 def _slot(line: Line, page: PageLayout) -> int:
@@ -135,14 +140,13 @@ def _value(token: str) -> int | None:
 def _is_running(
     line: Line, page: PageLayout, seen: dict[tuple[str, int], dict[int, int]], total: int
 ) -> bool:
-    number_only = not re.search(r"[^\W\d_]{2}", line.text)
     for text, _ in _variants(line, page):
         on = seen[text, _slot(line, page)]
         if text.startswith("\1") and not _rises(on):
             continue
         if len(on) >= 3 and len(on) >= 0.4 * _reach(on):
             return True
-        if len(on) >= 2 and (line.pagination or (total == len(on) and number_only)):
+        if len(on) >= 2 and (line.pagination or (total == len(on) and _is_number(line))):
             return True
     return False
 

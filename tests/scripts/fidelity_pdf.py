@@ -47,7 +47,7 @@ def compare(path: Path) -> Fidelity:
     documents = [item for item in parsed if isinstance(item, Document)]
     result.failures = [item for item in parsed if isinstance(item, Failure)]
     result.documents = len(documents)
-    if not documents:
+    if not documents or any(not failure.warning for failure in result.failures):
         return result
     result.pages_per_second = documents[0].metadata["pages"] / elapsed
     ours = words("\n".join(text for document in _in_order(documents) for text in document))
@@ -58,7 +58,7 @@ def compare(path: Path) -> Fidelity:
 
 
 def _in_order(documents: Iterable[Document]) -> Iterator[list[str]]:
-    """Title and content of each document, and once the headings above it that have no other text."""
+    """Title and content of each document, and once each heading above it without a document."""
     documents = list(documents)
     told = {document.title for document in documents}
     for document in documents:
