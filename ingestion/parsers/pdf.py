@@ -203,7 +203,7 @@ def _read_pages(reader: PdfReader, origin: PdfOrigin) -> tuple[list[PageLayout],
             continue
         if content.unreadable or content.cut_short:
             odd[number] = PageContent(unreadable=content.unreadable, cut_short=content.cut_short)
-    return pages, [*failures, *_warnings(origin, odd)]
+    return pages, [*failures, *_warnings(origin, odd, faces)]
 
 
 def _seen_box(page: PageObject) -> tuple[float, float, float, float]:
@@ -219,7 +219,16 @@ def _page_failure(origin: PdfOrigin, number: int, error: BaseException) -> Failu
     )
 
 
-def _warnings(origin: PdfOrigin, contents: Mapping[int, PageContent]) -> Iterator[Failure]:
+def _warnings(
+    origin: PdfOrigin, contents: Mapping[int, PageContent], faces: Faces
+) -> Iterator[Failure]:
+    if faces.broken:
+        names = ", ".join(sorted(faces.broken))
+        yield Failure(
+            origin.url,
+            f"Fonts are missing or broken ({names}): letters may be wrong.",
+            warning=True,
+        )
     unreadable = {n: content.unreadable for n, content in contents.items() if content.unreadable}
     if unreadable:
         fonts = sorted({font for counts in unreadable.values() for font in counts})

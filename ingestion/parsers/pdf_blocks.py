@@ -10,7 +10,14 @@ from statistics import median
 
 from ingestion.parsers.pdf_layout import Item, Line, Table
 from ingestion.parsers.pdf_outline import heading_length
-from ingestion.parsers.pdf_typography import BULLET, HYPHENS, LEADER, NUMBER, Typography
+from ingestion.parsers.pdf_typography import (
+    BULLET,
+    CAPTION,
+    HYPHENS,
+    LEADER,
+    NUMBER,
+    Typography,
+)
 
 INDENT = 0.7  # of the font size: a line set in by more begins a paragraph
 ALIGNED = 3.0  # points
@@ -218,6 +225,8 @@ class BlockBuilder:
         if self.open.marker:
             return self._continues_item(items, index, line)
         if NUMBER.match(line.text) and (line.x0 > last.x0 + 1 or _ends(last.text)):
+            return False
+        if CAPTION.match(line.text) and _ends(last.text):
             return False
         if _is_set_in(items, index, line, self.open.lines):
             return False

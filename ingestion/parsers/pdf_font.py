@@ -212,8 +212,8 @@ class Faces:
     def _read(self, name: str, fonts: Any) -> Face:
         try:
             return Face.read(fonts[name].get_object())
-        except (PyPdfError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-            self.broken.add(f"{name} ({error})")
+        except (PyPdfError, AttributeError, KeyError, IndexError, TypeError, ValueError):
+            self.broken.add(name.lstrip("/"))
             return Face(name=name)
 
 

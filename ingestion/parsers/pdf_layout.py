@@ -165,7 +165,9 @@ def _take_tables(
     if angle % 90:
         return [], words
     tables = []
-    for grid in find_grids([_turn_rule(rule, angle) for rule in rules]):
+    turned = [_turn_rule(rule, angle) for rule in rules]
+    underlined = _underlined([word for word in words if word.angle == angle])
+    for grid in find_grids([rule for rule in turned if not _is_underline(rule, underlined)]):
         cells: dict[tuple[int, int], list[Word]] = defaultdict(list)
         outside: list[Word] = []
         for word in words:
@@ -175,6 +177,25 @@ def _take_tables(
             tables.append(_table(grid, cells, number))
             words = outside
     return tables, words
+
+
+def _underlined(words: list[Word]) -> dict[int, list[Word]]:
+    """Words by the points of height at which a line would underline them."""
+    found: dict[int, list[Word]] = defaultdict(list)
+    for word in words:
+        for y in range(int(word.y - 0.3 * word.size), int(word.y + 1) + 1):
+            found[y].append(word)
+    return found
+
+
+def _is_underline(rule: Rule, words: dict[int, list[Word]]) -> bool:
+    """Whether a line begins and ends with words that stand on it, as no border of a cell does."""
+    if rule.y1 - rule.y0 > 2 or rule.x1 - rule.x0 < 2:
+        return False
+    above = words.get(int((rule.y0 + rule.y1) / 2), ())
+    return any(abs(word.x0 - rule.x0) < 1.5 for word in above) and any(
+        abs(word.x1 - rule.x1) < 1.5 for word in above
+    )
 
 
 def _turn_rule(rule: Rule, angle: int) -> Rule:
@@ -192,7 +213,10 @@ def _is_table(grid: Grid, cells: dict[tuple[int, int], list[Word]]) -> bool:
     """Boxes of a drawing form grids too, but hardly two rows of them hold text side by side."""
     per_row = Counter(row for row, column in cells)
     side_by_side = sum(count >= 2 for count in per_row.values())
-    if side_by_side < 2 or side_by_side < 0.3 * len(per_row):
+    whole = max(per_row.values(), default=0) == grid.columns
+    if side_by_side < (1 if whole else 2) or side_by_side < 0.3 * len(per_row):
+        return False
+    if len(per_row) < 2:
         return False
     return not any(_is_framed_text(words) for words in cells.values())
 

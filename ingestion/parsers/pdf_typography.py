@@ -194,11 +194,24 @@ def study(items: Sequence[Item]) -> Typography:
     mono_body = code > 0.7 * (sum(sizes.values()) + code)
     if mono_body:
         sizes = Counter(round(line.size * 2) / 2 for line in lines if line.mono)
-    body = max(sizes, key=lambda size: (sizes[size], size)) if sizes else 10.0
+    body = _body_size(sizes)
     found = Typography(body, _usual_leading(lines), mono_body)
     found.levels = _heading_levels(items, found)
     found.words = _vocabulary(lines)
     return found
+
+
+def _body_size(sizes: Counter[float]) -> float:
+    """The size of most letters; but where much of the text is larger, that is the body."""
+    if not sizes:
+        return 10.0
+    usual = max(sizes, key=lambda size: (sizes[size], size))
+    below, total = 0, sum(sizes.values())
+    for size in sorted(sizes):
+        below += sizes[size]
+        if below >= 0.7 * total:
+            return max(usual, size)
+    return usual
 
 
 def _usual_leading(lines: Sequence[Line]) -> float:
