@@ -20,31 +20,20 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from mdit_py_plugins.footnote import footnote_plugin
 
+from ingestion.parsers.mdx_admonitions import admonition, line_start
+from ingestion.parsers.mdx_esm import esm_end, exported_names, exported_strings, imported_names
 from ingestion.parsers.mdx_syntax import (
     Braces,
     Comment,
     Piece,
     ScanBudget,
     Tag,
-    esm_end,
-    exported_names,
-    exported_strings,
-    imported_names,
     scan_piece,
 )
 
 RAW_ELEMENTS = ("pre", "script", "style", "textarea")
-ADMONITIONS = frozenset(
-    ["note", "tip", "info", "warning", "caution", "danger", "important", "success", "secondary"]
-)
 
-_HEADING_ID = re.compile(r"[ \t]*\\?\{#[^\s{}]+\\?\}[ \t]*$")
-_ADMONITION = re.compile(
-    r"(?P<colons>:{3,})(?P<space>[ \t]*)(?P<name>[A-Za-z][\w-]*)?(?P<rest>[^\n]*)$"
-)
-_DIRECTIVE_LABEL = re.compile(r"\[(?P<label>.*)\][ \t]*(?:\{[^}]*\})?[ \t]*$")
-_DIRECTIVE_ATTRIBUTES = re.compile(r"\{[^}]*\}[ \t]*$")
-_TITLE_ATTRIBUTE = re.compile(r"""\btitle=(?:"([^"]*)"|'([^']*)')""")
+_HEADING_ID = re.compile(r"\\?\{#[^\s{}]+\}$")
 _INLINE_MATH = re.compile(r"\$(?![\s\d{$])([^$\n]*[\\{^_][^$\n]*)(?<!\s)\$(?!\d)")
 _FLOW_TAG_LINE = re.compile(r"^[ \t]*</?[A-Za-z>]", re.MULTILINE)
 _MDX_MARKS = re.compile(
@@ -91,7 +80,7 @@ def _make_parser(indented_code: bool) -> MarkdownIt:
     md.block.ruler.before("fence", "mdx_esm", _esm)
     md.block.ruler.before("fence", "mdx_raw", _raw_element, interrupts)
     md.block.ruler.before("fence", "mdx_flow", _flow, interrupts)
-    md.block.ruler.before("fence", "admonition", _admonition, interrupts)
+    md.block.ruler.before("fence", "admonition", admonition, interrupts)
     md.block.ruler.before("fence", "math_block", _math_block, interrupts)
     md.inline.ruler.after("autolink", "mdx_text", _text)
     md.inline.ruler.before("escape", "math_text", _math_text)
@@ -105,7 +94,7 @@ def _esm(state: StateBlock, start_line: int, end_line: int, silent: bool) -> boo
     at_margin = start == 0 or state.src[start - 1] == "\n"
     if silent or state.level or state.blkIndent or state.sCount[start_line] or not at_margin:
         return False
-    end = esm_end(state.src, start)
+    end = esm_end(state.src, start, state.env["budget"])
     if end <= start:
         return False
     esm = state.src[start:end]
@@ -147,17 +136,9 @@ def _line_of(state: StateBlock, pos: int) -> int:
     return bisect_left(state.eMarks, pos)
 
 
-def _line_start(state: StateBlock, line: int) -> int | None:
-    """Where the text of the line begins; None when it is indented code or blank."""
-    start = state.bMarks[line] + state.tShift[line]
-    if state.is_code_block(line) or start >= state.eMarks[line]:
-        return None
-    return start
-
-
 def _flow(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
     """Lines of nothing but tags, expressions and comments; a construct may span lines."""
-    start = _line_start(state, start_line)
+    start = line_start(state, start_line)
     if start is None or state.src[start] not in "<{":
         return False
     limit = state.eMarks[end_line - 1]
@@ -224,7 +205,7 @@ def _push_piece(state: StateBlock | StateInline, piece: Piece, start: int, end: 
 
 def _raw_element(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
     """Elements whose text is no Markdown, up to their closing tag."""
-    start = _line_start(state, start_line)
+    start = line_start(state, start_line)
     if start is None or not state.src.startswith("<", start):
         return False
     limit = state.eMarks[end_line - 1]
@@ -261,50 +242,6 @@ def _find_closer(state: StateBlock, name: str, start: int, limit: int) -> re.Mat
     if match is None:
         fails_from[name] = start
     return match
-
-
-def _admonition(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """`:::note Title`, `:::note[Title]` and the closing `:::`; an opening line gives its title.
-
-    Without a title a reader sees the name of the admonition.
-    """
-    start = _line_start(state, start_line)
-    if start is None or not state.src.startswith(":::", start):
-        return False
-    match = _ADMONITION.match(state.src, start, state.eMarks[start_line])
-    title = _admonition_title(match) if match else None
-    if title is None:
-        return False
-    if not silent:
-        if title:
-            _push_paragraph(state, title, start_line)
-        state.line = start_line + 1
-    return True
-
-
-def _admonition_title(match: re.Match[str]) -> str | None:
-    """The visible title, "" for none (a closing line), None when the line is no admonition."""
-    name, rest = match["name"], match["rest"].strip()
-    if not name:
-        return None if rest else ""
-    if match["space"] and name.lower() not in ADMONITIONS:
-        return None
-    label = _DIRECTIVE_LABEL.match(rest)
-    if label:
-        return label["label"]
-    attribute = _TITLE_ATTRIBUTE.search(rest)
-    if attribute:
-        return attribute[1] or attribute[2] or ""
-    bare = _DIRECTIVE_ATTRIBUTES.sub("", rest).strip()
-    return bare or (name.capitalize() if name.lower() in ADMONITIONS else "")
-
-
-def _push_paragraph(state: StateBlock, text: str, line: int) -> None:
-    opening = state.push("paragraph_open", "p", 1)
-    inline = state.push("inline", "", 0)
-    inline.content, inline.children = text, []
-    opening.map = inline.map = [line, line + 1]
-    state.push("paragraph_close", "p", -1)
 
 
 def _math_block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
@@ -362,7 +299,7 @@ def _math_text(state: StateInline, silent: bool) -> bool:
 def _heading_ids(state: StateCore) -> None:
     for opening, inline in _pairs(state.tokens):
         if opening.type == "heading_open":
-            inline.content = _HEADING_ID.sub("", inline.content)
+            inline.content = _HEADING_ID.sub("", inline.content.rstrip()).rstrip()
 
 
 def _pairs(tokens: list[Token]) -> Iterable[tuple[Token, Token]]:

@@ -1,4 +1,4 @@
-"""What MDX adds to Markdown, character by character: tags, braces, import and export blocks.
+"""What MDX adds to Markdown, character by character: tags, expressions in braces, comments.
 
 Sources of the rules: the JSX and MDX 3 specifications (mdxjs.com/docs/what-is-mdx) and, for real
 `.md` files that were never compiled, HTML's looser attributes.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,38 +17,17 @@ _ATTRIBUTE_NAME = re.compile(r"[^\W\d]?[\w$@:.-]+")
 _UNQUOTED_VALUE = re.compile(r"[^\s\"'=<>`{]+")
 _SPACE = re.compile(r"\s+")
 _CODE_STOP = re.compile(r"[{}\"'`/]")
-_TEMPLATE_STOP = re.compile(r"[`\\$]")
+TEMPLATE_STOP = re.compile(r"[`\\$]")
 _STRING_REST = {quote: re.compile(rf"(?:[^{quote}\\\n]|\\.)*{quote}", re.DOTALL) for quote in "\"'"}
 
-_STRING = r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`"""
-_STRING_LITERAL = re.compile(_STRING, re.DOTALL)
+STRING = r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`"""
+_STRING_LITERAL = re.compile(STRING, re.DOTALL)
 _REFERENCE = re.compile(r"[\w$]+(?:\.[\w$]+)*")
 _COMMENTS = re.compile(r"/\*.*?\*/|^\s*//[^\n]*$", re.DOTALL | re.MULTILINE)
 _JS_ESCAPE = re.compile(
     r"\\(u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r?\n|.)", re.DOTALL
 )
 _JS_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0"}
-
-_BINDING = r"(?:[\w$]+|\*\s+as\s+[\w$]+|\{[^}]*\})"
-_ESM_START = re.compile(
-    rf"import\s*(?:['\"]|(?:type\s+)?{_BINDING}(?:\s*,\s*{_BINDING})?\s*from\s*['\"])"
-    r"|export\s*(?:\{|\*\s*(?:as\b|from\b))"
-    r"|export\s+(?:default\s+\S|(?:const|let|var)\s+[^=\n]+=|(?:async\s+)?function\b[^(\n]*\("
-    r"|(?:abstract\s+)?class\s+[\w$]+\s*(?:extends\b|\{|<)|type\s+[\w$]+\s*[=<]"
-    r"|interface\s+[\w$]+\s*(?:extends\b|\{|<)|enum\s+[\w$]+\s*\{)"
-)
-_STATEMENT_STOP = re.compile(r"[{}()\[\]\"'`/\n]")
-_BRACES_STOP = re.compile(r"[{}\"'`/\n]")
-_CONTINUED = re.compile(r"(?:=>|[=+?:&|.,])\s*\Z")
-_CONTINUES = re.compile(r"[ \t]*(?:[.?:&|+,;]|=[^=])")
-_ESM_COMMENTS = re.compile(r"(?:[ \t]*(?://[^\n]*|/\*.*?\*/[ \t]*)\n)+", re.DOTALL)
-_IMPORT = re.compile(r"import\s+(?:type\s+)?([^'\"]*?)\s*from\s*(['\"])(.*?)\2", re.DOTALL)
-_EXPORTED_STRING = re.compile(
-    rf"export\s+const\s+([\w$]+)\s*(?::[^=\n]+)?=\s*({_STRING})\s*;?\s*$", re.DOTALL | re.MULTILINE
-)
-_EXPORTED_NAME = re.compile(
-    r"export\s+(?:default\s+)?(?:const|let|var|(?:async\s+)?function|class)\s+([\w$]+)"
-)
 
 LONGEST_CONSTRUCT = 200_000
 
@@ -97,11 +76,12 @@ Piece = Tag | Braces | Comment
 class ScanBudget:
     """How much text may still be scanned in vain; it keeps a page of unclosed braces linear."""
 
-    characters: int = 4_000_000
+    characters: int = 1_000_000
     comment_fails_from: dict[str, int] = field(default_factory=dict)
 
     def limit(self, start: int, end: int) -> int:
-        return min(end, start + (LONGEST_CONSTRUCT if self.characters > 0 else 200))
+        longest = LONGEST_CONSTRUCT if self.characters > 0 else 200
+        return min(end, start + (longest if self.characters > -1_000_000 else 0))
 
 
 def scan_piece(text: str, start: int, end: int, budget: ScanBudget) -> Piece | None:
@@ -128,15 +108,15 @@ def _matching_brace(text: str, start: int, limit: int) -> int:
     pos = start + 1
     while stack:
         in_template = stack[-1] == "`"
-        match = (_TEMPLATE_STOP if in_template else _CODE_STOP).search(text, pos, limit)
+        match = (TEMPLATE_STOP if in_template else _CODE_STOP).search(text, pos, limit)
         if not match:
             return -1
-        step = _step_template if in_template else _step_code
+        step = step_template if in_template else step_code
         pos = step(text, match.start(), limit, stack)
     return pos - 1
 
 
-def _step_template(text: str, pos: int, limit: int, stack: list[str]) -> int:
+def step_template(text: str, pos: int, limit: int, stack: list[str]) -> int:
     if text[pos] == "\\":
         return pos + 2
     if text[pos] == "`":
@@ -147,7 +127,7 @@ def _step_template(text: str, pos: int, limit: int, stack: list[str]) -> int:
     return pos + 1
 
 
-def _step_code(text: str, pos: int, limit: int, stack: list[str]) -> int:
+def step_code(text: str, pos: int, limit: int, stack: list[str]) -> int:
     char = text[pos]
     if char in "{([`":
         stack.append(char)
@@ -274,7 +254,7 @@ def expression_text(code: str, names: Mapping[str, str]) -> str | None:
     """
     code = code.strip()
     if _STRING_LITERAL.fullmatch(code):
-        return _literal(code, names)
+        return literal_text(code, names)
     if _REFERENCE.fullmatch(code):
         return names.get(code)
     return "" if not _COMMENTS.sub("", code).strip() else _uncommented(code, names)
@@ -282,10 +262,10 @@ def expression_text(code: str, names: Mapping[str, str]) -> str | None:
 
 def _uncommented(code: str, names: Mapping[str, str]) -> str | None:
     bare = _COMMENTS.sub("", code).strip()
-    return _literal(bare, names) if _STRING_LITERAL.fullmatch(bare) else None
+    return literal_text(bare, names) if _STRING_LITERAL.fullmatch(bare) else None
 
 
-def _literal(code: str, names: Mapping[str, str]) -> str:
+def literal_text(code: str, names: Mapping[str, str]) -> str:
     body = _JS_ESCAPE.sub(_unescape, code[1:-1])
     if code[0] != "`":
         return body
@@ -308,70 +288,3 @@ def attribute_text(tag: Tag, name: str, names: Mapping[str, str]) -> str:
     if attribute.kind == "string":
         return attribute.value
     return expression_text(attribute.value, names) or ""
-
-
-def esm_end(text: str, start: int) -> int:
-    """Where the import and export statements that begin at `start` end; `start` if none do.
-
-    A statement runs on past blank lines while a bracket is open, as MDX asks its JavaScript parser.
-    """
-    pos = start
-    while text.startswith(("import", "export"), pos) and _ESM_START.match(text, pos):
-        pos = _statement_end(text, pos)
-        comments = _ESM_COMMENTS.match(text, pos)
-        pos = comments.end() if comments else pos
-    return pos
-
-
-def _statement_end(text: str, start: int) -> int:
-    """Where brackets say; else, as text between tags may hold a lone bracket, where braces say."""
-    for stop in (_STATEMENT_STOP, _BRACES_STOP):
-        end = _balanced_end(text, start, stop)
-        if end >= 0:
-            return end
-    return _next_blank_line(text, start)
-
-
-def _balanced_end(text: str, start: int, stop: re.Pattern[str]) -> int:
-    limit = min(len(text), start + LONGEST_CONSTRUCT)
-    stack: list[str] = []
-    pos = start
-    while True:
-        in_template = bool(stack) and stack[-1] == "`"
-        match = (_TEMPLATE_STOP if in_template else stop).search(text, pos, limit)
-        if not match:
-            return -1 if stack else limit
-        if match.group() == "\n":
-            pos = match.end()
-            if not stack and _statement_is_over(text, start, match.start()):
-                return pos
-        else:
-            step = _step_template if in_template else _step_code
-            pos = step(text, match.start(), limit, stack)
-
-
-def _statement_is_over(text: str, start: int, newline: int) -> bool:
-    line = text[max(start, text.rfind("\n", start, newline)) : newline]
-    return not _CONTINUED.search(line) and not _CONTINUES.match(text, newline + 1)
-
-
-def _next_blank_line(text: str, start: int) -> int:
-    blank = re.compile(r"\n[ \t]*\n").search(text, start)
-    return blank.start() + 1 if blank else len(text)
-
-
-def imported_names(esm: str) -> Iterator[tuple[str, str]]:
-    """Each name that import statements bind, with the module it comes from."""
-    for clause, _, module in _IMPORT.findall(esm):
-        for name in re.findall(r"(?:\bas\s+)?([\w$]+)(?!\s+as\b)", clause.replace("* as", "")):
-            yield name, module
-
-
-def exported_strings(esm: str) -> Iterator[tuple[str, str]]:
-    """Each `export const name = 'text'`."""
-    for name, literal in _EXPORTED_STRING.findall(esm):
-        yield name, _literal(literal, {})
-
-
-def exported_names(esm: str) -> list[str]:
-    return _EXPORTED_NAME.findall(esm)

@@ -12,7 +12,7 @@ from markdown_it.rules_block.html_block import HTML_SEQUENCES
 from ingestion.documents import Location
 
 _STRUCTURE = re.compile(
-    r"#{1,6}(?:\s|$)|[-+*](?:\s|$)|>|`{3}|~{3}|\||\[[^\]]+\]:|=+\s*$|[-\s]+$|[|:\-\s]*-[|:\-\s]*$"
+    r"#{1,6}(?:\s|$)|[-+*](?:\s|$)|>|`{3}|~{3}|\||\[[^\]]+\]:|=+\s*$|(?=[|:\s]*-)[|:\-\s]+$"
     r"|([*_])(?:\s*\1){2,}\s*$"
 )
 _NUMBERED = re.compile(r"(\d{1,9})([.)])(?=\s|$)")

@@ -1,0 +1,76 @@
+"""Text as a browser shows it: white space folded, neighbours joined, code in backticks."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+
+from markdown_it.token import Token
+
+from ingestion.parsers.mdx_syntax import Tag, expression_text
+
+_SPACE = re.compile(r"[\s\xa0]+")
+_FILE_NAME = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|avif|bmp)$", re.IGNORECASE)
+_NO_ALT = "image,img,picture,photo,screenshot,figure,diagram,logo,icon,alt,alt text,placeholder"
+_SAYS_NOTHING = frozenset(_NO_ALT.split(","))
+_CODE_CLASS = re.compile(r"\blang(?:uage)?-([\w+#.-]+)")
+_ANY_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+_RAW_BRACES = re.compile(r"\{\s*(`(?:[^`\\]|\\.)*`|'[^'\n]*'|\"[^\"\n]*\")\s*\}", re.DOTALL)
+
+Segment = tuple[bool, str]
+"""Whether the white space is kept to the letter, and the text."""
+
+
+def joined(segments: Sequence[Segment]) -> str:
+    """White space folded, none added between neighbours."""
+    text = ""
+    for verbatim, segment in segments:
+        folded = segment if verbatim else _SPACE.sub(" ", segment)
+        if segment == "\n":
+            text = text.rstrip(" ")
+        elif not verbatim and (not text or text[-1] in " \n"):
+            folded = folded.lstrip(" ")
+        text += folded
+    return text.strip(" \n")
+
+
+def code_span(code: str) -> str:
+    runs = {len(run) for run in re.findall(r"`+", code)}
+    ticks = "`" * next(n for n in range(1, len(runs) + 2) if n not in runs)
+    pad = " " if code.startswith("`") or code.endswith("`") else ""
+    return f"{ticks}{pad}{code}{pad}{ticks}"
+
+
+def plain_text(tokens: Sequence[Token]) -> list[str]:
+    return [" " if token.type == "softbreak" else token.content for token in tokens]
+
+
+def says_something(alt: str) -> bool:
+    alt = alt.strip()
+    return (
+        sum(map(str.isalpha, alt)) > 2
+        and not _FILE_NAME.search(alt)
+        and alt.lower() not in _SAYS_NOTHING
+    )
+
+
+def footnote_label(token: Token) -> str:
+    """Its number, in the order of first mention."""
+    return str(token.meta.get("id", 0) + 1)
+
+
+def code_language(classes: str) -> str:
+    """The language that a class such as `language-bbj` names; "" for none."""
+    found = _CODE_CLASS.search(classes)
+    return found[1] if found else ""
+
+
+def raw_code(tag: Tag, content: str, names: Mapping[str, str]) -> tuple[str, str]:
+    """The language and the code of a `pre` element; `{`...`}` in it holds code as it is."""
+    language = code_language(tag.raw + content[:200])
+    code = _RAW_BRACES.sub(lambda match: expression_text(match[1], names) or "", content)
+    as_html = code == content
+    code = _ANY_TAG.sub("", code)
+    code = html.unescape(code) if as_html else code
+    return language, code.rstrip().strip("\n")
