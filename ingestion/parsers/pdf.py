@@ -193,11 +193,12 @@ def _read_pages(reader: PdfReader, origin: PdfOrigin) -> tuple[list[PageLayout],
     pages: list[PageLayout] = []
     failures: list[Failure] = []
     odd: dict[int, PageContent] = {}
+    gutters: list[float] = []
     for number in range(1, len(reader.pages) + 1):
         try:
             page = reader.pages[number - 1]
             content = read_content(page, faces)
-            pages.append(lay_out(content, _seen_box(page), number))
+            pages.append(lay_out(content, _seen_box(page), number, gutters))
         except BROKEN as error:
             failures.append(_page_failure(origin, number, error))
             continue

@@ -112,7 +112,7 @@ class BlockBuilder:
         if index in levels:
             return self._take_heading(items, index, levels)
         code = _code_run(items, index, levels, self.typography)
-        if code:
+        if code and not self._goes_on_in(code[0]):
             return self._take_code(code, index)
         rows = _row_run(items, index, levels)
         if rows:
@@ -202,12 +202,28 @@ class BlockBuilder:
         self._close()
         marker = _marker(line)
         self.open = _Paragraph([line], marker, self._list_depth(line) if marker else 0)
-        if not marker and self.list_at and line.x0 < self.list_at[0] + INDENT * line.size:
+        at = line.x0 - line.left
+        if not marker and self.list_at and at < self.list_at[0] + INDENT * line.size:
             self.list_at = []
 
+    def _goes_on_in(self, line: Line) -> bool:
+        """Whether a line of code is the open paragraph's next line, full of names of things."""
+        if self.open is None or self.typography.mono_body:
+            return False
+        last = self.open.lines[-1]
+        close = 0 < last.y - line.y < (self.typography.leading + 0.3) * last.size
+        return (
+            (last.page, last.region) == (line.page, line.region)
+            and close
+            and abs(last.x0 - line.x0) < 0.5 * line.size
+            and not _ends(last.text)
+        )
+
     def _list_depth(self, line: Line) -> int:
-        self.list_at = [x for x in self.list_at if x < line.x0 - 0.4 * line.size]
-        self.list_at.append(line.x0)
+        """How deep the item is nested, by how far its column's other items are set in."""
+        at = line.x0 - line.left
+        self.list_at = [x for x in self.list_at if x < at - 0.4 * line.size]
+        self.list_at.append(at)
         return len(self.list_at) - 1
 
     def _continues(self, items: Sequence[Item], index: int, line: Line) -> bool:

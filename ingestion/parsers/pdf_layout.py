@@ -113,9 +113,15 @@ class _Row:
 
 
 def lay_out(
-    content: PageContent, box: tuple[float, float, float, float], number: int
+    content: PageContent,
+    box: tuple[float, float, float, float],
+    number: int,
+    gutters: list[float] | None = None,
 ) -> PageLayout:
-    """The lines and tables of a page in reading order; `box` is what of the page is seen."""
+    """The lines and tables of a page in reading order; `box` is what of the page is seen.
+
+    `gutters` are where columns were parted on pages before; those of this page are added to it.
+    """
     words = [word for word in content.words if _is_on_page(word, box)]
     layout = PageLayout(number)
     layout.angle = _main_angle(words)
@@ -126,8 +132,14 @@ def lay_out(
     tables, loose = _take_tables(words, content.rules, layout.angle, number)
     upright = [word for word in loose if word.angle == layout.angle]
     _move(upright, tables, shift)
-    builder = _Reader(layout)
+    gutters = [] if gutters is None else gutters
+    builder = _Reader(layout, gutters)
     builder.read(upright, tables)
+    if set(builder.found) - set(gutters):
+        gutters += sorted(set(builder.found) - set(gutters))
+        layout.items.clear()
+        builder = _Reader(layout, gutters)
+        builder.read(upright, tables)
     for angle in sorted({word.angle for word in loose} - {layout.angle}):
         builder.read_turned([word for word in loose if word.angle == angle])
     return layout
@@ -296,8 +308,10 @@ def _is_script(word: Word, line: list[Word]) -> bool:
 class _Reader:
     """Walks bands and columns, and writes lines and tables into the layout in reading order."""
 
-    def __init__(self, layout: PageLayout) -> None:
+    def __init__(self, layout: PageLayout, gutters: Sequence[float]) -> None:
         self.layout = layout
+        self.gutters = gutters
+        self.found: list[float] = []
         self.regions = 0
 
     def read(self, words: list[Word], tables: list[Table]) -> None:
@@ -319,10 +333,13 @@ class _Reader:
     def read_bands(self, rows: list[_Row], depth: int) -> None:
         start, flow = 0, 0
         while start < len(rows):
-            end, gutter = _column_band(rows, start) if depth < MAX_COLUMN_DEPTH else (start, None)
+            end, gutter = start, None
+            if depth < MAX_COLUMN_DEPTH:
+                end, gutter = _column_band(rows, start, self.gutters)
             if gutter is None:
                 start += 1
                 continue
+            self.found.append(gutter)
             self.emit(rows[flow:start])
             for side in _split_at(rows[start:end], gutter):
                 self.read_bands(side, depth + 1)
@@ -364,7 +381,7 @@ def _split_margins(
     return rows[:first], rows[first:last], rows[last:]
 
 
-def _column_band(rows: list[_Row], start: int) -> tuple[int, float | None]:
+def _column_band(rows: list[_Row], start: int, known: Sequence[float]) -> tuple[int, float | None]:
     """The end of the longest band from `start` that a gutter runs through, and its middle."""
     union, end = 0, start
     size = _typical_size(rows[start : start + 40])
@@ -377,12 +394,13 @@ def _column_band(rows: list[_Row], start: int) -> tuple[int, float | None]:
             break
         union, gutters = grown, found
         end += 1
-    if end - start < MIN_COLUMN_ROWS:
-        return start, None
     for first, last in sorted(gutters, key=lambda gap: gap[0] - gap[1]):
         middle = (first + last + 1) / 2 * BIN
-        if _are_columns(rows[start:end], middle):
+        if end - start >= MIN_COLUMN_ROWS and _are_columns(rows[start:end], middle):
             return end, middle
+        again = next((x for x in known if first * BIN <= x <= (last + 1) * BIN), None)
+        if again is not None and _are_columns_again(rows[start:end], again):
+            return end, again
     return start, None
 
 
@@ -425,13 +443,25 @@ def _are_columns(rows: list[_Row], gutter: float) -> bool:
         return False
     if not all(_is_running_text(side) for side in sides):
         return False
-    words = sorted((w for row in rows for w in row.words), key=lambda w: w.order)
-    right = [word.x1 > gutter for word in words]
-    switches = sum(a != b for a, b in itertools.pairwise(right))
     shorter = min(len(side) for side in sides)
-    if switches <= max(3, 0.34 * shorter):
+    if _switches(rows, gutter) <= max(3, 0.34 * shorter):
         return True
     return shorter >= 8 and all(_is_dense(side) for side in sides)
+
+
+def _are_columns_again(rows: list[_Row], gutter: float) -> bool:
+    """Whether a few lines beside a full-width part stand in columns known from elsewhere."""
+    sides = _split_at(rows, gutter)
+    if not all(sides) or any(row.table is not None for row in rows):
+        return False
+    letters = [median(sum(len(w.text) for w in row.words) for row in side) for side in sides]
+    return min(letters) >= 20 and _switches(rows, gutter) <= 1
+
+
+def _switches(rows: list[_Row], gutter: float) -> int:
+    """How often the file goes from one side of the gutter to the other as it draws the words."""
+    words = sorted((w for row in rows for w in row.words), key=lambda w: w.order)
+    return sum((a.x1 > gutter) != (b.x1 > gutter) for a, b in itertools.pairwise(words))
 
 
 def _is_running_text(rows: list[_Row]) -> bool:
