@@ -1,4 +1,4 @@
-"""Strict readers of the environment: a value that does not fit stops the process and says how to mend it."""
+"""Strict readers of the environment: a value that does not fit stops the process, with the mend."""
 
 from __future__ import annotations
 
@@ -58,6 +58,17 @@ def choice(name: str, default: str, allowed: Sequence[str]) -> str:
 def listing(name: str, default: str = "") -> list[str]:
     """Values separated by commas; empty ones are dropped."""
     return [part.strip() for part in text(name, default).split(",") if part.strip()]
+
+
+def pairs(name: str) -> dict[str, str]:
+    """`key=value` pairs separated by commas."""
+    found = {}
+    for part in listing(name):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise ImproperlyConfigured(f"{name}: {part!r} is no pair: use key=value,key=value.")
+        found[key.strip()] = value.strip()
+    return found
 
 
 def folder(name: str, default: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from dotenv import load_dotenv
@@ -11,7 +12,7 @@ from dotenv import load_dotenv
 from bbjrag import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-load_dotenv(BASE_DIR / ".env")
+load_dotenv(env.text("ENV_FILE", str(BASE_DIR / ".env")))
 
 STATE_DIR = env.folder("STATE_DIR", BASE_DIR / ".data")
 DATA_DIR = env.folder("DATA_DIR", BASE_DIR / "sample_data")
@@ -93,6 +94,8 @@ TEMPLATES = [
 ]
 
 DATABASE_URL = env.text("DATABASE_URL", "")
+EMBEDDED_POSTGRES_SETTINGS = env.pairs("EMBEDDED_POSTGRES_SETTINGS")
+DATABASES: dict[str, Any]
 if DATABASE_URL:
     DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60)}
 else:
@@ -102,6 +105,7 @@ else:
             "NAME": "bbjrag",
             "EMBEDDED_DATA": str(STATE_DIR / "postgres"),
             "CONN_MAX_AGE": 60,
+            "OPTIONS": {"server_settings": EMBEDDED_POSTGRES_SETTINGS},
         }
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -184,7 +188,10 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "WARNING").upper()},
-    "loggers": {"django-q": {"handlers": [], "level": "WARNING", "propagate": True}},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "django-q": {"handlers": [], "level": "WARNING", "propagate": True},
+    },
 }
 
 X_FRAME_OPTIONS = "DENY"

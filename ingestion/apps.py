@@ -5,3 +5,7 @@ from django.apps import AppConfig
 
 class IngestionConfig(AppConfig):
     name = "ingestion"
+
+    def ready(self) -> None:
+        """Register the system checks; that is all that happens here."""
+        from ingestion import checks  # noqa: F401, PLC0415

@@ -49,7 +49,7 @@ def execute(source_run: SourceRun, in_hand: Callable[[str], None]) -> str:
         Failure.objects.create(
             source_run=source_run, source=source_run.source, stage="source", message=message
         )
-        runs.move(source_run, State.FAILED, attempt=attempt, error=message, failures=1)
+        runs.move(source_run, State.FAILED, during=attempt, error=message, failures=1)
         return message
 
 
@@ -161,7 +161,7 @@ class Attempt:
             state, fields = self._end(reading, outcome)
             fields |= asdict(reading.counters) | self._stored(reading.counters)
             fields |= {"timings": self._timings(), "stage": "", "current_url": ""}
-            if not runs.move(self.source_run, state, attempt=self.source_run.attempt, **fields):
+            if not runs.move(self.source_run, state, during=self.source_run.attempt, **fields):
                 raise LeaseLost(f"{self.source_run} was taken away from this process.")
         return f"{self.source.name}: {fields['last_line']}"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import mmap
-import multiprocessing
 import os
 import resource
 import signal
@@ -28,8 +27,33 @@ from ingestion.models import SourceRun, State
 
 logger = logging.getLogger(__name__)
 
-stopping = multiprocessing.get_context("fork").Event()  # set once, when the worker is to stop
 PR_SET_PDEATHSIG = 1
+
+
+class Flag:
+    """A flag that processes share by fork. Unlike multiprocessing's Event it needs no lock, so a
+    process killed while it waits leaves nobody hanging."""
+
+    def __init__(self) -> None:
+        self.memory = mmap.mmap(-1, 1)
+
+    def set(self) -> None:
+        self.memory[0] = 1
+
+    def clear(self) -> None:
+        self.memory[0] = 0
+
+    def is_set(self) -> bool:
+        return self.memory[0] == 1
+
+    def wait(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not self.is_set() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self.is_set()
+
+
+stopping = Flag()  # set when the worker is to stop
 
 
 def die_with_parent() -> None:
@@ -171,7 +195,7 @@ def _settle(source_run: SourceRun, end: str, note: Note) -> str:
     source_run.current_url = note.url
     if end == "cancelled":
         note = "Cancelled. What was stored stays; start it again to go on from there."
-        runs.move(source_run, State.CANCELLED, attempt=source_run.attempt, error=note)
+        runs.move(source_run, State.CANCELLED, during=source_run.attempt, error=note)
         return f"{source_run}: cancelled"
     if end == "stopping":
         return runs.give_back(source_run)

@@ -49,18 +49,16 @@ ENDED_STATES = [*DONE_STATES, State.INTERRUPTED, State.NEEDS_APPROVAL]
 RUN_SOURCE = "ingestion.tasks.run_source"
 
 
-def move(
-    source_run: SourceRun | int, to: str, *, attempt: int | None = None, **fields: Any
-) -> bool:
+def move(source_run: SourceRun | int, to: str, *, during: int | None = None, **fields: Any) -> bool:
     """Move a SourceRun to another state, from where that is allowed; whether it moved.
 
-    With `attempt`, only while the row is in that attempt. A state that ends the run gets its time.
+    With `during`, only while the row is in that attempt. A state that ends the run gets its time.
     """
     pk = source_run if isinstance(source_run, int) else source_run.pk
     origins = [state for state, targets in TRANSITIONS.items() if to in targets]
     rows = SourceRun.objects.filter(pk=pk, state__in=origins)
-    if attempt is not None:
-        rows = rows.filter(attempt=attempt)
+    if during is not None:
+        rows = rows.filter(attempt=during)
     if to in ENDED_STATES:
         fields.setdefault("finished_at", timezone.now())
     moved = bool(rows.update(state=to, **fields))
@@ -186,7 +184,7 @@ def crashed(source_run: SourceRun, reason: str) -> str:
     """The reading died: queue it again, or give up after the last attempt; what was done."""
     attempt, limit = source_run.attempt, settings.RUN_ATTEMPTS
     hand = f" Document in hand: {source_run.current_url}." if source_run.current_url else ""
-    if not move(source_run, State.INTERRUPTED, attempt=attempt, error=f"{reason}{hand}"):
+    if not move(source_run, State.INTERRUPTED, during=attempt, error=f"{reason}{hand}"):
         return f"{source_run} ended otherwise meanwhile."
     if attempt >= limit:
         error = (
@@ -226,7 +224,7 @@ def give_back(source_run: SourceRun) -> str:
     line = "The worker was stopped; a worker that runs goes on from here."
     fields = {"attempt": F("attempt") - 1, "last_line": line, "stage": ""}
     with transaction.atomic():
-        if move(source_run, State.QUEUED, attempt=source_run.attempt, **fields):
+        if move(source_run, State.QUEUED, during=source_run.attempt, **fields):
             ring(source_run)
     return line
 
@@ -238,13 +236,13 @@ def wait_for_embedder(source_run: SourceRun, reason: str) -> str:
     waited = (now - since).total_seconds()
     if waited >= settings.EMBEDDER_WAIT_LIMIT:
         error = f"The embedder stayed away for {waited / 3600:.0f} hours: {reason}"
-        move(source_run, State.FAILED, attempt=source_run.attempt, error=error)
+        move(source_run, State.FAILED, during=source_run.attempt, error=error)
         return error
     pause = min(max(settings.EMBEDDER_WAIT_FIRST, waited), settings.EMBEDDER_WAIT_MAX)
     move(
         source_run,
         State.WAITING,
-        attempt=source_run.attempt,
+        during=source_run.attempt,
         error=f"{reason} It goes on by itself when the embedder answers.",
         waiting_since=since,
         resume_at=now + timedelta(seconds=pause),

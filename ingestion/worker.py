@@ -23,10 +23,12 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from ingestion import process, runs
+from ingestion.lease import LEASES
 
 logger = logging.getLogger(__name__)
 
 CANARY = "ingestion.tasks.canary"
+WORKER = 0  # the second key of a worker's presence; sources have their ids, from 1
 fork = multiprocessing.get_context("fork")
 
 
@@ -52,8 +54,8 @@ class Cluster:
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or Conf.WORKERS
-        self.stop_event = fork.Event()
-        self.start_event = fork.Event()
+        self.stop_event = process.Flag()
+        self.start_event = process.Flag()
         self.sentinel: Any = None
 
     def start(self) -> None:
@@ -121,8 +123,30 @@ class Canary:
         OrmQ.objects.filter(pk=self.row).delete()
 
 
+class Presence:
+    """A shared advisory lock that each worker holds while it runs: where nobody holds it, there is
+    no worker to wait for."""
+
+    def __init__(self) -> None:
+        self.connection = connections["default"].copy()
+
+    def announce(self) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", [LEASES, WORKER])
+
+    def anybody(self) -> bool:
+        """Whether some worker announced itself; it may be stuck, though."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [LEASES, WORKER])
+            alone = bool(cursor.fetchone()[0])
+        self.connection.close()
+        return not alone
+
+
 def is_alive(seconds: float | None = None) -> bool:
     """Whether some worker claims a canary within `seconds` (setting CANARY_TIMEOUT)."""
+    if not Presence().anybody():
+        return False
     canary = Canary()
     try:
         return canary.wait(settings.CANARY_TIMEOUT if seconds is None else seconds)
@@ -143,11 +167,16 @@ class Worker:
         """Until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
-        self.cluster.start()
+        self.start()
         while not self.ended:
             self.tick()
             time.sleep(0.2)
         self.cluster.stop()
+
+    def start(self) -> None:
+        self.cluster.start()
+        self.presence = Presence()
+        self.presence.announce()
 
     def _end(self, *_: object) -> None:
         self.ended = True

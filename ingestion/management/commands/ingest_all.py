@@ -17,6 +17,7 @@ from sources.models import Source
 
 STARTED_NOTHING = 2
 SHOWN_FAILURES = 20
+WIDTH_IN_A_LOG = 120
 
 
 class Command(BaseCommand):
@@ -37,7 +38,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.options = options
-        self.terminal = Console(stderr=options["json"], file=None)
+        self.terminal = Console(stderr=options["json"])
+        if not self.terminal.is_terminal:
+            self.terminal.width = WIDTH_IN_A_LOG
         try:
             sources = self._validated()
         except BbjragError as error:
@@ -104,7 +107,7 @@ class Command(BaseCommand):
         """Show progress until every source run has ended; with a worker of our own if none lives."""
         own = None if worker.is_alive() else worker.Worker(self.options["workers"])
         if own:
-            own.cluster.start()
+            own.start()
         ended = _Interrupt()
         with self._display() as display:
             while True:

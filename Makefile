@@ -1,0 +1,52 @@
+# Everything runs in .venv and .data; nothing else of the machine is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MANAGE := $(BIN)/python manage.py
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+ADDRESS ?= 127.0.0.1:8000
+
+.PHONY: help ingest test check serve worker search bench test-faults clean
+
+help:
+	@echo "make ingest       set everything up and read all sources into the index"
+	@echo "make test         run the tests"
+	@echo "make check        format, lint, types, migrations, tests: what CI runs"
+	@echo "make serve        the admin on http://$(ADDRESS), with a worker"
+	@echo "make test-faults  the tests that kill processes (minutes)"
+
+$(STAMP): requirements.txt constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(DEV_STAMP): $(STAMP) requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+.PHONY: migrate
+migrate: $(STAMP)
+	@$(MANAGE) migrate --verbosity 0
+
+ingest: migrate
+	$(MANAGE) ingest_all
+
+test: $(DEV_STAMP)
+	$(BIN)/python -m pytest
+
+check: $(DEV_STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy bbjrag sources ingestion
+	$(MANAGE) makemigrations --check --dry-run
+	$(BIN)/python -m pytest
+
+test-faults: $(DEV_STAMP)
+	$(BIN)/python -m pytest -m faults
+
+serve: migrate
+	$(BIN)/python -m bbjrag.serve $(ADDRESS)
+
+worker: migrate
+	$(MANAGE) worker
