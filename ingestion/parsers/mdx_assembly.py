@@ -85,6 +85,8 @@ class Assembly:
         self, path: Path, front_matter: FrontMatter, body: str, props: Mapping[str, str]
     ) -> Iterator[Event]:
         page = parse_page(body, mdx=path.suffix.lower() == ".mdx")
+        if page.cut_short:
+            self._warn("Lists or quotes are nested 100 deep, and what lies deeper was left out.")
         self.components |= {*page.imports, *page.exports}
         scope = Scope(self._names(path, front_matter, page, props), page.plain)
         self._open.append(path)

@@ -33,6 +33,8 @@ from ingestion.parsers.mdx_syntax import (
 
 RAW_ELEMENTS = ("pre", "script", "style", "textarea")
 
+MAX_NESTING = 100
+
 _HEADING_ID = re.compile(r"\\?\{#[^\s{}]+\}$")
 _INLINE_MATH = re.compile(r"\$(?![\s\d{$])([^$\n]*[\\{^_][^$\n]*)(?<!\s)\$(?!\d)")
 _FLOW_TAG_LINE = re.compile(r"^[ \t]*</?[A-Za-z>]", re.MULTILINE)
@@ -54,6 +56,11 @@ class Page:
     strings: dict[str, str] = field(default_factory=dict)
     exports: set[str] = field(default_factory=set)
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether something is nested so deeply that it was left out."""
+        return any(token.level >= MAX_NESTING - 1 for token in self.tokens)
+
 
 def parse_page(source: str, *, mdx: bool) -> Page:
     """Tokenise a page's body.
@@ -70,7 +77,7 @@ def parse_page(source: str, *, mdx: bool) -> Page:
 
 
 def _make_parser(indented_code: bool) -> MarkdownIt:
-    md = MarkdownIt("commonmark", {"html": False, "maxNesting": 100})
+    md = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING})
     md.enable(["table", "strikethrough"]).disable(["html_block", "html_inline"])
     if not indented_code:
         md.disable("code")

@@ -44,16 +44,15 @@ class Renderer(BlockRenderer):
 
     def _event(self, events: Sequence[Event], index: int, event: Event) -> int:
         """Handle the event at `index`; return the place of the last event that was dealt with."""
-        if event.token.type == "mdx_tag":
-            return self._tag_event(events, index, event)
+        tag = event.tag if event.token.type == "mdx_tag" else None
+        if tag:
+            return self._tag_event(events, index, event, tag)
         handler = TOKENS.get(event.token.type)
         if handler:
             handler(self, event.token)
         return index
 
-    def _tag_event(self, events: Sequence[Event], index: int, event: Event) -> int:
-        tag = event.tag
-        assert tag is not None
+    def _tag_event(self, events: Sequence[Event], index: int, event: Event, tag: Tag) -> int:
         if event.literal:
             self._literal(event, tag)
         elif self._is_unseen(tag) and not tag.self_closing:

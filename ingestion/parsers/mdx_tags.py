@@ -68,7 +68,9 @@ class Event:
 
 
 def is_component(name: str) -> bool:
-    return name[:1].isupper() or "." in name
+    """By JSX's rule; `<BR>` and `<TABLE>` are HTML all the same."""
+    html = name.isupper() and name.lower() in HTML
+    return "." in name or (name[:1].isupper() and not html)
 
 
 def pair_tags(events: Sequence[Event], components: AbstractSet[str]) -> None:

@@ -33,8 +33,26 @@ a abbr b code del em i kbd mark s small span strong sub sup u var input img butt
 INLINE = frozenset(_INLINE.split())
 LEFTOVER = re.compile(
     r"^(?:import|export) .*(?:from ['\"]|=)|className=|\{#[\w-]+\}|&nbsp;"
-    r"|</?[A-Za-z][\w.]*(?:\s[^<>]*)?>|^:::|<!--|\{/\*|^sidebar_position:",
+    r"|(?<!\w)</?[A-Za-z][\w.]*(?:\s[^<>]*)?>|^:::|<!--|\{/\*|^sidebar_position:",
     re.MULTILINE,
+)
+
+
+_PLAIN = (
+    (r"^import .*?from ['\"].*?$|^import ['\"].*?$", ""),
+    (r"^ *(:{3,})(\w+)(?: +|\[)([^\n\]]+)\]?$", r"\3"),
+    (r"^ *:{3,}(?=\w*$)", ""),
+    (r"^\s*\[[^\]]+\]: \S+$", ""),
+    (r"\{(['\"])(.*?)\1\}", r"\2"),
+    (r"<TabItem[^>]*?label=\"([^\"]*)\"[^>]*>", r" \1 "),
+    (r"</?(?:b|i|em|strong|code|span|a|kbd|sub|sup)(?:\s[^<>]*)?>", ""),
+    (r"</?[A-Za-z][\w.]*(?:\s(?:[^<>]|=>)*?)?/?>", " "),
+    (r"!\[([^\]]*)\]\([^)]*\)", r" \1 "),
+    (r"\s*\{#[\w-]+\}$|^\s*\|?[-:| ]+\|?$|^\s*>|^[-=]{2,}$", " "),
+    (r"\[([^\]]+)\](?:\([^)\s]*(?:\s\"[^\"]*\")?\)|\[[^\]]*\]|(?=[ ,.]))", r"\1"),
+    (r"^\s*(?:#+|[-*+]|\d+\.)\s|(?<!\\)\|", " "),
+    (r"(?<![\w*\\])\*{1,3}(?=[^\s*])|(?<=[^\s*\\])\*{1,3}", ""),
+    (r"(?<![\w\\])_{1,3}(?=\S)|(?<=[^\s\\])_{1,3}(?!\w)|~~|\\(?=[^\w\s])", ""),
 )
 
 
@@ -110,10 +128,13 @@ def read_plainly(source: str) -> Seen:
     code: list[str] = []
     fence = ""
     for line in body.split("\n"):
-        marks = re.match(r"\s*(`{3,}|~{3,})", line)
+        marks = re.match(
+            r"(\s*(?:(?:[-*+]|\d+\.)\s+)?)(`{3,}|~{3,})(?:.*title=[\"'](.*?)[\"'])?", line
+        )
         if not fence and marks:
-            fence, indent = marks[1], len(line) - len(line.lstrip())
+            fence, indent = marks[2], len(marks[1])
             code.append("")
+            prose.append(f"\n{marks[3] or ''}\n")
         elif fence and line.strip() == fence:
             fence = ""
         elif fence:
@@ -124,17 +145,18 @@ def read_plainly(source: str) -> Seen:
 
 
 def _plain_words(text: str) -> list[str]:
-    for pattern, by in (
-        (r"<!--.*?-->|\{/\*.*?\*/\}", ""),
-        (r"^import .*?from ['\"].*?$|^import ['\"].*?$", ""),
-        (r"<TabItem[^>]*?label=\"([^\"]*)\"[^>]*>", r" \1 "),
-        (r"</?[A-Za-z][\w.]*(?:\s(?:[^<>`]|=>)*?)?/?>", " "),
-        (r"!\[([^\]]*)\]\([^)]*\)|\{#[\w-]+\}|^:{3,}\w*|^\s*\|?[-:| ]+\|?$|^\s*>", " "),
-        (r"\[([^\]]+)\](?:\([^)\s]*(?:\s\"[^\"]*\")?\)|\[[^\]]*\])", r"\1"),
-        (r"^\s*(?:#+|[-*+]|\d+\.)\s|[*`|]|(?<!\w)_|_(?!\w)|\\(?=[^\w\s])", " "),
-    ):
+    spans: list[str] = []
+
+    def put_aside(match: re.Match[str]) -> str:
+        spans.append(match[2].strip() if match[2].strip() else match[2])
+        return f"\x00{len(spans) - 1}\x00"
+
+    text = re.sub(r"<!--.*?-->|\{/\*.*?\*/\}", "", text, flags=re.DOTALL)
+    text = re.sub(r"(?<![`\\])(`+)(?!`)(.+?)(?<!`)\1(?!`)", put_aside, text, flags=re.DOTALL)
+    for pattern, by in _PLAIN:
         text = re.sub(pattern, by, text, flags=re.MULTILINE | re.DOTALL)
-    return html.unescape(text).replace("\xa0", " ").split()
+    text = html.unescape(text).replace("\xa0", " ")
+    return re.sub("\x00(\\d+)\x00", lambda match: spans[int(match[1])], text).split()
 
 
 def read_content(document: Document) -> Seen:
