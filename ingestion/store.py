@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from ingestion import chunker, documents
 from ingestion.lease import Lease
-from ingestion.models import Chunk, Document, EmbeddingProfile
+from ingestion.models import Chunk, Document, EmbeddingProfile, Failure
 from sources.models import Source
 
 CHUNK_COLUMNS = {
@@ -97,6 +97,8 @@ class KnownDocuments:
         for url, *rest in rows.iterator():
             self.by_url[url] = Stored(*rest)
             self.by_file.setdefault(url.partition("#")[0], []).append(url)
+        failing = Failure.objects.filter(source=source, resolved=False, level=Failure.Level.ERROR)
+        self.failing = set(failing.values_list("document_url", flat=True))
         self._on_disk = cache(self._stat)
 
     def covered(self, url: str) -> list[str]:
@@ -107,6 +109,8 @@ class KnownDocuments:
 
     def current(self, url: str) -> bool:
         urls = self.covered(url)
+        if url in self.failing:  # read again, so that the failure is met again or found mended
+            return False
         return self.trust_times and bool(urls) and all(self._is_current(u) for u in urls)
 
     def validators(self, url: str) -> Mapping[str, str]:
