@@ -176,6 +176,30 @@ def test_contents_of_basis_come_in_their_order(tmp_path: Path) -> None:
     assert seen == names
 
 
+def test_names_that_differ_in_case_only_are_two_topics(tmp_path: Path) -> None:
+    write(tmp_path, {"Content/a.htm": topic("<p>x</p>"), "Content/A.htm": topic("<p>y</p>")})
+    assert sorted(documents(parse(tmp_path))) == ["A.htm", "a.htm"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "kept"),
+    [
+        ("Default.PrintOnly", False),
+        ("Default.Print", False),
+        ("default.PRINTONLY , Other.Print", False),
+        ("Default.Print,Default.Online", True),
+        ("Default.Printer", True),
+        ("Default.Do not include", True),
+        ("", True),
+    ],
+)
+def test_only_what_is_for_print_alone_is_left_out(
+    tmp_path: Path, conditions: str, kept: bool
+) -> None:
+    body = f'<p>x</p><p MadCap:conditions="{conditions}">y</p>'
+    assert ("y" in content_of(tmp_path, body)) is kept
+
+
 def test_a_dead_link_and_a_missing_snippet_are_told_once(tmp_path: Path) -> None:
     body = '<p>x<a href="gone.htm">a</a><MadCap:snippetText src="gone.flsnp"/></p>'
     write(tmp_path, {"Content/a.htm": topic(body), "Content/b.htm": topic(body)})

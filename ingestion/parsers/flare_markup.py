@@ -102,7 +102,7 @@ class FlareRenderer(HtmlRenderer):
         """The blocks of the topic whose tree this is."""
         self.enter(root)
         body = body_of(root)
-        return [] if body is None else self.blocks_of(body)
+        return [] if body is None or self.hidden(body) else self.blocks_of(body)
 
     def enter(self, root: Element) -> None:
         """Take up what the topic says of itself, above its body."""

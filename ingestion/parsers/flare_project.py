@@ -88,7 +88,7 @@ def split_conditions(value: str | None) -> list[str]:
 
 def only_for_print(conditions: str | None) -> bool:
     """Whether every condition tag is one for print (`*.PrintOnly`, `*.Print`)."""
-    if not conditions or "rint" not in conditions:
+    if not conditions or "print" not in conditions.casefold():
         return False
     return all(_PRINT.search(tag) for tag in split_conditions(conditions))
 
@@ -132,7 +132,8 @@ class FlareProject:
         several = len(config.paths) > 1
         self.prefix = f"{config.name}://" + (f"{configured.strip('/')}/" if several else "")
         self.failures: list[Failure] = []
-        self.files = {path.casefold(): (path, file) for path, file in self._list_content()}
+        self.files = dict(self._list_content())
+        self._spelling = {path.casefold(): path for path in self.files}
         self._snippets: OrderedDict[str, tuple[Snippet, int]] = OrderedDict()
         self.inputs: list[InputFile] = []
         self._add_folder_inputs()
@@ -142,20 +143,20 @@ class FlareProject:
         self._read_tocs(master_toc)
 
     def topics(self) -> Iterator[tuple[str, SourceFile]]:
-        for path, file in self.files.values():
+        for path, file in self.files.items():
             if path.casefold().endswith(TOPIC_SUFFIXES):
                 yield path, file
 
     def find(self, path: str) -> str:
         """The path as it is spelt on disk (a project made on Windows ignores case), or empty."""
-        return self.files[path.casefold()][0] if path.casefold() in self.files else ""
+        return path if path in self.files else self._spelling.get(path.casefold(), "")
 
     def url(self, path: str) -> str:
         return self.prefix + path
 
     def steps(self, path: str) -> list[TocStep] | None:
         """The entries above a topic in the first table of contents that names it, root first."""
-        step = self.toc.get(path.casefold())
+        step = self.toc.get(path)
         if step is None:
             return None
         above = []
@@ -165,7 +166,7 @@ class FlareProject:
         return above[::-1]
 
     def in_toc(self, path: str) -> TocStep | None:
-        return self.toc.get(path.casefold())
+        return self.toc.get(path)
 
     def variable(self, name: str, own: dict[str, str]) -> str | None:
         """The value of a variable; a snippet's own go before the project's. None when unknown."""
@@ -211,7 +212,7 @@ class FlareProject:
         return snippet
 
     def _read_snippet(self, path: str) -> tuple[Snippet, int]:
-        file = self.files[path.casefold()][1]
+        file = self.files[path]
         try:
             data, source = read_file(self.config, file.path)
         except DocumentError as error:
@@ -349,7 +350,7 @@ class FlareProject:
     def _add_toc_topic(self, link: str, step: TocStep, toc: str) -> None:
         path = self.find(link)
         if path:
-            self.toc.setdefault(path.casefold(), step._replace(link=path))
+            self.toc.setdefault(path, step._replace(link=path))
         elif link.casefold().endswith(TOPIC_SUFFIXES):
             self.warn_about_link(link, self.prefix + toc)
 

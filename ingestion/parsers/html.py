@@ -19,7 +19,7 @@ from ingestion.parsers.html_tables import Table
 Element = etree._Element
 Handler = Callable[[Element, "Flow"], None]
 
-MAX_DEPTH = 150
+MAX_DEPTH = 120
 
 BREAK = "\x00"
 CODE, END_CODE = "\x01", "\x02"
