@@ -24,6 +24,7 @@ BIN = 2.0  # points per bit of a row's mask
 MIN_GUTTER = 0.7  # of the font size
 MIN_COLUMN_ROWS = 3
 MAX_COLUMN_DEPTH = 4
+TRIES = 24  # rows of one band at which columns are looked for
 MAX_ROWS_SEARCHED = 1_500
 MARGIN = 0.1  # of the page height: where running heads and page numbers stand
 CELL_GAP = 1.1  # of the font size: a wider gap inside a line parts cells
@@ -90,13 +91,15 @@ class _Row:
     words: list[Word]
     y: float
     table: Table | None = None
+    _mask: int = 0
 
     def mask(self) -> int:
-        bits = 0
-        for x0, x1 in self.extents():
-            start, end = int(max(x0, 0) / BIN), int(max(x1, 0) / BIN)
-            bits |= ((1 << (end - start + 1)) - 1) << start
-        return bits
+        """A bit for each BIN of the page's width that the row covers."""
+        if not self._mask:
+            for x0, x1 in self.extents():
+                start, end = int(max(x0, 0) / BIN), int(max(x1, 0) / BIN)
+                self._mask |= ((1 << (end - start + 1)) - 1) << start
+        return self._mask
 
     def extents(self) -> list[tuple[float, float]]:
         if self.table is not None:
@@ -331,20 +334,29 @@ class _Reader:
                 item.turned = True
 
     def read_bands(self, rows: list[_Row], depth: int) -> None:
-        start, flow = 0, 0
-        while start < len(rows):
-            end, gutter = start, None
-            if depth < MAX_COLUMN_DEPTH:
-                end, gutter = _column_band(rows, start, self.gutters)
+        start, flow, step = 0, 0, 1
+        while start < len(rows) and depth < MAX_COLUMN_DEPTH:
+            end, gutter = _column_band(rows, start, self.gutters)
             if gutter is None:
-                start += 1
+                # A long table is not asked anew at each of its rows.
+                step = max(1, (end - start) // TRIES)
+                start += step
                 continue
+            start, end, gutter = self._first_row(rows, max(flow, start - step + 1), start)
             self.found.append(gutter)
             self.emit(rows[flow:start])
             for side in _split_at(rows[start:end], gutter):
                 self.read_bands(side, depth + 1)
-            start = flow = end
+            start, flow, step = end, end, 1
         self.emit(rows[flow:])
+
+    def _first_row(self, rows: list[_Row], low: int, high: int) -> tuple[int, int, float]:
+        """The band at `high`, or one that begins at a row that was stepped over."""
+        for start in range(low, high + 1):
+            end, gutter = _column_band(rows, start, self.gutters)
+            if gutter is not None:
+                return start, end, gutter
+        raise AssertionError("there is a band at `high`")
 
     def emit(self, rows: list[_Row]) -> None:
         if not rows:
@@ -369,7 +381,7 @@ def _split_margins(
     if len(rows) < 3:
         return [], rows, []
     pitches = [a.y - b.y for a, b in itertools.pairwise(rows)]
-    wide = 1.7 * median(pitches)
+    wide = 1.7 * max(median(pitches), _typical_size(rows))
     top = layout.bottom + (1 - MARGIN) * layout.height
     first = next((i + 1 for i in (1, 0) if pitches[i] > wide and rows[i].y > top), 0)
     low = layout.bottom + MARGIN * layout.height
@@ -383,25 +395,40 @@ def _split_margins(
 
 def _column_band(rows: list[_Row], start: int, known: Sequence[float]) -> tuple[int, float | None]:
     """The end of the longest band from `start` that a gutter runs through, and its middle."""
-    union, end = 0, start
+    union, end = _widest_union(rows, start)
     size = _typical_size(rows[start : start + 40])
-    least = max(2, round(MIN_GUTTER * size / BIN))
-    gutters: list[tuple[int, int]] = []
-    while end < min(len(rows), start + MAX_ROWS_SEARCHED):
-        grown = union | rows[end].mask()
-        found = _inner_gaps(grown, least)
-        if union and gutters and not found:
-            break
-        union, gutters = grown, found
-        end += 1
-    for first, last in sorted(gutters, key=lambda gap: gap[0] - gap[1]):
+    gaps = _inner_gaps(union, max(2, round(MIN_GUTTER * size / BIN)))
+    for first, last in sorted(gaps, key=lambda gap: gap[0] - gap[1])[:3]:
         middle = (first + last + 1) / 2 * BIN
         if end - start >= MIN_COLUMN_ROWS and _are_columns(rows[start:end], middle):
             return end, middle
         again = next((x for x in known if first * BIN <= x <= (last + 1) * BIN), None)
         if again is not None and _are_columns_again(rows[start:end], again):
             return end, again
-    return start, None
+    return end, None
+
+
+def _widest_union(rows: list[_Row], start: int) -> tuple[int, int]:
+    """What the rows from `start` on cover together, as long as a gap runs through them, and the
+    end of these rows."""
+    least = max(2, round(MIN_GUTTER * _typical_size(rows[start : start + 40]) / BIN))
+    whole = (1 << max(row.mask().bit_length() for row in rows)) - 1
+    union, parted, end = 0, False, start
+    while end < min(len(rows), start + MAX_ROWS_SEARCHED):
+        grown = union | rows[end].mask()
+        inner = ~grown & ((1 << grown.bit_length()) - 1) & -(grown & -grown)
+        goes_on = _has_run(inner, least)
+        if (parted and not goes_on) or not _has_run(whole & ~grown, least):
+            break
+        union, parted, end = grown, goes_on, end + 1
+    return union, end
+
+
+def _has_run(bits: int, least: int) -> bool:
+    """Whether `least` ones stand side by side."""
+    for _ in range(least - 1):
+        bits &= bits >> 1
+    return bits != 0
 
 
 def _typical_size(rows: list[_Row]) -> float:
