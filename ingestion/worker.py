@@ -160,6 +160,7 @@ class Worker:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers
         self.cluster = Cluster(workers)
+        self.presence = Presence()
         self.ended = False
         self.last_tick = 0.0
 
@@ -171,12 +172,15 @@ class Worker:
         while not self.ended:
             self.tick()
             time.sleep(0.2)
-        self.cluster.stop()
+        self.stop()
 
     def start(self) -> None:
         self.cluster.start()
-        self.presence = Presence()
         self.presence.announce()
+
+    def stop(self) -> None:
+        self.cluster.stop()
+        self.presence.connection.close()
 
     def _end(self, *_: object) -> None:
         self.ended = True

@@ -119,7 +119,7 @@ class Command(BaseCommand):
                     own.tick()
                 time.sleep(0.1)
         if own:
-            own.cluster.stop()
+            own.stop()
         if ended.asked:
             self._leave(pks, own is not None)
         return _rows(pks)
