@@ -1,0 +1,72 @@
+"""The strict readers of the environment, and .env.example as their true list."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from bbjrag import env
+
+READ = re.compile(r"env\.\w+\(\s*\"(\w+)\"")
+
+
+def test_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", " 7 ")
+    assert env.integer("X", 1) == 7
+    assert env.text("X", "") == "7"
+    assert env.number("X", 0.5) == 7.0
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "  ")
+    assert env.integer("X", 3) == 3
+    assert env.boolean("X", True) is True
+    assert env.listing("X", "a, b,") == ["a", "b"]
+
+
+@pytest.mark.parametrize(("value", "wanted"), [("true", True), ("OFF", False), ("1", True)])
+def test_boolean_reads_the_usual_words(
+    monkeypatch: pytest.MonkeyPatch, value: str, wanted: bool
+) -> None:
+    monkeypatch.setenv("X", value)
+    assert env.boolean("X", not wanted) is wanted
+
+
+@pytest.mark.parametrize(
+    ("read", "value", "says"),
+    [
+        (lambda: env.boolean("X", True), "maybe", "use true or false"),
+        (lambda: env.integer("X", 1), "ten", "X='ten' is no number"),
+        (lambda: env.integer("X", 1, minimum=1), "0", "out of range"),
+        (lambda: env.number("X", 0.2, maximum=1.0), "20", "at most 1.0"),
+        (lambda: env.choice("X", "a", ("a", "b")), "c", "use one of a, b"),
+        (lambda: env.pairs("X"), "fsync", "use key=value"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_with_the_mend(
+    monkeypatch: pytest.MonkeyPatch, read: object, value: str, says: str
+) -> None:
+    monkeypatch.setenv("X", value)
+    with pytest.raises(ImproperlyConfigured, match=re.escape(says)):
+        read()  # type: ignore[operator]
+
+
+def test_env_example_lists_every_variable_and_no_other() -> None:
+    root = Path(settings.BASE_DIR)
+    read = set(READ.findall((root / "bbjrag/settings.py").read_text()))
+    lines = (root / ".env.example").read_text().splitlines()
+    listed = {m.group(1) for line in lines if (m := re.match(r"# ([A-Z_]+)=", line))}
+    assert listed == read
+
+
+def test_env_example_tells_the_true_defaults() -> None:
+    """Numbers and words; what depends on the place is only named."""
+    lines = (Path(settings.BASE_DIR) / ".env.example").read_text().splitlines()
+    told = dict(m.groups() for line in lines if (m := re.match(r"# ([A-Z_]+)=([\d.]+)$", line)))
+    assert told
+    for name, value in told.items():
+        assert float(getattr(settings, name)) == float(value), name

@@ -1,0 +1,134 @@
+"""Source rows: the nine that are seeded, and what is refused at save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from ingestion.models import Document
+from sources.models import Source
+
+pytestmark = pytest.mark.django_db
+
+NINE = {
+    "flare": ("FlareParser", "bbj"),
+    "pdf": ("PdfParser", "bbj_gui"),
+    "mdx-dwc": ("MdxParser", "dwc"),
+    "mdx-beginner": ("MdxParser", "bbj"),
+    "mdx-db-modernization": ("MdxParser", "bbj"),
+    "bbj-source": ("BbjSourceParser", "auto"),
+    "advantage": ("AdvantageParser", "bbj"),
+    "kb": ("KnowledgeBaseParser", "bbj"),
+    "web-crawl": ("WebCrawlParser", "bbj"),
+}
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, settings: Any) -> Path:
+    settings.DATA_DIR = tmp_path / "data"
+    (settings.DATA_DIR / "docs" / "sub").mkdir(parents=True)
+    (settings.DATA_DIR / "more").mkdir()
+    return settings.DATA_DIR
+
+
+def source(**fields: Any) -> Source:
+    defaults = {"name": "mine", "title": "Mine", "parser": "MdxParser", "paths": ["docs"]}
+    return Source(**(defaults | fields))
+
+
+def refused(row: Source) -> dict[str, list[str]]:
+    with pytest.raises(ValidationError) as error:
+        row.full_clean()
+    return error.value.message_dict
+
+
+def test_it_works(data_dir: Path) -> None:
+    source().full_clean()
+
+
+def test_the_nine_sources_are_seeded() -> None:
+    rows = {s.name: (s.parser, s.generation) for s in Source.objects.all()}
+    assert rows == NINE
+
+
+def test_each_enabled_seed_is_ready_to_run_on_the_sample_data() -> None:
+    assert {s.name: s.problems() for s in Source.objects.filter(enabled=True) if s.problems()} == {}
+
+
+def test_a_missing_path_is_refused_at_its_field(data_dir: Path) -> None:
+    assert "does not exist under DATA_DIR" in refused(source(paths=["nope"]))["paths"][0]
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc", "docs/../../outside"])
+def test_a_path_that_leaves_data_dir_is_refused(data_dir: Path, path: str) -> None:
+    (data_dir.parent / "outside").mkdir()
+    assert "leaves DATA_DIR" in refused(source(paths=[path]))["paths"][0]
+
+
+def test_a_symlink_that_leaves_data_dir_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (data_dir / "link").symlink_to(tmp_path / "outside")
+    assert "leaves DATA_DIR" in refused(source(paths=["link"]))["paths"][0]
+
+
+def test_a_path_inside_another_is_refused(data_dir: Path) -> None:
+    assert "lies inside another" in refused(source(paths=["docs", "docs/sub"]))["paths"][0]
+
+
+def test_no_path_at_all_is_refused(data_dir: Path) -> None:
+    assert "at least one path" in refused(source(paths=[]))["paths"][0]
+
+
+def test_an_option_the_parser_does_not_know_is_refused(data_dir: Path) -> None:
+    messages = refused(source(options={"no_such_option": 1}))["options"]
+    assert "no_such_option" in messages[0]
+    assert "Its options" in messages[0]
+
+
+def test_a_parser_that_does_not_exist_is_refused(data_dir: Path) -> None:
+    assert "parser" in refused(source(parser="NopeParser"))
+
+
+@pytest.mark.parametrize("name", ["Mine", "a b", "9lives", "ä", "a/b", ""])
+def test_a_name_that_cannot_begin_an_address_is_refused(data_dir: Path, name: str) -> None:
+    assert "name" in refused(source(name=name))
+
+
+@pytest.mark.parametrize("name", ["http", "https", "file"])
+def test_the_scheme_of_other_addresses_is_refused_as_a_name(data_dir: Path, name: str) -> None:
+    assert "scheme" in refused(source(name=name))["name"][0]
+
+
+def test_a_name_in_use_is_refused(data_dir: Path) -> None:
+    assert "name" in refused(source(name="flare"))
+
+
+def test_a_disabled_source_may_wait_for_its_files(data_dir: Path) -> None:
+    source(paths=["later"], enabled=False).full_clean()
+
+
+def test_a_disabled_source_may_not_leave_data_dir_either(data_dir: Path) -> None:
+    assert "leaves DATA_DIR" in refused(source(paths=["../x"], enabled=False))["paths"][0]
+
+
+def test_a_schedule_that_is_no_cron_line_is_refused(data_dir: Path) -> None:
+    assert "Example: 0 3 * * 1-5" in refused(source(schedule="every night"))["schedule"][0]
+
+
+def test_deleting_a_source_deletes_its_documents(data_dir: Path) -> None:
+    row = source()
+    row.save()
+    Document.objects.create(
+        source=row,
+        url="mine://a",
+        title="A",
+        doc_type="concept",
+        first_seen="2026-01-01T00:00Z",
+        last_seen="2026-01-01T00:00Z",
+        changed_at="2026-01-01T00:00Z",
+    )
+    row.delete()
+    assert not Document.objects.filter(url="mine://a").exists()
