@@ -262,6 +262,8 @@ def test_references_in_text_and_titles_are_resolved(tmp_path: Path) -> None:
         ("<p>a<MadCap:keyword term='k'>no</MadCap:keyword>b</p>", "ano b".replace("no ", "")),
         ("<MadCap:breadcrumbsProxy/><p>a<MadCap:tocProxy>no</MadCap:tocProxy></p>", "a"),
         ('<p MadCap:autonum="&#8226; ">bullet</p>', "bullet"),
+        ("<table>a<caption>b</caption><p>c</p></table>d", "a\n\nb\n\nc\n\nd"),
+        ("<table><tr><td>a</td><th>b</th></tr>c</table>", "c\n\n| a | b |\n| --- | --- |"),
         ("<blockquote>q</blockquote><p>a</p>", "q\n\na"),
         ("<dl><dt>T</dt><dd>D</dd></dl>", "- T\n\n  D"),
         ("<ul>\n<p>stray</p><li>a</li><p>more</p></ul>", "stray\n- a\n\n  more"),
@@ -422,6 +424,21 @@ def test_an_external_entity_is_not_read(tmp_path: Path) -> None:
 def test_deep_nesting_keeps_its_text(tmp_path: Path, depth: int) -> None:
     body = "<div>" * depth + "deep" + "</div>" * depth + "<p>after</p>"
     assert content_of(tmp_path, body).split() == ["deep", "after"]
+
+
+@pytest.mark.parametrize("tag", ["MadCap:footnote", "table", "MadCap:codeSnippetBody", "h2"])
+def test_elements_that_nest_in_themselves_without_end_do_no_harm(tmp_path: Path, tag: str) -> None:
+    inner = f"{f'<{tag}>' * 240}deep{f'</{tag}>' * 240}"
+    assert "deep" in content_of(tmp_path, f"<p>x</p>{inner}")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00\xff\x07", b"<", b"<html><body><p>x&#0;&#xFFFF;\x01y"])
+def test_rubbish_stops_nothing(tmp_path: Path, data: bytes) -> None:
+    write(tmp_path, {"Content/a.htm": data, "Content/b.htm": topic("<p>b</p>")})
+    found = parse(tmp_path)
+    assert "b.htm" in documents(found)
+    assert len(found) >= 2
+    assert "\x00" not in "".join(d.content for d in documents(found).values())
 
 
 def test_lists_a_hundred_deep_keep_their_text(tmp_path: Path) -> None:

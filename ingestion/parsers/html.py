@@ -66,6 +66,7 @@ _DROPPED_TAGS = (
     "head script style template iframe object embed video audio canvas svg map noscript textarea "
     "select datalist col colgroup link meta base param source track rp"
 )
+_ROW_GROUPS = ("thead", "tbody", "tfoot")
 BLOCKS = frozenset(_BLOCK_TAGS.split())
 DROPPED = frozenset(_DROPPED_TAGS.split())
 
@@ -411,11 +412,16 @@ class HtmlRenderer:
         return code.removeprefix("\n") if verbatim else code.rstrip()
 
     def _code_parts(self, element: Element, parts: list[str], verbatim: bool) -> None:
+        if self._depth > MAX_DEPTH:
+            parts.extend(map(str, element.itertext()))
+            return
+        self._depth += 1
         self._code_text(element.text, parts, verbatim)
         for child in element:
             if not self.hidden(child):
                 self._code_child(child, parts, verbatim)
             self._code_text(child.tail, parts, verbatim)
+        self._depth -= 1
 
     def _code_text(self, text: str | None, parts: list[str], verbatim: bool) -> None:
         if not text:
@@ -481,7 +487,13 @@ class HtmlRenderer:
     def table(self, element: Element, flow: Flow) -> None:
         """A pipe table. One column is layout, no table; a table within a table is flattened."""
         flow.end_line()
+        if self._depth > MAX_DEPTH:
+            self.walk(element, flow)
+            return
+        self._depth += 1
         rows = list(self._rows(element, head=False, captions=flow))
+        self._depth -= 1
+        flow.end_line()
         if "code_table" in (element.get("class") or "").lower():
             self._code_table(rows, flow)
             return
@@ -528,17 +540,23 @@ class HtmlRenderer:
         return table
 
     def _rows(self, element: Element, head: bool, captions: Flow) -> Iterator[tuple[Element, bool]]:
-        """The rows, also those within sections and wrappers, and whether they stand in the head."""
+        """The rows, also in groups and wrappers, and whether they stand in the head.
+
+        What else a table holds, its caption first of all, goes before it.
+        """
+        captions.inline.append(element.text or "")
         for child in element:
-            name = child.tag if child.tag in BLOCKS else local_name(child.tag).lower()
-            if name in DROPPED or self.hidden(child):
-                continue
-            if name == "tr":
+            name = local_name(child.tag).lower()
+            handler = self.handlers.get(child.tag) or self.unknown(child.tag)
+            if self.hidden(child):
+                pass
+            elif name == "tr":
                 yield child, head
-            elif name == "caption":
-                self.block(child, captions)
-            elif name:
+            elif name in _ROW_GROUPS or handler == self.walk or _wraps_rows(child, name):
                 yield from self._rows(child, name == "thead", captions)
+            else:
+                handler(child, captions)
+            captions.inline.append(child.tail or "")
 
     def _is_cell(self, element: Element) -> bool:
         return element.tag in ("td", "th", "TD", "TH") and not self.hidden(element)
@@ -588,6 +606,12 @@ def _first_indent(text: str, parts: list[str]) -> str:
     """The indent of a first line that stands below its tag, where later lines have theirs."""
     indent = _INDENTED_TEXT.match(text)
     return indent[1] if indent and _INDENTED_LINE.search("".join(parts)) else ""
+
+
+def _wraps_rows(element: Element, name: str) -> bool:
+    """Whether rows stand within a block that has no place in a table, such as a quotation."""
+    is_wrapper = name in BLOCKS and name not in ("td", "th", "caption")
+    return is_wrapper and next(element.iter("tr"), None) is not None
 
 
 def _start_line(parts: list[str]) -> None:

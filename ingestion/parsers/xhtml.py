@@ -29,6 +29,8 @@ MADCAP_NAMES = {name.lower(): name for name in _MADCAP_NAMES.split()}
 
 _CONFLICT = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: .*)?$\n?|^={7}$\n?", re.MULTILINE)
 _CONFLICT_START = re.compile(r"^<{7} ", re.MULTILINE)
+_NO_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_NUMBER = re.compile(r"&#(?:x([0-9a-f]+)|([0-9]+));?", re.IGNORECASE)
 _DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
 _NAMED_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]{1,31});")
 _BARE_AMPERSAND = re.compile(r"&(?!#?[A-Za-z0-9]+;)")
@@ -37,6 +39,7 @@ _DOCTYPE = re.compile(r"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORE
 _NO_TEXT = re.compile(
     r"<!--.*?-->|<(head|script|style)\b.*?</\1\s*>|<\?.*?\?>", re.DOTALL | re.IGNORECASE
 )
+_MADCAP_NAME = re.compile(r"madcap:([A-Za-z][A-Za-z0-9_-]*)", re.IGNORECASE)
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 
 
@@ -54,6 +57,7 @@ def read_markup(data: bytes) -> Markup:
     except etree.XMLSyntaxError as error:
         problem = _problem(data, error)
     text = _CONFLICT.sub("", decode(data)) if _has_conflict(data) else decode(data)
+    text = _NUMBER.sub(_character, _NO_CHARACTER.sub("", text))
     text = _BARE_AMPERSAND.sub("&amp;", _NAMED_ENTITY.sub(_entity, _DECLARATION.sub("", text)))
     try:
         root = etree.fromstring(text.encode(), _xml_parser())
@@ -66,8 +70,7 @@ def decode(data: bytes) -> str:
     """UTF-8 (or UTF-16 by its mark), in which a byte that does not fit is read as cp1252."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace")
-    text = data.decode("utf-8-sig", "bbjrag_cp1252").replace("\r\n", "\n")
-    return text.replace("\x00", "")
+    return data.decode("utf-8-sig", "bbjrag_cp1252").replace("\r\n", "\n")
 
 
 def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
@@ -118,6 +121,13 @@ def _entity(match: re.Match[str]) -> str:
     return match[0] if text == match[0] else html.escape(text, quote=False)
 
 
+def _character(match: re.Match[str]) -> str:
+    """A numeric reference, unless it is to what XML holds no character for."""
+    number = int(match[1], 16) if match[1] else int(match[2][:9])
+    is_character = 0 < number <= 0x10FFFF and not _NO_CHARACTER.match(chr(number))
+    return f"&#{number};" if is_character else ""
+
+
 def _lenient(text: str) -> Element:
     """The tree of an HTML parser; where that finds less text than there is, the bare text."""
     own = "|".join(map(re.escape, _OWN_ENTITY.findall(text)))
@@ -146,9 +156,7 @@ def _text_tree(text: str) -> Element:
     body = etree.SubElement(root := etree.Element("html"), "body")
     for line in text.split("\n"):
         if line.strip():
-            etree.SubElement(body, "p").text = re.sub(
-                r"[\x00-\x08\x0b-\x1f\ufffe\uffff]", " ", line
-            )
+            etree.SubElement(body, "p").text = _NO_CHARACTER.sub("", line)
     return root
 
 
@@ -163,11 +171,17 @@ def _without_html_namespace(root: Element) -> Element:
 def _with_madcap_names(root: Element) -> Element:
     """Names as XML gives them: an HTML parser leaves `madcap:dropdown` for `MadCap:dropDown`."""
     for element in root.iter(etree.Element):
-        prefix, colon, name = str(element.tag).partition(":")
-        if colon and prefix.lower() == "madcap":
-            element.tag = MADCAP + MADCAP_NAMES.get(name.lower(), name)
+        name = _madcap_name(str(element.tag))
+        if name:
+            element.tag = name
         for key, value in list(element.attrib.items()):
-            prefix, colon, name = str(key).partition(":")
-            if colon and prefix.lower() == "madcap":
-                element.set(MADCAP + MADCAP_NAMES.get(name.lower(), name), value)
+            name = _madcap_name(str(key))
+            if name:
+                element.set(name, value)
     return root
+
+
+def _madcap_name(name: str) -> str:
+    """The name with its namespace; nothing for other names, and for what is no name."""
+    found = _MADCAP_NAME.fullmatch(name)
+    return MADCAP + MADCAP_NAMES.get(found[1].lower(), found[1]) if found else ""
