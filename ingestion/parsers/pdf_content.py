@@ -123,7 +123,7 @@ class _WordBuilder:
         self.pagination = False
         self._parts: list[str] = []
         self._spaced = False
-        self._drawn: dict[tuple[str, int], list[tuple[float, float]]] = {}
+        self._drawn: dict[tuple[str, int, int], list[tuple[float, float]]] = {}
         self._x0 = self._x1 = self._last = self._y = self._size = 0.0
         self._face, self._angle, self._bold = UNKNOWN_FACE, 0, False
 
@@ -178,12 +178,12 @@ class _WordBuilder:
     def _is_repeated(self, text: str) -> bool:
         """Bold is faked by drawing the same text twice, a hair apart."""
         near = 0.12 * self._size
-        drawn = self._drawn.setdefault((text, self._angle), [])
-        for x, y in drawn:
-            if abs(x - self._x0) < near and abs(y - self._y) < near:
-                return True
-        drawn.append((self._x0, self._y))
-        del drawn[:-200]
+        row = int(self._y / near)
+        for close in (row - 1, row, row + 1):
+            for x, y in self._drawn.get((text, self._angle, close), ()):
+                if abs(x - self._x0) < near and abs(y - self._y) < near:
+                    return True
+        self._drawn.setdefault((text, self._angle, row), []).append((self._x0, self._y))
         return False
 
 

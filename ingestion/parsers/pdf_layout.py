@@ -523,9 +523,12 @@ def _line(row: _Row, number: int) -> Line:
     code = sum(len(word.text) for word in words if word.face.mono)
     bold = sum(len(word.text) for word in words if word.bold)
     size = max(sizes, key=lambda s: (sizes[s], s))
+    text = _join_words(words)
+    if text.isupper():
+        size = max(sizes)  # small capitals are no small print
     mono = code >= 0.75 * total
     return Line(
-        text=_join_words(words),
+        text=text,
         marked=_join_words(words, marked=code > 0),
         code=_code_text(words) if mono else "",
         x0=words[0].x0,

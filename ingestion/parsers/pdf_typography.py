@@ -15,7 +15,7 @@ LARGER = 1.12  # times the body size: from here on a line is a heading by its si
 LONGEST_HEADING = 200  # characters
 MOST_HEADING_LINES = 3
 EDGE_LINES = 4  # lines at the top and at the bottom of a page that may be running heads or feet
-EDGE_ZONE = 0.14  # of the page height
+EDGE_ZONE = 0.17  # of the page height
 SAME_PLACE = 4.0  # points
 LEADER = re.compile(r"(?:\s*[.·…_]\s*){5,}")
 BULLET = re.compile(rf"^[{re.escape(BULLETS)}](?:\s+(?=\S)|$)")
@@ -69,12 +69,26 @@ def drop_furniture(pages: Sequence[PageLayout]) -> None:
     }
     busy = _busy_slots(pages, edges, running)
     for page in pages:
-        page.items = [
-            item
-            for item in page.items
-            if id(item) not in running[page.number]
-            and not (isinstance(item, Line) and _is_numbered_there(item, page, busy))
-        ]
+        found = running[page.number]
+        found |= {id(line) for line in edges[page.number] if _is_numbered_there(line, page, busy)}
+        outermost = _outermost(page, found)
+        page.items = [item for item in page.items if id(item) not in outermost]
+
+
+def _outermost(page: PageLayout, running: set[int]) -> set[int]:
+    """Those of the `running` lines that have no other text between them and the page's edge.
+
+    Below a line of the page's own, what repeats is a form's wording, not a running head.
+    """
+    lines = [item for item in page.items if isinstance(item, Line) and not item.turned]
+    kept = {id(line) for line in lines if line.pagination}
+    for ordered in (sorted(lines, key=lambda i: -i.y), sorted(lines, key=lambda i: i.y)):
+        for _, row in itertools.groupby(ordered, key=lambda line: round(line.y / SAME_PLACE)):
+            here = {id(line) for line in row} & running
+            if not here:
+                break
+            kept |= here
+    return kept & running
 
 
 def _edge_lines(page: PageLayout) -> list[Line]:
