@@ -264,6 +264,23 @@ def test_references_in_text_and_titles_are_resolved(tmp_path: Path) -> None:
         ('<p MadCap:autonum="&#8226; ">bullet</p>', "bullet"),
         ("<table>a<caption>b</caption><p>c</p></table>d", "a\n\nb\n\nc\n\nd"),
         ("<table><tr><td>a</td><th>b</th></tr>c</table>", "c\n\n| a | b |\n| --- | --- |"),
+        (
+            '<div class="code-box"><p>Say:</p><pre>a\n  b</pre></div>',
+            "Say:\n\n```\na\n  b\n```",
+        ),
+        (
+            '<p class="Code">a<span class="Code">b</span></p><p>t</p><p class="code">c</p>',
+            "```\nab\n```\n\nt\n\n```\nc\n```",
+        ),
+        (
+            '<div class="CodeSample"><p class="Code">a</p>\n<p class="Code">  b</p></div>',
+            "```\na\n  b\n```",
+        ),
+        (
+            "<table class='Code_Table'><tr><th>Sample</th></tr><tr><td>x = 1<br/>y = 2</td></tr>"
+            "</table>",
+            "Sample\n\n```\nx = 1\ny = 2\n```",
+        ),
         ("<blockquote>q</blockquote><p>a</p>", "q\n\na"),
         ("<dl><dt>T</dt><dd>D</dd></dl>", "- T\n\n  D"),
         ("<ul>\n<p>stray</p><li>a</li><p>more</p></ul>", "stray\n- a\n\n  more"),

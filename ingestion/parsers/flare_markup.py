@@ -27,7 +27,6 @@ from ingestion.parsers.html import (
     Handler,
     HtmlRenderer,
     fold,
-    language_of,
     local_name,
 )
 from ingestion.parsers.xhtml import MADCAP
@@ -75,7 +74,7 @@ class FlareRenderer(HtmlRenderer):
                 "annotation": self.annotation,
                 "change": self.change,
                 "codeSnippet": self.block,
-                "codeSnippetBody": self.code_snippet,
+                "codeSnippetBody": self.preformatted,
                 "codeSnippetCaption": self.block,
                 "dropDown": self.drop_down,
                 "equation": self.equation,
@@ -169,10 +168,6 @@ class FlareRenderer(HtmlRenderer):
         flow.end_line()
         flow.inline.append(element.get("title") or "")
         self.block(element, flow)
-
-    def code_snippet(self, element: Element, flow: Flow) -> None:
-        self.add_code(flow, self.code_of(element), language_of(element))
-        flow.end_code()
 
     def drop_down(self, element: Element, flow: Flow) -> None:
         """The hotspot is a heading one below the last; what the body holds stands under it."""

@@ -346,7 +346,7 @@ class HtmlRenderer:
     def block(self, element: Element, flow: Flow) -> None:
         flow.end_line()
         classes = element.get("class")
-        if classes and is_code_class(classes):
+        if classes and is_code_class(classes) and not self._holds_code(element):
             self.code_paragraph(element, flow)
             return
         self.walk(element, flow)
@@ -519,11 +519,12 @@ class HtmlRenderer:
 
     def _holds_code(self, element: Element) -> bool:
         """Whether code is marked as such within: what stands around it is text."""
-        return any(
-            self.handlers.get(inner.tag) == self.preformatted
-            or is_code_class(inner.get("class", ""))
-            for inner in element.iterdescendants(etree.Element)
-        )
+        for inner in element.iterdescendants(etree.Element):
+            if self.handlers.get(inner.tag) == self.preformatted:
+                return True
+            if inner.tag in ("p", "div") and is_code_class(inner.get("class") or ""):
+                return True
+        return False
 
     def _table(self, rows: Iterable[tuple[list[Element], bool]]) -> Table:
         self._in_table = True
