@@ -278,6 +278,25 @@ def test_code_survives_to_the_letter(container: str, tmp_path: Path) -> None:
     assert fence in parse(tmp_path, page).content
 
 
+def test_preformatted_text_keeps_its_braces_and_entities(tmp_path: Path) -> None:
+    text = "<pre>\na &lt; b ::= '{' *x '}'\n  <b>c</b>\n</pre>\n"
+    assert parse(tmp_path, text, "page.md").content == "```\na < b ::= '{' *x '}'\n  c\n```"
+    braced = "<pre><code>{`<b>{x}</b>\n`}</code></pre>\n"
+    assert parse(tmp_path, braced).content == "```\n<b>{x}</b>\n```"
+
+
+def test_images_speak_when_they_say_something(tmp_path: Path) -> None:
+    text = "# Print ![logo of print](l.png)\n\n![Build](https://img.shields.io/x) ![A queue](q.png)"
+    document = parse(tmp_path, text)
+    assert (document.title, document.content) == ("Print", "A queue")
+
+
+def test_upper_case_html_is_html(tmp_path: Path) -> None:
+    text = "One<BR>two, List<A> and List<T>.\n\n<TABLE><TR><TD>x</TD></TR></TABLE>\n"
+    content = "One\ntwo, List<A> and List<T>.\n\n|  |\n| --- |\n| x |"
+    assert parse(tmp_path, text, "page.md").content == content
+
+
 def test_expressions_in_attributes_never_leak(tmp_path: Path) -> None:
     text = '<A b={"}"} c={`}${"}"}`} d={/* } */ 1} e={{f: {g: ">"}}}>\n\nseen\n\n</A>\n\nafter'
     assert parse(tmp_path, text).content == "seen\n\nafter"

@@ -75,10 +75,11 @@ class BlockRenderer:
             self._add_text(code_span(code), verbatim=True)
 
     def _image(self, token: Token) -> None:
-        self._add_alt("".join(plain_text(token.children or [])))
+        alt = "".join(plain_text(token.children or []))
+        self._add_alt(alt, str(token.attrs.get("src", "")))
 
-    def _add_alt(self, alt: str) -> None:
-        if says_something(alt):
+    def _add_alt(self, alt: str, address: str = "") -> None:
+        if says_something(alt, address) and not self._heading:
             self._add_text(f" {alt} ")
 
     def _footnote_ref(self, token: Token) -> None:

@@ -197,7 +197,8 @@ class Renderer(BlockRenderer):
         self._hard_break()
 
     def _image_tag(self, tag: Tag) -> None:
-        self._add_alt(attribute_text(tag, "alt", self._scope.names))
+        names = self._scope.names
+        self._add_alt(attribute_text(tag, "alt", names), attribute_text(tag, "src", names))
 
     def _quote_tag(self, tag: Tag) -> None:
         self._add_text('"')

@@ -16,7 +16,8 @@ _NO_ALT = "image,img,picture,photo,screenshot,figure,diagram,logo,icon,alt,alt t
 _SAYS_NOTHING = frozenset(_NO_ALT.split(","))
 _CODE_CLASS = re.compile(r"\blang(?:uage)?-([\w+#.-]+)")
 _ANY_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
-_RAW_BRACES = re.compile(r"\{\s*(`(?:[^`\\]|\\.)*`|'[^'\n]*'|\"[^\"\n]*\")\s*\}", re.DOTALL)
+_BRACED = re.compile(r"\s*(?:<[^<>]*>\s*)*\{(.*)\}\s*(?:</[^<>]*>\s*)*", re.DOTALL)
+_BADGE = re.compile(r"\bshields\.io/|\bbadges?\b", re.IGNORECASE)
 
 Segment = tuple[bool, str]
 """Whether the white space is kept to the letter, and the text."""
@@ -46,11 +47,13 @@ def plain_text(tokens: Sequence[Token]) -> list[str]:
     return [" " if token.type == "softbreak" else token.content for token in tokens]
 
 
-def says_something(alt: str) -> bool:
+def says_something(alt: str, address: str) -> bool:
+    """Whether an image's alternative text is worth reading; badges and file names are not."""
     alt = alt.strip()
     return (
         sum(map(str.isalpha, alt)) > 2
         and not _FILE_NAME.search(alt)
+        and not _BADGE.search(address)
         and alt.lower() not in _SAYS_NOTHING
     )
 
@@ -67,10 +70,9 @@ def code_language(classes: str) -> str:
 
 
 def raw_code(tag: Tag, content: str, names: Mapping[str, str]) -> tuple[str, str]:
-    """The language and the code of a `pre` element; `{`...`}` in it holds code as it is."""
+    """The language and the code of a `pre` element; all of it may be one string in braces."""
     language = code_language(tag.raw + content[:200])
-    code = _RAW_BRACES.sub(lambda match: expression_text(match[1], names) or "", content)
-    as_html = code == content
-    code = _ANY_TAG.sub("", code)
-    code = html.unescape(code) if as_html else code
+    braced = _BRACED.fullmatch(content)
+    literal = expression_text(braced[1], names) if braced else None
+    code = html.unescape(_ANY_TAG.sub("", content)) if literal is None else literal
     return language, code.rstrip().strip("\n")
