@@ -1,4 +1,4 @@
-"""The admin and a worker side by side, for `make serve`: both end together, on Ctrl-C or SIGTERM."""
+"""Admin and worker beside each other for `make serve`; both end together, on Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def main() -> int:
     address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:8000"
     processes = [subprocess.Popen(command) for command in commands(address)]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    print(f"The admin is at http://{address}/ - make a login: python manage.py createsuperuser")
+    sys.stdout.write(
+        f"The admin is at http://{address}/ (first login: manage.py createsuperuser)\n"
+    )
+    sys.stdout.flush()
     try:
         while all(process.poll() is None for process in processes):
             time.sleep(0.5)

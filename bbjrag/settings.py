@@ -1,4 +1,4 @@
-"""The one settings file. The environment is the only switch; `.env.example` lists every variable."""
+"""The one settings file. The environment is the only switch; `.env.example` lists all of it."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class InputFile(NamedTuple):
 
 
 class Location(NamedTuple):
-    """From this line of the content on (counted from 0), the text comes from that source line or page."""
+    """From this content line on (counted from 0), text comes from that source line or page."""
 
     content_line: int
     number: int
@@ -33,8 +33,8 @@ class Document:
     """One readable unit of a source.
 
     `content` is Markdown (CommonMark with tables): ATX headings, fenced code with its language.
-    `lines` and `pages` map content lines to source lines and pages (both counted from 1), ascending;
-    empty where unknown. `whole_sections` asks the chunker to keep each heading's section a chunk of
+    `lines` and `pages` map content lines to source lines and pages (both counted from 1),
+    ascending; empty where unknown. `whole_sections` asks the chunker to keep each heading's section a chunk of
     its own, however small (programs: one method, one chunk).
     `breadcrumb` leads from the root to, not including, the document itself.
     """
@@ -93,5 +93,5 @@ Parsed = Document | Unchanged | Failure
 
 
 def covers(url: str, document_url: str) -> bool:
-    """Whether `document_url` is `url`, one of its sections (`#...`), or lies below it as a folder."""
+    """Whether `document_url` is `url`, a section of it (`#...`), or lies below it as a folder."""
     return document_url == url or document_url.startswith((f"{url}#", f"{url.rstrip('/')}/"))

@@ -1,4 +1,4 @@
-"""What must hold before anything is started: rows, paths, database, embedder. Nothing is written."""
+"""What must hold before anything starts: rows, paths, database, embedder. Nothing is written."""
 
 from __future__ import annotations
 

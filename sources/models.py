@@ -121,7 +121,7 @@ class Source(models.Model):
         )
 
     def problems(self, data_dir: Path | None = None) -> dict[str, list[str]]:
-        """What keeps a run of this source from starting: field name to messages; empty if nothing."""
+        """What keeps a run of this source from starting: field name to messages."""
         if self.parser not in PARSERS:
             return {"parser": [f"There is no parser {self.parser!r} in this version."]}
         cls = parser_class(self.parser)
@@ -171,7 +171,7 @@ class Source(models.Model):
             }
         if not found.get("start_url") and (twin := self._shared_prefix()):
             found["start_url"] = [
-                f"The source {twin!r} begins at the same address or above or below it, and one page "
+                f"The source {twin!r} begins at this address, or above or below it, and one page "
                 "can belong to one source only: choose another start, or change that source."
             ]
         if found:

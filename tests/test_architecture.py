@@ -97,8 +97,7 @@ def test_nothing_imports_the_project_package() -> None:
     wrong = [
         name
         for name, path in modules()
-        if not name.startswith("bbjrag")
-        and any(i.split(".")[0] == "bbjrag" for i in imports(path))
+        if not name.startswith("bbjrag") and any(i.split(".")[0] == "bbjrag" for i in imports(path))
     ]
     assert wrong == []
 

@@ -159,7 +159,7 @@ def test_a_second_request_joins_the_open_run(docs: Path) -> None:
 def test_data_dir_reads_below_another_folder(docs: Path, tmp_path: Path) -> None:
     (tmp_path / "other" / "docs").mkdir(parents=True)
     (tmp_path / "other" / "docs" / "only.md").write_text(PAGE.format("only"))
-    code, out, _ = run("--data-dir", str(tmp_path / "other"), "--json")
+    code, _, _ = run("--data-dir", str(tmp_path / "other"), "--json")
     assert code == 0
     assert list(Document.objects.values_list("url", flat=True)) == ["pages://only.md"]
 

@@ -8,7 +8,8 @@
         def parse(self, known: Known) -> Iterator[Parsed]: ...
 
 `parse` yields Documents, and Failures for what cannot be read; it raises SourceError only when the
-source as a whole cannot be read. It yields `Unchanged(url)` for what `known.current(url)` vouches for.
+source as a whole cannot be read. It yields `Unchanged(url)` for what `known.current(url)` vouches
+for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of a source: found in a fixed order, never outside DATA_DIR, read with their size and time."""
+"""Files of a source: found in a fixed order, never outside DATA_DIR, noted with size and time."""
 
 from __future__ import annotations
 
@@ -109,7 +109,8 @@ def read_file(
     before = stat_input(config, path)
     if before.size > limit:
         raise DocumentError(
-            f"The file is {before.size:,} bytes, above the limit of {limit:,}: split it or leave it out."
+            f"The file is {before.size:,} bytes, above the limit of {limit:,}: "
+            "split it or leave it out."
         )
     try:
         return path.read_bytes(), before

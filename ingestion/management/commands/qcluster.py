@@ -1,4 +1,4 @@
-"""django-q2's own command, made to run our worker: a bare cluster would not outlive a stuck process."""
+"""django-q2's own command, made to run our worker, which outlives a stuck cluster."""
 
 from __future__ import annotations
 
