@@ -19,16 +19,8 @@ from ingestion.parsers.flare_project import (
     split_conditions,
     target_path,
 )
-from ingestion.parsers.html import (
-    BLOCKS,
-    PAD,
-    Element,
-    Flow,
-    Handler,
-    HtmlRenderer,
-    fold,
-    local_name,
-)
+from ingestion.parsers.html import BLOCKS, Element, Handler, HtmlRenderer, local_name
+from ingestion.parsers.html_text import PAD, Flow, fold
 from ingestion.parsers.xhtml import MADCAP
 
 MAX_SNIPPETS_OF_TOPIC = 5_000

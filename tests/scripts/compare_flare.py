@@ -115,7 +115,8 @@ def document_text(document: Document) -> str:
 def compare(document: Document, published: str) -> Score:
     ours = EQUATION.sub(" ", document_text(document))
     theirs = EQUATION.sub(" ", published)
-    if _words(document.title) == _words(theirs)[: len(_words(document.title))]:
+    title = _words(document.title)
+    if _words(theirs)[: len(title)] == title != _words(ours)[: len(title)]:
         ours = f"{document.title}\n{ours}"
     ours_words, theirs_words = _words(ours), _words(theirs)
     shared = _shared(ours_words, theirs_words)
