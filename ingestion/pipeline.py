@@ -44,7 +44,7 @@ def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Ite
 
 def finished(document: documents.Document, config: SourceConfig) -> documents.Document:
     """The document as it is stored: its source's generation added, nothing that no table can hold."""
-    found = [tag for tag in document.generations if tag != UNTAGGED]
+    found = list(document.generations)
     if config.generation != "auto" and config.generation not in found:
         found.append(config.generation)
     return replace(
