@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
+from django.conf import settings
+from django.db import connections
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +18,27 @@ def corpus() -> Path:
     if not folder:
         pytest.skip("BBJRAG_CORPUS names no folder of real material")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def own_number() -> Iterator[int]:
+    """A number that no other test session has at the same time, so that several can run at once."""
+    folder = Path(settings.STATE_DIR)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        with (folder / f"session-{number}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield number
+            return
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    own_number: int, django_db_modify_db_settings_parallel_suffix: None
+) -> None:
+    """Each test session has a database of its own."""
+    for connection in connections.all():
+        connection.settings_dict["TEST"]["NAME"] = f"test_bbjrag_{own_number}"
