@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from ingestion import documents, pipeline, runs, vector_index
+from ingestion import documents, pipeline, runs, vector_index, vocabulary
 from ingestion.chunker import Chunker
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.configured import configured_embedder
@@ -22,6 +22,7 @@ from ingestion.lease import Lease, LeaseLost
 from ingestion.models import OPEN_STATES, Chunk, Document, Failure, SourceRun, State
 from ingestion.parsers import parser_class
 from ingestion.store import KnownDocuments, Writer, profile_of, read_key
+from ingestion.terms import TERMS_VERSION
 from sources.models import Source
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class Attempt:
         chunker = fitting_chunker(embedder)
         profile = profile_of(embedder)
         parser_version = parser_class(self.source.parser).version
-        versions = (self.source.parser, parser_version, chunker.key, profile.pk)
+        versions = (self.source.parser, parser_version, chunker.key, profile.pk, TERMS_VERSION)
         key = read_key(self.source, versions, self.data_dir)
         clean = bool(self.options.get("clean"))
         self.known = KnownDocuments(self.source, key, self.data_dir, trust_times=not clean)
@@ -156,6 +157,7 @@ class Attempt:
         ):
             with reading.clock("index"):
                 vector_index.build(self.writer.profile)
+                vocabulary.rebuild()
         with transaction.atomic(), reading.clock("finish"):
             self.lease.check()
             state, fields = self._end(reading, outcome)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
-from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import Q
 from pgvector.django import VectorField
@@ -92,12 +92,8 @@ class Chunk(models.Model):
     start_page = models.PositiveIntegerField(null=True)
     profile = models.ForeignKey(EmbeddingProfile, on_delete=models.PROTECT, related_name="chunks")
     embedding = VectorField()
-    search_vector = models.GeneratedField(
-        expression=SearchVector("title", weight="A", config="english")
-        + SearchVector("context_header", weight="B", config="english")
-        + SearchVector("content", weight="C", config="english"),
-        output_field=SearchVectorField(),
-        db_persist=True,
+    search_vector = SearchVectorField(
+        null=True, help_text="Made by `ingestion.terms`, which takes identifiers apart."
     )
 
     class Meta:
@@ -112,6 +108,45 @@ class Chunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.title} [{self.ordinal}]"
+
+
+class SearchTerm(models.Model):
+    """A term of the full text index, and in how many chunks it stands. `vocabulary` keeps them.
+
+    The empty term stands for the number of all chunks.
+    """
+
+    term = models.TextField(primary_key=True)
+    chunks = models.PositiveIntegerField()
+    trigrams = ArrayField(models.CharField(max_length=3), default=list)
+
+    class Meta:
+        indexes = [
+            GinIndex(fields=["trigrams"], name="search_term_trigrams_gin"),
+            models.Index(OpClass("term", name="text_pattern_ops"), name="search_term_beginning"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.term} ({self.chunks})"
+
+
+class ApiToken(models.Model):
+    """What a client of the HTTP API shows. Only its hash is kept: see `ingestion.api_tokens`."""
+
+    name = models.CharField(max_length=100, help_text="Who uses it. Example: editor plug-in")
+    beginning = models.CharField(max_length=12, help_text="To tell tokens apart.")
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256, in hex.")
+    requests_per_minute = models.PositiveIntegerField(default=120)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "API token"
+        ordering = ["name", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.beginning}...)"
 
 
 class Run(models.Model):

@@ -17,7 +17,7 @@ import numpy as np
 from django.db import connection, transaction
 from django.utils import timezone
 
-from ingestion import chunker, documents
+from ingestion import chunker, documents, terms
 from ingestion.lease import Lease
 from ingestion.models import Chunk, Document, EmbeddingProfile, Failure
 from sources.models import Source
@@ -35,6 +35,7 @@ CHUNK_COLUMNS = {
     "start_page": "int4",
     "profile_id": "int8",
     "embedding": "bytea",  # pgvector's own wire format, packed by `pack_vector`
+    "search_vector": "bytea",  # PostgreSQL's own, packed by `terms.vector`
 }
 
 
@@ -233,6 +234,7 @@ class Writer:
                 chunk.start_page,
                 self.profile.pk,
                 item.vectors[chunk.content_hash],
+                terms.vector(row.title, chunk.context_header, chunk.content),
             )
 
     def _copy(self, records: Iterable[tuple[Any, ...]]) -> None:

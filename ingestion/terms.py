@@ -1,0 +1,162 @@
+"""Words as the full text index knows them: identifiers whole and in parts, prose by its stems.
+
+`BBjWindow::addButton` is found as `bbjwindow`, `addbutton`, and by the parts bbj, window, add and
+button; `PROCESS_EVENTS` is `processevents` with the parts process and events. So a query may spell
+a name in any of these ways. The vectors are made here and not by PostgreSQL's own parser, which
+takes an identifier apart at its signs only, and knows neither headings nor the first cell of a row.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import snowballstemmer
+
+TERMS_VERSION = 1
+"""Part of a document's fingerprint: another value makes the next run index each document anew."""
+
+A, B, C, D = 3, 2, 1, 0  # the weights of a tsvector, as its binary format numbers them
+
+LONGEST_WORD = 80
+LONGEST_KEY = 60  # characters of a first cell that still reads as the row's key
+LAST_POSITION = 16383  # of a tsvector
+POSITIONS_KEPT = 64  # of one term; the rank of a term grows hardly beyond a few
+GAP = 8  # positions between title, headings and text, so that no phrase spans them
+
+_WORD = re.compile(r"\d+(?:\.\d+)+|\w+")
+_PART = re.compile(r"BBj(?![a-z])|[A-Z]+s?(?![a-z])|[A-Z]?[a-z]+|\d+")
+_HEADING = re.compile(r"\s{0,3}#{1,6}\s")
+_ROW = re.compile(r"\s*\|([^|\n]*)\|")
+_LISTED = re.compile(r"\s*[-*+]\s+`([^`\n]+)`")
+_FENCE = re.compile(r"\s*(?:`{3,}|~{3,})")
+_stemmer = snowballstemmer.stemmer("english")
+
+
+class Forms(NamedTuple):
+    """A word as a term, and the terms of its parts; no parts where it is a plain word."""
+
+    whole: str
+    parts: tuple[str, ...]
+
+
+class Placed(NamedTuple):
+    term: str
+    position: int
+    weight: int
+
+
+def words(text: str) -> list[str]:
+    """The words of a text as they are written, in order."""
+    return _WORD.findall(_folded(text))
+
+
+@lru_cache(maxsize=1 << 17)
+def forms(word: str) -> Forms:
+    """The terms of a word as `words` gives it; an empty whole where it is all underscores."""
+    whole = stem(word.replace("_", "").casefold())
+    parts = _PART.findall(word) if word.isascii() else word.strip("_").split("_")
+    if len(parts) < 2:
+        return Forms(whole, ())
+    return Forms(whole, tuple(stem(part.casefold()) for part in parts if part))
+
+
+@lru_cache(maxsize=1 << 17)
+def stem(word: str) -> str:
+    """By Porter's second English stemmer; what holds a digit or is no ASCII stays."""
+    if not word.isascii() or not word.isalpha():
+        return word
+    stemmed: str = _stemmer.stemWord(word)
+    return stemmed
+
+
+def placed_terms(title: str, context_header: str, content: str) -> Iterator[Placed]:
+    """The terms of a chunk: those of the title weigh most, then headings, row keys, text, parts."""
+    position = 1
+    for text, weight in ((title, A), (context_header, B)):
+        for word in words(text):
+            yield from _placed(word, position, weight)
+            position += 1
+        position += GAP
+    for line, key_end, heading in _lines(content):
+        for match in _WORD.finditer(line):
+            weight = B if heading or match.start() < key_end else C
+            yield from _placed(match[0], position, weight)
+            position += 1
+
+
+def vector(title: str, context_header: str, content: str) -> bytes:
+    """The chunk's tsvector in PostgreSQL's binary format (`tsvectorrecv` in tsvector.c)."""
+    found: dict[str, dict[int, int]] = {}
+    for term, position, weight in placed_terms(title, context_header, content):
+        if position > LAST_POSITION:
+            break
+        positions = found.setdefault(term, {})
+        if len(positions) < POSITIONS_KEPT:
+            positions[position] = max(weight, positions.get(position, D))
+    return struct.pack(">I", len(found)) + b"".join(
+        _packed(term.encode(), found[term]) for term in sorted(found, key=str.encode)
+    )
+
+
+def _packed(term: bytes, positions: dict[int, int]) -> bytes:
+    entries = [weight << 14 | position for position, weight in sorted(positions.items())]
+    return term + b"\0" + struct.pack(f">H{len(entries)}H", len(entries), *entries)
+
+
+def _placed(word: str, position: int, weight: int) -> Iterator[Placed]:
+    if len(word) > LONGEST_WORD:
+        return
+    whole, parts = forms(word)
+    if whole:
+        yield Placed(whole, position, weight)
+    for part in parts:
+        yield Placed(part, position, max(weight - 1, D))
+
+
+def _lines(content: str) -> Iterator[tuple[str, int, bool]]:
+    """Each line, where its key ends (0 without one), and whether it is a heading."""
+    fenced = False
+    for line in _folded(content).split("\n"):
+        if _FENCE.match(line):
+            fenced = not fenced
+        key = None if fenced else _ROW.match(line) or _LISTED.match(line)
+        is_key = key and len(key[1].strip()) <= LONGEST_KEY
+        yield line, key.end() if key and is_key else 0, not fenced and bool(_HEADING.match(line))
+
+
+def _folded(text: str) -> str:
+    """Without accents and the compatibility forms of letters; ASCII stays as it is."""
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(char for char in decomposed if not unicodedata.combining(char))
+
+
+def trigrams(term: str) -> set[str]:
+    """Three letters each, the start counted twice: `  w`, ` wi`, `win`, ..., `ow `."""
+    padded = f"  {term} "
+    return {padded[start : start + 3] for start in range(len(padded) - 2)}
+
+
+def edits(one: str, other: str, limit: int) -> int:
+    """Letters added, dropped, changed, or swapped with their neighbour; `limit` + 1 if more.
+
+    The restricted Damerau-Levenshtein distance (optimal string alignment).
+    """
+    if abs(len(one) - len(other)) > limit:
+        return limit + 1
+    before, last = list[int](), list(range(len(other) + 1))
+    for i, left in enumerate(one):
+        row = [i + 1]
+        for j, right in enumerate(other):
+            cost = min(last[j + 1] + 1, row[j] + 1, last[j] + (left != right))
+            if i and j and left == other[j - 1] and one[i - 1] == right:
+                cost = min(cost, before[j - 1] + 1)
+            row.append(cost)
+        before, last = last, row
+    return min(last[-1], limit + 1)
