@@ -186,6 +186,9 @@ class Reading:
             self.seen.update(urls)
             self.counters.read += len(urls)
             self.counters.unchanged += len(urls)
+            for failure in self.known.standing_failures(parsed.url):
+                self.reread.add(failure.url)
+                self._failed(failure)
         else:
             self._document(parsed)
         self.report("reading", parsed.url)

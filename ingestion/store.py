@@ -98,8 +98,11 @@ class KnownDocuments:
         for url, *rest in rows.iterator():
             self.by_url[url] = Stored(*rest)
             self.by_file.setdefault(url.partition("#")[0], []).append(url)
-        failing = Failure.objects.filter(source=source, resolved=False, level=Failure.Level.ERROR)
-        self.failing = set(failing.values_list("document_url", flat=True))
+        self.failing: dict[str, list[documents.Failure]] = {}
+        errors = Failure.objects.filter(source=source, resolved=False, level=Failure.Level.ERROR)
+        for row in errors.order_by("pk"):
+            failure = documents.Failure(row.document_url, row.message, row.stage)
+            self.failing.setdefault(row.document_url, []).append(failure)
         self._on_disk = cache(self._stat)
 
     def covered(self, url: str) -> list[str]:
@@ -110,9 +113,11 @@ class KnownDocuments:
 
     def current(self, url: str) -> bool:
         urls = self.covered(url)
-        if url in self.failing:  # read again, so that the failure is met again or found mended
-            return False
         return self.trust_times and bool(urls) and all(self._is_current(u) for u in urls)
+
+    def standing_failures(self, url: str) -> list[documents.Failure]:
+        """The open failures of a file that was passed over because it is as it was: they still hold."""
+        return self.failing.get(url, []) if url in self.failing and self.current(url) else []
 
     def validators(self, url: str) -> Mapping[str, str]:
         stored = self.by_url.get(url)

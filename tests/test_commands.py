@@ -15,6 +15,7 @@ from sources.models import Source
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+SAMPLES = Path(__file__).resolve().parent.parent / "sample_data"
 PAGE = "---\ntitle: {0}\n---\n\n# {0}\n\nThe page says that {0} opens a window.\n"
 
 
@@ -137,6 +138,20 @@ def test_one_source_failing_leaves_the_others_alone(docs: Path) -> None:
     states = {row["name"]: row["status"] for row in json.loads(out)["sources"]}
     assert code == 1
     assert states == {"pages": "succeeded", "empty": "partial"}
+
+
+def test_a_damaged_file_that_has_not_changed_is_not_read_again_but_still_told(docs: Path) -> None:
+    whole = SAMPLES / "bbj-ai-strategy" / "GuideToGuiProgrammingInBBj.pdf"
+    (docs / "cut.pdf").write_bytes(whole.read_bytes()[: whole.stat().st_size * 4 // 5])
+    Source.objects.create(name="manual", title="M", parser="PdfParser", paths=["docs"])
+    first = json.loads(run("--source", "manual", "--json")[1])["sources"][0]
+    assert first["documents"] > 0
+    assert first["failures"] == 1
+    code, out, _ = run("--source", "manual", "--json")
+    again = json.loads(out)["sources"][0]
+    assert code == 1
+    assert (again["status"], again["failures"], again["embedded"]) == ("partial", 1, 0)
+    assert Failure.objects.filter(resolved=False).count() == 1
 
 
 def test_no_wait_queues_and_warns_when_no_worker_is_alive(docs: Path) -> None:
