@@ -118,7 +118,7 @@ class SearchTerm(models.Model):
 
     term = models.TextField(primary_key=True)
     chunks = models.PositiveIntegerField()
-    trigrams = ArrayField(models.CharField(max_length=3), default=list)
+    trigrams = ArrayField(models.TextField(), default=list)
 
     class Meta:
         indexes = [

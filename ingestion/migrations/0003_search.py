@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                 (
                     "trigrams",
                     django.contrib.postgres.fields.ArrayField(
-                        base_field=models.CharField(max_length=3), default=list, size=None
+                        base_field=models.TextField(), default=list, size=None
                     ),
                 ),
             ],

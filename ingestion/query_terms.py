@@ -1,0 +1,159 @@
+"""A query as the full text index is asked for it: its terms, weighed by how rare they are."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ingestion import terms, vocabulary
+
+MOST_WORDS = 48  # of a query; more add work, and hardly change what is found
+PART = 0.5  # how much of a term's rarity counts where the query did not name it as it stands
+JOINED = 0.8
+COMPLETED = 0.6
+CORRECTED = 0.7
+GUESSED_SHARE = 1e-3  # of all chunks, for a term that is not counted yet
+
+_STOP_WORDS = """
+a about all also am an and any are as at be because been being but by can could did do
+does doing done for from get give gets had has have having he her here him his how i if in
+into is it its just let make me might must my no nor not of on one or our out please shall
+she should show so some such than that the their them then there these they this those
+through to too until up us use used using want was we were what when where which while who
+whom why will with would you your
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+_CLAUSE = re.compile(
+    r"[?;]\s+|,?\s+\b(?:and|und)\s+(?=(?:how|what|which|where|when|why|who|wie)\b)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A term, or the beginning of one, and what a chunk gains by it."""
+
+    term: str
+    gain: float
+    chunks: int
+    beginning: bool = False
+
+    @property
+    def tsquery(self) -> str:
+        quoted = self.term.replace("\\", "\\\\").replace("'", "''")
+        return f"'{quoted}'" + (":*" if self.beginning else "")
+
+
+@dataclass
+class QueryTerms:
+    """The terms of one query, the rarest first; `corrected` maps what was written to the terms it
+    was taken for."""
+
+    wanted: list[Wanted] = field(default_factory=list)
+    corrected: dict[str, list[str]] = field(default_factory=dict)
+
+
+def clauses(query: str) -> list[str]:
+    """The parts of a question that asks for two or three things; empty where it asks for one."""
+    found = [clause.strip() for clause in _CLAUSE.split(query)]
+    worded = [clause for clause in found if len(content_words(clause)) >= 2]
+    return worded if 2 <= len(worded) <= 3 else []
+
+
+def content_words(query: str) -> list[str]:
+    """Its words without those of any sentence; BASIC's ON, IF and NOT stay where they are written
+    in capitals. All words, where nothing else is left."""
+    found = terms.words(query)[:MOST_WORDS]
+    shouted = all(word.isupper() for word in found if word.isalpha())
+    kept = [
+        word
+        for word in found
+        if word.casefold() not in STOP_WORDS or (word.isupper() and len(word) > 1 and not shouted)
+    ]
+    return kept or found
+
+
+def query_terms(query: str) -> QueryTerms:
+    """Look the query's words up: whole, in parts, joined, completed, corrected."""
+    found = terms.words(query)[:MOST_WORDS]
+    kept = [word for word in content_words(query) if len(word) <= terms.LONGEST_WORD]
+    shares: dict[str, float] = {}
+    for term, share in _named(kept):
+        shares[term] = max(share, shares.get(term, 0.0))
+    joined = {term for term in _joined(found, kept) if term not in shares}
+    counts, chunks = vocabulary.counts([*shares, *joined])
+    shares |= dict.fromkeys(joined & counts.keys(), JOINED)
+    result = QueryTerms()
+    unknown = [term for term in shares if chunks and term not in counts]
+    for term, share in shares.items():
+        if term not in unknown:
+            number = counts.get(term, int(chunks * GUESSED_SHARE))
+            result.wanted.append(Wanted(term, share * rarity(number, chunks), number))
+    if unknown:
+        _guess(unknown, shares, chunks, result)
+    result.wanted.sort(key=lambda wanted: (wanted.chunks, wanted.term))
+    return result
+
+
+def rarity(number: int, chunks: int) -> float:
+    """The inverse document frequency of BM25, for a term that stands in `number` of `chunks`."""
+    return math.log(1 + (max(chunks, number) - number + 0.5) / (number + 0.5))
+
+
+def _named(words: Iterable[str]) -> Iterator[tuple[str, float]]:
+    for word in words:
+        whole, parts = terms.forms(word)
+        if whole:
+            yield whole, 1.0
+        yield from ((part, PART) for part in parts)
+
+
+def _joined(*sequences: Sequence[str]) -> Iterator[str]:
+    """Neighbours written as one: `add button` and `add a button` may mean addButton."""
+    for words in sequences:
+        plain = [word.replace("_", "").casefold() for word in words]
+        for left, right in pairwise(plain):
+            yield terms.stem(left + right)
+        for three in zip(plain, plain[1:], plain[2:], strict=False):
+            yield terms.stem("".join(three))
+
+
+def _guess(
+    unknown: Sequence[str], shares: dict[str, float], chunks: int, result: QueryTerms
+) -> None:
+    """For terms that stand nowhere: longer terms, or two written as one, or a near spelling."""
+    completed = vocabulary.completions(unknown)
+    for term, longer in completed.items():
+        number = sum(longer.values())
+        gain = shares[term] * COMPLETED * rarity(number, chunks)
+        result.wanted.append(Wanted(term, gain, number, beginning=True))
+    rest = [term for term in unknown if term not in completed]
+    split = _split(rest)
+    near = vocabulary.corrections(term for term in unknown if term not in split)
+    for meant, share in ((split, PART), (near, CORRECTED)):
+        for term, others in meant.items():
+            if others:
+                result.corrected[term] = list(others)
+            for other, number in others.items():
+                gain = shares[term] * share * rarity(number, chunks)
+                result.wanted.append(Wanted(other, gain, number))
+
+
+def _split(unknown: Sequence[str]) -> vocabulary.Found:
+    """Each term that is two known ones written as one, split where the rarer half is commonest."""
+    halves = {
+        term: [(term[:at], terms.stem(term[at:])) for at in range(3, len(term) - 2)]
+        for term in unknown
+        if term.isalpha()
+    }
+    pieces = {piece for pairs in halves.values() for pair in pairs for piece in pair}
+    counts, _ = vocabulary.counts(pieces) if pieces else ({}, 0)
+    found: vocabulary.Found = {}
+    for term, pairs in halves.items():
+        known = [pair for pair in pairs if pair[0] in counts and pair[1] in counts]
+        if known:
+            best = max(known, key=lambda pair: min(counts[pair[0]], counts[pair[1]]))
+            found[term] = {piece: counts[piece] for piece in best}
+    return found

@@ -1,0 +1,128 @@
+"""The vector of a query for each embedding profile that has chunks, if its model can be asked."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from ingestion.embedding.base import Embedder, EmbedderSettings
+from ingestion.embedding.configured import configured_embedder
+from ingestion.embedding.registry import open_embedder
+from ingestion.exceptions import BbjragError, EmbedderUnavailable
+from ingestion.models import EmbeddingProfile
+
+logger = logging.getLogger(__name__)
+
+KEPT_VECTORS = 512
+KEPT_SECONDS = 300.0
+RETRY_SECONDS = 15.0  # after which an embedder that did not answer is tried again
+
+
+class NotAskable(BbjragError):
+    """The profile's model cannot embed a query now."""
+
+
+@dataclass(slots=True)
+class Opened:
+    embedder: Embedder | None
+    problem: str
+    at: float
+
+
+class QueryVectors:
+    """Keeps one open embedder for each profile, and the vectors of the last queries.
+
+    One per process; safe to use from its threads. Vectors are text, as pgvector reads it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.lock = threading.Lock()
+        self.opened: dict[int, Opened] = {}
+        self.vectors: OrderedDict[tuple[int, str], tuple[float, str]] = OrderedDict()
+
+    def vector(self, profile: EmbeddingProfile, text: str) -> str:
+        """Raises NotAskable, with the reason, where the profile's model does not answer."""
+        key = (profile.pk, text)
+        if found := self._kept(key):
+            return found
+        embedder = self._embedder(profile)
+        try:
+            values = embedder.embed_query(text)
+        except EmbedderUnavailable as error:
+            self._close(profile, str(error))
+            raise NotAskable(str(error)) from error
+        except BbjragError as error:
+            raise NotAskable(str(error)) from error
+        made = "[" + ",".join(f"{value:.7g}" for value in values.tolist()) + "]"
+        self._keep(key, made)
+        return made
+
+    def _kept(self, key: tuple[int, str]) -> str | None:
+        with self.lock:
+            at, found = self.vectors.get(key, (0.0, ""))
+            return found if found and self.clock() - at < KEPT_SECONDS else None
+
+    def _keep(self, key: tuple[int, str], vector: str) -> None:
+        with self.lock:
+            self.vectors[key] = self.clock(), vector
+            self.vectors.move_to_end(key)
+            while len(self.vectors) > KEPT_VECTORS:
+                self.vectors.popitem(last=False)
+
+    def _embedder(self, profile: EmbeddingProfile) -> Embedder:
+        with self.lock:
+            opened = self.opened.get(profile.pk)
+            if opened is None or (
+                opened.embedder is None and self.clock() - opened.at > RETRY_SECONDS
+            ):
+                opened = self.opened[profile.pk] = self._open(profile)
+        if opened.embedder is None:
+            raise NotAskable(opened.problem)
+        return opened.embedder
+
+    def _open(self, profile: EmbeddingProfile) -> Opened:
+        try:
+            return Opened(_matching(profile), "", self.clock())
+        except BbjragError as error:
+            logger.warning("%s cannot be asked: %s", profile, error)
+            return Opened(None, str(error), self.clock())
+
+    def _close(self, profile: EmbeddingProfile, problem: str) -> None:
+        with self.lock:
+            self.opened[profile.pk] = Opened(None, problem, self.clock())
+
+
+def _matching(profile: EmbeddingProfile) -> Embedder:
+    """The configured embedder where the profile is its, else one opened for the profile.
+
+    Raises NotAskable when the model that answers is another one by now.
+    """
+    named = (settings.EMBEDDING_PROVIDER, settings.EMBEDDING_MODEL)
+    if (profile.provider, profile.model) == named:
+        embedder = configured_embedder()
+    else:
+        embedder = open_embedder(
+            EmbedderSettings(
+                provider=profile.provider,
+                model=profile.model,
+                hosts=tuple(settings.OLLAMA_HOSTS),
+                timeout=settings.EMBEDDING_TIMEOUT,
+                query_prefix=profile.query_prefix,
+            )
+        )
+    if (embedder.digest, embedder.dimensions) != (profile.digest, profile.dimensions):
+        raise NotAskable(
+            f"{profile.provider} answers with another version of {profile.model} than the chunks "
+            "were embedded with: run `manage.py ingest_all` to embed them anew."
+        )
+    return embedder
+
+
+query_vectors = QueryVectors()

@@ -1,0 +1,349 @@
+"""Hybrid search: vectors and full text ranked in one statement, fused by reciprocal rank.
+
+Each profile that has chunks is asked by its own model's vector, over its own partial HNSW index;
+chunks whose model cannot be asked are found by their text alone, and the result says so. A question
+for two things is asked as a whole and by its parts, each a ranking of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from django.db import connection
+
+from ingestion.models import Chunk, EmbeddingProfile
+from ingestion.query_terms import QueryTerms, Wanted, clauses, query_terms
+from ingestion.query_vectors import NotAskable, query_vectors
+from ingestion.snippets import Snippet, snippet
+from ingestion.terms import words
+
+Mode = Literal["hybrid", "dense", "text"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+MAX_LIMIT = 100
+LONGEST_QUERY = 8192  # characters; what is beyond is not read
+LONGEST_EMBEDDED = 1000  # characters of a query that are embedded: within any model's context
+
+DEPTH = 100  # places of each ranking
+RANK_CONSTANT = 60  # of reciprocal rank fusion (Cormack, Clarke, Buettcher 2009)
+DENSE_WEIGHT = 1.0
+TEXT_WEIGHT = 1.0
+CLAUSE_WEIGHT = 0.6
+PER_DOCUMENT = 2  # hits of one document, as long as there are others
+PER_DOCUMENT_RANKED = 4  # chunks of one document in one ranking
+ALIKE = 0.8  # of the words in common (Jaccard): the same text in another place
+
+EF_SEARCH = 120
+MATCHED = 8000  # chunks whose text is ranked, about: the rarest terms choose them
+WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B and A: parts, text, headings and keys, title
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one ranking gave a hit: `value` is a cosine similarity, or the rank of the text."""
+
+    ranking: str
+    place: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that was found. `score` is the sum of 1 / (60 + place), weighed, over its `parts`."""
+
+    chunk_id: int
+    document_id: int
+    url: str
+    display_url: str
+    title: str
+    source: str
+    doc_type: str
+    generations: tuple[str, ...]
+    deprecated: bool
+    breadcrumb: tuple[str, ...]
+    heading_path: tuple[str, ...]
+    context_header: str
+    content: str
+    start_line: int | None
+    start_page: int | None
+    snippet: Snippet
+    score: float
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """`notes` say what limits the result; `corrected` what a word that stands nowhere was taken for
+    (stems)."""
+
+    query: str
+    mode: Mode
+    hits: tuple[Hit, ...]
+    notes: tuple[str, ...] = ()
+    corrected: Mapping[str, Sequence[str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    sources: Sequence[str] = ()
+    generations: Sequence[str] = ()
+    doc_types: Sequence[str] = ()
+    deprecated: bool = True
+
+    def sql(self) -> tuple[str, list[Any]]:
+        """A condition on `d`, the chunk's document, and its parameters; empty without a filter."""
+        conditions, parameters = list[str](), list[Any]()
+        if self.sources:
+            conditions.append("d.source_id IN (SELECT id FROM sources_source WHERE name = ANY(%s))")
+            parameters.append(list(self.sources))
+        if self.generations:
+            conditions.append("d.generations && %s::varchar[]")
+            parameters.append(list(self.generations))
+        if self.doc_types:
+            conditions.append("d.doc_type = ANY(%s)")
+            parameters.append(list(self.doc_types))
+        if not self.deprecated:
+            conditions.append("NOT d.deprecated")
+        return "".join(f" AND {condition}" for condition in conditions), parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A ranked list of chunks as a subquery (id, place, value), and what a place in it counts."""
+
+    name: str
+    weight: float
+    sql: str
+    parameters: Sequence[Any]
+
+
+def search(
+    query: str,
+    *,
+    limit: int = 10,
+    sources: Sequence[str] = (),
+    generations: Sequence[str] = (),
+    doc_types: Sequence[str] = (),
+    include_deprecated: bool | None = None,
+    mode: Mode = "hybrid",
+) -> Results:
+    """The best chunks for `query`, the best first; ties are broken by the chunk's id.
+
+    A filter keeps what carries any of its values; an empty one keeps all. Deprecated documents
+    stand at the end of the list; with `include_deprecated` True they stand where they rank, with
+    False they are left out. Raises ValueError for a mode or limit that there is not.
+    """
+    if mode not in MODES:
+        raise ValueError(f"There is no mode {mode!r}: use one of {', '.join(MODES)}.")
+    if not 1 <= limit <= MAX_LIMIT:
+        raise ValueError(f"A limit of {limit} is not between 1 and {MAX_LIMIT}.")
+    asked = _CONTROL.sub(" ", query[:LONGEST_QUERY]).strip()
+    filters = Filters(sources, generations, doc_types, include_deprecated is not False)
+    notes = list[str]()
+    if not words(asked):
+        return Results(query, mode, (), ("The query holds no word to search for.",))
+    asked_terms = query_terms(asked)
+    rankings = [*_rankings(asked, asked_terms, filters, mode, notes)]
+    hits = _hits(rankings, limit, asked_terms) if rankings else []
+    chosen = _chosen(hits, limit)
+    if include_deprecated is None:
+        chosen.sort(key=lambda hit: hit.deprecated)
+    return Results(query, mode, tuple(chosen), tuple(notes), asked_terms.corrected)
+
+
+def _rankings(
+    asked: str, asked_terms: QueryTerms, filters: Filters, mode: Mode, notes: list[str]
+) -> Iterator[Ranking]:
+    parts = clauses(asked)
+    if mode != "dense":
+        yield from _text_rankings("text", TEXT_WEIGHT, asked_terms, filters)
+        for number, clause in enumerate(parts, 1):
+            weight = TEXT_WEIGHT * CLAUSE_WEIGHT
+            yield from _text_rankings(f"text {number}", weight, query_terms(clause), filters)
+    if mode != "text":
+        yield from _dense_rankings(asked, parts, filters, notes)
+
+
+def _text_rankings(
+    name: str, weight: float, asked: QueryTerms, filters: Filters
+) -> Iterator[Ranking]:
+    wanted = [term for term in asked.wanted if term.gain > 0]
+    if not wanted:
+        return
+    condition, parameters = filters.sql()
+    scores = " + ".join(["%s * ts_rank(%s, c.search_vector, %s::tsquery)"] * len(wanted))
+    gains = [value for w in wanted for value in (w.gain, WEIGHTS, w.tsquery)]
+    sql = f"""
+        SELECT id, row_number() OVER (ORDER BY value DESC, id) AS place, value FROM (
+            SELECT id, value, row_number() OVER (
+                PARTITION BY document_id ORDER BY value DESC, id) AS nth
+            FROM (
+                SELECT c.id, c.document_id, {scores} AS value
+                FROM ingestion_chunk c JOIN ingestion_document d ON d.id = c.document_id
+                WHERE c.search_vector @@ %s::tsquery{condition}
+            ) AS matched
+        ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED} ORDER BY value DESC, id LIMIT {DEPTH}"""
+    choosing = " | ".join(term.tsquery for term in _choosing(wanted))
+    yield Ranking(name, weight, sql, [*gains, choosing, *parameters])
+
+
+def _choosing(wanted: Sequence[Wanted]) -> list[Wanted]:
+    """The rarest terms, until they choose enough chunks; the others only add to the rank."""
+    chosen, chunks = list[Wanted](), 0
+    for term in sorted(wanted, key=lambda term: (term.chunks, term.term)):
+        if chosen and chunks + term.chunks > MATCHED:
+            break
+        chosen.append(term)
+        chunks += term.chunks
+    return chosen
+
+
+def _dense_rankings(
+    asked: str, parts: Sequence[str], filters: Filters, notes: list[str]
+) -> Iterator[Ranking]:
+    profiles = EmbeddingProfile.objects.filter(pk__in=_profiles_in_use()).order_by("pk")
+    for profile in profiles:
+        try:
+            for number, text in enumerate([asked, *parts]):
+                vector = query_vectors.vector(profile, text[:LONGEST_EMBEDDED])
+                name = f"dense {profile}" + (f" {number}" if number else "")
+                weight = DENSE_WEIGHT * (CLAUSE_WEIGHT if number else 1)
+                yield _dense_ranking(name, weight, profile, vector, filters)
+        except NotAskable as error:
+            notes.append(f"Chunks of {profile} were found by their text alone: {error}")
+
+
+def _profiles_in_use() -> list[int]:
+    """A loose index scan: one step per profile, however many chunks there are."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT p.id FROM ingestion_embeddingprofile p WHERE EXISTS"
+            " (SELECT FROM ingestion_chunk c WHERE c.profile_id = p.id)"
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _dense_ranking(
+    name: str, weight: float, profile: EmbeddingProfile, vector: str, filters: Filters
+) -> Ranking:
+    """The nearest chunks of a profile. Cast and predicate are those of its index, and must be."""
+    condition, parameters = filters.sql()
+    distance = (
+        f"c.embedding::halfvec({profile.dimensions:d}) <=> %s::halfvec({profile.dimensions:d})"
+    )
+    sql = f"""
+        SELECT id, row_number() OVER (ORDER BY distance, id) AS place, 1 - distance AS value FROM (
+            SELECT id, distance, row_number() OVER (
+                PARTITION BY document_id ORDER BY distance, id) AS nth
+            FROM (
+                SELECT c.id, c.document_id, {distance} AS distance
+                FROM ingestion_chunk c JOIN ingestion_document d ON d.id = c.document_id
+                WHERE c.profile_id = {profile.pk:d}{condition}
+                ORDER BY {distance} LIMIT {DEPTH}
+            ) AS nearest
+        ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED}"""
+    return Ranking(name, weight, sql, [vector, *parameters, vector])
+
+
+_FIELDS = """
+    c.id, d.id, d.url, d.display_url, d.title, s.name, d.doc_type, d.generations, d.deprecated,
+    d.breadcrumb, c.heading_path, c.context_header, c.content, c.start_line, c.start_page"""
+
+
+def _hits(rankings: Sequence[Ranking], limit: int, asked: QueryTerms) -> list[Hit]:
+    """The fused rankings, best first, with some to spare for what is left out later.
+
+    One message to the server: the settings of the index scan count for its transaction only.
+    """
+    lists = " UNION ALL ".join(
+        f"SELECT {number} AS ranking, %s::float8 AS weight, r.* FROM ({ranking.sql}) AS r"
+        for number, ranking in enumerate(rankings)
+    )
+    sql = f"""
+        SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
+               set_config('hnsw.ef_search', '{EF_SEARCH}', true);
+        WITH ranked AS ({lists}), fused AS (
+            SELECT id, sum(weight / ({RANK_CONSTANT} + place)) AS score,
+                   array_agg(ranking ORDER BY ranking) AS rankings,
+                   array_agg(place ORDER BY ranking) AS places,
+                   array_agg(value ORDER BY ranking) AS values
+            FROM ranked GROUP BY id ORDER BY score DESC, id LIMIT %s
+        )
+        SELECT {_FIELDS}, f.score, f.rankings, f.places, f.values
+        FROM fused f JOIN ingestion_chunk c ON c.id = f.id
+        JOIN ingestion_document d ON d.id = c.document_id
+        JOIN sources_source s ON s.id = d.source_id
+        ORDER BY f.score DESC, c.id"""
+    parameters = [value for r in rankings for value in (r.weight, *r.parameters)]
+    gains = {w.term + ("*" if w.beginning else ""): w.gain for w in asked.wanted}
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*parameters, limit * 4 + 20])
+        cursor.nextset()
+        return [_hit(row, rankings, gains) for row in cursor.fetchall()]
+
+
+def _hit(row: Sequence[Any], rankings: Sequence[Ranking], gains: Mapping[str, float]) -> Hit:
+    *fields, score, numbers, places, values = row
+    parts = tuple(
+        Part(rankings[number].name, place, float(value))
+        for number, place, value in zip(numbers, places, values, strict=True)
+    )
+    (chunk, document, url, display_url, title, source, doc_type, generations, deprecated) = fields[
+        :9
+    ]
+    (breadcrumb, heading_path, context_header, content, line, page) = fields[9:]
+    return Hit(
+        chunk_id=chunk,
+        document_id=document,
+        url=url,
+        display_url=display_url,
+        title=title,
+        source=source,
+        doc_type=doc_type,
+        generations=tuple(generations),
+        deprecated=deprecated,
+        breadcrumb=tuple(breadcrumb),
+        heading_path=tuple(heading_path),
+        context_header=context_header,
+        content=content,
+        start_line=line,
+        start_page=page,
+        snippet=snippet(content, gains),
+        score=float(score),
+        parts=parts,
+    )
+
+
+def _chosen(hits: Sequence[Hit], limit: int) -> list[Hit]:
+    """The first `limit` hits that repeat neither a document too often nor another hit's text.
+
+    Where that leaves too few, further hits of the same documents follow.
+    """
+    chosen, spare = list[Hit](), list[Hit]()
+    taken: list[frozenset[str]] = []
+    per_document: dict[int, int] = {}
+    for hit in hits:
+        if len(chosen) == limit:
+            break
+        said = frozenset(words(hit.content.casefold()))
+        if any(_alike(said, other) for other in taken):
+            continue
+        taken.append(said)
+        per_document[hit.document_id] = nth = per_document.get(hit.document_id, 0) + 1
+        (chosen if nth <= PER_DOCUMENT else spare).append(hit)
+    return chosen + spare[: limit - len(chosen)]
+
+
+def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    return len(one & other) >= ALIKE * len(one | other)
+
+
+def document_chunks(document_id: int) -> list[str]:
+    """The texts of a stored document in reading order."""
+    chunks = Chunk.objects.filter(document_id=document_id).order_by("ordinal")
+    return list(chunks.values_list("content", flat=True))

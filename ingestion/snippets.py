@@ -1,0 +1,85 @@
+"""The part of a chunk that shows why it was found, its hits marked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ingestion import terms
+
+LENGTH = 280
+_WORD = re.compile(r"\d+(?:\.\d+)+|\w+")
+_MARKUP = re.compile(
+    r"^[ \t]*(?:`{3,}|~{3,}).*$|^ {0,3}#{1,6}(?=\s)|^[ \t]*\|[-:| \t]+\|[ \t]*$", re.M
+)
+_SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """`marks` are the starts and ends, in characters of `text`, of the words asked for."""
+
+    text: str
+    marks: tuple[tuple[int, int], ...] = ()
+
+    def parts(self) -> list[tuple[str, bool]]:
+        """The text in pieces, each with whether it is a hit."""
+        found, end = list[tuple[str, bool]](), 0
+        for start, stop in self.marks:
+            found += [(self.text[end:start], False), (self.text[start:stop], True)]
+            end = stop
+        return [part for part in [*found, (self.text[end:], False)] if part[0]]
+
+    def marked(self, before: str = "**", after: str = "**") -> str:
+        return "".join(f"{before}{text}{after}" if hit else text for text, hit in self.parts())
+
+
+def snippet(content: str, gains: Mapping[str, float], length: int = LENGTH) -> Snippet:
+    """The stretch of at most about `length` characters whose terms gain most.
+
+    `gains` are the query's terms (a beginning ends in `*`). White space is put together; fences,
+    the signs of headings and the rules of tables are left out.
+    """
+    text = _SPACE.sub(" ", _MARKUP.sub("", content)).strip()
+    hits = [
+        (match.start(), match.end(), gain)
+        for match in _WORD.finditer(text)
+        if (gain := _gain(match[0], gains))
+    ]
+    start, stop = _window(text, hits, length)
+    marks = tuple((a - start, b - start) for a, b, _ in hits if start <= a and b <= stop)
+    before, after = "… " if start else "", " …" if stop < len(text) else ""
+    shifted = tuple((a + len(before), b + len(before)) for a, b in marks)
+    return Snippet(f"{before}{text[start:stop]}{after}", shifted)
+
+
+def _gain(word: str, gains: Mapping[str, float]) -> float:
+    best = 0.0
+    for folded in terms.words(word):
+        whole, parts = terms.forms(folded)
+        best = max(best, *(gains.get(term, 0.0) for term in (whole, *parts)))
+        best = max([best, *(gain for term, gain in gains.items() if _begins(whole, term))])
+    return best
+
+
+def _begins(whole: str, term: str) -> bool:
+    return term.endswith("*") and whole.startswith(term[:-1])
+
+
+def _window(text: str, hits: list[tuple[int, int, float]], length: int) -> tuple[int, int]:
+    """Where the best stretch begins and ends, at words' borders. A word counts once."""
+    if len(text) <= length:
+        return 0, len(text)
+    best, begin = -1.0, 0
+    for start, _, _ in hits:
+        seen = {
+            text[a:b].casefold(): gain for a, b, gain in hits if start <= a and b <= start + length
+        }
+        if (total := sum(seen.values())) > best + 1e-9:
+            best, begin = total, start
+    begin = max(0, min(begin - length // 5, len(text) - length))
+    if begin:
+        begin = text.find(" ", begin) + 1
+    end = text.rfind(" ", begin, begin + length + 1) if begin + length < len(text) else len(text)
+    return begin, end if end > begin else begin + length
