@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
 from dotenv import load_dotenv
 
 from bbjrag import env
@@ -17,6 +19,20 @@ load_dotenv(env.text("ENV_FILE", str(BASE_DIR / ".env")))
 STATE_DIR = env.folder("STATE_DIR", BASE_DIR / ".data")
 DATA_DIR = env.folder("DATA_DIR", BASE_DIR / "sample_data")
 DEBUG = env.boolean("DEBUG", False)
+
+# Who only serves this machine needs to set nothing; who names another host is in production.
+LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", ",".join(LOOPBACK))
+PRODUCTION = env.boolean("PRODUCTION", not set(ALLOWED_HOSTS) <= set(LOOPBACK))
+if PRODUCTION and set(ALLOWED_HOSTS) <= set(LOOPBACK):
+    raise ImproperlyConfigured(
+        "PRODUCTION asks for ALLOWED_HOSTS: the names people type into the browser, "
+        "such as docs.example.com. For a trial on this machine: PRODUCTION=false."
+    )
+if PRODUCTION and DEBUG:
+    raise ImproperlyConfigured("DEBUG shows settings to visitors: unset it in production.")
+ALLOWED_HOSTS = list(dict.fromkeys([*ALLOWED_HOSTS, *LOOPBACK]))  # health checks come from here
+CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
 
 
 def _kept_secret() -> str:
@@ -36,9 +52,20 @@ def _kept_secret() -> str:
     return path.read_text().strip()
 
 
-SECRET_KEY = env.text("SECRET_KEY", "") or _kept_secret()
-ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
-CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
+def _secret_key() -> str:
+    given = env.text("SECRET_KEY", "")
+    if PRODUCTION and len(given) < SHORTEST_SECRET:
+        raise ImproperlyConfigured(
+            f"Production asks for a SECRET_KEY of at least {SHORTEST_SECRET} characters, the same "
+            "for every web server and worker of one database, or a file SECRET_KEY_FILE with it. "
+            "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'. "
+            "For a trial on this machine: PRODUCTION=false."
+        )
+    return given or _kept_secret()
+
+
+SHORTEST_SECRET = 50  # as `check --deploy` wants it
+SECRET_KEY = _secret_key()
 
 INSTALLED_APPS = [
     "bbjrag",
@@ -53,6 +80,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django_q",
+    "axes",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -64,6 +92,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -93,11 +122,14 @@ TEMPLATES = [
     },
 ]
 
-DATABASE_URL = env.text("DATABASE_URL", "")
+_database_url = env.text("DATABASE_URL", "")
+_database_password = env.text("DATABASE_PASSWORD", "")
+DATABASE_URL = _database_url.rpartition("@")[2]  # the credentials stay out of what is shown
 EMBEDDED_POSTGRES_SETTINGS = env.pairs("EMBEDDED_POSTGRES_SETTINGS")
 DATABASES: dict[str, Any]
-if DATABASE_URL:
-    DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60)}
+if _database_url:
+    _parsed = dj_database_url.parse(_database_url, conn_max_age=60, conn_health_checks=True)
+    DATABASES = {"default": {**_parsed, "PASSWORD": _parsed["PASSWORD"] or _database_password}}
 else:
     DATABASES = {
         "default": {
@@ -131,8 +163,7 @@ USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = True  # the files are served from where they lie: nothing to collect
 WHITENOISE_AUTOREFRESH = DEBUG
 
 CHUNK_SIZE = env.integer("CHUNK_SIZE", 400, minimum=32, maximum=8192)
@@ -185,14 +216,56 @@ Q_CLUSTER = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"run": {"()": "ingestion.log_context.RunContext"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "fmt": "{asctime}{levelname}{name}{message}",
+            "style": "{",
+            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+        },
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": env.choice("LOG_FORMAT", "line", ("line", "json")),
+            "filters": ["run"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "WARNING").upper()},
     "loggers": {
         "httpx": {"level": "WARNING"},
         "django-q": {"handlers": [], "level": "WARNING", "propagate": True},
+        "gunicorn.error": {"level": "INFO", "propagate": True},
     },
 }
+
+# Behind HTTPS. Whether subdomains, which are not ours, follow is for their owner to say.
+HTTPS = env.boolean("HTTPS", PRODUCTION)
+TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", int(HTTPS), maximum=10)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^(health|ready)/?$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_HSTS_SECONDS = env.integer("HSTS_SECONDS", 31536000) if HTTPS else 0
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_AGE = env.integer("SESSION_HOURS", 12, minimum=1) * 3600
+DEFAULT_EXCEPTION_REPORTER_FILTER = "bbjrag.reporting.SecretsFilter"
+
+# Too many wrong passwords from one address: nobody logs in from there for a while.
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_FAILURE_LIMIT = env.integer("LOGIN_ATTEMPTS", 10, minimum=1)
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = ["ip_address"]
+AXES_CLIENT_IP_CALLABLE = "bbjrag.proxies.client_address"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

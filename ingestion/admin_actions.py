@@ -1,0 +1,155 @@
+"""What people do to sources and runs in the admin: loop, call, and say what happens next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import ValidationError
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+
+from ingestion import runs
+from ingestion.models import OPEN_STATES, Run, SourceRun
+from ingestion.worker import Presence
+from sources.models import Source
+
+NO_WORKER = (
+    "No worker is alive, so it waits in the queue: start one with `make serve` or "
+    "`python manage.py worker`."
+)
+
+
+def note(request: HttpRequest, rows: Iterable[Model], message: str) -> None:
+    """Write into the admin's history of each row who did what."""
+    LogEntry.objects.log_actions(request.user.pk, list(rows), CHANGE, message)  # type: ignore[arg-type]
+
+
+def ready(request: HttpRequest, sources: Iterable[Source]) -> list[Source]:
+    """The sources that can run; for the others, a message that says what is wrong."""
+    good = []
+    for source in sources:
+        if not source.enabled:
+            messages.error(request, f"Not started: {source.name}. It is disabled: enable it.")
+        elif problems := [text for texts in source.problems().values() for text in texts]:
+            messages.error(request, f"Not started: {source.name}. {' '.join(problems)}")
+        else:
+            good.append(source)
+    return good
+
+
+def start(request: HttpRequest, sources: Iterable[Source], **options: Any) -> runs.Request | None:
+    """Ask for a run of the sources that can run, and say what happens next."""
+    good = ready(request, sources)
+    if not good:
+        return None
+    asked = runs.request(good, origin=Run.Origin.ADMIN, requested_by=request.user, **options)
+    note(request, good, f"Asked for run {asked.run.pk}{_how(options)}.")
+    if asked.started:
+        names = ", ".join(row.source_name for row in asked.started)
+        text = "Queued {}: a worker takes it up within seconds. {}"
+        messages.success(request, format_html(text, names, run_link(asked.run.pk)))
+    for row in asked.joined:
+        text = "Joined {}, which is queued or running already: no second reading was started. {}"
+        messages.info(request, format_html(text, row.source_name, run_link(row.run_id)))
+    if not Presence().anybody():
+        messages.warning(request, NO_WORKER)
+    return asked
+
+
+def _how(options: dict[str, Any]) -> str:
+    chosen = [name.replace("_", " ") for name, on in options.items() if on]
+    return f" ({', '.join(chosen)})" if chosen else ""
+
+
+def run_link(run: int) -> str:
+    url = reverse("admin:ingestion_run_change", args=[run])
+    return format_html('<a href="{}">Follow run {}</a>', url, run)
+
+
+@admin.action(description="Re-ingest selected sources", permissions=["run"])
+def reingest(
+    modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
+) -> None:
+    start(request, queryset)
+
+
+@admin.action(description="Retry the failures of selected sources", permissions=["run"])
+def retry_failures(
+    modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
+) -> None:
+    failing = {source.pk for source in runs.sources_with_failures()}
+    chosen = [source for source in queryset if source.pk in failing or not source.enabled]
+    for source in queryset:
+        if source not in chosen:
+            messages.info(request, f"Nothing to retry: {source.name} has no open failure.")
+    if chosen:
+        start(request, chosen, retry_failed=True)
+
+
+@admin.action(description="Cancel the open runs of selected sources", permissions=["cancel"])
+def cancel_open(
+    modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
+) -> None:
+    open_runs = SourceRun.objects.filter(source__in=queryset, state__in=OPEN_STATES)
+    if not cancel(request, open_runs):
+        messages.info(request, "None of the selected sources is queued or running.")
+
+
+def cancel(request: HttpRequest, source_runs: Iterable[SourceRun]) -> int:
+    """Ask each to stop; the number of them."""
+    asked = list(source_runs)
+    for source_run in asked:
+        cancel_one(request, source_run)
+    return len(asked)
+
+
+def cancel_one(request: HttpRequest, source_run: SourceRun) -> None:
+    messages.success(request, runs.cancel(source_run, request.user.get_username()))
+    if source_run.source:
+        note(request, [source_run.source], f"Cancel of run {source_run.run_id} requested.")
+
+
+def decide_removal(request: HttpRequest, source_run: SourceRun) -> None:
+    """Approve or refuse, as the form's button says, the removal that waits for an answer."""
+    approve = request.POST.get("decision") == "approve"
+    who = request.user.get_username()
+    messages.success(request, runs.decide_removal(source_run, approve=approve, who=who))
+    if source_run.source:
+        answer = "approved" if approve else "refused"
+        text = (
+            f"Removal of {len(source_run.vanished)} documents {answer} (run {source_run.run_id})."
+        )
+        note(request, [source_run.source], text)
+
+
+@admin.action(description="Enable selected sources", permissions=["change"])
+def enable(
+    modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
+) -> None:
+    for source in queryset.filter(enabled=False):
+        source.enabled = True
+        try:
+            source.full_clean()
+        except ValidationError as error:
+            messages.error(request, f"Not enabled: {source.name}. {' '.join(error.messages)}")
+            continue
+        Source.objects.filter(pk=source.pk).update(enabled=True)
+        note(request, [source], "Enabled.")
+        messages.success(request, f"Enabled {source.name}: the next run of all sources reads it.")
+
+
+@admin.action(description="Disable selected sources", permissions=["change"])
+def disable(
+    modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
+) -> None:
+    for source in queryset.filter(enabled=True):
+        Source.objects.filter(pk=source.pk).update(enabled=False)
+        note(request, [source], "Disabled.")
+        messages.success(
+            request, f"Disabled {source.name}: runs pass it over, its chunks stay searchable."
+        )

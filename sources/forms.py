@@ -1,0 +1,127 @@
+"""The form of a Source: paths one a line, and beside the options what each parser knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.db import models
+from django.template.loader import render_to_string
+
+from ingestion.parsers import PARSERS, parser_class
+from sources.models import Source
+
+KINDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "object",
+}
+
+
+# Django's own class takes no parameter when it runs.
+if TYPE_CHECKING:
+    SourceModelForm = forms.ModelForm[Source]
+else:
+    SourceModelForm = forms.ModelForm
+
+
+class LinesField(forms.CharField):
+    """A list of texts, one on each line."""
+
+    widget = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        return [line.strip() for line in super().clean(value).splitlines() if line.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(list(initial or []) != self.clean(data))
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a parser, as a person reads of it."""
+
+    name: str
+    kind: str
+    default: str
+    description: str
+    example: str
+
+
+def options_of(parser: str) -> Iterator[Option]:
+    """The options in the parser's own order; the example is a whole JSON object to copy."""
+    options = parser_class(parser).Options
+    properties = options.model_json_schema().get("properties", {})
+    for name, field in options.model_fields.items():
+        examples = field.examples or []
+        yield Option(
+            name=name,
+            kind=kind_of(properties.get(name, {})),
+            default=json.dumps(field.get_default(call_default_factory=True), default=str),
+            description=field.description or "",
+            example=json.dumps({name: examples[0]}) if examples else "",
+        )
+
+
+def kind_of(schema: dict[str, Any]) -> str:
+    """A JSON schema's type in a person's words."""
+    if choices := schema.get("enum"):
+        return "one of " + ", ".join(map(str, choices))
+    if schema.get("type") == "array":
+        return f"list of {kind_of(schema.get('items', {}))}"
+    if variants := schema.get("anyOf"):
+        return " or ".join(kind_of(v) for v in variants if v.get("type") != "null")
+    return KINDS.get(schema.get("type", ""), "value")
+
+
+def options_help() -> str:
+    parsers = {name: list(options_of(name)) for name in PARSERS}
+    return render_to_string("admin/sources/source/options_help.html", {"parsers": parsers})
+
+
+def formfield(field: models.Field[Any, Any], **kwargs: Any) -> forms.Field | None:
+    if isinstance(field, models.URLField):
+        kwargs.setdefault("assume_scheme", "https")
+    return field.formfield(**kwargs)
+
+
+class SourceForm(SourceModelForm):
+    paths = LinesField(
+        required=False,
+        help_text="Files or folders below DATA_DIR, one a line. Example: bbj-dwc-tutorial/docs",
+    )
+
+    class Meta:
+        model = Source
+        formfield_callback = formfield
+        fields = (
+            *("title", "name", "parser", "enabled", "paths", "start_url", "options"),
+            *("generation", "display_base_url", "schedule"),
+        )
+        widgets = {"options": forms.Textarea(attrs={"rows": 4, "cols": 60, "spellcheck": "false"})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "parser" in self.fields:
+            self._describe_parsers()
+
+    def _describe_parsers(self) -> None:
+        """Tell the page's script what each parser reads; name a parser that is not there."""
+        field = self.fields["parser"]
+        assert isinstance(field.widget, forms.Select)
+        reads = {name: parser_class(name).reads for name in PARSERS}
+        field.widget.attrs["data-reads"] = json.dumps(reads)
+        missing = self.instance.parser
+        if missing and missing not in PARSERS:
+            label = f"{missing} (not in this version)"
+            field.widget.choices = [*field.widget.choices, (missing, label)]
+        if "options" in self.fields:
+            self.fields["options"].help_text = options_help()

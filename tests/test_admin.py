@@ -1,0 +1,281 @@
+"""What people see and do in the admin, at the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run, SourceRun, State
+from ingestion.terms import placed_terms
+from sources.models import Source
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def data_dir(settings: Any, tmp_path: Path) -> Path:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/window.md").write_text("# BBjWindow\n\nA window holds controls.\n")
+    settings.DATA_DIR = tmp_path
+    return tmp_path
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source.objects.create(name="mine", title="Mine", parser="MdxParser", paths=["docs"])
+
+
+@pytest.fixture
+def chunk(source: Source) -> Chunk:
+    profile = EmbeddingProfile.objects.create(
+        provider="wordllama", model="m", digest="d", dimensions=3
+    )
+    return add_chunk(source, profile, "A window holds controls.")
+
+
+def add_chunk(source: Source, profile: EmbeddingProfile, content: str, url: str = "") -> Chunk:
+    now = timezone.now()
+    document = Document.objects.create(
+        source=source,
+        url=url or f"{source.name}://docs/window.md",
+        title="BBjWindow",
+        doc_type="concept",
+        generations=["dwc"],
+        first_seen=now,
+        last_seen=now,
+        changed_at=now,
+    )
+    return Chunk.objects.create(
+        document=document,
+        ordinal=0,
+        title=document.title,
+        content=content,
+        tokens=5,
+        profile=profile,
+        embedding=[1.0, 0.0, 0.0],
+        search_vector=" ".join({placed.term for placed in placed_terms("", "", content)}),
+    )
+
+
+def source_run(source: Source, state: str, **fields: Any) -> SourceRun:
+    run = Run.objects.create(origin="admin")
+    return SourceRun.objects.create(
+        run=run, source=source, source_name=source.name, state=state, **fields
+    )
+
+
+def form(**changes: Any) -> dict[str, Any]:
+    fields = {
+        "title": "New",
+        "name": "new",
+        "parser": "MdxParser",
+        "enabled": "on",
+        "paths": "docs",
+        "start_url": "",
+        "options": "{}",
+        "generation": "auto",
+        "display_base_url": "",
+        "schedule": "",
+    }
+    return fields | changes
+
+
+def page(client: Client, name: str, *args: Any, **query: Any) -> str:
+    response = client.get(reverse(f"admin:{name}", args=args), query)
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def run_action(client: Client, action: str, *sources: Source) -> str:
+    data = {"action": action, "_selected_action": [source.pk for source in sources]}
+    response = client.post(reverse("admin:sources_source_changelist"), data, follow=True)
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def test_the_list_of_sources_shows_how_each_stands(admin_client: Client, chunk: Chunk) -> None:
+    source_run(chunk.document.source, State.PARTIAL, failures=3, finished_at=timezone.now())
+    html = page(admin_client, "sources_source_changelist", q="mine")
+    assert "finished with failures" in html
+    assert f"/chunk/?document__source__id__exact={chunk.document.source_id}" in html
+
+
+def test_a_source_is_added(admin_client: Client) -> None:
+    admin_client.post(reverse("admin:sources_source_add"), form(paths=" docs \n\n"))
+    assert Source.objects.get(name="new").paths == ["docs"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("paths", "nowhere", "nowhere"),
+        ("paths", "../..", "DATA_DIR"),
+        ("paths", "", "at least one path"),
+        ("options", '{"colour": "red"}', "colour"),
+        ("name", "MINE", "small letters"),
+        ("schedule", "every day", "cron"),
+    ],
+)
+def test_a_wrong_value_is_refused_at_its_field(
+    admin_client: Client, field: str, value: str, message: str
+) -> None:
+    response = admin_client.post(reverse("admin:sources_source_add"), form(**{field: value}))
+    assert message in " ".join(response.context["adminform"].form.errors[field])
+    assert not Source.objects.filter(title="New").exists()
+
+
+def test_the_form_tells_what_each_parser_reads_and_knows(admin_client: Client) -> None:
+    html = page(admin_client, "sources_source_add")
+    assert "data-reads=" in html
+    assert 'data-parser="MdxParser"' in html
+    assert "Endings of program files" in html
+
+
+def test_a_parser_of_another_version_is_named(admin_client: Client, source: Source) -> None:
+    Source.objects.filter(pk=source.pk).update(parser="OtherParser")
+    html = page(admin_client, "sources_source_change", source.pk)
+    assert "OtherParser (not in this version)" in html
+
+
+def test_a_source_keeps_its_name_while_documents_carry_it(
+    admin_client: Client, chunk: Chunk
+) -> None:
+    source = chunk.document.source
+    url = reverse("admin:sources_source_change", args=[source.pk])
+    admin_client.post(url, form(name="other", title="Changed"))
+    source.refresh_from_db()
+    assert (source.name, source.title) == ("mine", "Changed")
+
+
+def test_reingest_queues_a_run_and_says_what_happens_next(
+    admin_client: Client, admin_user: User, source: Source
+) -> None:
+    html = run_action(admin_client, "reingest", source)
+    run = Run.objects.get()
+    assert run.requested_by == admin_user
+    assert "Queued mine" in html
+    assert f"Follow run {run.pk}" in html
+    assert "No worker is alive" in html
+
+
+def test_reingest_joins_a_reading_that_is_open(admin_client: Client, source: Source) -> None:
+    source_run(source, State.QUEUED)
+    html = run_action(admin_client, "reingest", source)
+    assert "no second reading was started" in html
+    assert SourceRun.objects.count() == 1
+
+
+def test_reingest_says_why_a_source_cannot_run(
+    admin_client: Client, source: Source, data_dir: Path
+) -> None:
+    (data_dir / "docs/window.md").unlink()
+    (data_dir / "docs").rmdir()
+    html = run_action(admin_client, "reingest", source)
+    assert "Not started: mine." in html
+    assert not Run.objects.exists()
+
+
+def test_a_broken_source_is_not_enabled(admin_client: Client, source: Source) -> None:
+    Source.objects.filter(pk=source.pk).update(enabled=False, paths=["nowhere"])
+    html = run_action(admin_client, "enable", source)
+    assert "Not enabled: mine." in html
+    assert not Source.objects.get(pk=source.pk).enabled
+
+
+def test_chunks_are_found_by_words_and_filters(admin_client: Client, chunk: Chunk) -> None:
+    add_chunk(chunk.document.source, chunk.profile, "A grid shows rows.", "mine://docs/grid.md")
+    html = page(admin_client, "ingestion_chunk_changelist", q="grid -window", generation="dwc")
+    assert "A grid shows rows." in html
+    assert "A window holds controls." not in html
+
+
+def test_lists_never_ask_for_vectors(
+    admin_client: Client, chunk: Chunk, django_assert_max_num_queries: Any
+) -> None:
+    for name in ("ingestion_chunk_changelist", "ingestion_document_changelist"):
+        with django_assert_max_num_queries(20) as queries:
+            page(admin_client, name)
+        assert not any('"embedding"' in query["sql"] for query in queries.captured_queries)
+
+
+def test_nothing_stored_can_be_edited(admin_client: Client, chunk: Chunk) -> None:
+    for model, pk in (("chunk", chunk.pk), ("document", chunk.document_id)):
+        url = reverse(f"admin:ingestion_{model}_change", args=[pk])
+        html = admin_client.get(url).content.decode()
+        assert "A window holds controls." in html
+        assert 'name="_save"' not in html
+        admin_client.post(url, {"content": "changed", "title": "changed"})
+        assert admin_client.get(reverse(f"admin:ingestion_{model}_add")).status_code == 403
+    chunk.refresh_from_db()
+    assert chunk.content == "A window holds controls."
+
+
+def test_hostile_text_is_shown_as_text(admin_client: Client, chunk: Chunk) -> None:
+    hostile = "<script>alert(1)</script> [x](javascript:alert(2)) \u202egnihtemos" + "x" * 1_000_000
+    Chunk.objects.filter(pk=chunk.pk).update(content=hostile)
+    Document.objects.update(display_url="javascript:alert(3)", title="<img src=x onerror=y>")
+    for name, pk in (("chunk", chunk.pk), ("document", chunk.document_id)):
+        html = page(admin_client, f"ingestion_{name}_change", pk)
+        assert "<script>alert" not in html
+        assert "<img src=x" not in html
+        assert 'href="javascript:' not in html
+        assert len(html) < 200_000
+    assert "<script>alert" not in page(admin_client, "ingestion_chunk_changelist")
+
+
+def test_a_run_shows_its_sources_and_failures(admin_client: Client, source: Source) -> None:
+    row = source_run(source, State.PARTIAL, failures=1, added=4)
+    Failure.objects.create(
+        source_run=row, source=source, document_url="mine://a.md", stage="parse", message="Torn."
+    )
+    html = page(admin_client, "ingestion_run_change", row.run_id)
+    assert "Torn." in html
+    assert "finished with failures" in page(admin_client, "ingestion_run_changelist")
+
+
+def test_a_queued_reading_is_cancelled(admin_client: Client, source: Source) -> None:
+    row = source_run(source, State.QUEUED)
+    assert "Cancel" in page(admin_client, "ingestion_run_change", row.run_id)
+    admin_client.post(reverse("admin:ingestion_cancel", args=[row.pk]))
+    row.refresh_from_db()
+    assert row.state == State.CANCELLED
+
+
+@pytest.mark.parametrize(("decision", "left"), [("approve", 0), ("refuse", 1)])
+def test_a_removal_is_decided(admin_client: Client, chunk: Chunk, decision: str, left: int) -> None:
+    row = source_run(
+        chunk.document.source,
+        State.NEEDS_APPROVAL,
+        vanished=[chunk.document.url],
+        started_at=timezone.now(),
+    )
+    html = page(admin_client, "ingestion_run_change", row.run_id)
+    assert chunk.document.url in html
+    admin_client.post(reverse("admin:ingestion_removal", args=[row.pk]), {"decision": decision})
+    assert Document.objects.count() == left
+    row.refresh_from_db()
+    assert row.state == State.SUCCEEDED
+
+
+def test_acting_needs_a_post(admin_client: Client, source: Source) -> None:
+    row = source_run(source, State.QUEUED)
+    assert admin_client.get(reverse("admin:ingestion_cancel", args=[row.pk])).status_code == 405
+
+
+def test_the_queues_own_pages_are_hidden(admin_client: Client) -> None:
+    assert "django_q" not in page(admin_client, "index")
+    assert admin_client.get("/admin/django_q/schedule/").status_code == 404
+
+
+def test_deleting_a_source_counts_what_goes_with_it(admin_client: Client, chunk: Chunk) -> None:
+    url = reverse("admin:sources_source_delete", args=[chunk.document.source_id])
+    html = admin_client.get(url).content.decode()
+    assert "Chunks: 1" in html
+    admin_client.post(url, {"post": "yes"})
+    assert not Chunk.objects.exists()
