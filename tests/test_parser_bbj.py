@@ -12,11 +12,12 @@ from ingestion.enrichment.bbj_generations import bbj_generations
 from ingestion.exceptions import ConfigError
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import SourceConfig
-from ingestion.parsers.bbj import BbjSourceParser, render
-from ingestion.parsers.bbj_description import description
-from ingestion.parsers.bbj_lines import split_lines
-from ingestion.parsers.bbj_syntax import Unit, outline, short_heading
-from ingestion.parsers.bbj_text import is_bbj
+from ingestion.parsers.bbj import BbjSourceParser
+from ingestion.parsers.bbj.description import description
+from ingestion.parsers.bbj.lines import split_lines
+from ingestion.parsers.bbj.parser import render
+from ingestion.parsers.bbj.syntax import Unit, outline, short_heading
+from ingestion.parsers.bbj.text import is_bbj
 from tests.scripts.fidelity_bbj import fenced_lines, lost, wrong_line_numbers
 
 FIXTURES = Path(__file__).parent / "fixtures" / "bbj"

@@ -472,7 +472,7 @@ def test_a_topic_of_a_megabyte_is_read_whole(tmp_path: Path) -> None:
 def test_a_topic_that_is_too_large_is_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingestion.parsers.flare.MAX_TOPIC_BYTES", 100)
+    monkeypatch.setattr("ingestion.parsers.flare.parser.MAX_TOPIC_BYTES", 100)
     found = parse(write(tmp_path, {"Content/t.htm": topic("<p>x</p>" * 99)}))
     assert "above the limit" in failures(found)[0].message
     assert not failures(found)[0].warning

@@ -11,8 +11,8 @@ from markdown_it import MarkdownIt
 from ingestion.documents import Document, Failure, Unchanged
 from ingestion.exceptions import ConfigError
 from ingestion.parsers.base import SourceConfig
-from ingestion.parsers.docusaurus import display_url, readable, split_number_prefix
 from ingestion.parsers.mdx import MdxParser
+from ingestion.parsers.mdx.docusaurus import display_url, readable, split_number_prefix
 from tests.scripts.fidelity_mdx import Score, scores
 
 FIXTURES = Path(__file__).parent / "fixtures" / "mdx"

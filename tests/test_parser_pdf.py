@@ -16,7 +16,7 @@ from ingestion.documents import Document, Failure, Unchanged
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.pdf import PdfOrigin, PdfParser, read_pdf
-from ingestion.parsers.pdf_repair import rebuild
+from ingestion.parsers.pdf.repair import rebuild
 from tests.scripts.fidelity_pdf import compare
 
 FIXTURES = Path(__file__).parent / "fixtures" / "pdf"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from lxml import etree
 
 from ingestion.documents import InputFile
-from ingestion.parsers.flare_project import (
+from ingestion.parsers.flare.project import (
     LINKED,
     MAX_NESTING,
     TOPIC_SUFFIXES,

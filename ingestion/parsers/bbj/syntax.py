@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ingestion.parsers.bbj_lines import LineKind, Statement, classify, statements, without_number
+from ingestion.parsers.bbj.lines import LineKind, Statement, classify, statements, without_number
 
 MAX_HEADING = 150
 MAX_JOINED_LINES = 12

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from ingestion.parsers.pdf_layout import BULLETS, Item, Line, PageLayout
+from ingestion.parsers.pdf.layout import BULLETS, Item, Line, PageLayout
 
 LARGER = 1.12  # times the body size: from here on a line is a heading by its size
 LONGEST_HEADING = 200  # characters

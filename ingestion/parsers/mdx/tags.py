@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from markdown_it.token import Token
 
-from ingestion.parsers.mdx_syntax import Tag
+from ingestion.parsers.mdx.syntax import Tag
 
 _VOID = """
 area base br col embed hr img input link meta param source track wbr

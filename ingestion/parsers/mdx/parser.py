@@ -12,13 +12,13 @@ from pydantic import Field
 
 from ingestion.documents import Document, Failure, InputFile, Parsed, Unchanged
 from ingestion.exceptions import DocumentError
-from ingestion.parsers import docusaurus
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
-from ingestion.parsers.docusaurus import CATEGORY_FILES, FrontMatter
 from ingestion.parsers.files import SourceFile, find_files, read_file, stat_input
-from ingestion.parsers.mdx_assembly import PAGE_SUFFIXES, Assembly, decode
-from ingestion.parsers.mdx_render import Renderer
-from ingestion.parsers.mdx_writer import MarkdownWriter
+from ingestion.parsers.mdx import docusaurus
+from ingestion.parsers.mdx.assembly import PAGE_SUFFIXES, Assembly, decode
+from ingestion.parsers.mdx.docusaurus import CATEGORY_FILES, FrontMatter
+from ingestion.parsers.mdx.render import Renderer
+from ingestion.parsers.mdx.writer import MarkdownWriter
 
 _MARKS = re.compile(r"[`*\\]")
 

@@ -12,11 +12,11 @@ from markdown_it.token import Token
 from ingestion.documents import InputFile
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.base import SourceConfig
-from ingestion.parsers.docusaurus import FrontMatter, split_front_matter
 from ingestion.parsers.files import read_file, stat_input
-from ingestion.parsers.mdx_markdown import Page, parse_page
-from ingestion.parsers.mdx_syntax import attribute_text
-from ingestion.parsers.mdx_tags import Event, Scope, pair_tags
+from ingestion.parsers.mdx.docusaurus import FrontMatter, split_front_matter
+from ingestion.parsers.mdx.markdown import Page, parse_page
+from ingestion.parsers.mdx.syntax import attribute_text
+from ingestion.parsers.mdx.tags import Event, Scope, pair_tags
 
 PAGE_SUFFIXES = (".md", ".mdx")
 MAX_PAGE_BYTES = 4 * 1024 * 1024

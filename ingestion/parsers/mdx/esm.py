@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ingestion.parsers.mdx_syntax import (
+from ingestion.parsers.mdx.syntax import (
     STRING,
     TEMPLATE_STOP,
     ScanBudget,

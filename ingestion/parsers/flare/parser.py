@@ -15,8 +15,8 @@ from ingestion.enrichment.generations import generations_of, is_deprecated
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
 from ingestion.parsers.files import SourceFile, read_file
-from ingestion.parsers.flare_markup import FlareRenderer, body_of
-from ingestion.parsers.flare_project import (
+from ingestion.parsers.flare.markup import FlareRenderer, body_of
+from ingestion.parsers.flare.project import (
     REFERENCE,
     FlareProject,
     TocStep,

@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 
 from ingestion.exceptions import DocumentError
-from ingestion.parsers.bbj_lines import LineKind, Statement, classify, statements
+from ingestion.parsers.bbj.lines import LineKind, Statement, classify, statements
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _TOKENISED = (b"<<bbj>>", b"<<bbx>>")

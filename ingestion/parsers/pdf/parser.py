@@ -28,11 +28,11 @@ from ingestion.documents import Document, Failure, InputFile, Location, Parsed, 
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
 from ingestion.parsers.files import SourceFile, find_files, read_file
-from ingestion.parsers.pdf_blocks import Block, BlockBuilder
-from ingestion.parsers.pdf_content import PageContent, read_content
-from ingestion.parsers.pdf_font import Faces
-from ingestion.parsers.pdf_layout import Item, PageLayout, lay_out
-from ingestion.parsers.pdf_outline import (
+from ingestion.parsers.pdf.blocks import Block, BlockBuilder
+from ingestion.parsers.pdf.content import PageContent, read_content
+from ingestion.parsers.pdf.font import Faces
+from ingestion.parsers.pdf.layout import Item, PageLayout, lay_out
+from ingestion.parsers.pdf.outline import (
     Section,
     addresses,
     fold,
@@ -43,8 +43,8 @@ from ingestion.parsers.pdf_outline import (
     read_outline,
     title_lines,
 )
-from ingestion.parsers.pdf_repair import rebuild
-from ingestion.parsers.pdf_typography import Typography, drop_furniture, study
+from ingestion.parsers.pdf.repair import rebuild
+from ingestion.parsers.pdf.typography import Typography, drop_furniture, study
 
 # pypdf warns of each oddity that it copes with; what matters is reported as a Failure.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)

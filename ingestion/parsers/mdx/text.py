@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from markdown_it.token import Token
 
-from ingestion.parsers.mdx_syntax import Tag, expression_text
+from ingestion.parsers.mdx.syntax import Tag, expression_text
 
 _SPACE = re.compile(r"[\s\xa0]+")
 _FILE_NAME = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|avif|bmp)$", re.IGNORECASE)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from markdown_it.common.utils import unescapeAll
 from markdown_it.token import Token
 
-from ingestion.parsers.mdx_syntax import Braces, Tag, expression_text
-from ingestion.parsers.mdx_tags import Scope
-from ingestion.parsers.mdx_text import (
+from ingestion.parsers.mdx.syntax import Braces, Tag, expression_text
+from ingestion.parsers.mdx.tags import Scope
+from ingestion.parsers.mdx.text import (
     Segment,
     code_span,
     footnote_label,
@@ -20,7 +20,7 @@ from ingestion.parsers.mdx_text import (
     raw_code,
     says_something,
 )
-from ingestion.parsers.mdx_writer import Cell, MarkdownWriter
+from ingestion.parsers.mdx.writer import Cell, MarkdownWriter
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad"))
 _LANGUAGE = re.compile(r"[^\s{]+")

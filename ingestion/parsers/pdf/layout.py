@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from ingestion.parsers.pdf_content import PageContent, Rule, Word, turn
-from ingestion.parsers.pdf_font import UNKNOWN
-from ingestion.parsers.pdf_tables import Grid, find_grids
+from ingestion.parsers.pdf.content import PageContent, Rule, Word, turn
+from ingestion.parsers.pdf.font import UNKNOWN
+from ingestion.parsers.pdf.tables import Grid, find_grids
 
 BULLETS = "•◦▪●○■□‣\u2043∙·➢❖✓►▶\u2013—-*"
 BIN = 2.0  # points per bit of a row's mask

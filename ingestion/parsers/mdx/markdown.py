@@ -20,9 +20,9 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from mdit_py_plugins.footnote import footnote_plugin
 
-from ingestion.parsers.mdx_admonitions import admonition, line_start
-from ingestion.parsers.mdx_esm import esm_end, exported_names, exported_strings, imported_names
-from ingestion.parsers.mdx_syntax import (
+from ingestion.parsers.mdx.admonitions import admonition, line_start
+from ingestion.parsers.mdx.esm import esm_end, exported_names, exported_strings, imported_names
+from ingestion.parsers.mdx.syntax import (
     Braces,
     Comment,
     Piece,

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from ingestion.parsers.bbj_lines import LineKind, classify, without_number
-from ingestion.parsers.bbj_text import reads_as_code
+from ingestion.parsers.bbj.lines import LineKind, classify, without_number
+from ingestion.parsers.bbj.text import reads_as_code
 
 MAX_DESCRIPTION = 600
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from markdown_it.token import Token
 
-from ingestion.parsers.mdx_admonitions import ADMONITIONS
-from ingestion.parsers.mdx_blocks import TOKENS, BlockRenderer
-from ingestion.parsers.mdx_syntax import Tag, attribute_text, expression_text
-from ingestion.parsers.mdx_tags import BLOCK, THEME_BLOCKS, Event, is_component
-from ingestion.parsers.mdx_text import code_language, joined
-from ingestion.parsers.mdx_writer import MarkdownWriter
+from ingestion.parsers.mdx.admonitions import ADMONITIONS
+from ingestion.parsers.mdx.blocks import TOKENS, BlockRenderer
+from ingestion.parsers.mdx.syntax import Tag, attribute_text, expression_text
+from ingestion.parsers.mdx.tags import BLOCK, THEME_BLOCKS, Event, is_component
+from ingestion.parsers.mdx.text import code_language, joined
+from ingestion.parsers.mdx.writer import MarkdownWriter
 
 _UNSEEN = """
 script style template noscript title iframe video audio object canvas textarea datalist

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from ingestion.parsers.pdf_layout import Item, Line, Table
-from ingestion.parsers.pdf_outline import heading_length
-from ingestion.parsers.pdf_typography import (
+from ingestion.parsers.pdf.layout import Item, Line, Table
+from ingestion.parsers.pdf.outline import heading_length
+from ingestion.parsers.pdf.typography import (
     BULLET,
     CAPTION,
     HYPHENS,

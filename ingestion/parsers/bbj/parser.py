@@ -14,10 +14,10 @@ from ingestion.documents import Document, Failure, InputFile, Location, Parsed, 
 from ingestion.enrichment.bbj_generations import bbj_generations
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
-from ingestion.parsers.bbj_description import description
-from ingestion.parsers.bbj_lines import split_lines
-from ingestion.parsers.bbj_syntax import Outline, Unit, outline
-from ingestion.parsers.bbj_text import BinaryContent, SourceText, decode, is_bbj
+from ingestion.parsers.bbj.description import description
+from ingestion.parsers.bbj.lines import split_lines
+from ingestion.parsers.bbj.syntax import Outline, Unit, outline
+from ingestion.parsers.bbj.text import BinaryContent, SourceText, decode, is_bbj
 from ingestion.parsers.files import SourceFile, find_files, read_file
 
 _BACKTICKS = re.compile(r"`{3,}")

@@ -17,7 +17,7 @@ from pypdf import PageObject
 from pypdf.errors import LimitReachedError, PyPdfError
 from pypdf.generic import ArrayObject, ContentStream, DictionaryObject, NameObject
 
-from ingestion.parsers.pdf_font import UNKNOWN_FACE, Face, Faces
+from ingestion.parsers.pdf.font import UNKNOWN_FACE, Face, Faces
 
 Matrix = tuple[float, float, float, float, float, float]
 IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
