@@ -1,0 +1,170 @@
+"""Runs `manage.py ingest_all` as a person would, and watches its memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from django.core.management import call_command
+from django.db import connection
+
+from ingestion.models import Chunk, SourceRun
+from sources.models import Source
+
+ROOT = Path(__file__).resolve().parent.parent
+LOOK_EVERY = 0.1  # seconds between two looks at the memory
+TABLES = "ingestion_document, ingestion_run, ingestion_embeddingprofile, sources_source"
+
+
+@dataclass
+class Ingested:
+    """One run. `seconds` is from the first source's start to the last one's end, `command` that of
+    the whole command, `peak_mb` of the process that reads, helpers included, pages shared among
+    them counted once."""
+
+    seconds: float
+    command: float
+    peak_mb: float
+    counters: dict[str, int]
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> int:
+        return self.counters[name]
+
+
+def prepare() -> None:
+    """The database of the benchmark, with all tables and nothing in them."""
+    call_command("migrate", verbosity=0)
+    empty()
+
+
+def empty() -> None:
+    """Forget everything, indexes over vectors included."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexname FROM pg_indexes WHERE indexname LIKE 'chunk_hnsw%'")
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"DROP INDEX {name}")
+        cursor.execute(f"TRUNCATE {TABLES} CASCADE")
+        cursor.execute("CHECKPOINT") if _may_checkpoint() else None
+
+
+def _may_checkpoint() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_has_role(current_user, 'pg_checkpoint', 'usage')")
+        return bool(cursor.fetchone()[0])
+
+
+def add_source(name: str) -> Source:
+    """A Flare source that reads the folder of its name."""
+    return Source.objects.create(name=name, title=name, parser="FlareParser", paths=[name])
+
+
+def ingest(
+    sources: Sequence[Source],
+    environment: Mapping[str, str] | None = None,
+    *,
+    workers: int = 1,
+    clean: bool = False,
+) -> Ingested:
+    """Read the sources; raises RuntimeError unless every one of them was read well."""
+    command = [sys.executable, "manage.py", "ingest_all", "--json", "--workers", str(workers)]
+    command += [part for source in sources for part in ("--source", source.name)]
+    command += ["--clean"] if clean else []
+    connection.close()
+    started = time.monotonic()
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | dict(environment or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watch = Watch(process.pid)
+    out, errors = process.communicate()
+    seconds = time.monotonic() - started
+    peak = watch.end()
+    if process.returncode or json.loads(out)["status"] != "succeeded":
+        raise RuntimeError(f"{' '.join(command)} failed:\n{out[-2000:]}\n{errors[-4000:]}")
+    return _measured(json.loads(out)["run"], seconds, peak)
+
+
+def _measured(run: int, command: float, peak: float) -> Ingested:
+    rows = list(SourceRun.objects.filter(run=run))
+    started = min(row.started_at for row in rows if row.started_at)
+    finished = max(row.finished_at for row in rows if row.finished_at)
+    names = ("documents", "chunks", "added", "changed", "unchanged", "embedded", "reused")
+    counters = {name: sum(getattr(row, name) for row in rows) for name in names}
+    stages = {stage for row in rows for stage in row.timings}
+    timings = {s: round(sum(row.timings.get(s, 0.0) for row in rows), 2) for s in sorted(stages)}
+    seconds = (finished - started).total_seconds()
+    return Ingested(seconds, round(command, 2), round(peak, 1), counters, timings)
+
+
+def written() -> dict[str, int]:
+    """Rows written to the chunk table since it was made."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute(
+            "SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables WHERE relname = %s",
+            [Chunk._meta.db_table],
+        )
+        return dict(zip(("inserted", "updated", "deleted"), cursor.fetchone(), strict=True))
+
+
+class Watch:
+    """The most memory that the reading processes below a command took at once."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.peak = 0.0
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread.start()
+
+    def end(self) -> float:
+        self.done.set()
+        self.thread.join()
+        return self.peak
+
+    def _look(self) -> None:
+        while not self.done.wait(LOOK_EVERY):
+            self.peak = max(self.peak, *(_tree_mb(pid) for pid in self._readings()), 0.0)
+
+    def _readings(self) -> list[int]:
+        """Those processes whose parent is a worker of the queue: command, sentinel, worker."""
+        below = [self.pid]
+        for _ in range(3):
+            below = [child for pid in below for child in _children(pid)]
+        return below
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [child.pid for child in psutil.Process(pid).children()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _tree_mb(pid: int) -> float:
+    return _pss_mb(pid) + sum(_tree_mb(child) for child in _children(pid))
+
+
+def _pss_mb(pid: int) -> float:
+    """Megabytes of a process; a page shared with others counts for its share (Linux)."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0

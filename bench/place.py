@@ -1,0 +1,42 @@
+"""Where a benchmark runs: a folder, a database and an environment of its own.
+
+Importing this module sets the environment, so it comes before anything that reads the settings.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+FOLDER = Path(os.environ.get("BENCH_DIR") or Path(__file__).resolve().parent.parent / ".data/bench")
+MATERIAL = FOLDER / "material"
+KEPT = ("OLLAMA_HOST",)
+ENVIRONMENT = {
+    "DJANGO_SETTINGS_MODULE": "bbjrag.settings",
+    "ENV_FILE": os.devnull,
+    "STATE_DIR": str(FOLDER / "state"),
+    "DATA_DIR": str(MATERIAL),
+    "LOG_LEVEL": "ERROR",
+}
+LISTED = Path(__file__).resolve().parent.parent / ".env.example"
+
+
+def _own_variables() -> set[str]:
+    """The settings' names, as .env.example lists them."""
+    lines = LISTED.read_text().splitlines()
+    return {line.lstrip("# ").partition("=")[0] for line in lines if "=" in line}
+
+
+REAL_OLLAMA = os.environ.get("OLLAMA_HOST", "http://127.0.0.1:11434")
+for _name in _own_variables():
+    os.environ.pop(_name, None)
+os.environ |= ENVIRONMENT
+
+
+def fresh_folder(name: str) -> Path:
+    """An empty folder for a source's files, below DATA_DIR."""
+    folder = MATERIAL / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,237 @@
+"""Documents made ready for embedder and tables (cut into chunks, their terms found), by helpers.
+
+Helpers are processes forked from the one that reads, so that it can read on meanwhile. They hold
+nothing: no connection, no file, only their end of a pair of sockets, and end when the other end
+is closed, by whatever ends its process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import queue
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from ingestion import terms
+from ingestion.chunker import Chunk, Chunker
+from ingestion.documents import Document
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+BATCH_CHARACTERS = 40_000
+BATCH_SECONDS = 0.2  # a slow parser's documents do not wait longer for others
+MAX_TITLE = 1000
+_LENGTH = 8  # bytes before each message
+
+
+class Prepared(NamedTuple):
+    """The chunks of a document, and for each its full text vector (see `terms.vector`)."""
+
+    chunks: list[Chunk]
+    vectors: list[bytes]
+
+
+def prepare(chunker: Chunker, document: Document) -> Prepared:
+    chunks = chunker.chunk(document)
+    title = document.title[:MAX_TITLE]
+    return Prepared(chunks, [terms.vector(title, c.context_header, c.content) for c in chunks])
+
+
+def spare_cores() -> int:
+    """The cores that are left for helpers beside the process that reads."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min((usable or 1) - 1, 4)
+
+
+class HelperDied(RuntimeError):
+    """A helper was killed, most likely by what it was working on."""
+
+
+@dataclass(slots=True)
+class _Helper:
+    pid: int
+    socket: socket.socket
+
+
+class Helpers(Generic[Item, Result]):
+    """Applies `work` to batches, in `number` forked processes, and here when they are all busy.
+
+    The processes are forked with the first batch: until then they cost nothing, and `work` must
+    not need a thread that was started before.
+    """
+
+    def __init__(self, work: Callable[[Item], Result], number: int) -> None:
+        self.work = work
+        self.number = number
+        self.helpers: list[_Helper] = []
+        self.idle: queue.SimpleQueue[_Helper] = queue.SimpleQueue()
+        self.pool: ThreadPoolExecutor | None = None
+        self.running: set[Future[list[Result]]] = set()
+
+    def submit(self, batch: Sequence[Item]) -> Future[list[Result]]:
+        """The results in the batch's order. What `work` raises, the future raises."""
+        self.running = {future for future in self.running if not future.done()}
+        if len(self.running) >= 2 * self.number:
+            return self._here(batch)
+        if self.pool is None:
+            self._fork()
+            self.pool = ThreadPoolExecutor(self.number, "helper")
+        future = self.pool.submit(self._there, batch)
+        self.running.add(future)
+        return future
+
+    def close(self) -> None:
+        """End the helpers, whatever they are at."""
+        for helper in self.helpers:
+            helper.socket.shutdown(socket.SHUT_RDWR)
+            os.kill(helper.pid, 9)
+            os.waitpid(helper.pid, 0)
+        if self.pool:
+            self.pool.shutdown(cancel_futures=True)
+        for helper in self.helpers:
+            helper.socket.close()
+        self.helpers = []
+
+    def _here(self, batch: Sequence[Item]) -> Future[list[Result]]:
+        future: Future[list[Result]] = Future()
+        future.set_result([self.work(item) for item in batch])
+        return future
+
+    def _there(self, batch: Sequence[Item]) -> list[Result]:
+        helper = self.idle.get()
+        try:
+            _send(helper.socket, batch)
+            results, error = _receive(helper.socket)
+        except (EOFError, OSError) as gone:
+            raise HelperDied("A process that cuts documents into chunks was killed.") from gone
+        finally:
+            self.idle.put(helper)
+        if error is not None:
+            raise error
+        done: list[Result] = results
+        return done
+
+    def _fork(self) -> None:
+        for _ in range(self.number):
+            ours, theirs = socket.socketpair()
+            pid = os.fork()
+            if pid == 0:
+                _serve(theirs, self.work)
+            theirs.close()
+            self.helpers.append(_Helper(pid, ours))
+            self.idle.put(self.helpers[-1])
+
+
+def _serve(pipe: socket.socket, work: Callable[[Any], Any]) -> None:
+    """The life of a helper. It lets go of all that it inherited, the database's socket above all:
+    a server takes a client for alive as long as any process holds that."""
+    code = 1
+    try:
+        os.closerange(3, pipe.fileno())
+        os.closerange(pipe.fileno() + 1, 1 << 20)
+        while True:
+            _send(pipe, _applied(work, _receive(pipe)))
+    except (EOFError, OSError):
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _applied(
+    work: Callable[[Any], Any], batch: Sequence[Any]
+) -> tuple[list[Any], Exception | None]:
+    try:
+        return [work(item) for item in batch], None
+    except Exception as error:
+        logger.exception("preparing a document failed")
+        return [], error  # raised again where the batch came from
+
+
+def _send(pipe: socket.socket, value: object) -> None:
+    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    pipe.sendall(len(data).to_bytes(_LENGTH, "big"))
+    pipe.sendall(data)
+
+
+def _receive(pipe: socket.socket) -> Any:
+    length = int.from_bytes(_exactly(pipe, _LENGTH), "big")
+    return pickle.loads(_exactly(pipe, length))
+
+
+def _exactly(pipe: socket.socket, length: int) -> bytearray:
+    data = bytearray(length)
+    view, filled = memoryview(data), 0
+    while filled < length:
+        count = pipe.recv_into(view[filled:])
+        if not count:
+            raise EOFError
+        filled += count
+    return data
+
+
+class Preparation:
+    """Documents in, each with what belongs to it; out in the same order, prepared.
+
+    preparation.put(document, mark)
+    for document, mark, prepared in preparation.ready(): ...
+    for document, mark, prepared in preparation.rest(): ...
+    """
+
+    def __init__(self, chunker: Chunker, helpers: int) -> None:
+        self.helpers: Helpers[Document, Prepared] = Helpers(_Work(chunker), helpers)
+        self.batch: list[tuple[Document, str]] = []
+        self.characters = 0
+        self.begun = 0.0
+        self.under_way: deque[tuple[list[tuple[Document, str]], Future[list[Prepared]]]] = deque()
+
+    def put(self, document: Document, mark: str) -> None:
+        if not self.batch:
+            self.begun = time.monotonic()
+        self.batch.append((document, mark))
+        self.characters += len(document.content)
+        full = self.characters >= BATCH_CHARACTERS
+        if full or time.monotonic() - self.begun > BATCH_SECONDS:
+            self._submit()
+
+    def ready(self) -> Iterator[tuple[Document, str, Prepared]]:
+        """Those that are prepared by now, without waiting."""
+        while self.under_way and self.under_way[0][1].done():
+            yield from self._first()
+
+    def rest(self) -> Iterator[tuple[Document, str, Prepared]]:
+        """All that were put in, waiting for them."""
+        self._submit()
+        while self.under_way:
+            yield from self._first()
+
+    def close(self) -> None:
+        self.helpers.close()
+
+    def _submit(self) -> None:
+        if self.batch:
+            future = self.helpers.submit([document for document, _ in self.batch])
+            self.under_way.append((self.batch, future))
+            self.batch, self.characters = [], 0
+
+    def _first(self) -> Iterator[tuple[Document, str, Prepared]]:
+        batch, future = self.under_way.popleft()
+        for (document, mark), prepared in zip(batch, future.result(), strict=True):
+            yield document, mark, prepared
+
+
+@dataclass(frozen=True)
+class _Work:
+    chunker: Chunker
+
+    def __call__(self, document: Document) -> Prepared:
+        return prepare(self.chunker, document)
