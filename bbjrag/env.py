@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -74,3 +76,27 @@ def pairs(name: str) -> dict[str, str]:
 def folder(name: str, default: Path) -> Path:
     """An absolute path; a relative one is taken from the current directory. It need not exist."""
     return Path(text(name, str(default))).expanduser().resolve()
+
+
+def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Networks such as 10.0.0.0/8, separated by commas; a bare address is a network of one."""
+    try:
+        return tuple(ip_network(part) for part in listing(name))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}. Example: 10.1.0.0/16,::1/128") from None
+
+
+def origins(name: str) -> dict[str, str]:
+    """Pairs of origins, `https://host=http://127.0.0.1:8001`, separated by commas."""
+    found: dict[str, str] = {}
+    for part in listing(name):
+        real, _, target = part.partition("=")
+        for origin in (real, target):
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
+                raise ImproperlyConfigured(
+                    f"{name}: {part!r} is no pair of origins. "
+                    "Example: https://basis.cloud=http://127.0.0.1:8001"
+                )
+        found[real.rstrip("/")] = target.rstrip("/")
+    return found

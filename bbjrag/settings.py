@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from dotenv import load_dotenv
 
 from bbjrag import env
+from ingestion.parsers.web.settings import WebSettings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 load_dotenv(env.text("ENV_FILE", str(BASE_DIR / ".env")))
@@ -192,6 +193,23 @@ EMBEDDER_WAIT_FIRST = env.number("EMBEDDER_WAIT_FIRST", 10.0, minimum=0.1)
 EMBEDDER_WAIT_MAX = env.number("EMBEDDER_WAIT_MAX", 600.0, minimum=0.1)
 REMOVAL_GATE_SHARE = env.number("REMOVAL_GATE_SHARE", 0.2, maximum=1.0)
 REMOVAL_GATE_DOCUMENTS = env.integer("REMOVAL_GATE_DOCUMENTS", 10)
+
+# web
+WEB_CONTACT = env.text("WEB_CONTACT", "")
+WEB_ALLOW_NETWORKS = env.networks("WEB_ALLOW_NETWORKS")
+WEB_ORIGIN_MAP = env.origins("WEB_ORIGIN_MAP")
+WEB_TIMEOUT = env.number("WEB_TIMEOUT", 20.0, minimum=0.1, maximum=600.0)
+WEB_REQUEST_LIMIT = env.number("WEB_REQUEST_LIMIT", 120.0, minimum=0.1, maximum=3600.0)
+WEB_ATTEMPTS = env.integer("WEB_ATTEMPTS", 3, minimum=1, maximum=10)
+WEB = WebSettings(
+    contact=WEB_CONTACT,
+    allow_networks=WEB_ALLOW_NETWORKS,
+    origin_map=WEB_ORIGIN_MAP,
+    connect_seconds=min(WEB_TIMEOUT, 10.0),
+    read_seconds=WEB_TIMEOUT,
+    request_seconds=WEB_REQUEST_LIMIT,
+    attempts=WEB_ATTEMPTS,
+)
 
 # A task is only a doorbell for a SourceRun row. `retry` lies beyond any run, so that a long run is
 # not delivered again; what is lost with a worker is found by the reaper, not by redelivery.

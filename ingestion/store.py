@@ -20,7 +20,7 @@ from django.utils import timezone
 from ingestion import chunker, documents, terms
 from ingestion.lease import Lease
 from ingestion.models import Chunk, Document, EmbeddingProfile, Failure
-from sources.models import Source
+from sources.models import Source, SourceMemory
 
 CHUNK_COLUMNS = {
     "document_id": "int8",
@@ -88,6 +88,7 @@ class KnownDocuments:
     """
 
     def __init__(self, source: Source, key: str, data_dir: Path, trust_times: bool = True) -> None:
+        self.source = source
         self.key = key
         self.data_dir = data_dir.resolve()
         self.trust_times = trust_times
@@ -120,9 +121,40 @@ class KnownDocuments:
         return self.failing.get(url, []) if url in self.failing and self.current(url) else []
 
     def validators(self, url: str) -> Mapping[str, str]:
+        """Those of the document, or of the file whose sections are stored, where they all agree."""
+        self.in_hand(url)
+        found = [self._validators(self.by_url[covered]) for covered in self.covered(url)]
+        return found[0] if found and all(item == found[0] for item in found) else {}
+
+    def _validators(self, stored: Stored) -> dict[str, str]:
+        return stored.validators if self._counts(stored) else {}
+
+    def holds(self, url: str, fingerprint: str) -> Stored | None:
+        """The stored document, if it is the one with this fingerprint and need not be made anew."""
         stored = self.by_url.get(url)
-        usable = stored and stored.fingerprint and stored.read_key == self.key and self.trust_times
-        return stored.validators if stored and usable else {}
+        if stored is None or stored.fingerprint != fingerprint:
+            return None
+        return stored if self._is_new_enough(stored) else None
+    def _is_new_enough(self, stored: Stored) -> bool:
+        return self.made_since is None or stored.changed_at >= self.made_since
+
+    def _counts(self, stored: Stored) -> bool:
+        whole = bool(stored.fingerprint) and stored.read_key == self.key
+        return whole and self._is_new_enough(stored)
+
+    def stored(self, url: str) -> bool:
+        return bool(self.covered(url))
+
+    def memory(self) -> Mapping[str, Any]:
+        if self.made_since is not None:
+            return {}
+        kept = SourceMemory.objects.filter(source=self.source, read_key=self.key).first()
+        return kept.data if kept else {}
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        SourceMemory.objects.update_or_create(
+            source=self.source, defaults={"read_key": self.key, "data": dict(memory)}
+        )
 
     def _is_current(self, url: str) -> bool:
         stored = self.by_url[url]

@@ -118,6 +118,7 @@ class Source(models.Model):
             generation=self.generation,
             display_base_url=self.display_base_url,
             options=self.options,
+            web=settings.WEB,
         )
 
     def problems(self, data_dir: Path | None = None) -> dict[str, list[str]]:
@@ -195,3 +196,18 @@ class Source(models.Model):
             if mine.startswith(theirs) or theirs.startswith(mine):
                 return str(name)
         return None
+
+
+class SourceMemory(models.Model):
+    """What a source's parser wants to know again at its next reading (see `parsers.base.Known`)."""
+
+    source = models.OneToOneField(Source, on_delete=models.CASCADE, related_name="memory")
+    read_key = models.CharField(
+        max_length=64,
+        help_text="The parser, its version and the source's settings at that reading.",
+    )
+    data = models.JSONField(default=dict)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"memory of {self.source}"

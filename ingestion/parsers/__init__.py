@@ -15,6 +15,9 @@ PARSERS: dict[str, str] = {
     "MdxParser": "ingestion.parsers.mdx.MdxParser",
     "BbjSourceParser": "ingestion.parsers.bbj.BbjSourceParser",
     "PdfParser": "ingestion.parsers.pdf.PdfParser",
+    "AdvantageParser": "ingestion.parsers.wordpress.AdvantageParser",
+    "KnowledgeBaseParser": "ingestion.parsers.wordpress.KnowledgeBaseParser",
+    "WebCrawlParser": "ingestion.parsers.web_crawl.WebCrawlParser",
 }
 
 

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ingestion.documents import Parsed
 from ingestion.exceptions import ConfigError
+from ingestion.parsers.web.settings import WebSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class SourceConfig:
     generation: str = "auto"
     display_base_url: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    web: WebSettings | None = None
 
 
 class Known(Protocol):
@@ -47,7 +49,16 @@ class Known(Protocol):
         of its input files still has the size and time it was read with."""
 
     def validators(self, url: str) -> Mapping[str, str]:
-        """The HTTP validators (etag, last_modified) kept with the document; empty where unknown."""
+        """The HTTP validators (etag, last_modified) kept with what `url` covers; empty where unknown."""
+
+    def stored(self, url: str) -> bool:
+        """Whether a document that `url` covers is stored, however old."""
+
+    def memory(self) -> Mapping[str, Any]:
+        """What `remember` was given by the same parser version and configuration; empty where nothing."""
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        """Keep this JSON for the next reading of the source, in place of what was kept before."""
 
 
 class NothingKnown:
@@ -56,6 +67,15 @@ class NothingKnown:
 
     def validators(self, url: str) -> Mapping[str, str]:
         return {}
+
+    def stored(self, url: str) -> bool:
+        return False
+
+    def memory(self) -> Mapping[str, Any]:
+        return {}
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        pass
 
 
 NOTHING_KNOWN = NothingKnown()

@@ -33,7 +33,8 @@ _FILE_NAME = re.compile(r"\S+\.(?:png|gif|jpe?g|svg|bmp|webp|ico|tiff?)", re.IGN
 _NAMES_OF_IMAGES = "image picture icon img photo graphic screenshot figure spacer bullet logo"
 _ALT_WITHOUT_CONTENT = frozenset(_NAMES_OF_IMAGES.split())
 _CODE_CLASS = re.compile(
-    r"(?:^|\s)(?:code(?:list|line|block|text|para|sample|example|snippet)?|code[-_]\S*|courierpara)"
+    r"(?:^|\s)(?:code(?:list|line|block|text|para|sample|example|snippet|indent\d*)?|code[-_]\S*"
+    r"|courierpara)"
     r"(?:\s|$)",
     re.IGNORECASE,
 )

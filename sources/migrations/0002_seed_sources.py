@@ -73,15 +73,12 @@ SOURCES = [
         "generation": "bbj",
     },
 ]
-# Their parsers come in a later version; a row without a parser cannot run.
-WAITING = {"AdvantageParser", "KnowledgeBaseParser", "WebCrawlParser"}
 
 
 def seed(apps, schema_editor):
     source = apps.get_model("sources", "Source")
     for row in SOURCES:
-        defaults = {**row, "enabled": row["parser"] not in WAITING}
-        source.objects.get_or_create(name=row["name"], defaults=defaults)
+        source.objects.get_or_create(name=row["name"], defaults=row)
 
 
 class Migration(migrations.Migration):

@@ -1,0 +1,382 @@
+"""A fetched page: its links, what it says of itself, and its content as Markdown blocks."""
+
+from __future__ import annotations
+
+import codecs
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
+
+from lxml import etree
+
+from ingestion.exceptions import DocumentError
+from ingestion.parsers.html import Element, local_name
+from ingestion.parsers.web.furniture import (
+    classes_of,
+    remove_furniture,
+    words_in,
+)
+from ingestion.parsers.web.render import WebRenderer
+
+MAX_LINKS = 20_000
+MAX_NESTING = 250
+FEW_WORDS = 10
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_META_CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]*encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
+_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
+_REFRESH = re.compile(r"\s*\d+\s*[;,]\s*url\s*=\s*[\"']?([^\"']+)", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_DASHES = "\u2013\u2014\u00bb\u00ab\u00b7\u2022"
+_SUFFIX = re.compile(rf"\s+(?:[-|{_DASHES}]|::?)\s+")
+_SUFFIX_LEFT = re.compile(rf"\s+(?:[-|{_DASHES}]|::?)\s*$")
+_LISTING = re.compile(r"(?:Index of|Directory listing for) /", re.IGNORECASE)
+_NOT_FOUND = re.compile(
+    r"^\W*(?:error\s*)?404\b|\b(?:page|file|article|topic|document|seite)\b.{0,20}"
+    r"\b(?:not (?:be )?found|nicht gefunden|can(?:'|no)?t be found|does(?:n.t| not) exist)"
+    r"|^not found$|^nothing (?:was )?found\b",
+    re.IGNORECASE,
+)
+_ARCHIVE_WORDS = "archive blog search search-results tax category tag author date feed"
+_ARCHIVE = frozenset(_ARCHIVE_WORDS.split())
+_HEADING = re.compile(r"(#{1,6}) (.*)")
+_SKINS = ("data-mc-runtime-file-type", "madcap:runtimefiletype")
+_HELP_ROOT = ("data-mc-path-to-help-system", "madcap:pathtohelpsystem")
+_TOC_PATH = ("data-mc-toc-path", "madcap:tocpath")
+_CONDITIONS = ("data-mc-conditions", "madcap:conditions")
+
+HELP_REGIONS = (
+    "#mc-main-content", "@data-mc-content-body=True", "#contentBodyInner", ".body-container",
+    "@role=main", "<main", "<article", "<body",
+)  # fmt: skip
+ARTICLE_REGIONS = (
+    "#eckb-article-content-body", ".eckb-article-content-body", "#eckb-article-body",
+    ".entry-content", ".post-content", ".wp-block-post-content",
+    ".elementor-widget-theme-post-content",
+    "<article", "<main", "@role=main", "<body",
+)  # fmt: skip
+
+
+def decode_page(data: bytes, content_type: str) -> tuple[str, str]:
+    """The text of a page, and what is wrong with how it says it is encoded.
+
+    Byte order mark, then the header's charset, then the page's own; what does not fit those is read
+    as UTF-8, else as cp1252.
+    """
+    for mark, name in ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"),
+                       (codecs.BOM_UTF16_BE, "utf-16")):  # fmt: skip
+        if data.startswith(mark):
+            return data.decode(name, "replace"), ""
+    declared = _CHARSET.search(content_type)
+    inside = _META_CHARSET.search(data[:4096]) or _XML_ENCODING.search(data[:200])
+    named = declared[1] if declared else inside[1].decode("ascii") if inside else ""
+    problem = ""
+    for name in filter(None, (named, "utf-8")):
+        try:
+            return data.decode(_codec(name)), problem
+        except (LookupError, UnicodeDecodeError):
+            problem = problem or f"It says that it is {name}, and is not: it was read as it seemed."
+    return data.decode("cp1252", "replace"), problem if named else ""
+
+
+def _codec(name: str) -> str:
+    """What browsers take a charset to be (encoding.spec.whatwg.org): Latin-1 means cp1252."""
+    found = codecs.lookup(name).name
+    return "cp1252" if found in ("iso8859-1", "ascii") else found
+
+
+def read_tree(text: str) -> Element:
+    """The tree of an HTML page. Raises DocumentError for none, and for one nested beyond reason."""
+    text = _CONTROL.sub(" ", _DECLARATION.sub("", text))
+    parser = etree.HTMLParser(
+        encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False
+    )
+    try:
+        root = etree.fromstring(text.encode("utf-8", "replace"), parser)
+    except etree.XMLSyntaxError as error:
+        raise DocumentError(f"It cannot be read as HTML ({error}).") from error
+    if root is None:
+        raise DocumentError("The page is empty.")
+    if any("depth" in str(entry.message).lower() for entry in parser.error_log):
+        raise DocumentError(
+            f"Its elements are nested more than {MAX_NESTING} deep, as no page for readers is: "
+            "it was not read."
+        )
+    return root
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What of a page is stored: Markdown blocks, furniture by repetition still among them."""
+
+    blocks: list[str]
+    title: str
+    breadcrumb: tuple[str, ...]
+
+
+class Page:
+    """A page as it came. Raises DocumentError when it cannot be read at all."""
+
+    def __init__(self, url: str, data: bytes, content_type: str) -> None:
+        self.url = url
+        text, self.problem = decode_page(data, content_type)
+        self.root = read_tree(text)
+        base = next(self.root.iter("base"), None)
+        self.base = urljoin(url, (base.get("href") or "") if base is not None else "")
+
+    def attribute(self, names: Sequence[str]) -> str:
+        """An attribute of the html element, under one of its names."""
+        return next((value for name in names if (value := self.root.get(name))), "")
+
+    @cached_property
+    def links(self) -> list[str]:
+        """Addresses that the page leads to, made absolute, in reading order."""
+        found: dict[str, None] = {}
+        for element in self.root.iter("a", "area", "iframe", "frame", "embed", "object", "meta"):
+            if len(found) >= MAX_LINKS:
+                break
+            for link in _targets(element):
+                if link and not link.startswith(("#", "javascript:", "mailto:", "tel:", "data:")):
+                    found[_joined(self.base, link)] = None
+        return [link for link in found if link]
+
+    @property
+    def canonical(self) -> str:
+        """What the page says that its address is; empty where it says nothing."""
+        for element in self.root.iter("link"):
+            if (element.get("rel") or "").lower() == "canonical" and element.get("href"):
+                return _joined(self.base, element.get("href") or "")
+        return ""
+
+    @property
+    def head_title(self) -> str:
+        element = self.root.find("head/title")
+        element = next(self.root.iter("title"), None) if element is None else element
+        return "" if element is None else " ".join("".join(map(str, element.itertext())).split())
+
+    @property
+    def site_name(self) -> str:
+        for element in self.root.iter("meta"):
+            if element.get("property") == "og:site_name":
+                return " ".join((element.get("content") or "").split())
+        return ""
+
+    @cached_property
+    def body_classes(self) -> frozenset[str]:
+        body = next(self.root.iter("body"), None)
+        return frozenset(() if body is None else classes_of(body))
+
+    @property
+    def help_root(self) -> str:
+        """The folder of the help system that the page belongs to; empty where it names none."""
+        for name in _HELP_ROOT:
+            if self.root.get(name) is not None:
+                return _joined(self.url, self.root.get(name) or ".")
+        return ""
+
+    @property
+    def conditions(self) -> list[str]:
+        return [tag.strip() for tag in self.attribute(_CONDITIONS).split(",") if tag.strip()]
+
+    @property
+    def is_shell(self) -> bool:
+        """Whether this is the frame, search or index page around published help, and no topic."""
+        kinds = self.attribute(_SKINS).split(";")
+        if kinds != [""]:
+            return "Topic" not in kinds or "Search" in kinds
+        return next(self.root.iter("frameset"), None) is not None
+
+    @property
+    def is_listing(self) -> bool:
+        return _LISTING.match(self.head_title) is not None
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether WordPress made this page of other pages: a category, a tag, a month, a search."""
+        classes = self.body_classes
+        return bool(classes & _ARCHIVE) and not any(name.startswith("single") for name in classes)
+
+    @property
+    def is_not_found(self) -> bool:
+        """A page that says it does not exist, though the server says it does."""
+        if "error404" in self.body_classes:
+            return True
+        heading = next(self.root.iter("h1"), None)
+        heads = [self.head_title, "" if heading is None else _text(heading)]
+        return any(_NOT_FOUND.search(head) for head in heads if len(head) < 80) and (
+            words_in(self.root) < 400
+        )
+
+    @property
+    def is_login(self) -> bool:
+        """A page that asks for a password and says little else."""
+        for field in self.root.iter("input"):
+            if (field.get("type") or "").lower() == "password":
+                region = copy_of(_region(self.root, ARTICLE_REGIONS) or self.root)
+                remove_furniture(region)
+                return words_in(region) < 120
+        return False
+
+    def has_region(self, selectors: Sequence[str]) -> bool:
+        return any(next(_select(self.root, s), None) is not None for s in selectors)
+
+    def embedded_pdfs(self) -> list[str]:
+        """PDFs that the page shows or offers where its text should be."""
+        found: dict[str, None] = {}
+        for element in self.root.iter("iframe", "embed", "object", "a", "div"):
+            for name in ("src", "data", "href", "data-src", "data-pdf-url", "data-url"):
+                value = element.get(name) or ""
+                if ".pdf" in value.lower():
+                    found[_joined(self.base, _pdf_inside(value))] = None
+        return [url for url in found if urlsplit(url).path.lower().endswith(".pdf")]
+
+    def content(self, selectors: Sequence[str]) -> Content:
+        """The page's content region as Markdown, without furniture."""
+        heading = self._heading()
+        breadcrumb = self._breadcrumb()
+        region = _region(self.root, selectors)
+        if region is None:
+            return Content([], heading or self.head_title, breadcrumb)
+        region = copy_of(region)
+        remove_furniture(region)
+        blocks = WebRenderer().blocks_of(region)
+        title = heading or self.head_title
+        return Content(_without_title(blocks, title, self.head_title), title, breadcrumb)
+
+    def _heading(self) -> str:
+        """The page's own h1, where it is one with the head's title; else that title."""
+        title = self.head_title
+        for element in self.root.iter("h1"):
+            text = WebRenderer().inline_of(element).replace("`", "")
+            if text and (not title or _folded(title).startswith(_folded(text))):
+                return text
+        return title
+
+    def _breadcrumb(self) -> tuple[str, ...]:
+        """The way from the site's root: what Flare noted, else the trail shown on the page."""
+        noted = self.attribute(_TOC_PATH)
+        if noted:
+            return tuple(" ".join(step.split()) for step in noted.split("|") if step.strip())
+        for element in self.root.iter(etree.Element):
+            if _is_trail(element):
+                return _trail(element)
+        return ()
+
+
+def _joined(base: str, link: str) -> str:
+    try:
+        return urljoin(base, link.strip())
+    except ValueError:
+        return ""
+
+
+def _targets(element: Element) -> Iterator[str]:
+    if element.tag == "meta":
+        if (element.get("http-equiv") or "").lower() == "refresh":
+            match = _REFRESH.match(element.get("content") or "")
+            yield match[1] if match else ""
+        return
+    for name in ("href", "src", "data"):
+        if value := element.get(name):
+            yield value.strip()
+
+
+def _pdf_inside(address: str) -> str:
+    """The PDF that a viewer's address carries in its query, as `viewer.html?file=...` does."""
+    for _, value in parse_qsl(urlsplit(address).query):
+        if value.lower().partition("?")[0].endswith(".pdf"):
+            return unquote(value)
+    return address
+
+
+def copy_of(element: Element) -> Element:
+    """A copy to cut furniture from; the text after the element is none of it."""
+    found: Element = copy.deepcopy(element)
+    found.tail = None
+    return found
+
+
+def _text(element: Element) -> str:
+    return " ".join("".join(map(str, element.itertext())).split())
+
+
+def _folded(text: str) -> str:
+    return "".join(re.findall(r"\w+", text)).casefold()
+
+
+def _select(root: Element, selector: str) -> Iterator[Element]:
+    """The elements that `#id`, `.class`, `<tag` or `@attribute=value` names."""
+    kind, name = selector[0], selector[1:]
+    if kind == "<":
+        yield from root.iter(name)
+        return
+    attribute, _, value = name.partition("=")
+    for element in root.iter(etree.Element):
+        if (
+            (kind == "#" and element.get("id") == name)
+            or (kind == "." and name in (element.get("class") or "").split())
+            or (kind == "@" and (element.get(attribute) or "").lower() == value.lower())
+        ):
+            yield element
+
+
+def _region(root: Element, selectors: Sequence[str]) -> Element | None:
+    """The first region in order of `selectors` that says something; of several, the fullest."""
+    fallback: Element | None = None
+    for selector in selectors:
+        found = max(_select(root, selector), key=words_in, default=None)
+        if found is None:
+            continue
+        if words_in(found) >= FEW_WORDS:
+            return found
+        fallback = found if fallback is None else fallback
+    return fallback
+
+
+def _without_title(blocks: list[str], *titles: str) -> list[str]:
+    """The blocks without their first heading, where that is the title over again."""
+    for place, block in enumerate(blocks[:3]):
+        heading = _HEADING.fullmatch(block)
+        if heading:
+            same = any(_folded(heading[2]) == _folded(title) for title in titles if title)
+            return blocks[:place] + blocks[place + 1 :] if same else blocks
+    return blocks
+
+
+def _is_trail(element: Element) -> bool:
+    names = classes_of(element)
+    label = (element.get("aria-label") or "").lower()
+    if local_name(element.tag) in ("nav", "ol", "ul", "div", "p", "span") and label.startswith(
+        "breadcrumb"
+    ):
+        return True
+    return any(
+        name in ("breadcrumb", "breadcrumbs", "eckb-breadcrumb-nav", "trail-items")
+        or name.startswith("mcbreadcrumbsbox")
+        for name in names
+    )
+
+
+def _trail(element: Element) -> tuple[str, ...]:
+    """The steps of a shown trail: its links; the site's root and the page itself are none."""
+    steps = [(_text(link), link.get("href") or "") for link in element.iter("a")]
+    kept = [text for text, href in steps if text and text.casefold() not in ("home", "start")]
+    return tuple(kept)
+
+
+def without_suffix(title: str, suffixes: frozenset[str] | set[str]) -> str:
+    """The title without the site's name at its end."""
+    parts = _SUFFIX.split(title)
+    while len(parts) > 1 and parts[-1].casefold().strip(" .") in suffixes:
+        cut = title.rfind(parts[-1])
+        title = _SUFFIX_LEFT.sub("", title[:cut])
+        parts = parts[:-1]
+    return _SUFFIX_LEFT.sub("", title).strip()
+
+
+def suffix_of_title(title: str) -> str:
+    parts = _SUFFIX.split(title)
+    return parts[-1].casefold().strip(" .") if len(parts) > 1 else ""

@@ -1,0 +1,35 @@
+"""What the operator of an installation decides about going out into the web."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from types import MappingProxyType
+
+USER_AGENT = "bbjrag"
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """`contact` is a mail address or page for the owners of sites we visit.
+
+    `allow_networks` are networks inside which a source may lie though they are private, loopback or
+    link-local. `origin_map` reads a real origin (`https://host`) from another one, for rehearsals:
+    documents keep the real address. Times are in seconds; `request_seconds` bounds one request from
+    connecting to its last byte.
+    """
+
+    contact: str = ""
+    allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    origin_map: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    connect_seconds: float = 10.0
+    read_seconds: float = 20.0
+    request_seconds: float = 120.0
+    attempts: int = 3
+    retry_wait: float = 1.0
+    retry_after_max: float = 120.0
+
+    @property
+    def user_agent(self) -> str:
+        return f"{USER_AGENT}/1.0 (+{self.contact})" if self.contact else f"{USER_AGENT}/1.0"

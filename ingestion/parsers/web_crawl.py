@@ -1,0 +1,57 @@
+"""Published help (MadCap Flare's HTML5 and WebHelp output), or any site of plain pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Literal
+
+from ingestion.documents import Parsed
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
+from ingestion.parsers.web import urls
+from ingestion.parsers.web.client import WebClient
+from ingestion.parsers.web.crawl import HELP_SYSTEM, SITEMAP, TOC, Crawl, Lead
+from ingestion.parsers.web.options import WebOptions
+from ingestion.parsers.web.page import HELP_REGIONS, Page
+from ingestion.parsers.web.settings import WebSettings
+
+
+class WebCrawlParser(Parser):
+    """Reads what lies below the start URL's folder; topics are found by links and Flare's lists."""
+
+    version = 1
+    reads: ClassVar[Literal["paths", "start_url"]] = "start_url"
+    Options = WebOptions
+
+    def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
+        rules = HelpRules(self.config.start_url)
+        with WebClient(self.config.web or WebSettings(), self.options.delay) as client:
+            yield from Crawl(self.config, self.options, rules, known, client).run()
+
+
+class HelpRules:
+    regions: Sequence[str] = HELP_REGIONS
+    doc_type = ""
+
+    def __init__(self, start_url: str) -> None:
+        self.site = urls.Site(urls.canonical(start_url) or start_url)
+        self.root = urls.folder_of(self.site.start)
+
+    def lists(self) -> list[Lead]:
+        kinds = {
+            "Data/HelpSystem.xml": HELP_SYSTEM,
+            "Data/Toc.js": TOC,
+            "Data/Toc.xml": TOC,
+            "Sitemap.xml": SITEMAP,
+            "sitemap.xml": SITEMAP,
+        }
+        return [Lead(self.root + name, kind) for name, kind in reversed(kinds.items())]
+
+    def follows(self, url: str) -> bool:
+        inside = url.startswith(self.root) and urls.suffix_of(url) not in urls.NO_PAGES
+        return inside and not urls.is_pdf(url)
+
+    def accepts_pdf(self, url: str) -> bool:
+        return url.startswith(self.root) and urls.is_pdf(url)
+
+    def holds(self, page: Page) -> bool:
+        return not page.is_shell and not page.is_archive
