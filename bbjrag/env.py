@@ -17,8 +17,19 @@ FALSE = {"0", "false", "no", "off"}
 
 
 def text(name: str, default: str) -> str:
-    """An unset or empty variable counts as absent."""
-    return os.environ.get(name, "").strip() or default
+    """An unset or empty variable counts as absent. NAME_FILE may name a file that holds it."""
+    return os.environ.get(name, "").strip() or _from_file(f"{name}_FILE") or default
+
+
+def _from_file(name: str) -> str:
+    path = os.environ.get(name, "").strip()
+    try:
+        return Path(path).read_text().strip() if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(
+            f"{name}={path} cannot be read ({error.__class__.__name__}): "
+            "mount the file, and let this process's user read it."
+        ) from None
 
 
 def boolean(name: str, default: bool) -> bool:

@@ -265,11 +265,13 @@ TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", int(HTTPS), maximum=10)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^(health|ready)/?$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
-SECURE_HSTS_SECONDS = env.integer("HSTS_SECONDS", 31536000) if HTTPS else 0
+HSTS_SECONDS = env.integer("HSTS_SECONDS", 31536000)
+SECURE_HSTS_SECONDS = HSTS_SECONDS if HTTPS else 0
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
-SESSION_COOKIE_AGE = env.integer("SESSION_HOURS", 12, minimum=1) * 3600
+SESSION_HOURS = env.integer("SESSION_HOURS", 12, minimum=1)
+SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 DEFAULT_EXCEPTION_REPORTER_FILTER = "bbjrag.reporting.SecretsFilter"
 
 # Too many wrong passwords from one address: nobody logs in from there for a while.
@@ -277,7 +279,8 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
-AXES_FAILURE_LIMIT = env.integer("LOGIN_ATTEMPTS", 10, minimum=1)
+LOGIN_ATTEMPTS = env.integer("LOGIN_ATTEMPTS", 10, minimum=1)
+AXES_FAILURE_LIMIT = LOGIN_ATTEMPTS
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = ["ip_address"]
 AXES_CLIENT_IP_CALLABLE = "bbjrag.proxies.client_address"

@@ -1,0 +1,12 @@
+"""Gunicorn reads this file by itself, in `make serve` and in the container."""
+
+import os
+
+from bbjrag.settings import LOGGING
+
+threads = 8
+timeout = 120
+graceful_timeout = 20
+# Its heartbeat file lies in memory: a disk that stalls must not look like a dead worker.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+logconfig_dict = LOGGING
