@@ -72,7 +72,7 @@ INSTALLED_APPS = [
     "bbjrag",
     "sources",
     "ingestion",
-    "django.contrib.admin",
+    "ingestion.admin_config.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -186,6 +186,8 @@ RUN_MEMORY_LIMIT_MB = env.integer("RUN_MEMORY_LIMIT_MB", 2048, minimum=0)
 RUN_CANCEL_GRACE = env.number("RUN_CANCEL_GRACE", 10.0)
 RUN_POLL = env.number("RUN_POLL", 0.2, minimum=0.01)
 RUN_HEARTBEAT = env.number("RUN_HEARTBEAT", 5.0, minimum=0.1)
+RUN_STALL_LIMIT = env.number("RUN_STALL_LIMIT", 900.0)
+WORKER_STALL_LIMIT = env.number("WORKER_STALL_LIMIT", 60.0, minimum=1.0)
 REAPER_INTERVAL = env.number("REAPER_INTERVAL", 60.0, minimum=0.1)
 CANARY_TIMEOUT = env.number("CANARY_TIMEOUT", 3.0, minimum=0.1)
 EMBEDDER_WAIT_LIMIT = env.number("EMBEDDER_WAIT_LIMIT", 24 * 3600.0)

@@ -56,7 +56,7 @@ def start(request: HttpRequest, sources: Iterable[Source], **options: Any) -> ru
     for row in asked.joined:
         text = "Joined {}, which is queued or running already: no second reading was started. {}"
         messages.info(request, format_html(text, row.source_name, run_link(row.run_id)))
-    if not Presence().anybody():
+    if not Presence.anybody():
         messages.warning(request, NO_WORKER)
     return asked
 

@@ -13,8 +13,9 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from ingestion import admin_actions
+from ingestion import admin_actions, runs
 from ingestion.admin_display import ago, badge, records_link
+from ingestion.admin_overview import newest_runs
 from ingestion.models import Chunk, Document, SourceRun
 from sources.forms import SourceForm
 from sources.models import Source
@@ -29,12 +30,6 @@ def counted(rows: QuerySet[Any], group: str) -> Coalesce:
     """The number of `rows` that belong to the source of the outer query."""
     number = rows.order_by().values(group).annotate(number=Count("pk")).values("number")
     return Coalesce(Subquery(number), 0)
-
-
-def last_runs() -> QuerySet[SourceRun]:
-    """The newest SourceRun of each source."""
-    newest = SourceRun.objects.filter(source=OuterRef("source")).order_by("-pk").values("pk")[:1]
-    return SourceRun.objects.filter(pk=Subquery(newest))
 
 
 @admin.register(Source)
@@ -75,7 +70,7 @@ class SourceAdmin(Admin):
             number_of_documents=counted(documents, "source"),
             number_of_chunks=counted(chunks, "document__source"),
         )
-        return rows.prefetch_related(Prefetch("source_runs", last_runs(), to_attr="newest_runs"))
+        return rows.prefetch_related(Prefetch("source_runs", newest_runs(), to_attr="newest_runs"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Source | None = None) -> list[str]:
         """The name begins the address of every stored document, so it stays."""
@@ -104,6 +99,13 @@ class SourceAdmin(Admin):
         }
         needed = set() if self.has_delete_permission(request) else {"source"}
         return [f"Source: {source}" for source in sources], counts, needed, []
+
+    def delete_model(self, request: HttpRequest, obj: Source) -> None:
+        runs.delete_source(obj, request.user.get_username())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
+        for source in queryset:
+            runs.delete_source(source, request.user.get_username())
 
     @admin.display(description="last state")
     def state(self, source: Any) -> str:

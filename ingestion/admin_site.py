@@ -1,0 +1,55 @@
+"""The admin site: Django's own, whose first page shows how the index is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path
+
+from ingestion import admin_overview, health
+
+
+class Site(admin.AdminSite):
+    site_title = site_header = "bbjrag"
+    site_url = None
+    index_title = "How the index is"
+    index_template = "admin/overview.html"
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        wrap = self.admin_view
+        own = [
+            path("overview/", wrap(self.overview), name="overview"),
+            path("health/", wrap(self.health), name="health"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        context = {"may_look": may_look(request), **(extra_context or {})}
+        if may_look(request):
+            context |= admin_overview.overview()
+        return super().index(request, context)
+
+    def overview(self, request: HttpRequest) -> HttpResponse:
+        """The part of the first page that its script fetches anew."""
+        self._refuse(request)
+        return render(request, "admin/overview_live.html", admin_overview.overview())
+
+    def health(self, request: HttpRequest) -> HttpResponse:
+        """Whether database, worker and embedder answer now."""
+        self._refuse(request)
+        return render(request, "admin/health.html", {"checks": health.checks()})
+
+    def _refuse(self, request: HttpRequest) -> None:
+        if not may_look(request):
+            raise PermissionDenied
+
+
+def may_look(request: HttpRequest) -> bool:
+    return request.user.has_perms(["sources.view_source", "ingestion.view_run"])

@@ -1,0 +1,141 @@
+"""Whether the parts answer: database, worker, embedder; and why a source run does not go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
+from django.utils import formats, timezone
+from django_q.models import OrmQ
+
+from ingestion.embedding.configured import configured_embedder
+from ingestion.exceptions import BbjragError
+from ingestion.lease import LEASES
+from ingestion.models import SourceRun, State
+from ingestion.worker import Presence
+
+EMBEDDER = "health:embedder"
+EMBEDDER_SECONDS = 20  # for which an answer of the embedder counts
+SOON = timedelta(seconds=15)  # within which a worker takes up what is queued
+
+
+@dataclass(frozen=True)
+class Check:
+    """`state` is ok, warn or bad; `text` says what to do unless it is ok."""
+
+    name: str
+    state: str
+    text: str
+
+
+def checks() -> list[Check]:
+    return [database(), worker(), embedder()]
+
+
+def database() -> Check:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('server_version'), pg_database_size(current_database()),"
+            " (SELECT extversion FROM pg_extension WHERE extname = 'vector')"
+        )
+        version, size, vector = cursor.fetchone()
+    text = f"PostgreSQL {version.split()[0]}, pgvector {vector}, {size / 2**20:,.0f} MB"
+    return Check("Database", "ok", text)
+
+
+def worker() -> Check:
+    if not Presence.anybody():
+        text = "No worker is alive: start one with `make serve` or `python manage.py worker`."
+        return Check("Worker", "bad", text)
+    running = SourceRun.objects.filter(state=State.RUNNING).count()
+    late = OrmQ.objects.filter(lock__lt=timezone.now() - SOON).order_by("lock").first()
+    if late and running < settings.WORKERS:
+        since = formats.time_format(timezone.localtime(late.lock))
+        text = f"A worker is there but has taken nothing since {since}: it may be stuck."
+        return Check("Worker", "warn", text)
+    return Check("Worker", "ok", f"{running} of {settings.WORKERS} places read a source now")
+
+
+def embedder() -> Check:
+    """Its preflight, asked anew every few seconds at most; since when it is down is kept."""
+    known = cache.get(EMBEDDER)
+    now = timezone.now()
+    if known and (now - known["asked"]).total_seconds() < EMBEDDER_SECONDS:
+        return Check("Embedder", known["state"], known["text"])
+    state, text = _ask_embedder()
+    since = known["since"] if known and known["state"] == state else now
+    if state == "bad":
+        text = f"Down since {formats.time_format(timezone.localtime(since))}: {text}"
+    kept = {"state": state, "text": text, "since": since, "asked": now}
+    cache.set(EMBEDDER, kept, timeout=24 * 3600)
+    return Check("Embedder", state, text)
+
+
+def _ask_embedder() -> tuple[str, str]:
+    try:
+        found = configured_embedder()
+    except BbjragError as error:
+        return "bad", str(error)
+    return "ok", f"{found.provider}/{found.model}, {found.dimensions} dimensions"
+
+
+def why_waiting(open_runs: Sequence[SourceRun]) -> Mapping[int, str]:
+    """For each source run that does not go on now, why; by its id."""
+    there = Presence.anybody()
+    held = held_leases()
+    running = [row for row in open_runs if row.state == State.RUNNING]
+    busy = ", ".join(f"{row.source_name} (run {row.run_id})" for row in running)
+    reasons: dict[int, str] = {}
+    for row in open_runs:
+        if row.state == State.WAITING:
+            reasons[row.pk] = _waits(row)
+        elif row.state == State.RUNNING:
+            reasons[row.pk] = _silent(row)
+        elif not there:
+            reasons[row.pk] = "No worker is alive: start one with `python manage.py worker`."
+        elif row.source_id in held:
+            reasons[row.pk] = "An earlier reading of this source still holds its lease."
+        elif len(running) >= settings.WORKERS:
+            reasons[row.pk] = f"All {settings.WORKERS} places are taken by {busy}."
+        else:
+            reasons[row.pk] = _queued(row)
+    return {pk: reason for pk, reason in reasons.items() if reason}
+
+
+def _waits(row: SourceRun) -> str:
+    since = f" since {_clock(row.waiting_since)}" if row.waiting_since else ""
+    again = f" Tries again at {_clock(row.resume_at)}." if row.resume_at else ""
+    return f"Waits{since}: {row.error}{again}"
+
+
+def _silent(row: SourceRun) -> str:
+    limit = timedelta(seconds=3 * settings.RUN_HEARTBEAT)
+    if row.heartbeat and timezone.now() - row.heartbeat > limit:
+        return f"No sign of life since {_clock(row.heartbeat)}: it is taken up again in a minute."
+    return ""
+
+
+def _queued(row: SourceRun) -> str:
+    if timezone.now() - row.queued_at < SOON:
+        return "A worker takes it up within seconds."
+    return "A worker is there but has not taken it up yet: it may be stuck; its log says more."
+
+
+def _clock(moment: datetime | None) -> str:
+    return formats.time_format(timezone.localtime(moment)) if moment else ""
+
+
+def held_leases() -> set[int]:
+    """The ids of the sources whose lease somebody holds."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted"
+            " AND classid = %s AND objid > 0"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            [LEASES],
+        )
+        return {row[0] for row in cursor.fetchall()}

@@ -1,0 +1,18 @@
+"""Numbers and times as people read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+
+from ingestion import admin_display
+
+register = template.Library()
+register.filter("ago", admin_display.ago)
+register.filter("duration", admin_display.seconds)
+
+
+@register.filter
+def thousands(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,150 @@
+"""Pictures of the admin's main pages, at 1400 and 400 pixels, light and dark, on the sample data.
+
+    python -m tests.scripts.screenshots docs/screenshots [--state-dir DIR] [--only NAME]
+
+Sets up a database of its own below the state directory, reads the sample sources, serves the admin
+on a free port and walks through it. Says which pages are wider than the window.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "for-pictures-only"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
+WIDTHS = (1400, 400)
+SOURCES = ("mdx-dwc", "mdx-beginner", "bbj-source", "pdf", "flare")
+PAGES = {
+    "overview": "/admin/",
+    "sources": "/admin/sources/source/",
+    "source": "/admin/sources/source/ -> mdx-dwc",
+    "source-add": "/admin/sources/source/add/",
+    "runs": "/admin/ingestion/run/",
+    "run": "/admin/ingestion/run/ -> Run",
+    "documents": "/admin/ingestion/document/",
+    "document": "/admin/ingestion/document/?source__id__exact=3 -> .",
+    "chunks": "/admin/ingestion/chunk/",
+    "chunk": "/admin/ingestion/chunk/?q=window -> .",
+}
+
+
+def manage(*arguments: str) -> None:
+    subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, check=True)
+
+
+def set_up() -> None:
+    manage("migrate", "--verbosity", "0")
+    os.environ["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
+    user = ["--username", "ada", "--email", "ada@example.org"]
+    subprocess.run(
+        [sys.executable, "manage.py", "createsuperuser", "--noinput", *user],
+        cwd=ROOT,
+        check=False,
+        stderr=subprocess.DEVNULL,
+    )
+    named = [part for name in SOURCES for part in ("--source", name)]
+    subprocess.run([sys.executable, "manage.py", "ingest_all", *named], cwd=ROOT, check=False)
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    command = [sys.executable, "-m", "gunicorn", "bbjrag.wsgi", "--bind", address, "--threads", "4"]
+    server = subprocess.Popen(command, cwd=ROOT)
+    try:
+        _wait_for(f"http://{address}/admin/login/")
+        yield f"http://{address}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_for(url: str) -> None:
+    for _ in range(100):
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit(f"{url} does not answer.")
+
+
+def shoot(browser: Browser, base: str, folder: Path, only: str) -> list[str]:
+    """Take all pictures; the pages that are wider than their window."""
+    wide = []
+    for scheme in ("light", "dark"):
+        for width in WIDTHS:
+            context = browser.new_context(
+                base_url=base, viewport={"width": width, "height": 900}, color_scheme=scheme
+            )
+            page = context.new_page()
+            log_in(page)
+            for name in PAGES if not only else only.split(","):
+                go(page, PAGES[name])
+                page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
+                inner = page.evaluate("document.documentElement.scrollWidth")
+                if inner > width:
+                    wide.append(f"{name} is {inner} pixels wide at {width}")
+            context.close()
+    return wide
+
+
+def log_in(page: Page) -> None:
+    page.goto("/admin/login/?next=/admin/")
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+
+
+def go(page: Page, where: str) -> None:
+    """Open an address; after an arrow, follow the first link of the list that has that text."""
+    address, _, link = where.partition(" -> ")
+    page.goto(address)
+    if link:
+        links = page.locator("#result_list tbody th a, .hits a.hit")
+        (links.first if link == "." else links.filter(has_text=link).first).click()
+    page.wait_for_load_state("networkidle")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--state-dir", type=Path, help="use the database that is there already")
+    parser.add_argument("--only", default="", help="names of pages, with commas")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    scratch = tempfile.mkdtemp(prefix="bbjrag-pictures-")
+    os.environ["STATE_DIR"] = str(options.state_dir or scratch)
+    set_up()
+    try:
+        with served() as base, sync_playwright() as playwright:
+            executable = shutil.which("chromium") or shutil.which("google-chrome")
+            browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+            wide = shoot(browser, base, options.folder.resolve(), options.only)
+            browser.close()
+    finally:
+        if not options.state_dir:
+            manage("postgres", "stop")
+            shutil.rmtree(scratch, ignore_errors=True)
+    print("\n".join(wide) or "No page is wider than its window.")
+    return bool(wide)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
