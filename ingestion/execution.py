@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from ingestion import documents, pipeline, runs, vector_index, vocabulary
@@ -18,9 +22,10 @@ from ingestion.chunker import Chunker
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.configured import configured_embedder
 from ingestion.exceptions import BbjragError, EmbedderUnavailable
-from ingestion.lease import Lease, LeaseLost
-from ingestion.models import OPEN_STATES, Chunk, Document, Failure, SourceRun, State
+from ingestion.lease import Lease, LeaseLost, LeaseTaken
+from ingestion.models import Chunk, Document, Failure, SourceRun, State
 from ingestion.parsers import parser_class
+from ingestion.shared_memory import Note
 from ingestion.store import KnownDocuments, Writer, profile_of, read_key
 from ingestion.terms import TERMS_VERSION
 from sources.models import Source
@@ -29,57 +34,66 @@ logger = logging.getLogger(__name__)
 
 LEASE_PATIENCE = 10.0  # seconds in which the server notices that a killed predecessor is gone
 REPORT_EVERY = 0.5  # seconds between two updates of the row
+CARRIED_OVER = ("added", "changed", "embedded", "removed")
 FAILURES_KEPT = 1000  # rows of each level and run; beyond that they are only counted
 
 
-def execute(source_run: SourceRun, in_hand: Callable[[str], None]) -> str:
+def execute(source_run: SourceRun, note: Note) -> str:
     """Read the source of a SourceRun that was claimed, and move the row to how it ended.
 
-    `in_hand` is told each document before it is worked on. Returns a sentence. Raises only LeaseLost
-    and bugs: the row then stays as it is, for whoever watches this process.
+    `note` is told each document before it is worked on. Returns a sentence. Raises LeaseLost,
+    LeaseTaken, database errors and bugs: the row then stays as it is, for whoever watches.
     """
-    attempt = source_run.attempt
+    attempt = Attempt(source_run, note)
     try:
-        return Attempt(source_run, in_hand).run()
+        return attempt.run()
     except EmbedderUnavailable as error:
-        return runs.wait_for_embedder(source_run, str(error))
-    except LeaseLost:
+        return attempt.put_to_wait(str(error))
+    except (LeaseLost, LeaseTaken):
         raise
     except BbjragError as error:
-        message = f"{error} What was stored stays."
-        Failure.objects.create(
-            source_run=source_run, source=source_run.source, stage="source", message=message
-        )
-        runs.move(source_run, State.FAILED, during=attempt, error=message, failures=1)
-        return message
+        return attempt.give_up(str(error))
 
 
 class Attempt:
-    def __init__(self, source_run: SourceRun, in_hand: Callable[[str], None]) -> None:
+    """`base` holds what earlier attempts of the same SourceRun have done: its counters go on."""
+
+    def __init__(self, source_run: SourceRun, note: Note) -> None:
         if source_run.source is None:
             raise LeaseLost("The source was deleted.")
         self.source_run = source_run
         self.source: Source = source_run.source
-        self.in_hand = in_hand
+        self.note = note
         self.options: dict[str, Any] = source_run.run.options
         self.data_dir = Path(self.options.get("data_dir") or settings.DATA_DIR)
         self.lease = Lease(connection, self.source.pk)
+        self.since: datetime = source_run.started_at or timezone.now()
+        self.watcher = os.getppid()
         self.reported = 0.0
-        self.kept = {Failure.Level.ERROR: 0, Failure.Level.WARNING: 0}
+        self.base = {name: getattr(source_run, name) for name in CARRIED_OVER}
+        self.reading: pipeline.Reading | None = None
 
     def run(self) -> str:
         self._take_lease()
+        self._recall_failures()
         embedder = configured_embedder()
         reading = self._reading(embedder)
-        outcome = reading.run()
-        return self._finish(reading, outcome)
+        return self._finish(reading, reading.run())
 
     def _take_lease(self) -> None:
         deadline = time.monotonic() + LEASE_PATIENCE
         while not self.lease.acquire():
             if time.monotonic() > deadline:
-                raise LeaseLost("Another process reads this source.")
+                raise LeaseTaken("Another process reads this source.")
             time.sleep(0.2)
+
+    def _recall_failures(self) -> None:
+        """What earlier attempts of this run have recorded already."""
+        rows = Failure.objects.filter(source_run=self.source_run)
+        self.earlier = {
+            (row.level, row.document_url, row.stage, row.message): row.pk for row in rows
+        }
+        self.kept = Counter(level for level, *_ in self.earlier)
 
     def _reading(self, embedder: Embedder) -> pipeline.Reading:
         chunker = fitting_chunker(embedder)
@@ -88,8 +102,14 @@ class Attempt:
         versions = (self.source.parser, parser_version, chunker.key, profile.pk, TERMS_VERSION)
         key = read_key(self.source, versions, self.data_dir)
         clean = bool(self.options.get("clean"))
-        self.known = KnownDocuments(self.source, key, self.data_dir, trust_times=not clean)
-        self.writer = Writer(self.source, profile, self.lease, key, timezone.now())
+        self.known = KnownDocuments(
+            self.source,
+            key,
+            self.data_dir,
+            made_since=self.since if clean else None,
+            in_hand=self.note.hold,
+        )
+        self.writer = Writer(self.source, profile, self.lease, key, timezone.now(), self._update)
         parsed = pipeline.read(self.source.parser, self.source.config(self.data_dir), self.known)
         self.reading = pipeline.Reading(
             parsed=parsed,
@@ -100,6 +120,7 @@ class Attempt:
             versions=versions,
             report=self._report,
             fail=self._fail,
+            since=self.since,
             reuse=not clean,
             only=self._only(),
         )
@@ -116,26 +137,44 @@ class Attempt:
 
     def _report(self, stage: str, url: str) -> None:
         if url:
-            self.in_hand(url)
+            self.note.hold(url)
+        self.note.pulse.beat()
         now = time.monotonic()
         if now - self.reported < REPORT_EVERY:
             return
         self.reported = now
+        if os.getppid() != self.watcher:  # where the kernel does not end us with our parent
+            raise LeaseLost("The worker that watched this reading is gone.")
         self._update(stage=stage, current_url=url[:2000] if url else "")
 
     def _update(self, **fields: Any) -> None:
+        """Write what has been done so far into the row. Raises LeaseLost where it is not ours."""
         mine = SourceRun.objects.filter(
-            pk=self.source_run.pk, attempt=self.source_run.attempt, state=State.RUNNING
+            pk=self.source_run.pk,
+            attempt=self.source_run.attempt,
+            worker=self.source_run.worker,
+            state=State.RUNNING,
         )
-        counters = asdict(self.reading.counters)
-        if not mine.update(**counters, **fields, timings=self._timings()):
+        if not mine.update(**self._counted(), **fields):
             raise LeaseLost(f"{self.source_run} was taken away from this process.")
 
-    def _timings(self) -> dict[str, float]:
-        return {stage: round(spent, 3) for stage, spent in self.reading.timings.items()}
+    def _counted(self) -> dict[str, Any]:
+        """The counters of all attempts, and the timings of this one."""
+        if self.reading is None:
+            return {}
+        counters = asdict(self.reading.counters)
+        counters |= {name: counters[name] + before for name, before in self.base.items()}
+        counters["failures"] = self.kept[Failure.Level.ERROR]
+        counters["warnings"] = self.kept[Failure.Level.WARNING]
+        spent = self.reading.timings.items()
+        return counters | {"timings": {stage: round(seconds, 3) for stage, seconds in spent}}
 
     def _fail(self, failure: documents.Failure) -> None:
         level = Failure.Level.WARNING if failure.warning else Failure.Level.ERROR
+        url = failure.url[:2000].replace("\x00", "")
+        message = failure.message.replace("\x00", "")
+        if self.earlier.pop((level, url, failure.stage, message), None):
+            return
         self.kept[level] += 1
         if self.kept[level] > FAILURES_KEPT:
             return
@@ -143,37 +182,70 @@ class Attempt:
             source_run=self.source_run,
             source=self.source,
             level=level,
-            document_url=failure.url[:2000].replace("\x00", ""),
+            document_url=url,
             stage=failure.stage,
-            message=failure.message.replace("\x00", ""),
+            message=message,
         )
 
+    def put_to_wait(self, reason: str) -> str:
+        """The embedder is away. Where it has worked in this attempt, the waiting begins anew."""
+        if self.reading and self.reading.counters.embedded:
+            self.source_run.waiting_since = None
+        self.source_run.cancel_requested = SourceRun.objects.filter(
+            pk=self.source_run.pk, cancel_requested=True
+        ).exists()
+        SourceRun.objects.filter(pk=self.source_run.pk).update(**self._counted())
+        return runs.put_to_wait(self.source_run, reason)
+
+    def give_up(self, reason: str) -> str:
+        message = f"{reason} What was stored stays."
+        with transaction.atomic():
+            self._fail(documents.Failure("", message, stage="source"))
+            fields = self._counted() | {"failures": self.kept[Failure.Level.ERROR], "stage": ""}
+            during = self.source_run.attempt
+            runs.move(self.source_run, State.FAILED, during=during, error=message, **fields)
+        return message
+
     def _finish(self, reading: pipeline.Reading, outcome: pipeline.Outcome) -> str:
+        self.note.hold("")
+        self.note.pulse.rest()
         self._update(stage="indexing", current_url="")
-        if (
-            not SourceRun.objects.filter(state__in=OPEN_STATES)
-            .exclude(pk=self.source_run.pk)
-            .exists()
-        ):
+        if self._is_last():
             with reading.clock("index"):
                 vector_index.build(self.writer.profile)
-                vocabulary.rebuild()
+                if self._has_changed_anything(outcome):
+                    vocabulary.rebuild()
         with transaction.atomic(), reading.clock("finish"):
-            self.lease.check()
+            self.writer.guard()
             state, fields = self._end(reading, outcome)
-            fields |= asdict(reading.counters) | self._stored(reading.counters)
-            fields |= {"timings": self._timings(), "stage": "", "current_url": ""}
+            fields = self._counted() | self._stored(reading) | fields
+            fields |= {"stage": "", "current_url": "", "waiting_since": None, "resume_at": None}
             if not runs.move(self.source_run, state, during=self.source_run.attempt, **fields):
                 raise LeaseLost(f"{self.source_run} was taken away from this process.")
+            runs.supersede_approvals(self.source_run)
         return f"{self.source.name}: {fields['last_line']}"
 
-    def _stored(self, counters: pipeline.Counters) -> dict[str, int]:
+    def _is_last(self) -> bool:
+        """Whether no other source is read or about to be, which an index would slow down."""
+        others = SourceRun.objects.filter(state__in=[State.QUEUED, State.RUNNING])
+        return not others.exclude(pk=self.source_run.pk).exists()
+
+    def _has_changed_anything(self, outcome: pipeline.Outcome) -> bool:
+        """Whether this source run, or another one of its run, has changed what is stored."""
+        counted = self._counted()
+        changed = Q(added__gt=0) | Q(changed__gt=0) | Q(removed__gt=0)
+        others = SourceRun.objects.filter(changed, run=self.source_run.run_id)
+        mine = counted["added"] or counted["changed"] or outcome.vanished
+        return bool(mine) or others.exists()
+
+    def _stored(self, reading: pipeline.Reading) -> dict[str, int]:
         """The counters that describe the tables as they are now."""
         chunks = Chunk.objects.filter(document__source=self.source).count()
+        embedded = reading.counters.embedded + self.base["embedded"]
         return {
             "documents": Document.objects.filter(source=self.source).count(),
             "chunks": chunks,
-            "reused": max(chunks - counters.embedded, 0),
+            "reused": max(chunks - embedded, 0),
         }
 
     def _end(
@@ -181,9 +253,9 @@ class Attempt:
     ) -> tuple[State, dict[str, Any]]:
         """Judge what vanished, and name the state the run ends in. Inside the last transaction."""
         self.writer.mark_seen([s.pk for url, s in self.known.by_url.items() if url in outcome.seen])
-        if not outcome.seen and not reading.only:
+        if not outcome.seen and reading.only is None:
             self._nothing_found(reading)
-        self._resolve(outcome)
+        self._resolve(outcome, reading.only is not None)
         vanished = outcome.vanished if outcome.seen and reading.only is None else []
         fields: dict[str, Any] = {"error": ""}
         if needs_approval(len(vanished), len(self.known.by_url)):
@@ -192,11 +264,11 @@ class Attempt:
             return State.NEEDS_APPROVAL, fields | {"vanished": vanished, "last_line": line}
         if vanished:
             reading.counters.removed = self.writer.remove(vanished)
-        counters = reading.counters
-        state = State.PARTIAL if counters.failures else State.SUCCEEDED
+        counters = self._counted()
+        state = State.PARTIAL if counters["failures"] else State.SUCCEEDED
         line = (
-            f"{counters.added} documents added, {counters.changed} changed, "
-            f"{counters.removed} removed, {counters.failures} failures."
+            f"{counters['added']} documents added, {counters['changed']} changed, "
+            f"{counters['removed']} removed, {counters['failures']} failures."
         )
         return state, fields | {"last_line": line}
 
@@ -209,26 +281,46 @@ class Attempt:
         reading.counters.failures += 1
         self._fail(documents.Failure(f"{self.source.name}://", message, stage="source"))
 
-    def _resolve(self, outcome: pipeline.Outcome) -> None:
-        """Earlier failures of what was judged again are over; those of what was passed over stay."""
+    def _resolve(self, outcome: pipeline.Outcome, partly: bool) -> None:
+        """Earlier failures of what was judged again are over; those of what was passed over stay.
+
+        What an earlier attempt of this very run recorded and this one did not meet is removed.
+        """
+        judged = Judged(outcome, self.known.by_url.keys(), partly)
+        rows = Failure.objects.filter(source=self.source, resolved=False)
+        rows = rows.only("pk", "document_url", "level")
+        over = [row.pk for row in rows if not judged.stands(row.document_url, row.level)]
+        mine = set(self.earlier.values())
+        Failure.objects.filter(pk__in=set(over) & mine).delete()
+        self.kept.subtract(key[0] for key, pk in self.earlier.items() if pk in set(over))
+        others = Failure.objects.filter(pk__in=set(over) - mine)
+        others.exclude(source_run=self.source_run).update(resolved=True)
+
+
+class Judged:
+    """Which earlier failures a complete reading leaves standing.
+
+    A file that was passed over as unchanged keeps its own; that of a folder, or of the source, is
+    over when the folder was walked without meeting it again. With `partly`, documents that had not
+    failed were passed over as well.
+    """
+
+    def __init__(self, outcome: pipeline.Outcome, stored: Collection[str], partly: bool) -> None:
+        self.outcome = outcome
+        self.stored = stored
+        self.partly = partly
         passed = outcome.seen - outcome.reread
-        standing = {place for url in passed for place in pipeline.places_of(url)}
-        earlier = Failure.objects.filter(source=self.source, resolved=False)
-        earlier = earlier.exclude(source_run=self.source_run)
-        over = [
-            row.pk
-            for row in earlier.only("pk", "document_url", "level")
-            if not _stands(row, standing, outcome)
-        ]
-        Failure.objects.filter(pk__in=over).update(resolved=True)
+        self.passed = passed | {url.partition("#")[0] for url in passed}
 
-
-def _stands(row: Failure, standing: set[str], outcome: pipeline.Outcome) -> bool:
-    if row.document_url in outcome.reread:
-        return False
-    if row.document_url in standing:
-        return True
-    return row.level == Failure.Level.WARNING and bool(standing)
+    def stands(self, url: str, level: str) -> bool:
+        if url in self.outcome.reread:
+            return False
+        if {url, url.partition("#")[0]} & self.passed:
+            return True
+        if level != Failure.Level.WARNING:
+            return False
+        vanished = url in self.stored and url not in self.outcome.seen
+        return self.partly or (bool(self.passed) and not vanished)
 
 
 def needs_approval(vanished: int, stored: int) -> bool:

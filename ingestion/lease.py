@@ -5,6 +5,7 @@ Whoever loses the connection loses the lease, and cannot write with another one.
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ingestion.exceptions import BbjragError
@@ -16,12 +17,19 @@ class LeaseLost(BbjragError):
     """This process may no longer write: another one reads the source, or will."""
 
 
+class LeaseTaken(BbjragError):
+    """Another process reads the source now."""
+
+
 class Lease:
     def __init__(self, connection: BaseDatabaseWrapper, source_id: int) -> None:
         self.connection = connection
         self.source_id = source_id
 
     def acquire(self) -> bool:
+        """Take the lock, until the connection ends; from now on the server looks every second
+        whether the process behind the connection still lives, also while a statement runs."""
+        self._notice_death()
         return self._ask("SELECT pg_try_advisory_lock(%s, %s)")
 
     def acquire_for_transaction(self) -> bool:
@@ -30,6 +38,13 @@ class Lease:
 
     def release(self) -> bool:
         return self._ask("SELECT pg_advisory_unlock(%s, %s)")
+
+    def _notice_death(self) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config(name, '1000', false) FROM pg_settings"
+                " WHERE name = 'client_connection_check_interval'"  # PostgreSQL 14 and later
+            )
 
     def check(self) -> None:
         """Raise LeaseLost unless this very connection holds the lock."""
@@ -50,4 +65,5 @@ class Lease:
 def is_free(connection: BaseDatabaseWrapper, source_id: int) -> bool:
     """Whether nobody holds the lease now."""
     lease = Lease(connection, source_id)
-    return lease.acquire() and lease.release()
+    with transaction.atomic(using=connection.alias):
+        return lease.acquire_for_transaction()

@@ -176,7 +176,7 @@ class Run(models.Model):
 class State(models.TextChoices):
     QUEUED = "queued"
     RUNNING = "running"
-    WAITING = "waiting", "waiting for the embedder"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     PARTIAL = "partial", "finished with failures"
     FAILED = "failed"
@@ -272,3 +272,14 @@ class Failure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.document_url}: {self.message}"
+
+
+class ScheduledRun(models.Model):
+    """When a source's schedule is due next. `schedules` keeps it in step with the source's row."""
+
+    source = models.OneToOneField(Source, on_delete=models.CASCADE, related_name="scheduled_run")
+    cron = models.CharField(max_length=100, help_text="The schedule that `at` was reckoned from.")
+    at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.source} at {self.at}"

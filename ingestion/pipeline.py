@@ -12,23 +12,35 @@ import logging
 import math
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ingestion import chunker, documents
 from ingestion.documents import Failure, Parsed, Unchanged
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.registry import embed_each
-from ingestion.exceptions import TextRejected
+from ingestion.exceptions import TextRejected, TextTooLong
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import NOTHING_KNOWN, Known, SourceConfig
-from ingestion.store import KnownDocuments, Ready, Writer, pack_vector, stored_vectors
+from ingestion.store import (
+    KnownDocuments,
+    Ready,
+    Stored,
+    Taken,
+    Writer,
+    pack_vector,
+    stored_vectors,
+)
 
 logger = logging.getLogger(__name__)
 
 UNTAGGED = "untagged"
+REFRESHED_AT_ONCE = 200
 MAX_URL_BYTES = 2000
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL's text holds neither
 
@@ -43,7 +55,7 @@ def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Ite
 
 
 def finished(document: documents.Document, config: SourceConfig) -> documents.Document:
-    """The document as it is stored: its source's generation added, nothing that no table can hold."""
+    """The document as it is stored: with its source's generation, without what no table can hold."""
     found = list(document.generations)
     if config.generation != "auto" and config.generation not in found:
         found.append(config.generation)
@@ -90,17 +102,25 @@ class Counters:
 
 @dataclass
 class Pending:
-    """A document that waits for vectors."""
+    """A document that waits for vectors: of those in `missing`.
+
+    `cutter` cut it; where the embedder finds a chunk too long, a finer one does so again.
+    """
 
     document: documents.Document
     fingerprint: str
+    cutter: chunker.Chunker
     chunks: list[chunker.Chunk]
-    missing: set[str]
+    missing: set[str] = field(default_factory=set)
+
+    @property
+    def hashes(self) -> set[str]:
+        return {chunk.content_hash for chunk in self.chunks}
 
 
 @dataclass
 class Outcome:
-    """What a complete reading met: all addresses, those read anew, and the stored ones it missed."""
+    """What a complete reading met: all addresses, those read anew, the stored ones it missed."""
 
     vanished: list[str]
     seen: set[str]
@@ -111,8 +131,9 @@ class Reading:
     """One reading of one source, from its parser to its tables.
 
     `report(stage, url)` is called at every step; it may raise to stop the reading, which leaves
-    whole documents behind and nothing else. `fail` records a Failure. With `only`, documents that
-    none of these addresses covers are passed over; without `reuse`, everything is embedded anew.
+    whole documents behind and nothing else. `fail` records a Failure. `since` is when the run
+    began, of which this may be a later attempt. With `only`, documents that none of these addresses
+    covers are passed over; without `reuse`, everything is embedded anew.
     """
 
     def __init__(
@@ -126,6 +147,7 @@ class Reading:
         versions: tuple[object, ...],
         report: Callable[[str, str], None],
         fail: Callable[[Failure], None],
+        since: datetime,
         reuse: bool = True,
         only: set[str] | None = None,
     ) -> None:
@@ -137,6 +159,7 @@ class Reading:
         self.versions = versions
         self.report = report
         self.fail = fail
+        self.since = since
         self.reuse = reuse
         self.only = only
         self.counters = Counters()
@@ -144,54 +167,75 @@ class Reading:
         self.seen: set[str] = set()
         self.reread: set[str] = set()
         self.unjudged: set[str] = set()
+        self.refreshed: list[tuple[Stored, documents.Document]] = []
         self.gathered: list[Pending] = []
         self.waiting: dict[str, list[Pending]] = {}
+        self.needed: Counter[str] = Counter()
         self.texts: dict[str, str] = {}
         self.vectors: dict[str, bytes] = {}
         self.fresh: set[str] = set()
         self.rejected: dict[str, TextRejected] = {}
         self.flights: dict[Future[Any], list[str]] = {}
         self.complete_docs: list[Pending] = []
+        self.parser_error: Exception | None = None
 
     def run(self) -> Outcome:
+        """Raises what the parser raised, after all that it had yielded before was stored."""
         self.pool = ThreadPoolExecutor(self.embedder.concurrency, "embed")
         try:
             for parsed in self._timed("parse", self.parsed):
                 self._take(parsed)
-            self._look_up()
-            while self.texts or self.flights:
-                self._launch(partial=True)
-                self._land()
-            self._swap()
+            self._drain()
         finally:
             self.pool.shutdown(wait=False, cancel_futures=True)
+        if self.parser_error:
+            raise self.parser_error
         return Outcome(self._vanished(), self.seen, self.reread)
 
     def _timed(self, stage: str, items: Iterator[Parsed]) -> Iterator[Parsed]:
         while True:
-            with self.clock(stage):
-                item = next(items, None)
+            try:
+                with self.clock(stage):
+                    item = next(items, None)
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised again by `run`
+                self.parser_error = error
+                return
             if item is None:
                 return
             yield item
+
+    def _drain(self) -> None:
+        """Store all that was read."""
+        self._look_up()
+        while self.texts or self.flights:
+            self._launch(partial=True)
+            self._land()
+        self._swap()
+        self._refresh()
 
     def clock(self, stage: str) -> Clock:
         return Clock(self.timings, stage)
 
     def _take(self, parsed: Parsed) -> None:
+        self.report("reading", parsed.url)
         if isinstance(parsed, Failure):
             self._failed(parsed)
         elif isinstance(parsed, Unchanged):
             urls = self.known.covered(parsed.url)
             self.seen.update(urls)
             self.counters.read += len(urls)
-            self.counters.unchanged += len(urls)
+            self.counters.unchanged += sum(self._is_of_before(url) for url in urls)
             for failure in self.known.standing_failures(parsed.url):
                 self.reread.add(failure.url)
                 self._failed(failure)
         else:
             self._document(parsed)
-        self.report("reading", parsed.url)
+
+    def _is_of_before(self, url: str) -> bool:
+        """Whether it was stored before this run began, and not by an earlier attempt of it."""
+        return self.known.by_url[url].changed_at < self.since
 
     def _failed(self, failure: Failure) -> None:
         if failure.warning:
@@ -212,22 +256,40 @@ class Reading:
             return
         self.seen.add(document.url)
         fingerprint = document.fingerprint(*self.versions)
-        stored = self.known.by_url.get(document.url)
-        if stored and stored.fingerprint == fingerprint and self.reuse:
-            self.counters.unchanged += 1
-            self.writer.refresh(stored, document)
+        if stored := self.known.holds(document.url, fingerprint):
+            self._unchanged(stored, document)
             return
-        with self.clock("chunk"):
-            chunks = self.chunker.chunk(document)
-        if not chunks:
+        pending = self._cut(document, fingerprint, self.chunker)
+        if not pending.chunks:
             message = "The document holds no text: nothing of it can be found by a search."
             self._failed(Failure(document.url, message, stage="chunk", warning=True))
-        self.gathered.append(
-            Pending(document, fingerprint, chunks, {chunk.content_hash for chunk in chunks})
-        )
         if sum(len(p.missing) for p in self.gathered) >= 2 * self.embedder.batch_size:
             self._look_up()
             self._fly()
+
+    def _unchanged(self, stored: Stored, document: documents.Document) -> None:
+        self.counters.unchanged += self._is_of_before(document.url)
+        if not self.writer.is_fresh(stored, document):
+            self.refreshed.append((stored, document))
+        if len(self.refreshed) >= REFRESHED_AT_ONCE:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        unchanged, self.refreshed = self.refreshed, []
+        if unchanged:
+            with self.clock("store"):
+                self.writer.refresh(unchanged)
+
+    def _cut(
+        self, document: documents.Document, fingerprint: str, cutter: chunker.Chunker
+    ) -> Pending:
+        """Cut a document into chunks, which are looked up next."""
+        with self.clock("chunk"):
+            pending = Pending(document, fingerprint, cutter, cutter.chunk(document))
+        pending.missing = pending.hashes
+        self.needed.update(pending.missing)
+        self.gathered.append(pending)
+        return pending
 
     def _unfit(self, document: documents.Document) -> str:
         """Why the document cannot be stored; empty when it can."""
@@ -238,7 +300,7 @@ class Reading:
         return ""
 
     def _look_up(self) -> None:
-        """Give the gathered documents the vectors that are stored or on their way; queue the rest."""
+        """Give the gathered documents the vectors that are stored or on their way; queue others."""
         gathered, self.gathered = self.gathered, []
         wanted = {key for pending in gathered for key in pending.missing}
         if self.reuse and wanted:
@@ -250,7 +312,7 @@ class Reading:
 
     def _queue(self, pending: Pending) -> None:
         if not pending.missing:
-            self.complete_docs.append(pending)
+            self._complete(pending)
             return
         for chunk in pending.chunks:
             key = chunk.content_hash
@@ -292,28 +354,49 @@ class Reading:
                 for pending in self.waiting.pop(key):
                     pending.missing.discard(key)
                     if not pending.missing:
-                        self.complete_docs.append(pending)
+                        self._complete(pending)
         self._swap()
         self.report("embedding", "")
 
+    def _complete(self, pending: Pending) -> None:
+        """All texts of the document have vectors, or were refused: cut it finer if they were too
+        long, as often as that helps."""
+        finer = pending.cutter.size // 2
+        if finer < chunker.SMALLEST_SIZE or not self._is_too_long(pending):
+            self.complete_docs.append(pending)
+            return
+        self._release(pending)
+        again = replace(pending.cutter, size=finer, overlap=finer // 8)
+        self._cut(pending.document, pending.fingerprint, again)
+        self._look_up()
+
+    def _is_too_long(self, pending: Pending) -> bool:
+        refused = self.rejected.keys() & pending.hashes
+        return any(isinstance(self.rejected[key], TextTooLong) for key in refused)
+
     def _swap(self) -> None:
         ready, self.complete_docs = self.complete_docs, []
-        if not ready:
-            return
-        foreign = self.writer.foreign(p.document.url for p in ready)
+        while ready:
+            try:
+                with self.clock("store"):
+                    self.writer.swap([self._ready(p) for p in ready], partial(self._count, ready))
+                break
+            except Taken as taken:
+                ready = self._without(taken.owners, ready)
         for pending in ready:
-            if owner := foreign.get(pending.document.url):
+            self._report_rejected(pending)
+            self._release(pending)
+
+    def _without(self, owners: Mapping[str, str], ready: list[Pending]) -> list[Pending]:
+        """Those whose addresses are not another source's; the others are Failures."""
+        for pending in ready:
+            if owner := owners.get(pending.document.url):
                 message = (
                     f"This address belongs to the source {owner!r} already: change one of them."
                 )
                 self._failed(Failure(pending.document.url, message, stage="store"))
-        mine = [p for p in ready if p.document.url not in foreign]
-        with self.clock("store"):
-            self.writer.swap([self._ready(p) for p in mine])
-        for pending in mine:
-            self._count(pending)
-            self._report_rejected(pending)
-        self._forget()
+                self._release(pending)
+        return [pending for pending in ready if pending.document.url not in owners]
 
     def _ready(self, pending: Pending) -> Ready:
         hashes = {chunk.content_hash for chunk in pending.chunks}
@@ -325,17 +408,18 @@ class Reading:
             frozenset(hashes & set(self.rejected)),
         )
 
-    def _count(self, pending: Pending) -> None:
-        if pending.document.url in self.known.by_url:
-            self.counters.changed += 1
-        else:
-            self.counters.added += 1
-        for chunk in pending.chunks:
-            if chunk.content_hash in self.fresh:
-                self.fresh.discard(chunk.content_hash)
-                self.counters.embedded += 1
-            elif chunk.content_hash not in self.rejected:
-                self.counters.reused += 1
+    def _count(self, ready: list[Pending]) -> None:
+        for pending in ready:
+            if pending.document.url in self.known.by_url:
+                self.counters.changed += 1
+            else:
+                self.counters.added += 1
+            for chunk in pending.chunks:
+                if chunk.content_hash in self.fresh:
+                    self.fresh.discard(chunk.content_hash)
+                    self.counters.embedded += 1
+                elif chunk.content_hash not in self.rejected:
+                    self.counters.reused += 1
 
     def _report_rejected(self, pending: Pending) -> None:
         for chunk in pending.chunks:
@@ -346,15 +430,15 @@ class Reading:
                 )
                 self._failed(Failure(pending.document.url, message, stage="embed"))
 
-    def _forget(self) -> None:
-        """Keep only the vectors that a waiting document still needs."""
-        needed = {
-            chunk.content_hash
-            for pendings in self.waiting.values()
-            for pending in pendings
-            for chunk in pending.chunks
-        }
-        self.vectors = {key: v for key, v in self.vectors.items() if key in needed}
+    def _release(self, pending: Pending) -> None:
+        """Forget the vectors that no other document waits for."""
+        for key in pending.hashes:
+            self.needed[key] -= 1
+            if self.needed[key] <= 0:
+                del self.needed[key]
+                self.vectors.pop(key, None)
+                self.fresh.discard(key)
+                self.rejected.pop(key, None)
 
     def _vanished(self) -> list[str]:
         """Stored addresses that were not met, save those that could not be judged."""

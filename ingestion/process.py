@@ -6,104 +6,66 @@ memory limit, a cancel) leaves the worker and its queue alone, and the reading d
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
-import mmap
 import os
 import resource
 import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import psutil
+from django import db
 from django.conf import settings
 from django.db import connection, connections
 from django.utils import timezone
 
 from ingestion import runs
 from ingestion.execution import execute
+from ingestion.lease import LeaseLost, LeaseTaken
 from ingestion.models import SourceRun, State
+from ingestion.shared_memory import Flag, Note, Pulse
 
 logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
+SETTLE_PATIENCE = 30.0  # seconds to wait for a database that is away, to say how a reading ended
+EXPENDABLE = "500"  # the kernel, short of memory, takes the reading before its worker (0 to 1000)
+
+# What PostgreSQL reports when it, and not what was asked of it, is the trouble: connections (08),
+# conflicts with others (40), no disk, memory or connection left (53), locks held (55P03), shut down
+# or starting (57P), disk errors (58).
+PASSING = ("08", "40", "53", "55P03", "57P", "58")
+
+stopping = Flag()  # set when the whole worker is to stop
+pulse = Pulse()  # this process's own; its cluster looks at it
 
 
-class Flag:
-    """A flag that processes share by fork. Unlike multiprocessing's Event it needs no lock, so a
-    process killed while it waits leaves nobody hanging."""
-
-    def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, 1)
-
-    def set(self) -> None:
-        self.memory[0] = 1
-
-    def clear(self) -> None:
-        self.memory[0] = 0
-
-    def is_set(self) -> bool:
-        return self.memory[0] == 1
-
-    def wait(self, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while not self.is_set() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return self.is_set()
-
-
-stopping = Flag()  # set when the worker is to stop
-
-
-def die_with_parent() -> None:
+def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when the one that forked it ends (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-class Note:
-    """What the reading leaves for its watcher, in memory both share: the document in hand, and the
-    exception that ended it."""
-
-    SLOT = 4096
-
-    def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, 2 * self.SLOT)
-
-    def hold(self, url: str) -> None:
-        self._write(0, url)
-
-    def fail(self, error: BaseException) -> None:
-        self._write(self.SLOT, f"{type(error).__name__}: {error}")
-
-    @property
-    def url(self) -> str:
-        return self._read(0)
-
-    @property
-    def error(self) -> str:
-        return self._read(self.SLOT)
-
-    def _write(self, slot: int, text: str) -> None:
-        data = text.encode("utf-8", "replace")[: self.SLOT - 2]
-        self.memory[slot : slot + 2 + len(data)] = len(data).to_bytes(2, "big") + data
-
-    def _read(self, slot: int) -> str:
-        length = int.from_bytes(self.memory[slot : slot + 2], "big")
-        return self.memory[slot + 2 : slot + 2 + length].decode("utf-8", "replace")
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def supervise(pk: int) -> str:
-    """Claim a SourceRun, read it in a child process, and see to it that the row tells how it ended."""
+    """Claim a SourceRun, read it in a child process, and have the row tell how that ended."""
     claimed = runs.claim(pk, f"{socket.gethostname()} {os.getpid()}")
     if isinstance(claimed, str):
         return claimed
     note = Note()
     connections.close_all()  # the child must never share a connection with this process
     child = _fork(claimed, note)
-    end = _watch(claimed, child)
-    return _settle(claimed, end, note)
+    try:
+        end = _watch(claimed, child, note)
+    except BaseException:
+        _kill(child)
+        raise
+    return _settle_patiently(claimed, end, note)
 
 
 def _fork(source_run: SourceRun, note: Note) -> int:
@@ -114,11 +76,11 @@ def _fork(source_run: SourceRun, note: Note) -> int:
     code = 1
     try:
         _become_child(watcher)
-        execute(source_run, note.hold)
+        execute(source_run, note)
         code = 0
     except BaseException as error:
-        note.fail(error)
-        logger.exception("%s failed in %s", source_run, os.getpid())
+        note.fail(_kind(error), _told(error))
+        logger.log(_level(error), "%s ended in %s", source_run, os.getpid(), exc_info=True)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -126,24 +88,50 @@ def _fork(source_run: SourceRun, note: Note) -> int:
 
 
 def _become_child(watcher: int) -> None:
-    die_with_parent()
-    if os.getppid() != watcher:
-        os._exit(1)
+    die_with_parent(watcher)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # not Linux, or not allowed: then the kernel chooses
+        Path("/proc/self/oom_score_adj").write_text(EXPENDABLE)
     connection.settings_dict["CONN_MAX_AGE"] = None
     if limit := settings.RUN_MEMORY_LIMIT_MB:
         most = int(limit * 1.5) * 1024 * 1024
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if hard == resource.RLIM_INFINITY or most < hard:
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-def _watch(source_run: SourceRun, child: int) -> str:
+def _kind(error: BaseException) -> str:
+    """What an exception says about whose fault it was: see `_settle`."""
+    if isinstance(error, LeaseTaken):
+        return "taken"
+    return "database" if isinstance(error, LeaseLost) or _is_passing(error) else "bug"
+
+
+def _level(error: BaseException) -> int:
+    return logging.ERROR if _kind(error) == "bug" else logging.WARNING
+
+
+def _is_passing(error: BaseException) -> bool:
+    if not isinstance(error, db.OperationalError | db.InterfaceError):
+        return False
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state is None or str(state).startswith(PASSING)
+
+
+def _told(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, LeaseLost) else f"{type(error).__name__}: {text}"
+
+
+def _watch(source_run: SourceRun, child: int, note: Note) -> str:
     """Wait for the child, passing on cancels and limits; why it ended, empty when by itself."""
     asked = ""
     killed_after = float("inf")
     last_look = last_beat = time.monotonic()
-    pause = 0.005
+    pause = 0.002
     while True:
+        pulse.beat()
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             return asked or _death(status)
@@ -152,7 +140,7 @@ def _watch(source_run: SourceRun, child: int) -> str:
             last_look = now
             beat = now - last_beat >= settings.RUN_HEARTBEAT
             last_beat = now if beat else last_beat
-            if not asked and (asked := _reason_to_stop(source_run, child, beat)):
+            if not asked and (asked := _reason_to_stop(source_run, child, note, beat)):
                 os.kill(child, signal.SIGTERM)
                 killed_after = now + settings.RUN_CANCEL_GRACE
         if now > killed_after:
@@ -161,43 +149,100 @@ def _watch(source_run: SourceRun, child: int) -> str:
         pause = min(pause * 1.5, 0.05)
 
 
+def _kill(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def _death(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        return f"The reading was killed by {signal.Signals(os.WTERMSIG(status)).name}."
-    code = os.waitstatus_to_exitcode(status)
-    return "" if code == 0 else f"The reading ended with exit code {code}: see the worker's log."
+    if not os.WIFSIGNALED(status):
+        code = os.waitstatus_to_exitcode(status)
+        return "" if code == 0 else f"It ended with exit code {code}: see the worker's log."
+    number = os.WTERMSIG(status)
+    if number == signal.SIGTERM and _stops_soon():
+        return "stopping"
+    return f"The reading was killed by {signal.strsignal(number) or number} (signal {number})."
 
 
-def _reason_to_stop(source_run: SourceRun, child: int, beat: bool) -> str:
+def _stops_soon() -> bool:
+    """Whether the worker is being stopped too, as where every process is told at once."""
+    deadline = time.monotonic() + 1.0
+    while not stopping.is_set() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return stopping.is_set()
+
+
+def _reason_to_stop(source_run: SourceRun, child: int, note: Note, beat: bool) -> str:
     if stopping.is_set():
         return "stopping"
+    if excess := _excess(child, note):
+        return excess
+    try:
+        if beat:
+            mine = SourceRun.objects.filter(pk=source_run.pk, state=State.RUNNING)
+            mine.update(heartbeat=timezone.now())
+        rows = SourceRun.objects.filter(pk=source_run.pk)
+        asked = rows.values_list("cancel_requested", flat=True).first()
+    except db.Error as error:
+        logger.warning("%s: no sign of life could be given: %s", source_run, error)
+        connections.close_all()
+        return ""
+    return "cancelled" if asked is not False else ""  # None: the row is gone
+
+
+def _excess(child: int, note: Note) -> str:
+    """The limit that the reading has passed, in a sentence; empty when none."""
     limit = settings.RUN_MEMORY_LIMIT_MB
     try:
         used = psutil.Process(child).memory_info().rss // (1024 * 1024)
     except psutil.NoSuchProcess:
         return ""
     if limit and used > limit:
-        return (
-            f"The reading took {used} MB of memory; the limit (RUN_MEMORY_LIMIT_MB) is {limit} MB."
-        )
-    if beat:
-        mine = SourceRun.objects.filter(pk=source_run.pk, state=State.RUNNING)
-        mine.update(heartbeat=timezone.now())
-    asked = SourceRun.objects.filter(pk=source_run.pk).values_list("cancel_requested", flat=True)
-    return "cancelled" if asked.first() else ""
+        return f"It took {used} MB of memory; the limit (RUN_MEMORY_LIMIT_MB) is {limit} MB."
+    stalled = note.pulse.age
+    if settings.RUN_STALL_LIMIT and stalled > settings.RUN_STALL_LIMIT:
+        return f"It stood still for {stalled:.0f} s; the limit is RUN_STALL_LIMIT."
+    return ""
 
 
-def _settle(source_run: SourceRun, end: str, note: Note) -> str:
+def _settle_patiently(source_run: SourceRun, end: str, note: Note) -> str:
+    """`_settle`, again and again while the database is away; then it is left to the reaper."""
+    deadline = time.monotonic() + SETTLE_PATIENCE
+    while True:
+        pulse.beat()
+        try:
+            return _settle(source_run, end, note)
+        except db.Error as error:
+            connections.close_all()
+            if time.monotonic() > deadline or stopping.is_set():
+                logger.warning("%s: how it ended is not in its row: %s", source_run, error)
+                return f"{source_run} is left to the reaper."
+            time.sleep(0.5)
+
+
+def _settle(claimed: SourceRun, end: str, note: Note) -> str:
     """See to it that the row of an ended child says how it ended."""
-    source_run = SourceRun.objects.select_related("source").get(pk=source_run.pk)
-    if source_run.state != State.RUNNING:
+    source_run = SourceRun.objects.select_related("source").filter(pk=claimed.pk).first()
+    if source_run is None:
+        return f"{claimed} is gone."
+    if source_run.state != State.RUNNING or source_run.attempt != claimed.attempt:
         return f"{source_run}: {source_run.get_state_display()}"
-    source_run.current_url = note.url
-    if end == "cancelled":
-        note = "Cancelled. What was stored stays; start it again to go on from there."
-        runs.move(source_run, State.CANCELLED, during=source_run.attempt, error=note)
-        return f"{source_run}: cancelled"
+    source_run.current_url = note.url.read()[:2000]
+    if source_run.source is None:
+        return runs.end_without_source(source_run)
+    if source_run.cancel_requested:
+        return runs.end_cancelled(source_run)
     if end == "stopping":
-        return runs.give_back(source_run)
-    SourceRun.objects.filter(pk=source_run.pk).update(current_url=source_run.current_url[:2000])
-    return runs.crashed(source_run, note.error or end or "The reading ended without a word.")
+        return runs.give_back(source_run, "The worker was stopped; the next one goes on from here.")
+    return _settle_trouble(source_run, end, note)
+
+
+def _settle_trouble(source_run: SourceRun, end: str, note: Note) -> str:
+    kind, error = note.kind.read(), note.error.read()
+    if kind == "taken":
+        return runs.give_back(source_run, f"{error} It is tried again soon.", at_once=False)
+    if kind == "database":
+        return runs.put_to_wait(source_run, error, "the database")
+    SourceRun.objects.filter(pk=source_run.pk).update(current_url=source_run.current_url)
+    return runs.crashed(source_run, error or end or "The reading ended without a word.")

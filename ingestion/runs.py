@@ -7,12 +7,14 @@ from and changes the row in one statement, so two processes cannot both make it.
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
@@ -27,7 +29,7 @@ from sources.models import Source
 logger = logging.getLogger(__name__)
 
 TRANSITIONS: dict[str, frozenset[str]] = {
-    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED, State.FAILED, State.INTERRUPTED}),
+    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED, State.INTERRUPTED}),
     State.RUNNING: frozenset(
         {
             State.QUEUED,
@@ -99,39 +101,41 @@ def request(
         options["data_dir"] = str(data_dir)
     run = Run.objects.create(origin=origin, requested_by=requested_by, options=options)
     started, joined = [], []
-    for source in sources:
-        if source_run := _open(run, source):
-            started.append(source_run)
-            ring(source_run)
+    for source in _locked(sources):
+        if open_run := SourceRun.objects.filter(source=source, state__in=OPEN_STATES).first():
+            joined.append(open_run)
         else:
-            joined.append(SourceRun.objects.get(source=source, state__in=OPEN_STATES))
+            started.append(_open(run, source))
+            ring(started[-1])
     if joined and not started:
         run.delete()
         run = joined[0].run
     return Request(run, started, joined)
 
 
-def _open(run: Run, source: Source) -> SourceRun | None:
-    """A new queued SourceRun, or None when the source has an open one."""
+def _locked(sources: Iterable[Source]) -> list[Source]:
+    """The sources that still exist, in one order for all: two requests for one of them take turns,
+    and it cannot be deleted meanwhile. The reading of it goes on."""
+    pks = [source.pk for source in sources]
+    return list(Source.objects.filter(pk__in=pks).order_by("pk").select_for_update(no_key=True))
+
+
+def _open(run: Run, source: Source) -> SourceRun:
     documents = Document.objects.filter(source=source).count()
-    try:
-        with transaction.atomic():
-            return SourceRun.objects.create(
-                run=run,
-                source=source,
-                source_name=source.name,
-                documents=documents,
-                chunks=Chunk.objects.filter(document__source=source).count(),
-                expected=documents or None,
-            )
-    except IntegrityError:
-        return None
+    return SourceRun.objects.create(
+        run=run,
+        source=source,
+        source_name=source.name,
+        documents=documents,
+        chunks=Chunk.objects.filter(document__source=source).count(),
+        expected=documents or None,
+    )
 
 
 def ring(source_run: SourceRun | int) -> None:
     """Queue the task that looks at the row. One ring too many does no harm."""
     pk = source_run if isinstance(source_run, int) else source_run.pk
-    async_task(RUN_SOURCE, pk, task_name=f"source run {pk}")
+    async_task(RUN_SOURCE, pk, task_name=f"source run {pk}", save=False)
 
 
 def claim(pk: int, worker: str) -> SourceRun | str:
@@ -149,9 +153,10 @@ def claim(pk: int, worker: str) -> SourceRun | str:
         return f"{source_run}: {refusal}"
     now = timezone.now()
     fields: dict[str, Any] = {"attempt": F("attempt") + 1, "worker": worker, "heartbeat": now}
+    fields |= {"stage": "starting", "error": "", "current_url": "", "read": 0}
     if source_run.started_at is None:
         fields["started_at"] = now
-    if not move(source_run, State.RUNNING, stage="starting", error="", **fields):
+    if not move(source_run, State.RUNNING, **fields):
         return f"{source_run} was started by another worker."
     source_run.refresh_from_db()
     return source_run
@@ -180,6 +185,7 @@ def cancel(source_run: SourceRun, who: str = "") -> str:
     return f"{source_run.source_name} has ended already ({source_run.get_state_display()})."
 
 
+@transaction.atomic
 def crashed(source_run: SourceRun, reason: str) -> str:
     """The reading died: queue it again, or give up after the last attempt; what was done."""
     attempt, limit = source_run.attempt, settings.RUN_ATTEMPTS
@@ -192,7 +198,7 @@ def crashed(source_run: SourceRun, reason: str) -> str:
             "Mend or exclude that document, then start the source again."
         )
         _record_crash(source_run, error)
-        move(source_run, State.FAILED, error=error)
+        move(source_run, State.FAILED, error=error, stage="")
         return error
     return requeue(source_run, f"{reason}{hand} Attempt {attempt + 1} of {limit} follows.")
 
@@ -200,8 +206,8 @@ def crashed(source_run: SourceRun, reason: str) -> str:
 def _record_crash(source_run: SourceRun, message: str) -> None:
     Failure.objects.create(
         source_run=source_run,
-        source=source_run.source,
-        document_url=source_run.current_url,
+        source=Source.objects.filter(source_runs=source_run).first(),
+        document_url=source_run.current_url[:2000],
         stage=source_run.stage or "run",
         message=message,
     )
@@ -210,87 +216,137 @@ def _record_crash(source_run: SourceRun, message: str) -> None:
 
 def requeue(source_run: SourceRun, line: str, **fields: Any) -> str:
     """Queue an interrupted or waiting source run again, unless another one has been opened."""
+    fields = {"last_line": line, "stage": "", "finished_at": None, **fields}
     try:
         with transaction.atomic():
-            if move(source_run, State.QUEUED, last_line=line, finished_at=None, **fields):
+            if move(source_run, State.QUEUED, **fields):
                 ring(source_run)
     except IntegrityError:
         return f"{source_run.source_name} has a newer run already."
     return line
 
 
-def give_back(source_run: SourceRun) -> str:
-    """The worker stops while the source run runs: it goes back to the queue, no attempt burnt."""
-    line = "The worker was stopped; a worker that runs goes on from here."
+def give_back(source_run: SourceRun, line: str, *, at_once: bool = True) -> str:
+    """Put a running source run back into the queue, no attempt burnt.
+
+    Unless `at_once`, it is the reaper that has it tried again.
+    """
     fields = {"attempt": F("attempt") - 1, "last_line": line, "stage": ""}
     with transaction.atomic():
-        if move(source_run, State.QUEUED, during=source_run.attempt, **fields):
+        if move(source_run, State.QUEUED, during=source_run.attempt, **fields) and at_once:
             ring(source_run)
     return line
 
 
-def wait_for_embedder(source_run: SourceRun, reason: str) -> str:
-    """Put a running source run to wait, each time longer, up to the limit; no attempt burnt."""
+def end_cancelled(source_run: SourceRun) -> str:
+    error = "Cancelled. What was stored stays; start it again to go on from there."
+    move(source_run, State.CANCELLED, during=source_run.attempt, error=error, stage="")
+    return f"{source_run}: cancelled."
+
+
+def put_to_wait(source_run: SourceRun, reason: str, what: str = "the embedder") -> str:
+    """Have a running source run wait, each time longer, up to the limit; no attempt burnt."""
+    if source_run.cancel_requested:
+        return end_cancelled(source_run)
     now = timezone.now()
     since = source_run.waiting_since or now
     waited = (now - since).total_seconds()
     if waited >= settings.EMBEDDER_WAIT_LIMIT:
-        error = f"The embedder stayed away for {waited / 3600:.0f} hours: {reason}"
-        move(source_run, State.FAILED, during=source_run.attempt, error=error)
+        hours = f"{waited / 3600:.1f} hours (EMBEDDER_WAIT_LIMIT)"
+        error = f"Waited {hours} for {what}: {reason} Mend that, then start the source again."
+        _record_crash(source_run, error)
+        move(source_run, State.FAILED, during=source_run.attempt, error=error, stage="")
         return error
     pause = min(max(settings.EMBEDDER_WAIT_FIRST, waited), settings.EMBEDDER_WAIT_MAX)
-    move(
-        source_run,
-        State.WAITING,
-        during=source_run.attempt,
-        error=f"{reason} It goes on by itself when the embedder answers.",
-        waiting_since=since,
-        resume_at=now + timedelta(seconds=pause),
-    )
-    SourceRun.objects.filter(pk=source_run.pk, state=State.WAITING).update(attempt=F("attempt") - 1)
-    return f"{source_run.source_name} waits for the embedder: {reason}"
+    line = f"Waits for {what}: {reason} It goes on by itself; cancel it to stop that."
+    fields = {"error": line, "stage": "", "attempt": F("attempt") - 1, "waiting_since": since}
+    fields["resume_at"] = now + timedelta(seconds=pause)
+    move(source_run, State.WAITING, during=source_run.attempt, **fields)
+    return f"{source_run.source_name}: {line}"
 
 
 def reap(now: datetime | None = None) -> list[str]:
     """Bring every source run that stands still back to life or to an end; a sentence for each."""
-    now = now or timezone.now()
-    stale = now - timedelta(seconds=3 * settings.RUN_HEARTBEAT)
-    dead = SourceRun.objects.filter(state=State.RUNNING, heartbeat__lt=stale)
-    said = [_reap_dead(source_run) for source_run in dead.select_related("source")]
-    due = SourceRun.objects.filter(state=State.WAITING, resume_at__lte=now)
-    said += [requeue(source_run, "Trying the embedder again.") for source_run in due]
-    rung = _rung()
-    silent = SourceRun.objects.filter(state=State.QUEUED, queued_at__lt=stale).exclude(pk__in=rung)
-    for pk in silent.values_list("pk", flat=True):
+    running = SourceRun.objects.filter(state=State.RUNNING).select_related("source")
+    said = [_reap_dead(source_run) for source_run in running if _is_silent(source_run, now)]
+    said += wake(now)
+    tasks = _tasks()
+    ringing = {pk for pk, taken in tasks.values() if not taken}
+    for pk in (
+        SourceRun.objects.filter(state=State.QUEUED)
+        .exclude(pk__in=ringing)
+        .values_list("pk", flat=True)
+    ):
         ring(pk)
         said.append(f"Source run {pk} was queued without a task: queued one.")
+    _forget_tasks(tasks)
     return [line for line in said if line]
 
 
+def wake(now: datetime | None = None) -> list[str]:
+    """Queue what has waited long enough; a sentence for each."""
+    due = SourceRun.objects.filter(state=State.WAITING, resume_at__lte=now or timezone.now())
+    return [requeue(source_run, "Trying again what it waited for.") for source_run in due]
+
+
+def _is_silent(source_run: SourceRun, now: datetime | None) -> bool:
+    """Whether the worker is known to be gone, or has not been heard of for three heartbeats."""
+    host, _, pid = source_run.worker.partition(" ")
+    if host == socket.gethostname() and not (pid.isdigit() and psutil.pid_exists(int(pid))):
+        return True
+    stale = (now or timezone.now()) - timedelta(seconds=3 * settings.RUN_HEARTBEAT)
+    return source_run.heartbeat is None or source_run.heartbeat < stale
+
+
 def _reap_dead(source_run: SourceRun) -> str:
-    if source_run.source_id is not None and not is_free(connection, source_run.source_id):
+    if source_run.source_id is None:
+        return end_without_source(source_run)
+    if not is_free(connection, source_run.source_id):
         return ""
     if source_run.cancel_requested:
-        move(source_run, State.CANCELLED, error="Cancelled; its worker was gone by then.")
-        return f"{source_run} was cancelled."
+        return end_cancelled(source_run)
     return crashed(source_run, "The process that read it is gone (killed, or the machine stopped).")
 
 
-def _rung() -> list[int]:
-    """The source runs that have a task in the queue."""
-    tasks = (row.task for row in OrmQ.objects.all())
-    return [task["args"][0] for task in tasks if task.get("func") == RUN_SOURCE]
+def end_without_source(source_run: SourceRun) -> str:
+    error = "The source was deleted, and its documents with it."
+    move(source_run, State.CANCELLED, during=source_run.attempt, error=error, stage="")
+    return f"{source_run}: {error}"
+
+
+def _tasks() -> dict[int, tuple[int, bool]]:
+    """The tasks in the queue: the source run of each, and whether a worker has taken it."""
+    now = timezone.now()
+    found = {}
+    for row in OrmQ.objects.all():
+        if row.task.get("func") == RUN_SOURCE:
+            found[row.pk] = row.task["args"][0], row.lock > now
+    return found
+
+
+def _forget_tasks(tasks: dict[int, tuple[int, bool]]) -> None:
+    """Remove what lost workers had taken, where there is nothing left to do for it."""
+    taken = {pk for pk, is_taken in tasks.values() if is_taken}
+    open_ = set(
+        SourceRun.objects.filter(pk__in=taken, state__in=OPEN_STATES).values_list("pk", flat=True)
+    )
+    over = [row for row, (pk, is_taken) in tasks.items() if is_taken and pk not in open_]
+    OrmQ.objects.filter(pk__in=over).delete()
 
 
 def interrupt(source_runs: Sequence[SourceRun], line: str) -> None:
     """Stop what the person who started it will not wait for; `--resume` goes on with it."""
     for source_run in source_runs:
-        move(source_run, State.INTERRUPTED, error=line)
+        if source_run.state in (State.QUEUED, State.WAITING):
+            move(source_run, State.INTERRUPTED, error=line)
 
 
 def resumable() -> list[Source]:
-    """The sources of the last run that did not end well, and that have not been read well since."""
-    unfinished = Q(state__in=[State.INTERRUPTED, State.CANCELLED, State.FAILED])
+    """The sources of the last run that did not get to its end, and that have not been read since.
+
+    One that is open still is among them: a request joins it, and its worker may be gone.
+    """
+    unfinished = Q(state__in=[*OPEN_STATES, State.INTERRUPTED, State.CANCELLED, State.FAILED])
     last = SourceRun.objects.filter(unfinished).order_by("-run_id").first()
     if last is None:
         return []
@@ -313,9 +369,8 @@ def decide_removal(source_run: SourceRun, *, approve: bool, who: str) -> str:
     if source is None:
         return "The source was deleted, and its documents with it."
     with transaction.atomic():
-        final = State.PARTIAL if source_run.failures else State.SUCCEEDED
         verb = "approved" if approve else "refused"
-        if not move(source_run, final, last_line=f"Removal {verb} by {who}."):
+        if not _close_approval(source_run, f"Removal {verb} by {who}."):
             return f"{source_run} does not wait for approval any more."
         if not approve:
             return f"{len(source_run.vanished)} documents of {source.name} are kept."
@@ -324,6 +379,31 @@ def decide_removal(source_run: SourceRun, *, approve: bool, who: str) -> str:
             return f"{source.name} is being read now: decide when that has ended."
         removed = remove_vanished(source_run)
     return f"{removed} documents of {source.name} were removed."
+
+
+def _close_approval(source_run: SourceRun, line: str) -> bool:
+    """End what waits for approval; its duration stays that of the reading."""
+    final = State.PARTIAL if source_run.failures else State.SUCCEEDED
+    kept = source_run.finished_at
+    waiting = SourceRun.objects.filter(pk=source_run.pk, state=State.NEEDS_APPROVAL)
+    return bool(waiting) and move(source_run, final, last_line=line, finished_at=kept)
+
+
+def supersede_approvals(source_run: SourceRun) -> None:
+    """A newer complete reading has judged anew what earlier ones found vanished."""
+    earlier = SourceRun.objects.filter(source=source_run.source_id, state=State.NEEDS_APPROVAL)
+    for row in earlier.exclude(pk=source_run.pk):
+        _close_approval(row, f"Run {source_run.run_id} has read the source again since.")
+
+
+def delete_source(source: Source, who: str = "") -> str:
+    """Delete a source with its documents, also while it is read: the reading ends by itself."""
+    with transaction.atomic():
+        Source.objects.select_for_update().filter(pk=source.pk).first()
+        for open_run in SourceRun.objects.filter(source=source.pk, state__in=OPEN_STATES):
+            cancel(open_run, who)
+        source.delete()
+    return f"{source.name} was deleted with its documents."
 
 
 def remove_vanished(source_run: SourceRun) -> int:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -18,8 +18,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from ingestion import chunker, documents, terms
-from ingestion.lease import Lease
-from ingestion.models import Chunk, Document, EmbeddingProfile, Failure
+from ingestion.lease import Lease, LeaseLost
+from ingestion.models import Document, EmbeddingProfile, Failure
 from sources.models import Source, SourceMemory
 
 CHUNK_COLUMNS = {
@@ -50,6 +50,7 @@ class Stored(NamedTuple):
     read_key: str
     inputs: list[list[Any]]
     validators: dict[str, str]
+    changed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +85,28 @@ class KnownDocuments:
     """The stored documents of a source, as its parser may ask for them (see `parsers.base.Known`).
 
     `key` covers the parser, the row's settings and the chunking: a document read under another key
-    is never current. With `trust_times` off nothing is.
+    is never current. With `made_since`, only what was made since then counts as known: a run that
+    makes everything anew goes on where an earlier attempt of it ended. `in_hand` is told what the
+    parser asks for: that is what it reads next.
     """
 
-    def __init__(self, source: Source, key: str, data_dir: Path, trust_times: bool = True) -> None:
+    def __init__(
+        self,
+        source: Source,
+        key: str,
+        data_dir: Path,
+        *,
+        made_since: datetime | None = None,
+        in_hand: Callable[[str], None] = lambda url: None,
+    ) -> None:
         self.source = source
         self.key = key
         self.data_dir = data_dir.resolve()
-        self.trust_times = trust_times
+        self.made_since = made_since
+        self.in_hand = in_hand
         self.by_url: dict[str, Stored] = {}
         self.by_file: dict[str, list[str]] = {}
-        fields = ("url", "pk", "fingerprint", "read_key", "inputs", "http_validators")
+        fields = ("url", "pk", "fingerprint", "read_key", "inputs", "http_validators", "changed_at")
         rows = Document.objects.filter(source=source).order_by().values_list(*fields)
         for url, *rest in rows.iterator():
             self.by_url[url] = Stored(*rest)
@@ -103,7 +115,9 @@ class KnownDocuments:
         errors = Failure.objects.filter(source=source, resolved=False, level=Failure.Level.ERROR)
         for row in errors.order_by("pk"):
             failure = documents.Failure(row.document_url, row.message, row.stage)
-            self.failing.setdefault(row.document_url, []).append(failure)
+            told = self.failing.setdefault(row.document_url, [])
+            if failure not in told:  # an earlier attempt of this run may have met it as well
+                told.append(failure)
         self._on_disk = cache(self._stat)
 
     def covered(self, url: str) -> list[str]:
@@ -113,11 +127,12 @@ class KnownDocuments:
         return self.by_file.get(url, [])
 
     def current(self, url: str) -> bool:
+        self.in_hand(url)
         urls = self.covered(url)
-        return self.trust_times and bool(urls) and all(self._is_current(u) for u in urls)
+        return bool(urls) and all(self._is_current(u) for u in urls)
 
     def standing_failures(self, url: str) -> list[documents.Failure]:
-        """The open failures of a file that was passed over because it is as it was: they still hold."""
+        """The open failures of a file that was passed over as unchanged: they still hold."""
         return self.failing.get(url, []) if url in self.failing and self.current(url) else []
 
     def validators(self, url: str) -> Mapping[str, str]:
@@ -135,6 +150,7 @@ class KnownDocuments:
         if stored is None or stored.fingerprint != fingerprint:
             return None
         return stored if self._is_new_enough(stored) else None
+
     def _is_new_enough(self, stored: Stored) -> bool:
         return self.made_since is None or stored.changed_at >= self.made_since
 
@@ -158,7 +174,7 @@ class KnownDocuments:
 
     def _is_current(self, url: str) -> bool:
         stored = self.by_url[url]
-        if not stored.fingerprint or stored.read_key != self.key or not stored.inputs:
+        if not self._counts(stored) or not stored.inputs:
             return False
         return all(self._on_disk(path) == (size, mtime) for path, size, mtime in stored.inputs)
 
@@ -188,35 +204,69 @@ def profile_of(embedder: Any) -> EmbeddingProfile:
 def stored_vectors(profile: EmbeddingProfile, hashes: Iterable[str]) -> dict[str, bytes]:
     """The vectors, packed, that the profile holds for these content hashes already."""
     sql = (
-        "SELECT DISTINCT ON (content_hash) content_hash, vector_send(embedding) FROM ingestion_chunk"
-        " WHERE profile_id = %s AND content_hash = ANY(%s)"
+        "SELECT DISTINCT ON (content_hash) content_hash, vector_send(embedding)"
+        " FROM ingestion_chunk WHERE profile_id = %s AND content_hash = ANY(%s)"
     )
     with connection.cursor() as cursor:
         cursor.execute(sql, [profile.pk, list(hashes)])
         return {key: bytes(vector) for key, vector in cursor.fetchall()}
 
 
+class Taken(Exception):
+    """Some addresses belong to another source already: `owners` names it for each."""
+
+    def __init__(self, owners: Mapping[str, str]) -> None:
+        super().__init__(", ".join(owners))
+        self.owners = owners
+
+
 class Writer:
-    """Replaces documents whole. Every write first proves that the lease is still held."""
+    """Replaces documents whole.
+
+    Every write first proves that the lease is still held, and keeps the source from being deleted
+    meanwhile; `settle` is called last in each transaction, and may raise to undo it.
+    """
 
     def __init__(
-        self, source: Source, profile: EmbeddingProfile, lease: Lease, key: str, now: datetime
+        self,
+        source: Source,
+        profile: EmbeddingProfile,
+        lease: Lease,
+        key: str,
+        now: datetime,
+        settle: Callable[[], None],
     ) -> None:
         self.source = source
         self.profile = profile
         self.lease = lease
         self.key = key
         self.now = now
+        self.settle = settle
 
-    def foreign(self, urls: Iterable[str]) -> dict[str, str]:
-        """Those addresses that belong to another source already, and its name."""
-        rows = Document.objects.filter(url__in=list(urls)).exclude(source=self.source)
-        return dict(rows.order_by().values_list("url", "source__name"))
+    def guard(self) -> None:
+        """Raise LeaseLost where this process may not write any more. Inside a transaction."""
+        self.lease.check()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT FROM sources_source WHERE id = %s FOR KEY SHARE", [self.source.pk]
+            )
+            if not cursor.rowcount:
+                raise LeaseLost("The source was deleted.")
+
+    def _owners(self, rows: Iterable[Document]) -> dict[str, str]:
+        """Those addresses that belong to another source, and its name."""
+        stored = Document.objects.filter(pk__in=[row.pk for row in rows])
+        stored = stored.exclude(source=self.source).order_by()
+        return dict(stored.values_list("url", "source__name"))
 
     @transaction.atomic
-    def swap(self, ready: Sequence[Ready]) -> None:
-        """Replace the stored chunks of each document by its new ones, in one transaction."""
-        self.lease.check()
+    def swap(self, ready: Sequence[Ready], count: Callable[[], None] = lambda: None) -> None:
+        """Replace the stored chunks of each document by its new ones, in one transaction.
+
+        `count` is called before `settle`. Raises Taken, and nothing is replaced, where a document's
+        address belongs to another source.
+        """
+        self.guard()
         rows = Document.objects.bulk_create(
             [self._row(item) for item in ready],
             update_conflicts=True,
@@ -227,12 +277,22 @@ class Writer:
                 *("last_seen", "changed_at"),
             ],
         )
-        Chunk.objects.filter(document__in=[row.pk for row in rows]).order_by().delete()
+        if owners := self._owners(rows):
+            raise Taken(owners)
+        self._drop([row.pk for row in rows])
         self._copy(
             record
             for row, item in zip(rows, ready, strict=True)
             for record in self._chunk_records(row, item)
         )
+        count()
+        self.settle()
+
+    def _drop(self, documents: Sequence[int]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM ingestion_chunk WHERE document_id = ANY(%s)", [list(documents)]
+            )
 
     def _row(self, item: Ready) -> Document:
         document = item.document
@@ -282,22 +342,42 @@ class Writer:
             for record in records:
                 copy.write_row(record)
 
-    def refresh(self, stored: Stored, document: documents.Document) -> None:
-        """Note where an unchanged document was read from this time; its chunks stay untouched."""
+    @transaction.atomic
+    def refresh(self, unchanged: Sequence[tuple[Stored, documents.Document]]) -> None:
+        """Note where unchanged documents were read from this time; their chunks stay untouched."""
+        self.guard()
+        rows = [
+            (
+                stored.pk,
+                json.dumps([list(entry) for entry in document.inputs]),
+                json.dumps(dict(document.validators)),
+            )
+            for stored, document in unchanged
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE ingestion_document d SET read_key = %s, inputs = v.inputs::jsonb,"
+                " http_validators = v.validators::jsonb"
+                " FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS v(id, inputs, validators)"
+                " WHERE d.id = v.id",
+                [self.key, *map(list, zip(*rows, strict=True))],
+            )
+
+    def is_fresh(self, stored: Stored, document: documents.Document) -> bool:
+        """Whether what is noted of where the document was read from holds still."""
         inputs = [list(entry) for entry in document.inputs]
-        validators = dict(document.validators)
-        fresh = (self.key, inputs, validators)
-        if (stored.read_key, stored.inputs, stored.validators) == fresh:
-            return
-        Document.objects.filter(pk=stored.pk).update(
-            read_key=self.key, inputs=inputs, http_validators=validators
-        )
+        read = (self.key, inputs, dict(document.validators))
+        return (stored.read_key, stored.inputs, stored.validators) == read
 
     def mark_seen(self, pks: Sequence[int]) -> None:
-        Document.objects.filter(pk__in=pks).update(last_seen=self.now)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE ingestion_document SET last_seen = %s WHERE id = ANY(%s)",
+                [self.now, list(pks)],
+            )
 
     def remove(self, urls: Sequence[str]) -> int:
         """Remove documents and their chunks; the number of documents removed."""
-        self.lease.check()
+        self.guard()
         _, removed = Document.objects.filter(source=self.source, url__in=urls).delete()
         return removed.get("ingestion.Document", 0)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from ingestion.process import supervise
+from ingestion import process, vector_index
 
 
 def run_source(source_run_id: int) -> str:
-    return supervise(source_run_id)
+    return process.supervise(source_run_id)
+
+
+def build_indexes() -> str:
+    process.pulse.rest()
+    return vector_index.build_missing()
 
 
 def canary() -> str:

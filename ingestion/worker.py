@@ -1,99 +1,213 @@
-"""The worker: a django-q2 cluster that dies with its parent, and what has to happen around it.
+"""The worker: processes that run django-q2's tasks, and what has to happen around them.
 
-Whether a worker is alive is judged by what it does: it claims a canary. Its own status says
-"Working" even when it is stuck.
+Each process takes its tasks from the table itself, so none holds a queue or a lock that another
+waits for, and any of them may be killed at any moment: the worker puts another in its place.
+Whether one is alive is judged by what it does: its pulse beats while it looks for tasks and while
+it watches a reading; and a worker as a whole claims a canary.
 """
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import time
-import uuid
 from collections.abc import Callable
+from datetime import timedelta
+from multiprocessing.connection import wait
+from types import TracebackType
 from typing import Any
 
 import psutil
+from django import db
 from django.conf import settings
-from django.db import OperationalError, connections
-from django_q import cluster as q
+from django.db import connection, connections
+from django.utils import timezone
+from django_q.brokers import get_broker
 from django_q.conf import Conf
 from django_q.models import OrmQ
+from django_q.monitor import save_task
+from django_q.signing import SignedPackage
 from django_q.tasks import async_task
+from django_q.worker import worker as run_tasks
 
-from ingestion import process, runs
+from ingestion import process, runs, schedules, vector_index
 from ingestion.lease import LEASES
+from ingestion.models import SourceRun, State
+from ingestion.shared_memory import Pulse
 
 logger = logging.getLogger(__name__)
 
 CANARY = "ingestion.tasks.canary"
+BUILD_INDEXES = "ingestion.tasks.build_indexes"
 WORKER = 0  # the second key of a worker's presence; sources have their ids, from 1
 fork = multiprocessing.get_context("fork")
 
 
-def _tethered(target: Callable[..., Any], *args: Any) -> None:
-    process.die_with_parent()
-    target(*args)
+class Inbox:
+    """What django-q2's worker calls its task queue: here, the table of tasks itself."""
+
+    def __init__(self) -> None:
+        self.broker = get_broker()
+        self.ending = False
+
+    def get(self) -> Any:
+        while not (self.ending or process.stopping.is_set()):
+            process.pulse.beat()
+            try:
+                if (task := self._take()) is not None:
+                    return task
+            except db.Error as error:
+                logger.warning("No task can be fetched: %s", error)
+                connections.close_all()
+                time.sleep(1.0)
+        return "STOP"
+
+    def _take(self) -> dict[str, Any] | None:
+        for ack_id, payload in self.broker.dequeue() or ():
+            try:
+                task: dict[str, Any] = SignedPackage.loads(payload)
+            except Exception:  # a pickle of another version may raise anything
+                logger.exception("Task %s cannot be read, and was thrown away.", ack_id)
+                self.broker.fail(ack_id)
+                return None
+            return task | {"ack_id": ack_id, "cluster": Conf.CLUSTER_NAME}
+        return None
+
+    def end(self, *_: object) -> None:
+        self.ending = True
 
 
-class Sentinel(q.Sentinel):  # type: ignore[misc]
-    """django-q2's sentinel, whose processes end with it however it ends."""
+class Outbox:
+    """What django-q2's worker calls its result queue: the result is written down at once."""
 
-    def spawn_process(self, target: Callable[..., Any], *args: Any) -> Any:
-        spawned = fork.Process(target=_tethered, args=(target, *args), daemon=True)
-        if target is q.worker:
-            spawned.timer = args[2]  # type: ignore[attr-defined]
-            self.pool.append(spawned)
-        spawned.start()
-        return spawned
+    def __init__(self) -> None:
+        self.broker = get_broker()
+
+    def put(self, task: dict[str, Any]) -> None:
+        if not task["success"]:
+            logger.error("The task %s failed: %s", task["name"], task["result"])
+        try:
+            save_task(task, self.broker)
+            self.broker.acknowledge(task["ack_id"])
+        except db.Error as error:
+            logger.warning("The task %s is not marked as done: %s", task["name"], error)
+            connections.close_all()
+
+
+class Timer:
+    """What django-q2's worker tells its guard by; a process of ours needs none."""
+
+    value = -1.0
+
+    def get_lock(self) -> Timer:
+        return self
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+def _serve(parent: int, pulse: Pulse) -> None:
+    """The life of one process of a cluster."""
+    process.die_with_parent(parent)
+    process.pulse = pulse
+    inbox = Inbox()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent says what to do
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, inbox.end)
+    run_tasks(inbox, Outbox(), Timer(), Conf.TIMEOUT)
+
+
+class Place:
+    """A place in a cluster: the process that holds it, and its pulse."""
+
+    def __init__(self) -> None:
+        self.pulse = Pulse()
+        self.start()
+
+    def start(self) -> None:
+        self.pulse.beat()
+        arguments = (os.getpid(), self.pulse)
+        self.process = fork.Process(target=_serve, args=arguments, daemon=True)
+        self.process.start()
+
+    def kill(self) -> None:
+        """End the process and all below it at once."""
+        try:
+            members = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            members = []
+        self.process.kill()
+        for member in members:
+            _kill(member)
+        self.process.join()
+
+
+def _kill(member: psutil.Process) -> None:
+    try:
+        member.kill()
+    except psutil.NoSuchProcess:
+        return  # it went with its parent
 
 
 class Cluster:
-    """One django-q2 cluster in a process group of its own, ended with this process."""
+    """Processes that run tasks, and end with the one that started them."""
 
     def __init__(self, workers: int | None = None) -> None:
-        self.workers = workers or Conf.WORKERS
-        self.stop_event = process.Flag()
-        self.start_event = process.Flag()
-        self.sentinel: Any = None
+        self.size = workers or settings.WORKERS
+        self.places: list[Place] = []
 
     def start(self) -> None:
-        connections.close_all()
         process.stopping.clear()
-        self.sentinel = fork.Process(target=self._guard, name="bbjrag sentinel")
-        self.sentinel.start()
+        connections.close_all()  # no process may share a connection with another
+        self.places = [Place() for _ in range(self.size)]
 
-    def _guard(self) -> None:
-        process.die_with_parent()
-        Conf.WORKERS = Conf.QUEUE_LIMIT = self.workers
-        Sentinel(self.stop_event, self.start_event, uuid.uuid4(), None, Conf.TIMEOUT)
+    def look(self) -> None:
+        """Put new processes in the place of those that ended or stand still."""
+        for place in self.places:
+            if place.process.is_alive() and place.pulse.age <= settings.WORKER_STALL_LIMIT:
+                continue
+            self._report(place)
+            place.kill()
+            connections.close_all()
+            place.start()
+
+    def _report(self, place: Place) -> None:
+        pid, code = place.process.pid, place.process.exitcode
+        if code is None:
+            logger.error("Process %s stood still for %.0f s: replaced.", pid, place.pulse.age)
+        elif code:
+            logger.error("Process %s died (exit code %s): replaced.", pid, code)
 
     def stop(self, patience: float | None = None) -> None:
         """Let the readings in hand be given back to the queue, then end every process."""
-        if self.sentinel is None:
-            return
         process.stopping.set()
-        self.stop_event.set()
-        self.sentinel.join(settings.RUN_CANCEL_GRACE + 5 if patience is None else patience)
+        most = settings.RUN_CANCEL_GRACE + 5 if patience is None else patience
+        deadline = time.monotonic() + most
+        left = [place.process.sentinel for place in self.places]
+        while left and (remaining := deadline - time.monotonic()) > 0:
+            ended = wait(left, remaining)
+            left = [sentinel for sentinel in left if sentinel not in ended]
         self.kill()
 
     def kill(self) -> None:
-        """End every process of the cluster at once."""
-        for member in self._members():
-            member.kill()
-        self.sentinel.join()
-
-    def _members(self) -> list[psutil.Process]:
-        try:
-            sentinel = psutil.Process(self.sentinel.pid)
-            return [*sentinel.children(recursive=True), sentinel]
-        except psutil.NoSuchProcess:
-            return []
+        """End every process at once."""
+        for place in self.places:
+            place.kill()
+        self.places = []
 
     @property
     def alive(self) -> bool:
-        return self.sentinel is not None and bool(self.sentinel.is_alive())
+        return any(place.process.is_alive() for place in self.places)
 
 
 class Canary:
@@ -129,24 +243,39 @@ class Presence:
 
     def __init__(self) -> None:
         self.connection = connections["default"].copy()
+        self.announced_on: Any = None
 
     def announce(self) -> None:
+        """Hold the lock; once more where the connection that held it was lost."""
         with self.connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", [LEASES, WORKER])
+            cursor.execute("SELECT 1")
+            if self.connection.connection is not self.announced_on:
+                cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", [LEASES, WORKER])
+                self.announced_on = self.connection.connection
 
-    def anybody(self) -> bool:
-        """Whether some worker announced itself; it may be stuck, though."""
-        with self.connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [LEASES, WORKER])
-            alone = bool(cursor.fetchone()[0])
+    def close(self) -> None:
         self.connection.close()
-        return not alone
+
+    @staticmethod
+    def anybody() -> bool:
+        """Whether some worker announced itself; it may be stuck, though."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND classid = %s AND objid = %s AND objsubid = 2 AND mode = 'ShareLock'"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
+                [LEASES, WORKER],
+            )
+            return bool(cursor.fetchone()[0])
 
 
 def is_alive(seconds: float | None = None) -> bool:
-    """Whether some worker claims a canary within `seconds` (setting CANARY_TIMEOUT)."""
-    if not Presence().anybody():
+    """Whether some worker reads a source now, or claims a canary within `seconds` (setting
+    CANARY_TIMEOUT)."""
+    if not Presence.anybody():
         return False
+    if _reads_now():
+        return True
     canary = Canary()
     try:
         return canary.wait(settings.CANARY_TIMEOUT if seconds is None else seconds)
@@ -154,56 +283,80 @@ def is_alive(seconds: float | None = None) -> bool:
         canary.discard()
 
 
+def _reads_now() -> bool:
+    lately = timezone.now() - timedelta(seconds=3 * settings.RUN_HEARTBEAT)
+    return SourceRun.objects.filter(state=State.RUNNING, heartbeat__gte=lately).exists()
+
+
 class Worker:
-    """A cluster, kept going: reaps what stands still, and starts the cluster anew when it is stuck."""
+    """A cluster, kept going, and what is due besides: runs that stand still, schedules, indexes."""
 
     def __init__(self, workers: int | None = None) -> None:
-        self.workers = workers
         self.cluster = Cluster(workers)
         self.presence = Presence()
         self.ended = False
-        self.last_tick = 0.0
+        self.due: dict[str, float] = {}
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._end)
         self.start()
         while not self.ended:
             self.tick()
-            time.sleep(0.2)
+            time.sleep(0.1)
         self.stop()
 
     def start(self) -> None:
         self.cluster.start()
-        self.presence.announce()
 
     def stop(self) -> None:
         self.cluster.stop()
-        self.presence.connection.close()
+        self.presence.close()
 
     def _end(self, *_: object) -> None:
         self.ended = True
 
     def tick(self) -> None:
-        """Once every REAPER_INTERVAL: look after the runs and the cluster."""
-        now = time.monotonic()
-        if self.last_tick and now - self.last_tick < settings.REAPER_INTERVAL:
-            return
-        self.last_tick = now
-        if not self.cluster.alive:
-            self._restart("it ended")
-        try:
-            for line in runs.reap():
-                logger.warning("%s", line)
-        except OperationalError as error:
-            logger.warning(
-                "The database does not answer (%s); the next look is in a minute.", error
-            )
-            connections.close_all()
+        """Do what is due: look after the processes, and every so often after runs and schedules."""
+        self.cluster.look()
+        self._every(1.0, "wake", self.wake)
+        self._every(settings.REAPER_INTERVAL, "tend", self.tend)
 
-    def _restart(self, why: str) -> None:
-        logger.error("The cluster is started anew: %s.", why)
-        self.cluster.kill()
-        self.cluster = Cluster(self.workers)
-        self.cluster.start()
+    def _every(self, seconds: float, name: str, action: Callable[[], None]) -> None:
+        now = time.monotonic()
+        if now < self.due.get(name, 0.0):
+            return
+        self.due[name] = now + seconds
+        try:
+            action()
+        except db.Error as error:
+            logger.warning("The database does not answer (%s): the next look comes soon.", error)
+            connections.close_all()
+            self.presence.close()
+
+    def wake(self) -> None:
+        self.presence.announce()
+        runs.wake()
+        for line in schedules.fire():
+            logger.info("%s", line)
+
+    def tend(self) -> None:
+        for line in runs.reap():
+            logger.warning("%s", line)
+        self._look_for_work_left()
+        if vector_index.missing():
+            async_task(BUILD_INDEXES, task_name="build indexes", save=False)
+
+    def _look_for_work_left(self) -> None:
+        """Tasks that nobody takes though a process is free: those that are free have gone wrong."""
+        late = timezone.now() - timedelta(seconds=settings.WORKER_STALL_LIMIT)
+        if not OrmQ.objects.filter(lock__lt=late).exists():
+            return
+        busy = set(SourceRun.objects.filter(state=State.RUNNING).values_list("worker", flat=True))
+        for place in self.cluster.places:
+            if not any(worker.endswith(f" {place.process.pid}") for worker in busy):
+                logger.error("A task waits though process %s is free: replaced.", place.process.pid)
+                place.kill()
+                connections.close_all()
+                place.start()

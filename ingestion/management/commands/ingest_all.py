@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from django import db
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import connections
 from rich.console import Console
 
-from ingestion import preflight, progress, runs, worker
+from ingestion import preflight, progress, runs, vector_index, worker
 from ingestion.exceptions import BbjragError
 from ingestion.models import Failure, Run, SourceRun, State
 from sources.models import Source
@@ -38,6 +40,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.options = options
+        self.away = False
         self.terminal = Console(stderr=options["json"])
         if not self.terminal.is_terminal:
             self.terminal.width = WIDTH_IN_A_LOG
@@ -47,6 +50,7 @@ class Command(BaseCommand):
             self._refuse(str(error))
         if not sources:
             self._end([], None)
+        self.interrupt = _Interrupt()
         request = runs.request(
             sources,
             origin=Run.Origin.COMMAND,
@@ -62,7 +66,7 @@ class Command(BaseCommand):
         self._end(rows, request.run.pk)
 
     def _validated(self) -> list[Source]:
-        """The sources to read. Raises BbjragError, with all that is wrong, before anything starts."""
+        """The sources to read. Raises BbjragError, with all that is wrong, before a start."""
         if problem := preflight.database_problem():
             raise BbjragError(problem)
         sources = self._chosen()
@@ -104,25 +108,37 @@ class Command(BaseCommand):
         sys.exit(0)
 
     def _follow(self, pks: list[int], joined: bool) -> list[SourceRun]:
-        """Show progress until every source run has ended; with a worker of our own if none lives."""
+        """Show progress until every source run has ended; with a worker of our own if need be."""
         own = None if worker.is_alive() else worker.Worker(self.options["workers"])
         if own:
             own.start()
-        ended = _Interrupt()
         with self._display() as display:
-            while True:
-                rows = _rows(pks)
-                display.show(rows)
-                if all(row.state in runs.ENDED_STATES for row in rows) or ended.asked:
-                    break
+            while not self._has_ended(pks, display) and not self.interrupt.asked:
                 if own:
                     own.tick()
-                time.sleep(0.1)
+                time.sleep(0.05)
         if own:
             own.stop()
-        if ended.asked:
+        if self.interrupt.asked:
             self._leave(pks, own is not None)
+        elif own:
+            vector_index.build_missing()
         return _rows(pks)
+
+    def _has_ended(self, pks: list[int], display: progress.Bars | progress.Lines) -> bool:
+        """Show how far the run is. A database that is away for a while does not end it."""
+        try:
+            rows = _rows(pks)
+        except db.Error as error:
+            if not self.away:
+                self._warn(f"The database does not answer; waiting for it. {str(error).strip()}")
+            self.away = True
+            connections.close_all()
+            time.sleep(0.5)
+            return False
+        self.away = False
+        display.show(rows)
+        return all(row.state in runs.ENDED_STATES for row in rows)
 
     def _display(self) -> progress.Bars | progress.Lines:
         if self.terminal.is_terminal:
@@ -184,7 +200,7 @@ class _Interrupt:
 
     def __init__(self) -> None:
         self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._note)
 
     def _note(self, *_: object) -> None:
