@@ -1,0 +1,255 @@
+"""What is measured. Each measure makes its own material and gives findings, ratios first."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from bench import bare, embedder, ingest, material, place
+from bench.ingest import Ingested
+from ingestion.embedding.base import EmbedderSettings
+from ingestion.models import Chunk, EmbeddingProfile
+from sources.models import Source
+
+REAL_MODEL = "all-minilm"
+CHANGED = 0.01
+
+
+@dataclass(frozen=True)
+class Size:
+    """Topics of the main measures, of the one with a real Ollama, and of those that show growth."""
+
+    topics: int
+    ollama_topics: int
+    growth: tuple[int, ...]
+
+
+SIZES = {
+    "quick": Size(400, 12, (100, 400)),
+    "standard": Size(7_000, 40, (700, 2_000, 7_000)),
+    "full": Size(7_000, 100, (1_000, 10_000, 100_000)),
+}
+
+
+@dataclass
+class Finding:
+    """`ratio` is what counts; `most` what it should not exceed (with `least`, not fall below)."""
+
+    name: str
+    ratio: float
+    unit: str = "x"
+    most: float | None = None
+    least: float | None = None
+    note: str = ""
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def held(self) -> bool:
+        return self.within(1.0)
+
+    def within(self, slack: float) -> bool:
+        """Whether it holds, were its bound `slack` times as wide."""
+        if self.most is not None:
+            return self.ratio <= self.most * slack
+        return self.least is None or self.ratio >= self.least / slack
+
+
+@contextmanager
+def _served(dimensions: int) -> Iterator[tuple[dict[str, str], EmbedderSettings]]:
+    """The environment and the settings of an embedder: wordllama (256), or the loopback server."""
+    if dimensions == 256:
+        yield {}, EmbedderSettings()
+        return
+    with embedder.serving(dimensions) as host:
+        yield _ollama(host, embedder.MODEL)
+
+
+def _ollama(host: str, model: str) -> tuple[dict[str, str], EmbedderSettings]:
+    environment = {
+        "EMBEDDING_PROVIDER": "ollama",
+        "EMBEDDING_MODEL": model,
+        "OLLAMA_HOST": host,
+    }
+    return environment, EmbedderSettings(provider="ollama", model=model, hosts=(host,))
+
+
+def loads(size: Size) -> Iterator[Finding]:
+    """Cold, unchanged and 1 % changed, with both fast embedders."""
+    for dimensions in (256, 1024):
+        folder = material.project("flare", size.topics)
+        ingest.empty()
+        source = ingest.add_source("flare")
+        with _served(dimensions) as (environment, settings):
+            yield from _load(folder, source, dimensions, environment, settings)
+
+
+def _load(
+    folder: Path,
+    source: Source,
+    dimensions: int,
+    environment: Mapping[str, str],
+    settings: EmbedderSettings,
+) -> Iterator[Finding]:
+    cold = ingest.ingest([source], environment)
+    parts = _parts(source, settings)
+    written = ingest.written()
+    same = ingest.ingest([source], environment)
+    untouched = written == ingest.written() and same.counters["embedded"] == 0
+    before = _hashes()
+    topics = material.change(folder, CHANGED)
+    changed = ingest.ingest([source], environment)
+    new = len(_hashes() - before)
+    rate = cold.counters["chunks"] / cold.seconds
+    yield Finding(
+        f"cold, {dimensions} dimensions: run / bare parts",
+        cold.seconds / sum(parts.values()),
+        most=1.3,
+        note=f"{cold.counters['chunks']:,} chunks in {cold.seconds:.1f} s, {rate:,.0f}/s",
+        figures={"run": asdict(cold), "parts": parts, "chunks_per_second": rate},
+    )
+    yield Finding(
+        f"unchanged, {dimensions} dimensions: run / cold run",
+        same.seconds / cold.seconds,
+        most=0.05,
+        note=f"{same.seconds:.2f} s for {same.counters['unchanged']:,} documents, "
+        + ("no chunk written, none embedded" if untouched else "CHUNKS WERE TOUCHED"),
+        figures={"run": asdict(same), "untouched": untouched},
+    )
+    yield Finding(
+        f"1 % changed, {dimensions} dimensions: embedded / changed chunks",
+        changed.counters["embedded"] / max(new, 1),
+        most=1.0,
+        note=f"{topics} documents, {new} new chunks, {changed.seconds:.2f} s "
+        f"({changed.seconds / cold.seconds:.3f} of the cold run)",
+        figures={"run": asdict(changed), "new_chunks": new},
+    )
+    peak = max(run.peak_mb for run in (cold, same, changed))
+    yield Finding(
+        f"memory, {dimensions} dimensions: peak of the reading", peak, unit="MB", most=400
+    )
+
+
+def _parts(source: Source, settings: EmbedderSettings) -> dict[str, float]:
+    profile = EmbeddingProfile.objects.get()
+    copied, indexed = bare.copy_and_index(profile)
+    return {
+        "read": bare.read(source.config(), source.parser),
+        "embed": bare.embed(settings, bare.stored_texts()),
+        "copy": copied,
+        "index": indexed,
+    }
+
+
+def _hashes() -> set[str]:
+    return set(Chunk.objects.order_by().values_list("content_hash", flat=True))
+
+
+def workers(size: Size) -> Iterator[Finding]:
+    """Two sources with one worker and with two."""
+    halves = [f"half{number}" for number in (1, 2)]
+    for seed, name in enumerate(halves, 1):
+        material.project(name, size.topics // 4, seed)
+    seconds = {}
+    for number in (1, 2):
+        ingest.empty()
+        sources = [ingest.add_source(name) for name in halves]
+        seconds[number] = ingest.ingest(sources, workers=number).seconds
+    yield Finding(
+        "two sources: two workers / one worker",
+        seconds[2] / seconds[1],
+        most=0.6,
+        note=f"{seconds[1]:.1f} s with one, {seconds[2]:.1f} s with two, both on this machine",
+        figures={"seconds": seconds},
+    )
+
+
+def large_document(size: Size) -> Iterator[Finding]:
+    """A project with one topic of 10 MB."""
+    folder = material.project("flare", 50)
+    material.large_topic(folder, 10_000_000)
+    ingest.empty()
+    with _served(1024) as (environment, _):
+        run = ingest.ingest([ingest.add_source("flare")], environment)
+    yield Finding(
+        "memory, one document of 10 MB: peak of the reading",
+        run.peak_mb,
+        unit="MB",
+        most=400,
+        note=f"{run.counters['chunks']:,} chunks in {run.seconds:.1f} s",
+        figures={"run": asdict(run)},
+    )
+
+
+def real_ollama(size: Size) -> Iterator[Finding]:
+    """A real Ollama against bare concurrent calls for the same texts, where one answers."""
+    if not _answers(place.REAL_OLLAMA):
+        return
+    environment, settings = _ollama(place.REAL_OLLAMA, REAL_MODEL)
+    material.project("flare", size.ollama_topics)
+    ingest.empty()
+    source = ingest.add_source("flare")
+    first = ingest.ingest([source], environment)
+    texts = bare.stored_texts()
+    calls = [bare.embed(settings, texts)]
+    runs = [first, ingest.ingest([source], environment, clean=True)]
+    calls.append(bare.embed(settings, texts))
+    ratio = sum(run.seconds for run in runs) / sum(calls)
+    yield Finding(
+        f"real Ollama ({REAL_MODEL}): run / bare concurrent calls",
+        ratio,
+        most=1.05,
+        note=f"{len(texts)} chunks in {runs[0].seconds:.1f} and {runs[1].seconds:.1f} s, "
+        f"bare {calls[0]:.1f} and {calls[1]:.1f} s",
+        figures={"runs": [asdict(run) for run in runs], "bare": calls},
+    )
+
+
+def _answers(host: str) -> bool:
+    try:
+        reply = httpx.get(f"{host}/api/tags", timeout=3, trust_env=False)
+        models = [model["name"] for model in reply.raise_for_status().json()["models"]]
+    except (httpx.HTTPError, ValueError, KeyError):
+        return False
+    return any(model.partition(":")[0] == REAL_MODEL for model in models)
+
+
+def growth(size: Size) -> Iterator[Finding]:
+    """How time and memory grow with the number of documents: t = a * n ** exponent."""
+    cold, same = [], []
+    for topics in size.growth:
+        shutil.rmtree(place.MATERIAL / "flare", ignore_errors=True)
+        material.project("flare", topics)
+        ingest.empty()
+        source = ingest.add_source("flare")
+        cold.append(ingest.ingest([source]))
+        same.append(ingest.ingest([source]))
+    for name, runs in (("cold", cold), ("unchanged", same)):
+        yield _exponent(f"growth, {name}: exponent of time", size.growth, runs, "seconds", 1.15)
+        yield _exponent(f"growth, {name}: exponent of memory", size.growth, runs, "peak_mb", 1.0)
+
+
+def _exponent(
+    name: str, topics: Sequence[int], runs: Sequence[Ingested], what: str, most: float
+) -> Finding:
+    values = [getattr(run, what) for run in runs]
+    slope = float(np.polyfit(np.log(topics), np.log(values), 1)[0])
+    pairs = ", ".join(f"{n:,}: {value:.1f}" for n, value in zip(topics, values, strict=True))
+    unit = "s" if what == "seconds" else "MB"
+    figures = {"runs": [asdict(run) for run in runs]}
+    return Finding(name, slope, "", most, note=f"{pairs} {unit}", figures=figures)
+
+
+MEASURES: dict[str, Callable[[Size], Iterator[Finding]]] = {
+    "loads": loads,
+    "workers": workers,
+    "large": large_document,
+    "ollama": real_ollama,
+    "growth": growth,
+}
