@@ -31,6 +31,7 @@ class WebCrawlParser(Parser):
 class HelpRules:
     regions: Sequence[str] = HELP_REGIONS
     doc_type = ""
+    instead = ""
 
     def __init__(self, start_url: str) -> None:
         self.site = urls.Site(urls.canonical(start_url) or start_url)

@@ -67,6 +67,7 @@ class WordPressRules:
         self.articles = re.compile(articles) if articles else None
         self.index = urls.folder_of(self.site.start)
         self.root = self._root()
+        self.instead = f"{self.site.origin}/"
 
     def _root(self) -> str:
         return self.index

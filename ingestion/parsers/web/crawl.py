@@ -12,7 +12,7 @@ import re
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from typing import Protocol
 from urllib.parse import unquote
@@ -83,6 +83,7 @@ class Rules(Protocol):
     root: str
     regions: Sequence[str]
     doc_type: str
+    instead: str  # the page whose links to follow where the start is not there; empty for none
 
     def lists(self) -> list[Lead]:
         """The lists of pages to look for."""
@@ -190,6 +191,9 @@ class Crawl:
             yield from self._answered(lead, answer)
         elif answer.status not in (*GONE, 403):
             raise SourceError(f"{lead.url}: {_refusal(answer.status)}")
+        elif self.rules.instead and self.rules.instead not in self.seen:
+            self.seen.add(self.rules.instead)
+            self.queue.append(Lead(self.rules.instead))
         self.new.root = self.rules.root
 
     def _start_redirected(self, lead: Lead, answer: Response) -> Lead:
@@ -404,10 +408,20 @@ class Crawl:
         origin = PdfOrigin(lead.url, lead.url, title, validators=answer.validators)
         found = False
         for parsed in read_pdf(answer.body, origin):
-            found = found or isinstance(parsed, Document)
+            if isinstance(parsed, Document):
+                found = True
+                parsed = self._classified(parsed)
             yield parsed
         kind = DOCUMENT if found else OTHER
         self.new.visits[lead.url] = Visit(kind, answer.validators if found else {})
+
+    def _classified(self, section: Document) -> Document:
+        place = unquote(section.url.removeprefix(self.rules.root))
+        return replace(
+            section,
+            doc_type=self.rules.doc_type or doc_type_of(section.title, place, section.content),
+            generations=generations_of(place, (), section.content, self.config.generation),
+        )
 
     def _html(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
         try:
