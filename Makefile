@@ -50,3 +50,14 @@ serve: migrate
 
 worker: migrate
 	$(MANAGE) worker
+
+# What docker-compose.yml asks for. Files that are there stay; only this user may enter the folder.
+SECRETS := secret_key database_password postgres_password
+.PHONY: secrets
+secrets: $(SECRETS:%=secrets/%)
+
+secrets/%:
+	@mkdir -p -m 700 secrets
+	@$(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(50))' > $@
+	@chmod 644 $@
+	@echo "made $@"

@@ -1,0 +1,275 @@
+"""The Dockerfile and docker-compose.yml: their form, what they promise, and that each command runs.
+
+There need be no Docker here: every service's command line is started as a process, with the
+service's environment, against a database of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jsonschema
+import psycopg
+import pytest
+import yaml
+from django.conf import settings
+from django.db import connection
+
+from tests.environment import own_variables
+
+ROOT = Path(settings.BASE_DIR)
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+ONE_SHOT = {"migrate", "ollama-model"}
+OURS = {"migrate", "web", "worker"}
+MEGABYTE = {"mb": 1, "gb": 1024}
+
+
+def default_of(value: str) -> str:
+    """The value as Compose fills it in where nothing is set; what must be given is left empty."""
+    value = re.sub(r"\$\{\w+:\?[^}]*\}", "", value)
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+
+
+def megabytes(value: str) -> int:
+    match = re.fullmatch(r"(\d+)(mb|gb)", value.lower())
+    assert match, value
+    return int(match[1]) * MEGABYTE[match[2]]
+
+
+def test_the_compose_file_is_valid() -> None:
+    schema = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
+    jsonschema.validate(COMPOSE, json.loads(schema.read_text()))
+
+
+@pytest.mark.skipif(
+    not shutil.which("hadolint", path=str(Path(sys.executable).parent)), reason="no"
+)
+def test_the_dockerfile_has_nothing_to_complain_about() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    ended = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, b"")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_is_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert "privileged" not in service
+    assert "cap_add" not in service
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_image_is_pinned(name: str) -> None:
+    image = default_of(SERVICES[name]["image"])
+    assert not image.endswith(":latest")
+    if name not in OURS:
+        assert re.search(r":\d+\.\d+\.\d+", image)
+
+
+@pytest.mark.parametrize("name", set(SERVICES) - ONE_SHOT)
+def test_each_lasting_service_restarts_and_tells_its_health(name: str) -> None:
+    assert SERVICES[name]["restart"] == "unless-stopped"
+    assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
+
+
+@pytest.mark.parametrize("name", ONE_SHOT)
+def test_a_one_shot_service_is_waited_for(name: str) -> None:
+    waiting = [s for s in SERVICES.values() if name in s.get("depends_on", {})]
+    assert waiting
+    for service in waiting:
+        assert service["depends_on"][name]["condition"] == "service_completed_successfully"
+    assert SERVICES[name]["restart"].startswith("on-failure")
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    users = re.findall(r"(?m)^USER (.+)$", (ROOT / "Dockerfile").read_text())
+    assert users == ["10001:10001"]
+    assert SERVICES["db"]["user"] == "postgres"
+
+
+def test_an_index_build_has_the_shared_memory_it_asks_for() -> None:
+    options = " ".join(default_of(part) for part in SERVICES["db"]["command"])
+    asked = re.search(r"maintenance_work_mem=(\S+)", options)
+    assert asked
+    assert megabytes(SERVICES["db"]["shm_size"]) >= megabytes(asked[1])
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_sources_are_mounted_read_only(name: str) -> None:
+    (mount,) = SERVICES[name]["volumes"]
+    assert mount["read_only"] is True
+    assert mount["target"] == "/data"
+    assert mount["bind"]["create_host_path"] is False
+
+
+def test_no_password_stands_in_the_file() -> None:
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            secret = re.search("PASSWORD|SECRET|KEY", name)
+            assert not secret or (name.endswith("_FILE") and value.startswith("/run/secrets/"))
+    assert all(set(entry) == {"file"} for entry in COMPOSE["secrets"].values())
+
+
+def test_only_the_web_is_published_and_only_to_this_machine() -> None:
+    published = {name: s["ports"] for name, s in SERVICES.items() if "ports" in s}
+    assert list(published) == ["web"]
+    assert default_of(published["web"][0]) == "127.0.0.1:8000:8000"
+    assert COMPOSE["networks"]["database"]["internal"] is True
+    assert SERVICES["db"]["networks"] == ["database"]
+
+
+def test_the_services_know_only_variables_that_are_read() -> None:
+    extra = {f"{name}_FILE" for name in own_variables()}
+    for name in OURS:
+        assert set(SERVICES[name]["environment"]) <= own_variables() | extra
+
+
+def test_the_image_holds_only_what_the_dockerfile_copies() -> None:
+    """An allow-list: what is new in the checkout (.env, secrets/, .data) stays out by itself."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    let_in = {line[1:] for line in rules if line.startswith("!")}
+    copied = re.findall(r"(?m)^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text())
+    assert let_in == {name for line in copied for name in line.split()}
+    assert all((ROOT / name).exists() for name in let_in)
+
+
+def test_make_secrets_makes_each_once_and_readable_in_the_container(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for _ in range(2):
+        subprocess.run(["make", "secrets"], cwd=tmp_path, check=True, capture_output=True)
+    made = {f"./secrets/{p.name}": p.read_text() for p in (tmp_path / "secrets").iterdir()}
+    assert set(made) == {entry["file"] for entry in COMPOSE["secrets"].values()}
+    assert len(set(made.values())) == 3
+    assert all(len(value.strip()) >= 50 for value in made.values())
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "secrets" / "secret_key").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.fixture
+def own_database(own_number: int, django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """The DATABASE_URL of an empty database, without a password."""
+    name = f"containers_{own_number}"
+    with django_db_blocker.unblock():
+        connection.ensure_connection()
+        params = {**connection.get_connection_params(), "dbname": "postgres"}
+    params = {
+        k: v for k, v in params.items() if k in {"host", "port", "user", "password", "dbname"}
+    }
+    with psycopg.connect(**params, autocommit=True) as server:
+        server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        server.execute(f"CREATE DATABASE {name}")
+        host = quote(str(params["host"]), safe="")
+        yield f"postgres://{params['user']}@{host}:{params.get('port', 5432)}/{name}"
+        server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment_of(name: str, tmp_path: Path, database: str) -> dict[str, str]:
+    """The service's environment, with the files, the database and the embedder of this test."""
+    given = {k: default_of(str(v)) for k, v in SERVICES[name]["environment"].items()}
+    for secret in ("secret_key", "database_password"):
+        (tmp_path / secret).write_text("x7" * 40)
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return kept | {
+        **{k: v.replace("/run/secrets", str(tmp_path)) for k, v in given.items()},
+        "ALLOWED_HOSTS": "docs.example.com",
+        "DATABASE_URL": database,
+        "EMBEDDING_PROVIDER": "wordllama",
+        "DATA_DIR": str(ROOT / "sample_data"),
+        "STATE_DIR": str(tmp_path / "state"),
+        "ENV_FILE": os.devnull,
+        "REAPER_INTERVAL": "1",
+    }
+
+
+def command_of(parts: list[str], port: int) -> list[str]:
+    """The command line, with this Python for the container's, and a free port for 8000."""
+    parts = [part.replace("0.0.0.0:8000", f"127.0.0.1:{port}") for part in parts]
+    parts = [part.replace("127.0.0.1:8000", f"127.0.0.1:{port}") for part in parts]
+    if parts[0] == "gunicorn":
+        return [sys.executable, "-m", *parts]
+    return [sys.executable, *parts[1:]]
+
+
+class Services:
+    """Services of the compose file, as processes."""
+
+    def __init__(self, tmp_path: Path, database: str) -> None:
+        self.tmp_path, self.database = tmp_path, database
+        self.port = free_port()
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str) -> None:
+        with (self.tmp_path / f"{name}.log").open("wb") as log:
+            self.running[name] = subprocess.Popen(
+                command_of(SERVICES[name]["command"], self.port),
+                cwd=ROOT,
+                env=environment_of(name, self.tmp_path, self.database),
+                stdout=log,
+                stderr=log,
+            )
+
+    def healthy(self, name: str, seconds: float = 60) -> bool:
+        command = command_of(SERVICES[name]["healthcheck"]["test"][1:], self.port)
+        environment = environment_of(name, self.tmp_path, self.database)
+        deadline = time.monotonic() + seconds
+        while True:
+            ended = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+            if ended.returncode == 0 or time.monotonic() > deadline:
+                return ended.returncode == 0
+            time.sleep(0.3)
+
+    def stop(self, name: str) -> int:
+        self.running[name].terminate()
+        return self.running.pop(name).wait(60)
+
+    def log(self, name: str) -> str:
+        return (self.tmp_path / f"{name}.log").read_text()
+
+
+@pytest.fixture
+def services(tmp_path: Path, own_database: str) -> Iterator[Services]:
+    made = Services(tmp_path, own_database)
+    yield made
+    for process in made.running.values():
+        process.kill()
+        process.wait()
+
+
+def test_every_service_starts_gets_healthy_and_ends_when_told(services: Services) -> None:
+    services.start("migrate")
+    assert services.running.pop("migrate").wait(120) == 0, services.log("migrate")
+    services.start("web")
+    assert services.healthy("web"), services.log("web")
+    assert not services.healthy("worker", seconds=0)
+    services.start("worker")
+    assert services.healthy("worker"), services.log("worker")
+    assert services.stop("worker") == 0
+    assert not services.healthy("worker", seconds=0)
+    assert services.stop("web") == 0
+    assert not services.healthy("web", seconds=0)
+    for line in services.log("web").splitlines():
+        assert json.loads(line)["level"] == "INFO"
+    assert not (services.tmp_path / "state").exists()
