@@ -54,6 +54,11 @@ class QueryTerms:
     wanted: list[Wanted] = field(default_factory=list)
     corrected: dict[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def gains(self) -> dict[str, float]:
+        """What each term gains, for snippets; a beginning ends in `*`."""
+        return {w.term + ("*" if w.beginning else ""): w.gain for w in self.wanted}
+
 
 def clauses(query: str) -> list[str]:
     """The parts of a question that asks for two or three things; empty where it asks for one."""
@@ -82,10 +87,13 @@ def query_terms(query: str) -> QueryTerms:
     shares: dict[str, float] = {}
     for term, share in _named(kept):
         shares[term] = max(share, shares.get(term, 0.0))
-    joined = {term for term in _joined(found, kept) if term not in shares}
+    joined = {term: words for term, words in _joined(found, kept) if term not in shares}
     counts, chunks = vocabulary.counts([*shares, *joined])
-    shares |= dict.fromkeys(joined & counts.keys(), JOINED)
     result = QueryTerms()
+    for term in joined.keys() & counts.keys():
+        said = sum(rarity(counts.get(terms.stem(word), 0), chunks) for word in joined[term])
+        gain = JOINED * min(rarity(counts[term], chunks), said)
+        result.wanted.append(Wanted(term, gain, counts[term]))
     unknown = [term for term in shares if chunks and term not in counts]
     for term, share in shares.items():
         if term not in unknown:
@@ -110,14 +118,12 @@ def _named(words: Iterable[str]) -> Iterator[tuple[str, float]]:
         yield from ((part, PART) for part in parts)
 
 
-def _joined(*sequences: Sequence[str]) -> Iterator[str]:
+def _joined(*sequences: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Neighbours written as one: `add button` and `add a button` may mean addButton."""
     for words in sequences:
         plain = [word.replace("_", "").casefold() for word in words]
-        for left, right in pairwise(plain):
-            yield terms.stem(left + right)
-        for three in zip(plain, plain[1:], plain[2:], strict=False):
-            yield terms.stem("".join(three))
+        for together in (*pairwise(plain), *zip(plain, plain[1:], plain[2:], strict=False)):
+            yield terms.stem("".join(together)), together
 
 
 def _guess(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from django.db import connection
@@ -37,7 +37,7 @@ PER_DOCUMENT_RANKED = 4  # chunks of one document in one ranking
 ALIKE = 0.8  # of the words in common (Jaccard): the same text in another place
 
 EF_SEARCH = 120
-MATCHED = 8000  # chunks whose text is ranked, about: the rarest terms choose them
+MATCHED = 4000  # chunks whose text is ranked, about: the rarest terms choose them
 WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B and A: parts, text, headings and keys, title
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -149,8 +149,9 @@ def search(
         return Results(query, mode, (), ("The query holds no word to search for.",))
     asked_terms = query_terms(asked)
     rankings = [*_rankings(asked, asked_terms, filters, mode, notes)]
-    hits = _hits(rankings, limit, asked_terms) if rankings else []
-    chosen = _chosen(hits, limit)
+    hits = _hits(rankings, limit) if rankings else []
+    gains = asked_terms.gains
+    chosen = [replace(hit, snippet=snippet(hit.content, gains)) for hit in _chosen(hits, limit)]
     if include_deprecated is None:
         chosen.sort(key=lambda hit: hit.deprecated)
     return Results(query, mode, tuple(chosen), tuple(notes), asked_terms.corrected)
@@ -255,7 +256,7 @@ _FIELDS = """
     d.breadcrumb, c.heading_path, c.context_header, c.content, c.start_line, c.start_page"""
 
 
-def _hits(rankings: Sequence[Ranking], limit: int, asked: QueryTerms) -> list[Hit]:
+def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
     """The fused rankings, best first, with some to spare for what is left out later.
 
     One message to the server: the settings of the index scan count for its transaction only.
@@ -280,14 +281,13 @@ def _hits(rankings: Sequence[Ranking], limit: int, asked: QueryTerms) -> list[Hi
         JOIN sources_source s ON s.id = d.source_id
         ORDER BY f.score DESC, c.id"""
     parameters = [value for r in rankings for value in (r.weight, *r.parameters)]
-    gains = {w.term + ("*" if w.beginning else ""): w.gain for w in asked.wanted}
     with connection.cursor() as cursor:
         cursor.execute(sql, [*parameters, limit * 4 + 20])
         cursor.nextset()
-        return [_hit(row, rankings, gains) for row in cursor.fetchall()]
+        return [_hit(row, rankings) for row in cursor.fetchall()]
 
 
-def _hit(row: Sequence[Any], rankings: Sequence[Ranking], gains: Mapping[str, float]) -> Hit:
+def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> Hit:
     *fields, score, numbers, places, values = row
     parts = tuple(
         Part(rankings[number].name, place, float(value))
@@ -313,7 +313,7 @@ def _hit(row: Sequence[Any], rankings: Sequence[Ranking], gains: Mapping[str, fl
         content=content,
         start_line=line,
         start_page=page,
-        snippet=snippet(content, gains),
+        snippet=Snippet(content),
         score=float(score),
         parts=parts,
     )

@@ -39,6 +39,11 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
+        # Kept in the row, for ranking reads it once for each term; content and vector move out.
+        migrations.RunSQL(
+            "ALTER TABLE ingestion_chunk ALTER COLUMN search_vector SET STORAGE MAIN",
+            reverse_sql=migrations.RunSQL.noop,
+        ),
         migrations.CreateModel(
             name="SearchTerm",
             fields=[

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.table import Table
+
+from ingestion import evaluation
+from ingestion.exceptions import BbjragError
+from ingestion.search import MODES, Mode, Results, search
+
+WIDTH_IN_A_LOG = 100
+
+
+class Command(BaseCommand):
+    help = "Asks the questions of a file (JSON Lines) and says how well search answers them."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("file", type=Path, help='lines as {"query", "kind", "expected": [addresses]}')
+        add("--mode", action="append", choices=MODES, help="only this; repeatable")
+        add("--half", default="", help="only questions with this half, e.g. tune")
+        add("--source", action="append", default=[], metavar="NAME", help="only this; repeatable")
+        add("--save", type=Path, metavar="FILE", help="keep the result, to compare with later")
+        add("--compare", type=Path, metavar="FILE", help="say what changed since this result")
+        add("--json", action="store_true", help="print one JSON object and nothing else")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.sources = options["source"]
+        modes: list[Mode] = options["mode"] or list(MODES)
+        self.notes: set[str] = set()
+        try:
+            questions = evaluation.read_questions(options["file"], options["half"])
+            earlier = evaluation.read_report(options["compare"]) if options["compare"] else {}
+            answers = {mode: evaluation.ask(questions, mode, self._find) for mode in modes}
+        except BbjragError as error:
+            raise CommandError(str(error)) from error
+        report = evaluation.report(answers)
+        if options["save"]:
+            options["save"].write_text(json.dumps(report, ensure_ascii=False, indent=1))
+        if options["json"]:
+            self.stdout.write(json.dumps(report, ensure_ascii=False))
+        else:
+            self._show(answers)
+        for line in [*sorted(self.notes), *evaluation.differences(report, earlier)]:
+            self.stderr.write(line)
+
+    def _find(self, query: str, mode: Mode) -> Results:
+        results = search(query, limit=evaluation.DEPTH, sources=self.sources, mode=mode)
+        self.notes.update(results.notes)
+        return results
+
+    def _show(self, answers: dict[Mode, list[evaluation.Answer]]) -> None:
+        console = Console()
+        if not console.is_terminal:
+            console.width = WIDTH_IN_A_LOG
+        for mode, given in answers.items():
+            table = Table(title=mode, title_justify="left")
+            table.add_column("Kind")
+            for name in ("Questions", "MRR@10", *(f"recall@{k}" for k in evaluation.RECALLS)):
+                table.add_column(name, justify="right")
+            for kind, score in evaluation.scores(given).items():
+                cells = [f"{value:.3f}" for value in (score.mrr, *score.recall.values())]
+                table.add_row(kind, str(score.questions), *cells)
+            console.print(table)
