@@ -289,23 +289,32 @@ def _decoded(answer: httpx.Response, limit: int) -> Iterator[bytes]:
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise FetchError(f"The answer is encoded as {encoding!r}, which was not asked for.", 200)
-    inflate = _inflater(encoding)
+    unpacker = _Unpacker(encoding)
     try:
         for part in answer.iter_raw(READ_SIZE):
-            yield inflate(part, limit)
+            yield from unpacker.unpack(part, limit)
     except zlib.error as error:
         raise FetchError(f"The answer's compression is broken ({error}).", 200) from error
+    if not unpacker.complete:
+        raise FetchError("The answer's compression is broken (it ends early).", 200)
 
 
-def _inflater(encoding: str) -> Callable[[bytes, int], bytes]:
-    """`deflate` means zlib's format, but some servers send it bare (RFC 9110 8.4.1.2)."""
-    state: dict[str, Any] = {}
+class _Unpacker:
+    """gzip, of several members too, or deflate: zlib's format, which some servers send bare
+    (RFC 9110 8.4.1.2)."""
 
-    def inflate(data: bytes, limit: int) -> bytes:
-        if "way" not in state:
-            raw = encoding == "deflate" and data[:1] and data[0] & 0x0F != 8
-            state["way"] = zlib.decompressobj(-15 if raw else 47)
-        result: bytes = state["way"].decompress(data, limit)
-        return result
+    def __init__(self, encoding: str) -> None:
+        self.deflate = encoding == "deflate"
+        self.way: Any = None
 
-    return inflate
+    @property
+    def complete(self) -> bool:
+        return self.way is None or bool(self.way.eof)
+
+    def unpack(self, data: bytes, limit: int) -> Iterator[bytes]:
+        while data:
+            if self.way is None or self.way.eof:
+                bare = self.deflate and data[0] & 0x0F != 8
+                self.way = zlib.decompressobj(-15 if bare else 47)
+            yield self.way.decompress(data, limit)
+            data = self.way.unused_data
