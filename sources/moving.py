@@ -1,0 +1,207 @@
+"""Sources as files: our own export (JSON), and the `sources.toml` of the predecessor."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from ingestion.exceptions import ConfigError
+from sources.models import Source
+
+FORMAT = "bbjrag sources"
+VERSION = 1
+FIELDS = (
+    *("name", "title", "parser", "paths", "start_url", "generation", "enabled"),
+    *("display_base_url", "options", "schedule"),
+)
+# What the predecessor calls a parser; it kept the start of its web sources in its code.
+PREDECESSOR = {
+    "flare": ("FlareParser", ""),
+    "pdf": ("PdfParser", ""),
+    "mdx": ("MdxParser", ""),
+    "bbj-source": ("BbjSourceParser", ""),
+    "wordpress-advantage": ("AdvantageParser", "https://basis.cloud/advantage-index/"),
+    "wordpress-kb": ("KnowledgeBaseParser", "https://basis.cloud/knowledge-base/"),
+    "web-crawl": (
+        "WebCrawlParser",
+        "https://documentation.basis.cloud/BASISHelp/WebHelp/",
+    ),
+}
+PREDECESSOR_KEYS = {"name", "parser", "paths", "generation_tag", "enabled", "data_dir"}
+TYPES: Mapping[str, type] = {"paths": list, "options": dict, "enabled": bool}
+
+Verdict = Literal["create", "update", "same", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an import does, or would do, with one row of the file."""
+
+    name: str
+    verdict: Verdict
+    details: tuple[str, ...] = ()
+
+
+class Refused(Exception):
+    """This row cannot be imported; the arguments say why."""
+
+
+def exported(sources: Iterable[Source]) -> str:
+    rows = [{name: getattr(source, name) for name in FIELDS} for source in sources]
+    return json.dumps({"format": FORMAT, "version": VERSION, "sources": rows}, indent=2) + "\n"
+
+
+def import_file(path: Path, *, apply: bool, partial: bool = False) -> list[Result]:
+    """Read the file's rows into Source rows; with `apply` off, everything is undone again.
+
+    A row that is refused keeps all others out as well, unless `partial`. Raises ConfigError for a
+    file that is neither of the two kinds.
+    """
+    rows = list(_rows(path))
+    with transaction.atomic():
+        taken: set[str] = set()
+        results = [_result(row, taken) for row in rows]
+        refused = any(result.verdict == "refuse" for result in results)
+        if not apply or (refused and not partial):
+            transaction.set_rollback(True)
+    return results
+
+
+def _result(row: Mapping[str, Any], taken: set[str]) -> Result:
+    name = str(row.get("name", "") or "(a row without a name)")
+    try:
+        source, notes = _matched(row)
+        if source.name in taken:
+            raise Refused("The file names this source twice.")
+        taken.add(source.name)
+        verdict, changes = _written(source, row)
+    except Refused as error:
+        return Result(name, "refuse", tuple(map(str, error.args)))
+    return Result(source.name, verdict, (*notes, *changes))
+
+
+def _matched(row: Mapping[str, Any]) -> tuple[Source, list[str]]:
+    """The Source this row is about: by its name, or, for another name, by the site it reads."""
+    name = row.get("name")
+    if not isinstance(name, str) or not name:
+        raise Refused("It has no name.")
+    found = Source.objects.filter(name=name).first()
+    if found is None and row.get("start_url"):
+        twin = Source.objects.filter(parser=row["parser"], start_url=row["start_url"]).first()
+        if twin:
+            return twin, [f"{name} is the source {twin.name} here, and keeps that name."]
+    if found is None:
+        return Source(name=name, title=name.replace("-", " ").capitalize()), []
+    return found, []
+
+
+def _written(source: Source, row: Mapping[str, Any]) -> tuple[Verdict, list[str]]:
+    changes = []
+    for name in FIELDS[1:]:
+        before = getattr(source, name)
+        if name in row and row[name] != before:
+            _check_type(name, row[name])
+            setattr(source, name, row[name])
+            changes.append(f"{name}: {_shown(before)} -> {_shown(row[name])}")
+    if source.pk and not changes:
+        return "same", []
+    try:
+        source.full_clean()
+    except ValidationError as error:
+        raise Refused(*_messages(error)) from None
+    verdict: Verdict = "update" if source.pk else "create"
+    source.save()
+    return verdict, changes if verdict == "update" else [f"{source.parser} reads {_reads(source)}"]
+
+
+def _check_type(name: str, value: Any) -> None:
+    wanted = TYPES.get(name, str)
+    if not isinstance(value, wanted):
+        raise Refused(f"{name}: {value!r} is no {wanted.__name__}.")
+    if name == "paths" and not all(isinstance(path, str) for path in value):
+        raise Refused("paths: each must be a text.")
+
+
+def _messages(error: ValidationError) -> Iterator[str]:
+    for field, messages in error.message_dict.items():
+        for message in messages:
+            yield message if field == "__all__" else f"{field}: {message}"
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _reads(source: Source) -> str:
+    return source.start_url or ", ".join(source.paths)
+
+
+def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    content = _parsed(path)
+    if content.get("format") == FORMAT:
+        if content.get("version") != VERSION:
+            raise ConfigError(f"{path} was exported by a later version: update bbjrag first.")
+        yield from _listed(content, path)
+        return
+    for row in _listed(content, path):
+        yield _translated(row, content, path)
+
+
+def _parsed(path: Path) -> Mapping[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is neither TOML nor JSON: {error}") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _listed(content: Mapping[str, Any], path: Path) -> Sequence[Mapping[str, Any]]:
+    rows = content.get("sources")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ConfigError(
+            f"{path} holds no sources: expected [[sources]] tables (sources.toml), "
+            "or the output of `manage.py export_sources`."
+        )
+    return rows
+
+
+def _translated(
+    row: Mapping[str, Any], content: Mapping[str, Any], path: Path
+) -> Mapping[str, Any]:
+    """A row of the predecessor in our words. What cannot be translated is left for validation."""
+    kind = row.get("parser")
+    parser, start_url = PREDECESSOR.get(str(kind), (str(kind), ""))
+    below = str(row.get("data_dir") or content.get("data_dir") or "").strip()
+    found: dict[str, Any] = {
+        "name": row.get("name"),
+        "parser": parser,
+        "generation": row.get("generation_tag", "bbj"),
+        "enabled": row.get("enabled", True),
+    }
+    if start_url:
+        return found | {"start_url": start_url}
+    paths = row.get("paths", [])
+    if isinstance(paths, list):
+        paths = [_placed(str(entry), below, path.parent) for entry in paths]
+    return found | {"paths": paths}
+
+
+def _placed(entry: str, below: str, beside: Path) -> str:
+    """A path of the predecessor, which took DATA_DIR first and the file's data_dir otherwise,
+    relative to our DATA_DIR; unchanged where it lies elsewhere, so that validation says so."""
+    data_dir = settings.DATA_DIR.resolve()
+    if not Path(entry).is_absolute() and (not below or (data_dir / entry).exists()):
+        return entry.rstrip("/")
+    there = (beside / below / entry).expanduser().resolve()
+    return there.relative_to(data_dir).as_posix() if there.is_relative_to(data_dir) else str(there)
