@@ -9,12 +9,13 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
 from ingestion import runs
-from ingestion.models import OPEN_STATES, Run, SourceRun
+from ingestion.models import OPEN_STATES, Chunk, Run, SourceRun
 from ingestion.worker import Presence
 from sources.models import Source
 
@@ -76,6 +77,25 @@ def reingest(
     modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
 ) -> None:
     start(request, queryset)
+
+
+@admin.action(description="Re-ingest selected sources from scratch", permissions=["run"])
+def reingest_clean(
+    modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
+) -> HttpResponse | None:
+    """Ask first: everything is read and embedded anew, which may take hours."""
+    if request.POST.get("confirmed"):
+        start(request, queryset, clean=True)
+        return None
+    context = {
+        **modeladmin.admin_site.each_context(request),
+        "title": "Read and embed everything anew?",
+        "opts": modeladmin.opts,
+        "sources": queryset,
+        "chunks": Chunk.objects.filter(document__source__in=queryset).count(),
+        "action": "reingest_clean",
+    }
+    return TemplateResponse(request, "admin/sources/source/confirm_clean.html", context)
 
 
 @admin.action(description="Retry the failures of selected sources", permissions=["run"])

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminURLFieldWidget
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import models
 from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from ingestion import admin_actions, runs
+from ingestion import admin_actions, health, runs, trial
+from ingestion.admin_charts import history
 from ingestion.admin_display import ago, badge, records_link
 from ingestion.admin_overview import newest_runs
+from ingestion.admin_preview import preview
 from ingestion.models import Chunk, Document, SourceRun
 from sources.forms import SourceForm
 from sources.models import Source
@@ -24,6 +29,20 @@ if TYPE_CHECKING:
     Admin = admin.ModelAdmin[Source]
 else:
     Admin = admin.ModelAdmin
+
+
+TEST_SECONDS = 5
+PREVIEW_SECONDS = 20
+SHOWN_RUNS = 20
+# The list's actions that stand on a source's own page too, and what their buttons say there.
+ACTS = {
+    "reingest": "Re-ingest",
+    "reingest_clean": "Re-ingest from scratch...",
+    "retry_failures": "Retry failures",
+    "cancel_open": "Cancel",
+    "enable": "Enable",
+    "disable": "Disable",
+}
 
 
 def counted(rows: QuerySet[Any], group: str) -> Coalesce:
@@ -43,6 +62,7 @@ class SourceAdmin(Admin):
     search_fields = ("name", "title")
     actions = (
         admin_actions.reingest,
+        admin_actions.reingest_clean,
         admin_actions.retry_failures,
         admin_actions.cancel_open,
         admin_actions.enable,
@@ -99,6 +119,85 @@ class SourceAdmin(Admin):
         }
         needed = set() if self.has_delete_permission(request) else {"source"}
         return [f"Source: {source}" for source in sources], counts, needed, []
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("<int:pk>/test/", wrap(self.test), name="sources_source_test"),
+            path("<int:pk>/preview/", wrap(self.preview), name="sources_source_preview"),
+            path("<int:pk>/act/", wrap(self.act), name="sources_source_act"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def test(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Read for some seconds and show what comes."""
+        source = self._allowed(request, pk, self.has_run_permission)
+        problems = [text for texts in source.problems().values() for text in texts]
+        found = None if problems else trial.run(trial.order(source, seconds=TEST_SECONDS))
+        context = {"problems": problems, "trial": found, "embedder": health.embedder()}
+        return self._page(request, source, f"Test of {source.name}", "test", context)
+
+    def preview(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Read as far as the time goes, and compare with what is stored."""
+        source = self._allowed(request, pk, self.has_run_permission)
+        if any(source.problems().values()):
+            return self.test(request, pk)
+        if url := request.POST.get("document", ""):
+            return self._preview_document(request, source, url)
+        tried = trial.run(trial.order(source, seconds=PREVIEW_SECONDS))
+        context = {"preview": preview(source, tried), "seconds": PREVIEW_SECONDS}
+        return self._page(request, source, f"Preview of {source.name}", "preview", context)
+
+    def _preview_document(self, request: HttpRequest, source: Source, url: str) -> HttpResponse:
+        """One document beside the chunks it would be cut into."""
+        tried = trial.run(trial.order(source, seconds=PREVIEW_SECONDS, show=url))
+        document = next((item for item in tried.documents if item.url == url), None)
+        context = {"document": document, "trial": tried}
+        return self._page(request, source, f"Preview of {url}", "preview_document", context)
+
+    def act(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """One of the list's actions on this source alone, where the person may do it."""
+        source = self._allowed(request, pk, self.has_view_permission)
+        found = self.get_actions(request).get(request.POST.get("action", ""))
+        if not found or found[1] == "delete_selected":
+            raise PermissionDenied
+        action: Callable[..., HttpResponse | None] = found[0]
+        there = reverse("admin:sources_source_change", args=[source.pk])
+        response = action(self, request, Source.objects.filter(pk=source.pk))
+        return response or HttpResponseRedirect(there)
+
+    def _allowed(
+        self, request: HttpRequest, pk: int, permission: Callable[[HttpRequest], bool]
+    ) -> Source:
+        if request.method != "POST":
+            raise BadRequest("Use the buttons on the source's page.")
+        if not permission(request):
+            raise PermissionDenied
+        source = Source.objects.filter(pk=pk).first()
+        if source is None:
+            raise Http404(f"There is no source {pk} (any more).")
+        return source
+
+    def _page(
+        self, request: HttpRequest, source: Source, title: str, name: str, context: dict[str, Any]
+    ) -> HttpResponse:
+        shared = {**self.admin_site.each_context(request), "opts": self.opts, "title": title}
+        template = f"admin/sources/source/{name}.html"
+        return TemplateResponse(request, template, {**shared, "source": source, **context})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        mine = SourceRun.objects.filter(source=int(object_id) if object_id.isdecimal() else None)
+        rows = list(mine.defer("vanished").order_by("-pk")[:SHOWN_RUNS])
+        acts = {name: ACTS[name] for name in self.get_actions(request) if name in ACTS}
+        context = {
+            "history": rows,
+            "columns": history(rows),
+            "acts": acts,
+            "may_run": self.has_run_permission(request),
+        }
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def delete_model(self, request: HttpRequest, obj: Source) -> None:
         runs.delete_source(obj, request.user.get_username())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from ingestion import trial
 from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run, SourceRun, State
 from ingestion.terms import placed_terms
 from sources.models import Source
@@ -88,6 +90,12 @@ def form(**changes: Any) -> dict[str, Any]:
 
 def page(client: Client, name: str, *args: Any, **query: Any) -> str:
     response = client.get(reverse(f"admin:{name}", args=args), query)
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def post(client: Client, name: str, *args: Any, **data: Any) -> str:
+    response = client.post(reverse(f"admin:{name}", args=args), data, follow=True)
     assert response.status_code == 200
     return str(response.content.decode())
 
@@ -279,3 +287,61 @@ def test_deleting_a_source_counts_what_goes_with_it(admin_client: Client, chunk:
     assert "Chunks: 1" in html
     admin_client.post(url, {"post": "yes"})
     assert not Chunk.objects.exists()
+
+
+def test_the_first_page_shows_every_source(admin_client: Client, chunk: Chunk) -> None:
+    source_run(chunk.document.source, State.QUEUED)
+    html = page(admin_client, "index")
+    assert "No worker is alive" in html
+    assert ">mine</a>" in html
+    assert "Going on now" in page(admin_client, "overview")
+
+
+def test_health_names_what_is_missing(admin_client: Client) -> None:
+    html = page(admin_client, "health")
+    assert "pgvector" in html
+    assert "No worker is alive" in html
+    assert "wordllama" in html
+
+
+def test_a_test_shows_what_comes(admin_client: Client, source: Source) -> None:
+    html = post(admin_client, "sources_source_test", source.pk)
+    assert "It can be read" in html
+    assert "mine://window" in html
+    assert not Document.objects.exists()
+
+
+def test_a_preview_tells_what_a_run_would_do(
+    admin_client: Client, chunk: Chunk, data_dir: Path
+) -> None:
+    html = post(admin_client, "sources_source_preview", chunk.document.source_id)
+    assert "Would be added (1)" in html
+    assert "Would be removed (1)" in html
+    assert Document.objects.count() == 1
+
+
+def test_a_preview_shows_a_document_beside_its_chunks(admin_client: Client, source: Source) -> None:
+    found = trial.run(trial.order(source, seconds=5)).documents[0]
+    html = post(admin_client, "sources_source_preview", source.pk, document=found.url)
+    assert html.count("A window holds controls.") == 2
+
+
+def test_a_trial_survives_a_parser_that_crashes(source: Source) -> None:
+    order = trial.order(source, seconds=5)
+    found = trial.run(replace(order, parser="NoParser"))
+    assert "NoParser" in found.problem
+    assert not found.complete
+
+
+def test_a_source_is_started_from_its_own_page(admin_client: Client, source: Source) -> None:
+    assert "Re-ingest" in page(admin_client, "sources_source_change", source.pk)
+    html = post(admin_client, "sources_source_act", source.pk, action="reingest")
+    assert "Queued mine" in html
+
+
+def test_reading_from_scratch_is_confirmed_first(admin_client: Client, source: Source) -> None:
+    html = post(admin_client, "sources_source_act", source.pk, action="reingest_clean")
+    assert "Yes, read everything anew" in html
+    assert not Run.objects.exists()
+    post(admin_client, "sources_source_act", source.pk, action="reingest_clean", confirmed="yes")
+    assert Run.objects.get().options["clean"] is True

@@ -16,3 +16,9 @@ register.filter("duration", admin_display.seconds)
 @register.filter
 def thousands(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@register.filter
+def unlocal(value: float) -> str:
+    """A number as SVG reads it, whatever the language."""
+    return f"{value:.2f}"

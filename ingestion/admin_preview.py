@@ -1,0 +1,87 @@
+"""What a run of a source would add, change and remove, from a trial reading and what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ingestion import documents
+from ingestion.execution import needs_approval
+from ingestion.models import Chunk, Document
+from ingestion.trial import Trial, Tried
+from sources.models import Source
+
+FIELDS = (
+    *("title", "doc_type", "generations", "deprecated"),
+    *("display_url", "breadcrumb", "metadata"),
+)
+
+
+@dataclass
+class Preview:
+    """Documents by what a run would do with them. `removed` is empty unless all was read."""
+
+    trial: Trial
+    added: list[Tried] = field(default_factory=list)
+    changed: list[Tried] = field(default_factory=list)
+    unchanged: list[Tried] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    stored: int = 0
+    chunks: int = 0
+    to_embed: int = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether the removal would wait for somebody's approval."""
+        return needs_approval(len(self.removed), self.stored)
+
+
+def preview(source: Source, tried: Trial) -> Preview:
+    stored = {
+        row["url"]: row for row in Document.objects.filter(source=source).values("url", *FIELDS)
+    }
+    hashes = stored_hashes(source)
+    found = Preview(tried, stored=len(stored))
+    for document in tried.documents:
+        known = stored.get(document.url)
+        if known is None:
+            found.added.append(document)
+        elif hashes.get(document.url) == document.hashes and _alike(known, document):
+            found.unchanged.append(document)
+        else:
+            found.changed.append(document)
+    found.chunks = sum(len(document.hashes) for document in tried.documents)
+    found.to_embed = missing(key for document in tried.documents for key in document.hashes)
+    if tried.complete and tried.documents:
+        found.removed = _gone(stored, tried)
+    return found
+
+
+def stored_hashes(source: Source) -> dict[str, list[str]]:
+    """For each document of the source, by its address, the hashes of its chunks in order."""
+    found: dict[str, list[str]] = {}
+    rows = Chunk.objects.filter(document__source=source).order_by("document_id", "ordinal")
+    for url, key in rows.values_list("document__url", "content_hash").iterator():
+        found.setdefault(url, []).append(key)
+    return found
+
+
+def missing(keys: Iterable[str]) -> int:
+    """How many different texts have no vector yet."""
+    wanted = set(keys)
+    there = Chunk.objects.filter(content_hash__in=wanted).order_by()
+    return len(wanted) - there.values("content_hash").distinct().count()
+
+
+def _alike(known: dict[str, object], document: Tried) -> bool:
+    return all(known[name] == getattr(document, name) for name in FIELDS)
+
+
+def _gone(stored: Iterable[str], tried: Trial) -> list[str]:
+    met = {document.url for document in tried.documents}
+    errors = [failure.url for failure in tried.failures if not failure.warning]
+    return [
+        url
+        for url in stored
+        if url not in met and not any(documents.covers(error, url) for error in errors)
+    ]
