@@ -264,6 +264,7 @@ class Attempt:
             return State.NEEDS_APPROVAL, fields | {"vanished": vanished, "last_line": line}
         if vanished:
             reading.counters.removed = self.writer.remove(vanished)
+            fields["vanished"] = vanished  # so that the run's page can name them
         counters = self._counted()
         state = State.PARTIAL if counters["failures"] else State.SUCCEEDED
         line = (
