@@ -137,6 +137,8 @@ class ApiToken(models.Model):
     beginning = models.CharField(max_length=12, help_text="To tell tokens apart.")
     digest = models.CharField(max_length=64, unique=True, help_text="SHA-256, in hex.")
     requests_per_minute = models.PositiveIntegerField(default=120)
+    window_start = models.DateTimeField(null=True, editable=False)
+    window_requests = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

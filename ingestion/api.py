@@ -1,0 +1,209 @@
+"""The HTTP API: search, documents and statistics for clients with a token; health for everyone."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ValidationError
+
+from ingestion import api_schemas as schemas
+from ingestion import api_tokens, metrics, statistics
+from ingestion.models import Document
+from ingestion.openapi import description
+from ingestion.readiness import readiness
+from ingestion.search import search
+from sources.models import Source
+
+logger = logging.getLogger(__name__)
+
+MOST_BYTES = 64 * 1024  # of a request's body; the longest query takes 8,192 characters
+LARGEST_ID = 2**63 - 1
+_BEARER = re.compile(r"Bearer +([\x21-\x7e]{1,200})\s*", re.IGNORECASE)
+
+View = Callable[..., HttpResponse]
+
+
+class Refused(Exception):
+    """A request that gets another answer than it asked for."""
+
+    def __init__(
+        self, status: int, message: str, fields: dict[str, list[str]] | None = None, **headers: str
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = schemas.ErrorOut(error=message, fields=fields or {})
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def endpoint(*methods: str, token: bool = True) -> Callable[[View], View]:
+    """A view of the API: its methods, its token, and its errors as JSON."""
+
+    def wrap(view: View) -> View:
+        @csrf_exempt  # a token comes with the request, never from a cookie
+        @functools.wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                _check_method(request, methods)
+                if token:
+                    _check_token(request)
+                response = view(request, *args, **kwargs)
+            except Refused as refusal:
+                response = _json(refusal.body, refusal.status)
+                for name, value in refusal.headers.items():
+                    response[name] = value
+            except DatabaseError:
+                logger.exception("%s could not ask the database", request.path)
+                response = _json(schemas.ErrorOut(error="The database does not answer."), 503)
+            metrics.api_responses.labels(view.__name__, response.status_code).inc()
+            return response
+
+        return guarded
+
+    return wrap
+
+
+def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:
+    if request.method not in methods:
+        raise Refused(405, f"Use {' or '.join(methods)}.", Allow=", ".join(methods))
+
+
+def _check_token(request: HttpRequest) -> None:
+    match = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+    row = api_tokens.find(match[1]) if match else None
+    if row is None:
+        raise Refused(
+            401,
+            "Send a valid token: `Authorization: Bearer bbjrag_...`. Tokens are made in the admin.",
+            WWW_Authenticate="Bearer",
+        )
+    use = api_tokens.use(row)
+    if not use.allowed:
+        raise Refused(
+            429,
+            f"This token may ask {row.requests_per_minute} times a minute.",
+            Retry_After=str(use.retry_after),
+        )
+
+
+def _json(body: BaseModel, status: int = 200) -> HttpResponse:
+    return HttpResponse(body.model_dump_json(), content_type="application/json", status=status)
+
+
+@endpoint("POST")
+def search_view(request: HttpRequest) -> HttpResponse:
+    asked = _parsed(request)
+    known = set(Source.objects.values_list("name", flat=True)) if asked.sources else set[str]()
+    if unknown := [name for name in asked.sources if name not in known]:
+        message = f"There is no source {unknown[0]!r}."
+        raise Refused(400, "The request is not valid.", {"sources": [message]})
+    with metrics.search_seconds.labels(asked.mode).time():
+        results = search(**asked.model_dump())
+    return _json(schemas.SearchResponse.of(results))
+
+
+def _parsed(request: HttpRequest) -> schemas.SearchRequest:
+    if int(request.headers.get("Content-Length") or 0) > MOST_BYTES:
+        raise Refused(413, f"A request takes at most {MOST_BYTES} bytes.")
+    try:
+        return schemas.SearchRequest.model_validate_json(request.body)
+    except ValidationError as error:
+        fields: dict[str, list[str]] = {}
+        for problem in error.errors(include_url=False, include_input=False):
+            place = ".".join(map(str, problem["loc"])) or "body"
+            fields.setdefault(place, []).append(problem["msg"])
+        raise Refused(400, "The request is not valid.", fields) from error
+
+
+@endpoint("GET")
+def document_view(request: HttpRequest, pk: int) -> HttpResponse:
+    rows = Document.objects.select_related("source")
+    document = rows.filter(pk=pk).first() if pk <= LARGEST_ID else None
+    if document is None:
+        raise Refused(404, "There is no such document (any more).")
+    chunks = document.chunks.order_by("ordinal").defer("embedding", "search_vector")
+    return _json(
+        schemas.DocumentOut(
+            document_id=document.pk,
+            url=document.url,
+            display_url=document.display_url,
+            title=document.title,
+            source=document.source.name,
+            doc_type=document.doc_type,
+            generations=document.generations,
+            deprecated=document.deprecated,
+            breadcrumb=document.breadcrumb,
+            changed_at=document.changed_at.isoformat(),
+            chunks=[
+                schemas.ChunkOut(
+                    chunk_id=chunk.pk,
+                    ordinal=chunk.ordinal,
+                    heading_path=chunk.heading_path,
+                    content=chunk.content,
+                    start_line=chunk.start_line,
+                    start_page=chunk.start_page,
+                )
+                for chunk in chunks
+            ],
+        )
+    )
+
+
+@endpoint("GET")
+def stats_view(request: HttpRequest) -> HttpResponse:
+    counts = statistics.by_source()
+    return _json(
+        schemas.StatsOut(
+            documents=sum(count.documents for count in counts),
+            chunks=sum(count.chunks for count in counts),
+            sources=[
+                schemas.SourceStats(
+                    source=count.name,
+                    title=count.title,
+                    documents=count.documents,
+                    chunks=count.chunks,
+                    last_success=count.last_success.isoformat() if count.last_success else None,
+                )
+                for count in counts
+            ],
+            profiles=[
+                schemas.ProfileStats(
+                    provider=profile.provider,
+                    model=profile.model,
+                    dimensions=profile.dimensions,
+                    chunks=number,
+                )
+                for profile, number in statistics.by_profile()
+            ],
+        )
+    )
+
+
+@endpoint("GET", token=False)
+def openapi_view(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(description())
+
+
+@endpoint("GET", "HEAD", token=False)
+def health_view(request: HttpRequest) -> HttpResponse:
+    """This process answers; nothing more is asked."""
+    return JsonResponse({"healthy": True})
+
+
+@endpoint("GET", "HEAD", token=False)
+def ready_view(request: HttpRequest) -> HttpResponse:
+    problems = readiness.problems()
+    body = schemas.ReadyOut(ready=not problems, problems=problems)
+    return _json(body, 503 if problems else 200)
+
+
+@endpoint("GET", token=False)
+def metrics_view(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,99 @@
+"""The OpenAPI description of the HTTP API, made of its schemas."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from ingestion import api_schemas as schemas
+
+MODELS: tuple[type[BaseModel], ...] = (
+    schemas.SearchRequest,
+    schemas.SearchResponse,
+    schemas.DocumentOut,
+    schemas.StatsOut,
+    schemas.ErrorOut,
+    schemas.ReadyOut,
+)
+REFUSALS = {
+    "400": "The request is not valid; `fields` says what is wrong where.",
+    "401": "No valid token was shown.",
+    "404": "There is no such document.",
+    "413": "The request is too large.",
+    "429": "The token's limit is reached; Retry-After says for how many seconds.",
+    "503": "The database does not answer.",
+}
+
+
+@cache
+def description() -> dict[str, Any]:
+    _, definitions = models_json_schema(
+        [
+            (model, "serialization" if model is not schemas.SearchRequest else "validation")
+            for model in MODELS
+        ],
+        ref_template="#/components/schemas/{model}",
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "bbjrag", "version": _version(), "summary": "Search all about BBj."},
+        "paths": _paths(),
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _version() -> str:
+    try:
+        return version("bbjrag")
+    except PackageNotFoundError:
+        return "0.1.0"
+
+
+def _paths() -> dict[str, Any]:
+    body = {"required": True, "content": _content(schemas.SearchRequest)}
+    identifier = {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    }
+    found = _operation("search", "Search the index.", schemas.SearchResponse, "400", "413")
+    document = _operation("document", "A document in its chunks.", schemas.DocumentOut, "404")
+    stats = _operation("stats", "How much is stored.", schemas.StatsOut)
+    ready = _operation("ready", "Whether all parts work.", schemas.ReadyOut, token=False)
+    ready["responses"]["503"] = _response("Something is not ready.", schemas.ReadyOut)
+    return {
+        "/api/search": {"post": found | {"requestBody": body}},
+        "/api/documents/{id}": {"get": document | {"parameters": [identifier]}},
+        "/api/stats": {"get": stats},
+        "/ready": {"get": ready},
+    }
+
+
+def _operation(
+    name: str, summary: str, answer: type[BaseModel], *refusals: str, token: bool = True
+) -> dict[str, Any]:
+    codes = [*refusals, *(("401", "429", "503") if token else ())]
+    refused = {code: _response(REFUSALS[code], schemas.ErrorOut) for code in sorted(codes)}
+    return {
+        "operationId": name,
+        "summary": summary,
+        "security": [{"token": []}] if token else [],
+        "responses": {"200": _response("Done.", answer)} | refused,
+    }
+
+
+def _response(words: str, model: type[BaseModel]) -> dict[str, Any]:
+    return {"description": words, "content": _content(model)}
+
+
+def _content(model: type[BaseModel]) -> dict[str, Any]:
+    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"application/json": {"schema": reference}}
