@@ -36,7 +36,7 @@ PREDECESSOR = {
     ),
 }
 PREDECESSOR_KEYS = {"name", "parser", "paths", "generation_tag", "enabled", "data_dir"}
-TYPES: Mapping[str, type] = {"paths": list, "options": dict, "enabled": bool}
+TYPES: Mapping[str, type[Any]] = {"paths": list, "options": dict, "enabled": bool}
 
 Verdict = Literal["create", "update", "same", "refuse"]
 
@@ -126,7 +126,7 @@ def _check_type(name: str, value: Any) -> None:
     wanted = TYPES.get(name, str)
     if not isinstance(value, wanted):
         raise Refused(f"{name}: {value!r} is no {wanted.__name__}.")
-    if name == "paths" and not all(isinstance(path, str) for path in value):
+    if isinstance(value, list) and not all(isinstance(path, str) for path in value):
         raise Refused("paths: each must be a text.")
 
 

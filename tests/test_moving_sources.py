@@ -28,11 +28,11 @@ enabled = true
 
 @pytest.fixture
 def data_dir(tmp_path: Path, settings: Any) -> Path:
-    settings.DATA_DIR = tmp_path / "data"
+    folder = settings.DATA_DIR = tmp_path / "data"
     for name in ("docs", "samples", "more"):
-        (settings.DATA_DIR / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
     Source.objects.all().delete()
-    return settings.DATA_DIR
+    return folder
 
 
 def toml(tmp_path: Path, text: str = OLD) -> Path:
