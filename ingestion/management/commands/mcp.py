@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from typing import Any
+
+import uvicorn
+from django.core.management.base import BaseCommand, CommandParser
+
+from ingestion import mcp_server
+
+
+class Command(BaseCommand):
+    help = (
+        "The MCP server for assistants: on standard input and output, or with --http on "
+        "http://HOST:PORT/mcp. Beyond this machine a token of the HTTP API is asked for."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--http", action="store_true", help="serve streamable HTTP at /mcp")
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=8001)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not options["http"]:
+            mcp_server.server().run("stdio")
+            return
+        host, port = options["host"], options["port"]
+        self.stderr.write(f"The MCP server is at http://{host}:{port}/mcp")
+        uvicorn.run(mcp_server.http_app(host), host=host, port=port, log_level="warning")
