@@ -17,14 +17,14 @@ from django.http import (
     HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
+from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django_q import admin as queue_admin
 
-from ingestion import admin_actions, runs
+from ingestion import admin_actions, admin_runs, runs
 from ingestion.admin_display import ago, badge, seconds
 from ingestion.models import (
-    OPEN_STATES,
     Chunk,
     Document,
     EmbeddingProfile,
@@ -42,7 +42,6 @@ for model in (queue_admin.Schedule, queue_admin.Success, queue_admin.Failure, qu
 VECTORS = ("embedding", "search_vector")
 NEIGHBOURS = 2
 SHOWN_FAILURES = 200
-SHOWN_VANISHED = 500
 
 
 if TYPE_CHECKING:
@@ -227,6 +226,8 @@ class RunAdmin(LookAdmin):
         own = [
             path("source-run/<int:pk>/cancel/", wrap(self.cancel), name="ingestion_cancel"),
             path("source-run/<int:pk>/removal/", wrap(self.removal), name="ingestion_removal"),
+            path("source-run/<int:pk>/retry/", wrap(self.retry), name="ingestion_retry"),
+            path("<int:pk>/live/", wrap(self.live), name="ingestion_run_live"),
         ]
         return [*own, *super().get_urls()]
 
@@ -236,6 +237,18 @@ class RunAdmin(LookAdmin):
     def removal(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self._act(request, pk, "ingestion.decide_removal", admin_actions.decide_removal)
 
+    def retry(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._act(request, pk, "ingestion.start_run", admin_actions.retry_one)
+
+    def live(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The part of the page that its script fetches anew."""
+        run = Run.objects.filter(pk=pk).first()
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if run is None:
+            raise Http404(f"There is no run {pk} (any more).")
+        return render(request, "admin/ingestion/run/live.html", admin_runs.live(run))
+
     def _act(self, request: HttpRequest, pk: int, permission: str, act: Any) -> HttpResponse:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
@@ -244,21 +257,13 @@ class RunAdmin(LookAdmin):
         source_run = SourceRun.objects.select_related("source").filter(pk=pk).first()
         if source_run is None:
             raise Http404(f"There is no source run {pk} (any more).")
-        act(request, source_run)
-        return HttpResponseRedirect(reverse("admin:ingestion_run_change", args=[source_run.run_id]))
+        there = act(request, source_run) or source_run.run_id
+        return HttpResponseRedirect(reverse("admin:ingestion_run_change", args=[there]))
 
     def details(self, request: HttpRequest, obj: Run) -> dict[str, Any]:
-        rows: list[Any] = list(obj.source_runs.select_related("source").order_by("source_name"))
-        for row in rows:
-            row.failure_list = row.failure_rows.order_by("level", "pk")[:SHOWN_FAILURES]
-            row.vanished_list = row.vanished[:SHOWN_VANISHED]
-        return {
-            "source_runs": rows,
-            "state": state_of(rows),
-            "open_states": OPEN_STATES,
-            "may_cancel": request.user.has_perm("ingestion.cancel_run"),
-            "may_decide": request.user.has_perm("ingestion.decide_removal"),
-        }
+        reports = admin_runs.reports(obj)
+        state = state_of(report.row for report in reports)
+        return {"reports": reports, "state": state, **admin_runs.live(obj)}
 
     @admin.display(description="run", ordering="pk")
     def number(self, run: Run) -> str:

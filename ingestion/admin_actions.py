@@ -134,6 +134,15 @@ def cancel_one(request: HttpRequest, source_run: SourceRun) -> None:
         note(request, [source_run.source], f"Cancel of run {source_run.run_id} requested.")
 
 
+def retry_one(request: HttpRequest, source_run: SourceRun) -> int | None:
+    """Read again what has failed of the source; the new run's number."""
+    if source_run.source is None:
+        messages.error(request, "The source was deleted: there is nothing to retry.")
+        return None
+    asked = start(request, [source_run.source], retry_failed=True)
+    return asked.run.pk if asked else None
+
+
 def decide_removal(request: HttpRequest, source_run: SourceRun) -> None:
     """Approve or refuse, as the form's button says, the removal that waits for an answer."""
     approve = request.POST.get("decision") == "approve"

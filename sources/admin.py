@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminURLFieldWidget
@@ -161,7 +161,7 @@ class SourceAdmin(Admin):
         found = self.get_actions(request).get(request.POST.get("action", ""))
         if not found or found[1] == "delete_selected":
             raise PermissionDenied
-        action: Callable[..., HttpResponse | None] = found[0]
+        action = cast("Callable[..., HttpResponse | None]", found[0])
         there = reverse("admin:sources_source_change", args=[source.pk])
         response = action(self, request, Source.objects.filter(pk=source.pk))
         return response or HttpResponseRedirect(there)

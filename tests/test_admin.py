@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from ingestion import trial
+from ingestion import admin_runs, trial
 from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run, SourceRun, State
 from ingestion.terms import placed_terms
 from sources.models import Source
@@ -345,3 +346,40 @@ def test_reading_from_scratch_is_confirmed_first(admin_client: Client, source: S
     assert not Run.objects.exists()
     post(admin_client, "sources_source_act", source.pk, action="reingest_clean", confirmed="yes")
     assert Run.objects.get().options["clean"] is True
+
+
+def test_failures_are_grouped_by_reason(source: Source) -> None:
+    row = source_run(source, State.PARTIAL)
+    for name, text in (("a", "page 3"), ("b", "page 14"), ("c", "no text")):
+        url = f"mine://{name}.pdf"
+        Failure.objects.create(
+            source_run=row, document_url=url, stage="parse", message=f"{name}.pdf: Bad {text}."
+        )
+    groups = admin_runs.grouped(Failure.objects.order_by("pk"))
+    assert [len(group.rows) for group in groups] == [2, 1]
+
+
+def test_a_run_tells_what_it_changed(admin_client: Client, chunk: Chunk) -> None:
+    before = chunk.document.first_seen - timedelta(minutes=1)
+    row = source_run(
+        chunk.document.source,
+        State.SUCCEEDED,
+        added=1,
+        removed=1,
+        vanished=["mine://gone.md"],
+        started_at=before,
+        finished_at=timezone.now(),
+        timings={"parse": 1.25},
+    )
+    html = page(admin_client, "ingestion_run_change", row.run_id)
+    assert "Added (1)" in html
+    assert "mine://gone.md" in html
+    assert "parse: 1.2 s" in html
+
+
+def test_failures_are_retried_from_the_run(admin_client: Client, source: Source) -> None:
+    row = source_run(source, State.PARTIAL, failures=1)
+    Failure.objects.create(source_run=row, source=source, stage="parse", message="Torn.")
+    html = post(admin_client, "ingestion_retry", row.pk)
+    assert Run.objects.latest("pk").options["retry_failed"] is True
+    assert "only what had failed" in html

@@ -29,6 +29,9 @@ function replace(part, html) {
   if (scrolled) {
     part.querySelector(".scroll").scrollLeft = scrolled;
   }
+  if (part.querySelector("[data-ended]")) {
+    location.reload(); // the rest of the page can now tell how it ended
+  }
   const pause = part.querySelector("[data-next-pause]");
   if (pause) {
     part.dataset.pause = pause.dataset.nextPause;

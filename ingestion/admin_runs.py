@@ -1,0 +1,137 @@
+"""What the page of a run shows of each source: times, stages, failures by reason, what changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ingestion import health
+from ingestion.admin_charts import Bar, bars
+from ingestion.admin_display import seconds
+from ingestion.admin_overview import Progress, progress
+from ingestion.models import OPEN_STATES, Document, Failure, Run, SourceRun, State
+
+SHOWN = 200  # documents, failures of one reason or addresses in one list
+READ_FAILURES = 2000
+_VARIABLE = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\d+")
+
+
+@dataclass
+class Group:
+    """Failures that differ in names and numbers only; `text` is the first one's."""
+
+    text: str
+    level: str
+    stage: str
+    rows: list[Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Change:
+    kind: str
+    number: int
+    documents: list[Document]
+    urls: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page shows of one source run."""
+
+    row: SourceRun
+    times: list[tuple[str, datetime]]
+    stages: list[Bar]
+    groups: list[Group]
+    changes: list[Change]
+    waiting: list[str]
+
+
+def reports(run: Run) -> list[Report]:
+    rows = run.source_runs.select_related("source").order_by("source_name")
+    return [report(row) for row in rows]
+
+
+def report(row: SourceRun) -> Report:
+    failures = row.failure_rows.order_by("level", "pk")[:READ_FAILURES]
+    held = row.state == State.NEEDS_APPROVAL
+    return Report(
+        row=row,
+        times=times(row),
+        stages=stages(row),
+        groups=grouped(failures),
+        changes=changes(row),
+        waiting=row.vanished if held else [],
+    )
+
+
+def times(row: SourceRun) -> list[tuple[str, datetime]]:
+    named = {
+        "Queued": row.queued_at,
+        "Started": row.started_at,
+        "Waiting since": row.waiting_since,
+        "Last sign of life": row.heartbeat if row.state == State.RUNNING else None,
+        "Ended": row.finished_at,
+    }
+    return [(name, moment) for name, moment in named.items() if moment]
+
+
+def stages(row: SourceRun) -> list[Bar]:
+    """The seconds of each stage; stages overlap, so they may add up to more than the whole."""
+    spent = {name: float(value) for name, value in row.timings.items()}
+    drawn = bars((name, round(value * 1000), "") for name, value in spent.items())
+    return [
+        Bar(f"{name}: {seconds(value)}", bar.value, bar.length)
+        for bar, (name, value) in zip(drawn, spent.items(), strict=True)
+    ]
+
+
+def grouped(failures: Iterable[Failure]) -> list[Group]:
+    """By reason, the most frequent first, errors before warnings."""
+    found: dict[tuple[str, str, str], Group] = {}
+    for failure in failures:
+        key = (failure.level, failure.stage, reason(failure))
+        group = found.setdefault(key, Group(failure.message, failure.level, failure.stage))
+        group.rows.append(failure)
+    return sorted(found.values(), key=lambda group: (group.level, -len(group.rows)))
+
+
+def reason(failure: Failure) -> str:
+    """The message without what is particular to its document: the file's name, quotes, numbers."""
+    head, colon, rest = failure.message.partition(": ")
+    text = rest if colon and head in failure.document_url else failure.message
+    return _VARIABLE.sub("*", text)
+
+
+def changes(row: SourceRun) -> list[Change]:
+    """The documents that the run added, changed and removed, as far as they still tell.
+
+    A document that a later run changed again counts for that one.
+    """
+    if row.source_id is None or row.started_at is None:
+        return []
+    mine = Document.objects.filter(source=row.source_id, changed_at__gte=row.started_at)
+    if row.finished_at:
+        mine = mine.filter(changed_at__lte=row.finished_at)
+    mine = mine.only("pk", "title", "url").order_by("url")
+    added = mine.filter(first_seen__gte=row.started_at)
+    changed = mine.filter(first_seen__lt=row.started_at)
+    removed = row.vanished if row.removed and row.state != State.NEEDS_APPROVAL else []
+    found = [
+        Change("Added", row.added, list(added[:SHOWN])),
+        Change("Changed", row.changed, list(changed[:SHOWN])),
+        Change("Removed", row.removed, [], removed[:SHOWN]),
+    ]
+    return [change for change in found if change.number]
+
+
+def live(run: Run) -> dict[str, Any]:
+    """The part of the page that moves while the run goes on."""
+    open_runs = list(SourceRun.objects.filter(state__in=OPEN_STATES).defer("vanished"))
+    why = health.why_waiting(open_runs)
+    mine: list[Progress] = [
+        progress(row, why.get(row.pk, "")) for row in open_runs if row.run_id == run.pk
+    ]
+    return {"progress": mine, "original": run}
