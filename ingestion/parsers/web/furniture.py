@@ -125,6 +125,11 @@ _DIGITS = re.compile(r"\d+")
 _MONTHS = re.compile(
     r"\b(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\b", re.IGNORECASE
 )
+_DATED = re.compile(
+    r"\u00a9|\bcopyright\b|\ball rights reserved\b|\b(?:last |page )?(?:updated|modified|published"
+    r"|revised|generated|printed)\b|\bbuild\b",
+    re.IGNORECASE,
+)
 EDGE = 8
 PAGES_THAT_TELL = 5
 SHARE_OF_PAGES = 0.5
@@ -132,8 +137,11 @@ LONGEST = 400
 
 
 def block_key(block: str) -> str:
-    """A block of text as it is compared between pages: without case, numbers and months."""
-    return " ".join(_MONTHS.sub("#", _DIGITS.sub("#", block)).casefold().split())
+    """A block of text as it is compared between pages: without case, and where it tells when the
+    page was made, without the numbers and months that differ."""
+    if _DATED.search(block):
+        block = _MONTHS.sub("#", _DIGITS.sub("#", block))
+    return " ".join(block.casefold().split())
 
 
 def repeated(pages: Sequence[Sequence[str]]) -> set[str]:

@@ -24,6 +24,8 @@ from ingestion.parsers.web.render import WebRenderer
 MAX_LINKS = 20_000
 MAX_NESTING = 250
 FEW_WORDS = 10
+WORDS_OF_A_LOGIN = 120
+WORDS_OF_AN_ERROR = 400
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]*encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
@@ -207,7 +209,7 @@ class Page:
         heading = next(self.root.iter("h1"), None)
         heads = [self.head_title, "" if heading is None else _text(heading)]
         return any(_NOT_FOUND.search(head) for head in heads if len(head) < 80) and (
-            words_in(self.root) < 400
+            words_in(self.root) < WORDS_OF_AN_ERROR
         )
 
     @property
@@ -215,9 +217,10 @@ class Page:
         """A page that asks for a password and says little else."""
         for field in self.root.iter("input"):
             if (field.get("type") or "").lower() == "password":
-                region = copy_of(_region(self.root, ARTICLE_REGIONS) or self.root)
+                region = _region(self.root, ARTICLE_REGIONS)
+                region = copy_of(self.root if region is None else region)
                 remove_furniture(region)
-                return words_in(region) < 120
+                return words_in(region) < WORDS_OF_A_LOGIN
         return False
 
     def has_region(self, selectors: Sequence[str]) -> bool:

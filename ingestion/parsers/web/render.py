@@ -38,6 +38,8 @@ _LANGUAGE_ATTRIBUTES = (
     "data-enlighter-language", "data-language", "data-lang", "data-code-language", "lang-name",
 )  # fmt: skip
 _BRUSH = re.compile(r"brush:\s*([\w+#-]+)", re.IGNORECASE)
+_LANGUAGE_CLASS = re.compile(r"(?:^|\s)(?:language|lang|highlight-source)-([\w+#-]+)")
+_LANGUAGE_STYLE = re.compile(r"mc-code-lang:\s*'?([\w+#.-]+)", re.IGNORECASE)
 _NUMBERED = re.compile(r"autonumber_", re.IGNORECASE)
 _BULLET = re.compile(r"[^\w\s]{1,2}\Z|o\Z")
 _ORDINAL = re.compile(r"(\d{1,4})[.):]?\Z")
@@ -51,6 +53,7 @@ class WebRenderer(HtmlRenderer):
         super().__init__()
         self.handlers |= {
             "button": self.button,
+            "img": self.picture,
             "label": self.walk,
             "form": self.block,
             "iframe": self.drop,
@@ -72,6 +75,11 @@ class WebRenderer(HtmlRenderer):
         )
         if not self._in_code and not _COPY.search(label):
             self.padded(element, flow)
+
+    def picture(self, element: Element, flow: Flow) -> None:
+        """The little triangle of a drop-down has a text too (`Closed`), and says nothing."""
+        if "_image_icon" not in (element.get("class") or "").lower():
+            self.image(element, flow)
 
     def block(self, element: Element, flow: Flow) -> None:
         names = set(classes_of(element)) if element.get("class") else set()
@@ -123,7 +131,7 @@ class WebRenderer(HtmlRenderer):
                 _blank(gutter)
         lines = _lines(element)
         self._in_code = True
-        code = "\n".join(lines) if lines else self.code_of(element)
+        code = "\n".join(lines or [self.code_of(holder) for holder in _holders(element)])
         self._in_code = False
         self.add_code(flow, code.replace("\xa0", " "), language)
         flow.end_code()
@@ -229,6 +237,11 @@ def _blank(gutter: Element) -> None:
         gutter.remove(child)
 
 
+def _holders(element: Element) -> list[Element]:
+    """Where the code of a highlighter's frame is: in its `pre`s, else in the frame itself."""
+    return [pre for pre in element.iter("pre") if not _is_empty(pre)] or [element]
+
+
 def _lines(element: Element) -> list[str]:
     """The lines of code that a highlighter wrapped one by one; none where it did not."""
     found: list[str] = []
@@ -245,7 +258,11 @@ def _lines(element: Element) -> list[str]:
 
 def published_language(element: Element) -> str:
     """The language that an element of code, or something in or close around it, names."""
-    for candidate in (element, *element.iter("code", "pre", "div", "span"), *_around(element)):
+    for candidate in (
+        element,
+        *element.iter("code", "pre", "div", "table", "span"),
+        *_around(element),
+    ):
         for name in _LANGUAGE_ATTRIBUTES:
             if value := (candidate.get(name) or "").strip().lower():
                 return "" if value in _NO_LANGUAGE else value
@@ -265,8 +282,9 @@ def _around(element: Element) -> list[Element]:
 
 
 def _class_language(element: Element) -> str:
-    match = re.search(
-        r"(?:^|\s)(?:language|lang|highlight-source)-([\w+#-]+)", element.get("class") or ""
+    """The language in an element's own class or style, whatever stands in it."""
+    match = _LANGUAGE_CLASS.search(element.get("class") or "") or _LANGUAGE_STYLE.search(
+        element.get("style") or ""
     )
     return "" if match is None or match[1].lower() in _NO_LANGUAGE else match[1].lower()
 
