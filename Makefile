@@ -29,18 +29,22 @@ $(DEV_STAMP): $(STAMP) requirements-dev.txt
 migrate: $(STAMP)
 	@$(MANAGE) migrate --verbosity 0
 
+# The sample sites are served on the loopback meanwhile; with your own DATA_DIR they are not.
 ingest: migrate
-	$(MANAGE) ingest_all
+	$(BIN)/python sample_data/serve.py $(MANAGE) ingest_all
+
+# Two test processes: the fixtures give each a database of its own.
+TESTS := $(BIN)/python -m pytest -n 2
 
 test: $(DEV_STAMP)
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 check: $(DEV_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy bbjrag sources ingestion
 	$(MANAGE) makemigrations --check --dry-run
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 test-faults: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m faults
