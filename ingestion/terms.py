@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import struct
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -34,6 +34,7 @@ _HEADING = re.compile(r"\s{0,3}#{1,6}\s")
 _ROW = re.compile(r"\s*\|([^|\n]*)\|")
 _LISTED = re.compile(r"\s*[-*+]\s+`([^`\n]+)`")
 _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})")
+_PLACES = [struct.Struct(f">BH{number}H") for number in range(POSITIONS_KEPT + 1)]
 _stemmer = snowballstemmer.stemmer("english")
 
 
@@ -44,18 +45,12 @@ class Forms(NamedTuple):
     parts: tuple[str, ...]
 
 
-class Placed(NamedTuple):
-    term: str
-    position: int
-    weight: int
-
-
 def words(text: str) -> list[str]:
     """The words of a text as they are written, in order."""
     return _WORD.findall(_folded(text))
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 14)
 def forms(word: str) -> Forms:
     """The terms of a word as `words` gives it; an empty whole where it is all underscores."""
     whole = stem(word.replace("_", "").casefold())
@@ -65,7 +60,7 @@ def forms(word: str) -> Forms:
     return Forms(whole, tuple(stem(part.casefold()) for part in parts if part))
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """By Porter's second English stemmer; what holds a digit or is no ASCII stays."""
     if not word.isascii() or not word.isalpha():
@@ -74,48 +69,67 @@ def stem(word: str) -> str:
     return stemmed
 
 
-def placed_terms(title: str, context_header: str, content: str) -> Iterator[Placed]:
-    """The terms of a chunk: those of the title weigh most, then headings, row keys, text, parts."""
-    position = 1
-    for text, weight in ((title, A), (context_header, B)):
-        for word in words(text):
-            yield from _placed(word, position, weight)
-            position += 1
-        position += GAP
-    for line, key_end, heading in _lines(content):
-        for match in _WORD.finditer(line):
-            weight = B if heading or match.start() < key_end else C
-            yield from _placed(match[0], position, weight)
-            position += 1
-
-
 def vector(title: str, context_header: str, content: str) -> bytes:
-    """The chunk's tsvector in PostgreSQL's binary format (`tsvectorrecv` in tsvector.c)."""
-    found: dict[str, dict[int, int]] = {}
-    for term, position, weight in placed_terms(title, context_header, content):
-        if position > LAST_POSITION:
-            break
-        positions = found.setdefault(term, {})
-        if len(positions) < POSITIONS_KEPT:
-            positions[position] = max(weight, positions.get(position, D))
-    return struct.pack(">I", len(found)) + b"".join(
-        _packed(term.encode(), found[term]) for term in sorted(found, key=str.encode)
+    """The chunk's tsvector in PostgreSQL's binary format (`tsvectorrecv` in tsvector.c).
+
+    The terms of the title weigh most, then headings and the keys of rows, text, parts of words.
+    """
+    placing = _Placing()
+    for text, weight in ((title, A), (context_header, B)):
+        placing.add(words(text), weight)
+        placing.position += GAP
+    for line, key_end, heading in _lines(content):
+        if key_end and not heading:
+            key = sum(match.start() < key_end for match in _WORD.finditer(line))
+            found = _WORD.findall(line)
+            placing.add(found[:key], B)
+            placing.add(found[key:], C)
+        else:
+            placing.add(_WORD.findall(line), B if heading else C)
+    places = placing.places
+    return struct.pack(">I", len(places)) + b"".join(
+        [_packed(term, places[term]) for term in sorted(places)]
     )
 
 
-def _packed(term: bytes, positions: dict[int, int]) -> bytes:
-    entries = [weight << 14 | position for position, weight in sorted(positions.items())]
-    return term + b"\0" + struct.pack(f">H{len(entries)}H", len(entries), *entries)
+class _Placing:
+    """The terms of a chunk in UTF-8, each with its places: weight and position as the 16 bits that
+    a tsvector has for both."""
+
+    def __init__(self) -> None:
+        self.position = 1
+        self.places: dict[bytes, list[int]] = {}
+
+    def add(self, found: Iterable[str], weight: int) -> None:
+        for word in found:
+            position = self.position
+            if position > LAST_POSITION:
+                return
+            whole, parts = _encoded(word)
+            if whole:
+                self._place(whole, weight << 14 | position)
+            for part in parts:
+                self._place(part, max(weight - 1, D) << 14 | position)
+            self.position = position + 1
+
+    def _place(self, term: bytes, place: int) -> None:
+        places = self.places.get(term)
+        if places is None:
+            self.places[term] = [place]
+        elif len(places) < POSITIONS_KEPT and (places[-1] ^ place) & LAST_POSITION:
+            places.append(place)  # a part that is the whole as well keeps the greater weight
 
 
-def _placed(word: str, position: int, weight: int) -> Iterator[Placed]:
+@lru_cache(maxsize=1 << 16)
+def _encoded(word: str) -> tuple[bytes, list[bytes]]:
     if len(word) > LONGEST_WORD:
-        return
+        return b"", []
     whole, parts = forms(word)
-    if whole:
-        yield Placed(whole, position, weight)
-    for part in parts:
-        yield Placed(part, position, max(weight - 1, D))
+    return whole.encode(), [part.encode() for part in parts]
+
+
+def _packed(term: bytes, places: list[int]) -> bytes:
+    return term + _PLACES[len(places)].pack(0, len(places), *places)
 
 
 def _lines(content: str) -> Iterator[tuple[str, int, bool]]:
