@@ -23,6 +23,7 @@ from ingestion.embedding.base import Embedder
 from ingestion.embedding.configured import configured_embedder
 from ingestion.exceptions import BbjragError, EmbedderUnavailable
 from ingestion.lease import Lease, LeaseLost, LeaseTaken
+from ingestion.log_context import log_context
 from ingestion.models import Chunk, Document, Failure, SourceRun, State
 from ingestion.parsers import parser_class
 from ingestion.shared_memory import Note
@@ -46,7 +47,8 @@ def execute(source_run: SourceRun, note: Note) -> str:
     """
     attempt = Attempt(source_run, note)
     try:
-        return attempt.run()
+        with log_context(run=source_run.run_id, source=source_run.source_name):
+            return attempt.run()
     except EmbedderUnavailable as error:
         return attempt.put_to_wait(str(error))
     except (LeaseLost, LeaseTaken):
@@ -98,8 +100,7 @@ class Attempt:
     def _reading(self, embedder: Embedder) -> pipeline.Reading:
         chunker = fitting_chunker(embedder)
         profile = profile_of(embedder)
-        parser_version = parser_class(self.source.parser).version
-        versions = (self.source.parser, parser_version, chunker.key, profile.pk, TERMS_VERSION)
+        versions = versions_of(self.source, chunker, profile.pk)
         key = read_key(self.source, versions, self.data_dir)
         clean = bool(self.options.get("clean"))
         self.known = KnownDocuments(
@@ -328,6 +329,12 @@ def needs_approval(vanished: int, stored: int) -> bool:
     """Whether that many vanished documents are too many to remove without asking."""
     share = settings.REMOVAL_GATE_SHARE
     return vanished >= settings.REMOVAL_GATE_DOCUMENTS and vanished > share * stored
+
+
+def versions_of(source: Source, chunker: Chunker, profile: int | None) -> tuple[object, ...]:
+    """What makes chunks of the source's documents: when any of it changes, they are made anew."""
+    parser_version = parser_class(source.parser).version
+    return (source.parser, parser_version, chunker.key, profile, TERMS_VERSION)
 
 
 def fitting_chunker(embedder: Embedder) -> Chunker:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
@@ -12,8 +14,12 @@ from django.db.migrations.executor import MigrationExecutor
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.configured import configured_embedder
 from ingestion.exceptions import BbjragError, ConfigError
-from ingestion.execution import fitting_chunker
+from ingestion.execution import fitting_chunker, versions_of
+from ingestion.models import Chunk, Document, EmbeddingProfile
+from ingestion.store import read_key
 from sources.models import Source
+
+WORTH_MEASURING = 500  # chunks
 
 
 def database_problem() -> str:
@@ -60,3 +66,85 @@ def ready_embedder() -> Embedder:
     embedder = configured_embedder()
     fitting_chunker(embedder)
     return embedder
+
+
+@dataclass(frozen=True, slots=True)
+class Remake:
+    """What a run would read anew of what is stored of a source, though it may not have changed.
+
+    Of `documents` stored, `anew` were read by other versions or settings. These have `chunks`
+    chunks; `foreign` of them have vectors of another model, which cannot be used again.
+    """
+
+    source: str
+    documents: int
+    anew: int
+    chunks: int
+    foreign: int
+
+
+def profile_in_use(embedder: Embedder) -> EmbeddingProfile | None:
+    """The embedder's profile, or None when no run has used it yet."""
+    return EmbeddingProfile.objects.filter(
+        provider=embedder.provider,
+        model=embedder.model,
+        digest=embedder.digest,
+        dimensions=embedder.dimensions,
+        document_prefix=embedder.document_prefix,
+    ).first()
+
+
+def remakes(
+    sources: Iterable[Source], embedder: Embedder, data_dir: Path | None = None
+) -> list[Remake]:
+    """What the next run re-makes of each source because of an upgrade or a changed setting."""
+    profile = profile_in_use(embedder)
+    chunker = fitting_chunker(embedder)
+    found = []
+    for source in sources:
+        versions = versions_of(source, chunker, profile.pk if profile else None)
+        key = read_key(source, versions, data_dir or settings.DATA_DIR)
+        stored = Document.objects.filter(source=source)
+        if anew := stored.exclude(read_key=key).count():
+            chunks = Chunk.objects.filter(document__source=source).exclude(document__read_key=key)
+            foreign = chunks.exclude(profile=profile).count()
+            found.append(Remake(source.name, stored.count(), anew, chunks.count(), foreign))
+    return found
+
+
+def told(remakes: Sequence[Remake], embedder: Embedder) -> Iterator[str]:
+    """Sentences about them: per source, then what the embedder will be busy with."""
+    for remake in remakes:
+        yield (
+            f"{remake.source}: {remake.anew:,} of {remake.documents:,} documents are read anew, as "
+            "the parser, the chunks, the model or the source's settings changed."
+        )
+    chunks = sum(remake.chunks for remake in remakes)
+    foreign = sum(remake.foreign for remake in remakes)
+    if foreign:
+        yield (
+            f"{foreign:,} chunks have vectors of another model and are embedded anew with "
+            f"{embedder.provider}/{embedder.model}{_duration(foreign, embedder)}. "
+            "What is stored answers until it is replaced."
+        )
+    elif chunks:
+        yield (
+            f"Of their {chunks:,} chunks, those whose text stays the same keep their vectors; "
+            f"the others are embedded anew{_duration(chunks, embedder)}."
+        )
+
+
+def _duration(chunks: int, embedder: Embedder) -> str:
+    """How long that takes, by what one batch of stored chunks takes; nothing for a few chunks."""
+    if chunks < WORTH_MEASURING:
+        return ""
+    sample = Chunk.objects.values_list("context_header", "content")[: embedder.batch_size]
+    texts = ["\n\n".join(parts) for parts in sample]
+    try:
+        embedder.embed(texts[:1])  # loads the model, which is not to be counted
+        begun = time.monotonic()
+        embedder.embed(texts)
+    except BbjragError:
+        return ""
+    minutes = (time.monotonic() - begun) / len(texts) * chunks / 60
+    return f", in about {minutes:,.0f} minutes at most" if minutes >= 1 else ", within a minute"

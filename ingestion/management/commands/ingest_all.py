@@ -75,11 +75,14 @@ class Command(BaseCommand):
         if (workers := self.options["workers"]) is not None and workers < 1:
             problems.append("--workers must be at least 1.")
         try:
-            preflight.ready_embedder()
+            embedder = preflight.ready_embedder()
         except BbjragError as error:
             problems.append(str(error))
         if problems:
             raise BbjragError("\n".join(problems))
+        if not self.options["retry_failed"]:
+            for line in preflight.told(preflight.remakes(sources, embedder, data_dir), embedder):
+                self._say(line)
         return sources
 
     def _chosen(self) -> list[Source]:
