@@ -15,6 +15,7 @@ PART = 0.5  # how much of a term's rarity counts where the query did not name it
 JOINED = 0.8
 COMPLETED = 0.6
 CORRECTED = 0.7
+PAIRED = 0.5
 GUESSED_SHARE = 1e-3  # of all chunks, for a term that is not counted yet
 
 _STOP_WORDS = """
@@ -42,8 +43,25 @@ class Wanted:
 
     @property
     def tsquery(self) -> str:
-        quoted = self.term.replace("\\", "\\\\").replace("'", "''")
-        return f"'{quoted}'" + (":*" if self.beginning else "")
+        return _quoted(self.term) + (":*" if self.beginning else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Neighbours in the query, and what a chunk gains at most where they are neighbours too."""
+
+    first: str
+    second: str
+    gain: float
+
+    @property
+    def tsquery(self) -> str:
+        return f"{_quoted(self.first)} <-> {_quoted(self.second)}"
+
+
+def _quoted(term: str) -> str:
+    escaped = term.replace("\\", "\\\\").replace("'", "''")
+    return f"'{escaped}'"
 
 
 @dataclass
@@ -52,6 +70,7 @@ class QueryTerms:
     was taken for."""
 
     wanted: list[Wanted] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
     corrected: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -102,7 +121,15 @@ def query_terms(query: str) -> QueryTerms:
     if unknown:
         _guess(unknown, shares, chunks, result)
     result.wanted.sort(key=lambda wanted: (wanted.chunks, wanted.term))
+    result.pairs = [*_pairs(kept, {wanted.term: wanted.gain for wanted in result.wanted})]
     return result
+
+
+def _pairs(words: Sequence[str], gains: dict[str, float]) -> Iterator[Pair]:
+    named = [terms.forms(word).whole for word in words]
+    for first, second in dict.fromkeys(pairwise(named)):
+        if first in gains and second in gains and first != second:
+            yield Pair(first, second, PAIRED * (gains[first] + gains[second]) / 2)
 
 
 def rarity(number: int, chunks: int) -> float:

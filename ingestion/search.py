@@ -28,10 +28,15 @@ LONGEST_QUERY = 8192  # characters; what is beyond is not read
 LONGEST_EMBEDDED = 1000  # characters of a query that are embedded: within any model's context
 
 DEPTH = 100  # places of each ranking
-RANK_CONSTANT = 60  # of reciprocal rank fusion (Cormack, Clarke, Buettcher 2009)
-DENSE_WEIGHT = 1.0
+# Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009), the constant smaller than their 60, as
+# two lists are fused and not dozens. The text counts by the share of the query that its best chunk
+# holds: a name or an error number says all, a question in other words than the document's little.
+RANK_CONSTANT = 10
 TEXT_WEIGHT = 1.0
-CLAUSE_WEIGHT = 0.6
+DENSE_WEIGHT = 0.3
+STATIC_DENSE_WEIGHT = 0.2  # of a model that knows words but not sentences
+STATIC_PROVIDERS = frozenset({"wordllama"})
+WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 PER_DOCUMENT = 2  # hits of one document, as long as there are others
 PER_DOCUMENT_RANKED = 4  # chunks of one document in one ranking
 ALIKE = 0.8  # of the words in common (Jaccard): the same text in another place
@@ -39,6 +44,7 @@ ALIKE = 0.8  # of the words in common (Jaccard): the same text in another place
 EF_SEARCH = 120
 MATCHED = 4000  # chunks whose text is ranked, about: the rarest terms choose them
 WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B and A: parts, text, headings and keys, title
+LENGTH_NORM = "0.8 + 0.2 * c.tokens / 250.0"  # as BM25's b: a long chunk holds more by chance
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
@@ -54,7 +60,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk that was found. `score` is the sum of 1 / (60 + place), weighed, over its `parts`."""
+    """A chunk that was found. `score` is the sum of 1 / (10 + place), weighed, over its `parts`."""
 
     chunk_id: int
     document_id: int
@@ -114,12 +120,16 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A ranked list of chunks as a subquery (id, place, value), and what a place in it counts."""
+    """A ranked list of chunks as a subquery (id, place, value), and what a place in it counts.
+
+    `full` is the value of a chunk that holds all that was asked for; None where none can be named.
+    """
 
     name: str
     weight: float
     sql: str
     parameters: Sequence[Any]
+    full: float | None = None
 
 
 def search(
@@ -161,13 +171,15 @@ def _rankings(
     asked: str, asked_terms: QueryTerms, filters: Filters, mode: Mode, notes: list[str]
 ) -> Iterator[Ranking]:
     parts = clauses(asked)
+    whole = WHOLE_WEIGHT if parts else 1.0
     if mode != "dense":
-        yield from _text_rankings("text", TEXT_WEIGHT, asked_terms, filters)
+        yield from _text_rankings("text", TEXT_WEIGHT * whole, asked_terms, filters)
         for number, clause in enumerate(parts, 1):
-            weight = TEXT_WEIGHT * CLAUSE_WEIGHT
-            yield from _text_rankings(f"text {number}", weight, query_terms(clause), filters)
+            yield from _text_rankings(f"text {number}", TEXT_WEIGHT, query_terms(clause), filters)
     if mode != "text":
-        yield from _dense_rankings(asked, parts, filters, notes)
+        yield from _dense_rankings(
+            [(asked, whole), *((part, 1.0) for part in parts)], filters, notes
+        )
 
 
 def _text_rankings(
@@ -177,20 +189,22 @@ def _text_rankings(
     if not wanted:
         return
     condition, parameters = filters.sql()
-    scores = " + ".join(["%s * ts_rank(%s, c.search_vector, %s::tsquery)"] * len(wanted))
-    gains = [value for w in wanted for value in (w.gain, WEIGHTS, w.tsquery)]
+    gaining = [*wanted, *asked.pairs]
+    scores = " + ".join(["%s * ts_rank(%s, c.search_vector, %s::tsquery)"] * len(gaining))
+    gains = [value for g in gaining for value in (g.gain, WEIGHTS, g.tsquery)]
     sql = f"""
         SELECT id, row_number() OVER (ORDER BY value DESC, id) AS place, value FROM (
             SELECT id, value, row_number() OVER (
                 PARTITION BY document_id ORDER BY value DESC, id) AS nth
             FROM (
-                SELECT c.id, c.document_id, {scores} AS value
+                SELECT c.id, c.document_id, ({scores}) / ({LENGTH_NORM}) AS value
                 FROM ingestion_chunk c JOIN ingestion_document d ON d.id = c.document_id
                 WHERE c.search_vector @@ %s::tsquery{condition}
             ) AS matched
         ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED} ORDER BY value DESC, id LIMIT {DEPTH}"""
     choosing = " | ".join(term.tsquery for term in _choosing(wanted))
-    yield Ranking(name, weight, sql, [*gains, choosing, *parameters])
+    full = sum(term.gain for term in wanted)
+    yield Ranking(name, weight, sql, [*gains, choosing, *parameters], full)
 
 
 def _choosing(wanted: Sequence[Wanted]) -> list[Wanted]:
@@ -205,15 +219,16 @@ def _choosing(wanted: Sequence[Wanted]) -> list[Wanted]:
 
 
 def _dense_rankings(
-    asked: str, parts: Sequence[str], filters: Filters, notes: list[str]
+    texts: Sequence[tuple[str, float]], filters: Filters, notes: list[str]
 ) -> Iterator[Ranking]:
     profiles = EmbeddingProfile.objects.filter(pk__in=_profiles_in_use()).order_by("pk")
     for profile in profiles:
         try:
-            for number, text in enumerate([asked, *parts]):
+            for number, (text, share) in enumerate(texts):
                 vector = query_vectors.vector(profile, text[:LONGEST_EMBEDDED])
                 name = f"dense {profile}" + (f" {number}" if number else "")
-                weight = DENSE_WEIGHT * (CLAUSE_WEIGHT if number else 1)
+                static = profile.provider in STATIC_PROVIDERS
+                weight = share * (STATIC_DENSE_WEIGHT if static else DENSE_WEIGHT)
                 yield _dense_ranking(name, weight, profile, vector, filters)
         except NotAskable as error:
             notes.append(f"Chunks of {profile} were found by their text alone: {error}")
@@ -261,10 +276,7 @@ def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
 
     One message to the server: the settings of the index scan count for its transaction only.
     """
-    lists = " UNION ALL ".join(
-        f"SELECT {number} AS ranking, %s::float8 AS weight, r.* FROM ({ranking.sql}) AS r"
-        for number, ranking in enumerate(rankings)
-    )
+    lists = " UNION ALL ".join(_weighed(number, ranking) for number, ranking in enumerate(rankings))
     sql = f"""
         SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
                set_config('hnsw.ef_search', '{EF_SEARCH}', true);
@@ -280,11 +292,18 @@ def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
         JOIN ingestion_document d ON d.id = c.document_id
         JOIN sources_source s ON s.id = d.source_id
         ORDER BY f.score DESC, c.id"""
-    parameters = [value for r in rankings for value in (r.weight, *r.parameters)]
+    parameters = [value for r in rankings for value in (r.weight, r.full, *r.parameters)]
     with connection.cursor() as cursor:
         cursor.execute(sql, [*parameters, limit * 4 + 20])
         cursor.nextset()
         return [_hit(row, rankings) for row in cursor.fetchall()]
+
+
+def _weighed(number: int, ranking: Ranking) -> str:
+    share = "least(1, coalesce(max(r.value) OVER () / %s::float8, 1))"
+    return (
+        f"SELECT {number} AS ranking, %s::float8 * {share} AS weight, r.* FROM ({ranking.sql}) AS r"
+    )
 
 
 def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> Hit:
