@@ -22,8 +22,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django_q import admin as queue_admin
 
-from ingestion import admin_actions, admin_runs, runs
+from ingestion import admin_actions, admin_runs, admin_search, runs
 from ingestion.admin_display import ago, badge, seconds
+from ingestion.admin_markdown import LONGEST, rendered
 from ingestion.models import (
     Chunk,
     Document,
@@ -196,11 +197,28 @@ class ChunkAdmin(LookAdmin):
     def tags(self, chunk: Chunk) -> str:
         return ", ".join(chunk.document.generations)
 
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [path("<int:pk>/plain/", wrap(self.plain), name="ingestion_chunk_plain")]
+        return [*own, *super().get_urls()]
+
+    def plain(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The whole text as it is stored, however long."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        text = Chunk.objects.filter(pk=pk).values_list("content", flat=True).first()
+        if text is None:
+            raise Http404(f"There is no chunk {pk} (any more).")
+        return HttpResponse(text, content_type="text/plain; charset=utf-8")
+
     def details(self, request: HttpRequest, obj: Chunk) -> dict[str, Any]:
         beside = (obj.ordinal - NEIGHBOURS, obj.ordinal + NEIGHBOURS)
         near = Chunk.objects.filter(document=obj.document_id, ordinal__range=beside)
         neighbours = near.exclude(pk=obj.pk).defer(*VECTORS).order_by("ordinal")
         return {
+            "rendered": rendered(obj.content),
+            "cut_short": len(obj.content) > LONGEST,
+            "findable": admin_search.findable(obj) if "findable" in request.GET else "",
             "before": [chunk for chunk in neighbours if chunk.ordinal < obj.ordinal],
             "after": [chunk for chunk in neighbours if chunk.ordinal > obj.ordinal],
         }

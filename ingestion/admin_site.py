@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 
-from ingestion import admin_overview, health
+from ingestion import admin_overview, admin_search, health
 
 
 class Site(admin.AdminSite):
@@ -25,6 +25,7 @@ class Site(admin.AdminSite):
         own = [
             path("overview/", wrap(self.overview), name="overview"),
             path("health/", wrap(self.health), name="health"),
+            path("search/", wrap(self.search), name="search"),
         ]
         return [*own, *super().get_urls()]
 
@@ -45,6 +46,14 @@ class Site(admin.AdminSite):
         """Whether database, worker and embedder answer now."""
         self._refuse(request)
         return render(request, "admin/health.html", {"checks": health.checks()})
+
+    def search(self, request: HttpRequest) -> HttpResponse:
+        """The product's search, with its scores."""
+        if not request.user.has_perm("ingestion.view_chunk"):
+            raise PermissionDenied
+        found = admin_search.results(request.GET)
+        context = {**self.each_context(request), "title": "Search", **found}
+        return TemplateResponse(request, "admin/search.html", context)
 
     def _refuse(self, request: HttpRequest) -> None:
         if not may_look(request):

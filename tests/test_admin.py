@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +15,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ingestion import admin_runs, trial
+from ingestion.admin_markdown import rendered
 from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run, SourceRun, State
-from ingestion.terms import placed_terms
+from ingestion.terms import forms, words
 from sources.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -62,7 +64,7 @@ def add_chunk(source: Source, profile: EmbeddingProfile, content: str, url: str 
         tokens=5,
         profile=profile,
         embedding=[1.0, 0.0, 0.0],
-        search_vector=" ".join({placed.term for placed in placed_terms("", "", content)}),
+        search_vector=" ".join({form.whole for form in map(forms, words(content))}),
     )
 
 
@@ -383,3 +385,62 @@ def test_failures_are_retried_from_the_run(admin_client: Client, source: Source)
     html = post(admin_client, "ingestion_retry", row.pk)
     assert Run.objects.latest("pk").options["retry_failed"] is True
     assert "only what had failed" in html
+
+
+def test_the_search_page_finds_and_narrows(admin_client: Client, chunk: Chunk) -> None:
+    html = page(admin_client, "search", q="controls", mode="text")
+    assert f"/chunk/{chunk.pk}/change/" in html
+    assert "source=mine" in html
+    assert "Nothing was found" in page(
+        admin_client, "search", q="controls", source="pdf", mode="text"
+    )
+
+
+def test_a_chunk_tells_whether_it_is_found(admin_client: Client, chunk: Chunk) -> None:
+    html = page(admin_client, "ingestion_chunk_change", chunk.pk, findable="1")
+    assert "place 1." in html
+
+
+def test_a_chunks_whole_text_is_plain(admin_client: Client, chunk: Chunk) -> None:
+    response = admin_client.get(reverse("admin:ingestion_chunk_plain", args=[chunk.pk]))
+    assert response["Content-Type"].startswith("text/plain")
+    assert response["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("text", "never"),
+    [
+        ("<script>alert(1)</script>", "<script"),
+        ("[x](javascript:alert(1))", "href"),
+        ("[x](data:text/html,x)", "href"),
+        ("![x](https://example.org/x.png)", "<img"),
+        ("| a |\n|--:|\n| b |", "style"),
+        ("<a href=x onclick=y>", "<a"),
+    ],
+)
+def test_rendered_text_is_harmless(text: str, never: str) -> None:
+    assert never not in rendered(text)
+
+
+def test_rendered_text_reads_as_markdown() -> None:
+    assert rendered("## Head\n\n`x`") == "<h2>Head</h2>\n<p><code>x</code></p>\n"
+
+
+def test_no_page_needs_inline_code_or_styles(admin_client: Client, chunk: Chunk) -> None:
+    row = source_run(chunk.document.source, State.RUNNING, started_at=timezone.now())
+    for name, *args in (
+        ("index",),
+        ("search",),
+        ("sources_source_change", chunk.document.source_id),
+        ("ingestion_run_change", row.run_id),
+        ("ingestion_chunk_change", chunk.pk),
+        ("ingestion_document_change", chunk.document_id),
+    ):
+        html = page(admin_client, name, *args)
+        assert not re.search(r"<script(?![^>]*\bsrc=)|\sstyle=|<style|\son\w+=", html), name
+
+
+def test_the_policy_allows_nothing_inline(admin_client: Client) -> None:
+    policy = admin_client.get(reverse("admin:index"))["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
