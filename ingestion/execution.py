@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from ingestion import documents, pipeline, runs, vector_index, vocabulary
+from ingestion import documents, pipeline, quality, runs, vector_index, vocabulary
 from ingestion.chunker import Chunker
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.configured import configured_embedder
@@ -80,7 +80,9 @@ class Attempt:
         self._recall_failures()
         embedder = configured_embedder()
         reading = self._reading(embedder)
-        return self._finish(reading, reading.run())
+        said = self._finish(reading, reading.run())
+        quality.keep(self.source_run)
+        return said
 
     def _take_lease(self) -> None:
         deadline = time.monotonic() + LEASE_PATIENCE

@@ -170,6 +170,11 @@ class Run(models.Model):
 
     class Meta:
         ordering = ["-pk"]
+        permissions = [
+            ("start_run", "Can start runs and retry failures"),
+            ("cancel_run", "Can cancel runs"),
+            ("decide_removal", "Can approve and refuse removals"),
+        ]
 
     def __str__(self) -> str:
         return f"Run {self.pk}"
@@ -217,7 +222,10 @@ class SourceRun(models.Model):
     failures = models.PositiveIntegerField(default=0)
     warnings = models.PositiveIntegerField(default=0)
     vanished = models.JSONField(
-        default=list, help_text="Addresses of documents whose removal waits for approval."
+        default=list, help_text="Addresses of the documents that were removed, or whose removal waits."
+    )
+    quality = models.JSONField(
+        default=dict, help_text="Figures of what is stored of the source at its end."
     )
     current_url = models.CharField(max_length=2000, blank=True)
     last_line = models.TextField(blank=True, help_text="What happened last, in one sentence.")

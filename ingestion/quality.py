@@ -1,0 +1,116 @@
+"""How good what is stored is, in figures: taken of a source at the end of each run, as some of them
+would be slow to take while somebody waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Count, F, Func, QuerySet, Sum, TextField, Value
+
+from ingestion.models import Chunk, SourceRun
+
+SMALL = 15  # tokens: hardly more than a heading
+BUCKET = 50  # tokens: the width of a bar of the histogram
+UNTAGGED = "untagged"
+
+# Code may hold anything; outside of it none of MARKUP belongs into a chunk. The first quantifier of
+# FENCED makes the whole of it take the shortest match, as PostgreSQL has it.
+FENCED = r"(?n)^[ \t]*?(`{3,}|~{3,})[^\n]*\n(.*\n)*?[ \t]*\1"
+INLINE = r"`[^`\n]+`"
+MARKUP = (
+    r"</?(div|span|p|br|hr|tr|t[dh]|table|tbody|thead|font|img|[uo]l|li|a|b|i|u|em|strong|h[1-6]"
+    r"|script|style|link|meta|madcap:\w+)(\s[^<>]*)?/?>"
+    r"|\yclassName=|&(nbsp|lt|gt|amp|quot|#\d+);|\{#[\w-]+\}|^import \w.* from ['\"]"
+)
+
+_DOCUMENTS = """
+    SELECT count(*), count(*) FILTER (WHERE generations @> ARRAY[%s]::varchar[]),
+           count(*) FILTER (WHERE deprecated),
+           count(*) FILTER (WHERE NOT EXISTS (
+               SELECT FROM ingestion_chunk c WHERE c.document_id = d.id))
+    FROM ingestion_document d WHERE source_id = %s"""
+_BY_TYPE = """
+    SELECT d.doc_type, count(*) FROM ingestion_chunk c JOIN ingestion_document d
+    ON d.id = c.document_id WHERE d.source_id = %s GROUP BY 1"""
+_BY_GENERATION = """
+    SELECT tag, sum(number) FROM (
+        SELECT d.generations, count(*) AS number FROM ingestion_chunk c JOIN ingestion_document d
+        ON d.id = c.document_id WHERE d.source_id = %s GROUP BY d.id
+    ) AS documents, unnest(generations) AS tag GROUP BY 1"""
+_LENGTHS = """
+    SELECT c.tokens / %s * %s, count(*) FROM ingestion_chunk c JOIN ingestion_document d
+    ON d.id = c.document_id WHERE d.source_id = %s GROUP BY 1"""
+_ODD = """
+    SELECT count(*) FILTER (WHERE c.tokens < %s), count(*) FILTER (WHERE c.tokens > %s),
+           coalesce(sum(c.tokens), 0)
+    FROM ingestion_chunk c JOIN ingestion_document d
+    ON d.id = c.document_id WHERE d.source_id = %s"""
+
+
+def keep(source_run: SourceRun) -> None:
+    """Store the figures of the source with the run that has just ended."""
+    found = figures(source_run.source_id) if source_run.source_id else {}
+    SourceRun.objects.filter(pk=source_run.pk).update(quality=found)
+
+
+def figures(source_id: int) -> dict[str, Any]:
+    documents, untagged, deprecated, empty = _row(_DOCUMENTS, UNTAGGED, source_id)
+    limit = settings.CHUNK_SIZE
+    small, large, tokens = _row(_ODD, SMALL, limit, source_id)
+    by_type = _counts(_BY_TYPE, source_id)
+    return {
+        "documents": documents,
+        "untagged": untagged,
+        "deprecated": deprecated,
+        "empty": empty,
+        "chunks": sum(by_type.values()),
+        "tokens": int(tokens),
+        "small": small,
+        "large": large,
+        "markup": with_markup(Chunk.objects.filter(document__source=source_id)).count(),
+        "by_type": by_type,
+        "by_generation": _counts(_BY_GENERATION, source_id),
+        "lengths": _counts(_LENGTHS, BUCKET, BUCKET, source_id),
+    }
+
+
+def with_markup(chunks: QuerySet[Chunk]) -> QuerySet[Chunk]:
+    """Those that hold leftover tags, entities or imports outside of code."""
+    suspects = chunks.filter(content__iregex=MARKUP)
+    prose: Any = F("content")
+    for pattern in (FENCED, INLINE):
+        prose = Func(prose, Value(pattern), Value(""), Value("g"), function="regexp_replace")
+    prose.output_field = TextField()
+    return suspects.annotate(prose=prose).filter(prose__iregex=MARKUP)
+
+
+def with_duplicates(chunks: QuerySet[Chunk]) -> QuerySet[Chunk]:
+    """Those whose very text stands in another chunk too."""
+    return chunks.filter(content_hash__in=_repeated())
+
+
+def _repeated() -> QuerySet[Chunk, dict[str, Any]]:
+    by_hash = Chunk.objects.order_by().values("content_hash")
+    return by_hash.annotate(number=Count("pk")).filter(number__gt=1).values("content_hash")
+
+
+def duplicates() -> tuple[int, int]:
+    """How many texts stand in more than one chunk, and in how many chunks."""
+    found = Chunk.objects.order_by().values("content_hash").annotate(number=Count("pk"))
+    repeated = found.filter(number__gt=1).aggregate(texts=Count("number"), chunks=Sum("number"))
+    return repeated["texts"], repeated["chunks"] or 0
+
+
+def _row(sql: str, *parameters: Any) -> tuple[Any, ...]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return tuple(cursor.fetchone())
+
+
+def _counts(sql: str, *parameters: Any) -> Mapping[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return {str(key): int(number) for key, number in cursor.fetchall()}
