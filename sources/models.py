@@ -184,7 +184,10 @@ class Source(models.Model):
 
     def _escapes(self, path: str) -> bool:
         base = settings.DATA_DIR.resolve()
-        return not (base / path).resolve().is_relative_to(base)
+        try:
+            return not (base / path).resolve().is_relative_to(base)
+        except (OSError, RuntimeError, ValueError):  # a path that no file system can follow
+            return True
 
     def _shared_prefix(self) -> str | None:
         if not self.start_url:

@@ -31,10 +31,14 @@ def resolve_inside(data_dir: Path, path: str) -> Path:
     Raises SourceError when it is missing, absolute, or leads out of `data_dir` (also by a symlink).
     """
     base = data_dir.resolve()
-    target = (base / path).resolve()
+    try:
+        target = (base / path).resolve()
+        there = target.exists()
+    except (OSError, RuntimeError, ValueError):  # a circle of links, a NUL, a name too long
+        raise SourceError(f"{path[:100]!r} is no path that can be followed.") from None
     if Path(path).is_absolute() or not target.is_relative_to(base):
         raise SourceError(f"{path!r} leaves DATA_DIR ({base}): give a path below it.")
-    if not target.exists():
+    if not there:
         raise SourceError(
             f"{path!r} does not exist under DATA_DIR ({base}): correct the path or mount it."
         )
@@ -77,16 +81,23 @@ def _walk(
         if entry.name.startswith(".") or entry.name == "node_modules":
             continue
         path = Path(entry.path)
-        if entry.is_symlink() and not path.resolve().is_relative_to(config.data_dir.resolve()):
-            yield Failure(
-                url(path), "The link leads out of DATA_DIR and was not followed.", stage="read"
-            )
+        if entry.is_symlink() and (problem := _link_problem(config, path)):
+            yield Failure(url(path), f"The link {problem} and was not followed.", stage="read")
         elif entry.is_dir(follow_symlinks=False):
             yield from _walk(config, root, path, prefix, suffixes)
         elif path.suffix.lower() in suffixes and path.is_file():
             yield SourceFile(
                 path, url(path), PurePosixPath(path.relative_to(root).as_posix()), root
             )
+
+
+def _link_problem(config: SourceConfig, path: Path) -> str:
+    """Why a symlink is not followed; empty when it may be."""
+    try:
+        inside = path.resolve().is_relative_to(config.data_dir.resolve())
+    except (OSError, RuntimeError):
+        return "leads in a circle"
+    return "" if inside else "leads out of DATA_DIR"
 
 
 def stat_input(config: SourceConfig, path: Path) -> InputFile:
