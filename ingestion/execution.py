@@ -126,6 +126,7 @@ class Attempt:
             since=self.since,
             reuse=not clean,
             only=self._only(),
+            helpers=settings.CHUNKING_PROCESSES,
         )
         return self.reading
 

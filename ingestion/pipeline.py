@@ -18,15 +18,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from ingestion import chunker, documents
 from ingestion.documents import Failure, Parsed, Unchanged
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.registry import embed_each
-from ingestion.exceptions import TextRejected, TextTooLong
+from ingestion.exceptions import EmbedderError, TextRejected, TextTooLong
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import NOTHING_KNOWN, Known, SourceConfig
+from ingestion.preparation import Preparation, Prepared, prepare
 from ingestion.store import (
     KnownDocuments,
     Ready,
@@ -39,8 +40,12 @@ from ingestion.store import (
 
 logger = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+
 UNTAGGED = "untagged"
 REFRESHED_AT_ONCE = 200
+SWAPPED_AT_ONCE = 300  # chunks
+SWAP_SECONDS = 1.0  # what is complete is not held back longer
 MAX_URL_BYTES = 2000
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL's text holds neither
 
@@ -104,13 +109,15 @@ class Counters:
 class Pending:
     """A document that waits for vectors: of those in `missing`.
 
-    `cutter` cut it; where the embedder finds a chunk too long, a finer one does so again.
+    `cutter` cut it; where the embedder finds a chunk too long, a finer one does so again. `terms`
+    are the full text vectors of the chunks.
     """
 
     document: documents.Document
     fingerprint: str
     cutter: chunker.Chunker
     chunks: list[chunker.Chunk]
+    terms: list[bytes]
     missing: set[str] = field(default_factory=set)
 
     @property
@@ -133,7 +140,8 @@ class Reading:
     `report(stage, url)` is called at every step; it may raise to stop the reading, which leaves
     whole documents behind and nothing else. `fail` records a Failure. `since` is when the run
     began, of which this may be a later attempt. With `only`, documents that none of these addresses
-    covers are passed over; without `reuse`, everything is embedded anew.
+    covers are passed over; without `reuse`, everything is embedded anew. `helpers` processes cut
+    documents into chunks beside this one.
     """
 
     def __init__(
@@ -150,11 +158,13 @@ class Reading:
         since: datetime,
         reuse: bool = True,
         only: set[str] | None = None,
+        helpers: int = 0,
     ) -> None:
         self.parsed = parsed
         self.known = known
         self.writer = writer
         self.chunker = chunker
+        self.preparation = Preparation(chunker, helpers, partial(report, "chunking"))
         self.embedder = embedder
         self.versions = versions
         self.report = report
@@ -178,41 +188,50 @@ class Reading:
         self.flights: dict[Future[Any], list[str]] = {}
         self.complete_docs: list[Pending] = []
         self.parser_error: Exception | None = None
+        self.swapped = time.monotonic()
 
     def run(self) -> Outcome:
         """Raises what the parser raised, after all that it had yielded before was stored."""
         self.pool = ThreadPoolExecutor(self.embedder.concurrency, "embed")
         try:
-            for parsed in self._timed("parse", self.parsed):
+            for parsed in self._read():
                 self._take(parsed)
+                self._gather(self.preparation.ready())
             self._drain()
+        except EmbedderError:
+            self._swap(all_of_them=True)  # what has its vectors need not be embedded again
+            raise
         finally:
+            self.preparation.close()
             self.pool.shutdown(wait=False, cancel_futures=True)
         if self.parser_error:
             raise self.parser_error
         return Outcome(self._vanished(), self.seen, self.reread)
 
-    def _timed(self, stage: str, items: Iterator[Parsed]) -> Iterator[Parsed]:
+    def _read(self) -> Iterator[Parsed]:
+        try:
+            yield from self._timed("parse", self.parsed)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - raised again by `run`
+            self.parser_error = error
+
+    def _timed(self, stage: str, items: Iterator[Item]) -> Iterator[Item]:
         while True:
-            try:
-                with self.clock(stage):
-                    item = next(items, None)
-            except MemoryError:
-                raise
-            except Exception as error:  # noqa: BLE001 - raised again by `run`
-                self.parser_error = error
-                return
+            with self.clock(stage):
+                item = next(items, None)
             if item is None:
                 return
             yield item
 
     def _drain(self) -> None:
         """Store all that was read."""
+        self._gather(self.preparation.rest())
         self._look_up()
         while self.texts or self.flights:
             self._launch(partial=True)
             self._land()
-        self._swap()
+        self._swap(all_of_them=True)
         self._refresh()
 
     def clock(self, stage: str) -> Clock:
@@ -259,13 +278,19 @@ class Reading:
         if stored := self.known.holds(document.url, fingerprint):
             self._unchanged(stored, document)
             return
-        pending = self._cut(document, fingerprint, self.chunker)
-        if not pending.chunks:
-            message = "The document holds no text: nothing of it can be found by a search."
-            self._failed(Failure(document.url, message, stage="chunk", warning=True))
-        if sum(len(p.missing) for p in self.gathered) >= 2 * self.embedder.batch_size:
-            self._look_up()
-            self._fly()
+        with self.clock("chunk"):
+            self.preparation.put(document, fingerprint)
+
+    def _gather(self, cut: Iterator[tuple[documents.Document, str, Prepared]]) -> None:
+        """Note documents that are cut into chunks, and look these up when they are many."""
+        for document, fingerprint, prepared in self._timed("chunk", cut):
+            pending = self._pend(document, fingerprint, self.chunker, prepared)
+            if not pending.chunks:
+                message = "The document holds no text: nothing of it can be found by a search."
+                self._failed(Failure(document.url, message, stage="chunk", warning=True))
+            if sum(len(p.missing) for p in self.gathered) >= 4 * self.embedder.batch_size:
+                self._look_up()
+                self._fly()
 
     def _unchanged(self, stored: Stored, document: documents.Document) -> None:
         self.counters.unchanged += self._is_of_before(document.url)
@@ -280,12 +305,15 @@ class Reading:
             with self.clock("store"):
                 self.writer.refresh(unchanged)
 
-    def _cut(
-        self, document: documents.Document, fingerprint: str, cutter: chunker.Chunker
+    def _pend(
+        self,
+        document: documents.Document,
+        fingerprint: str,
+        cutter: chunker.Chunker,
+        prepared: Prepared,
     ) -> Pending:
-        """Cut a document into chunks, which are looked up next."""
-        with self.clock("chunk"):
-            pending = Pending(document, fingerprint, cutter, cutter.chunk(document))
+        """A document whose chunks are looked up next."""
+        pending = Pending(document, fingerprint, cutter, prepared.chunks, prepared.vectors)
         pending.missing = pending.hashes
         self.needed.update(pending.missing)
         self.gathered.append(pending)
@@ -367,14 +395,22 @@ class Reading:
             return
         self._release(pending)
         again = replace(pending.cutter, size=finer, overlap=finer // 8)
-        self._cut(pending.document, pending.fingerprint, again)
+        with self.clock("chunk"):
+            prepared = prepare(again, pending.document)
+        self._pend(pending.document, pending.fingerprint, again, prepared)
         self._look_up()
 
     def _is_too_long(self, pending: Pending) -> bool:
         refused = self.rejected.keys() & pending.hashes
         return any(isinstance(self.rejected[key], TextTooLong) for key in refused)
 
-    def _swap(self) -> None:
+    def _swap(self, *, all_of_them: bool = False) -> None:
+        """Store what is complete, when it is enough for a transaction or has waited long enough."""
+        chunks = sum(len(pending.chunks) for pending in self.complete_docs)
+        waited = time.monotonic() - self.swapped
+        if not (all_of_them or chunks >= SWAPPED_AT_ONCE or waited >= SWAP_SECONDS):
+            return
+        self.swapped = time.monotonic()
         ready, self.complete_docs = self.complete_docs, []
         while ready:
             try:
@@ -404,6 +440,7 @@ class Reading:
             pending.document,
             pending.fingerprint,
             pending.chunks,
+            pending.terms,
             {key: self.vectors[key] for key in hashes if key in self.vectors},
             frozenset(hashes & set(self.rejected)),
         )

@@ -29,6 +29,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BATCH_CHARACTERS = 40_000
+MOST_UNDER_WAY = 64  # batches that wait for an earlier one
 BATCH_SECONDS = 0.2  # a slow parser's documents do not wait longer for others
 MAX_TITLE = 1000
 _LENGTH = 8  # bytes before each message
@@ -45,12 +46,6 @@ def prepare(chunker: Chunker, document: Document) -> Prepared:
     chunks = chunker.chunk(document)
     title = document.title[:MAX_TITLE]
     return Prepared(chunks, [terms.vector(title, c.context_header, c.content) for c in chunks])
-
-
-def spare_cores() -> int:
-    """The cores that are left for helpers beside the process that reads."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min((usable or 1) - 1, 4)
 
 
 class HelperDied(RuntimeError):
@@ -185,10 +180,17 @@ class Preparation:
     preparation.put(document, mark)
     for document, mark, prepared in preparation.ready(): ...
     for document, mark, prepared in preparation.rest(): ...
+
+    Where a helper was killed, its documents are prepared here one by one, `in_hand` being told
+    each: so the one that kills what works on it is known.
     """
 
-    def __init__(self, chunker: Chunker, helpers: int) -> None:
-        self.helpers: Helpers[Document, Prepared] = Helpers(_Work(chunker), helpers)
+    def __init__(
+        self, chunker: Chunker, helpers: int, in_hand: Callable[[str], object] = str
+    ) -> None:
+        self.work = _Work(chunker)
+        self.in_hand = in_hand
+        self.helpers: Helpers[Document, Prepared] = Helpers(self.work, helpers)
         self.batch: list[tuple[Document, str]] = []
         self.characters = 0
         self.begun = 0.0
@@ -199,13 +201,16 @@ class Preparation:
             self.begun = time.monotonic()
         self.batch.append((document, mark))
         self.characters += len(document.content)
-        full = self.characters >= BATCH_CHARACTERS
-        if full or time.monotonic() - self.begun > BATCH_SECONDS:
+        if self.characters >= BATCH_CHARACTERS:
             self._submit()
 
     def ready(self) -> Iterator[tuple[Document, str, Prepared]]:
-        """Those that are prepared by now, without waiting."""
-        while self.under_way and self.under_way[0][1].done():
+        """Those that are prepared by now; it waits only where very many are under way."""
+        if self.batch and time.monotonic() - self.begun > BATCH_SECONDS:
+            self._submit()
+        while self.under_way and (
+            self.under_way[0][1].done() or len(self.under_way) > MOST_UNDER_WAY
+        ):
             yield from self._first()
 
     def rest(self) -> Iterator[tuple[Document, str, Prepared]]:
@@ -225,8 +230,17 @@ class Preparation:
 
     def _first(self) -> Iterator[tuple[Document, str, Prepared]]:
         batch, future = self.under_way.popleft()
-        for (document, mark), prepared in zip(batch, future.result(), strict=True):
+        try:
+            results = future.result()
+        except HelperDied as error:
+            logger.warning("%s", error)
+            results = [self._prepared_here(document) for document, _ in batch]
+        for (document, mark), prepared in zip(batch, results, strict=True):
             yield document, mark, prepared
+
+    def _prepared_here(self, document: Document) -> Prepared:
+        self.in_hand(document.url)
+        return self.work(document)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from django.db import connection, transaction
 from django.utils import timezone
 
-from ingestion import chunker, documents, terms
+from ingestion import chunker, documents
 from ingestion.lease import Lease, LeaseLost
 from ingestion.models import Document, EmbeddingProfile, Failure
 from sources.models import Source, SourceMemory
@@ -55,11 +55,13 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A document whose chunks all have vectors (packed), but those in `rejected`."""
+    """A document whose chunks all have vectors (packed), but those in `rejected`; `terms` are their
+    full text vectors."""
 
     document: documents.Document
     fingerprint: str
     chunks: Sequence[chunker.Chunk]
+    terms: Sequence[bytes]
     vectors: Mapping[str, bytes]
     rejected: frozenset[str] = frozenset()
 
@@ -316,8 +318,9 @@ class Writer:
         )
 
     def _chunk_records(self, row: Document, item: Ready) -> Iterator[tuple[Any, ...]]:
-        kept = [chunk for chunk in item.chunks if chunk.content_hash not in item.rejected]
-        for ordinal, chunk in enumerate(kept):
+        both = zip(item.chunks, item.terms, strict=True)
+        kept = [pair for pair in both if pair[0].content_hash not in item.rejected]
+        for ordinal, (chunk, terms) in enumerate(kept):
             yield (
                 row.pk,
                 ordinal,
@@ -331,7 +334,7 @@ class Writer:
                 chunk.start_page,
                 self.profile.pk,
                 item.vectors[chunk.content_hash],
-                terms.vector(row.title, chunk.context_header, chunk.content),
+                terms,
             )
 
     def _copy(self, records: Iterable[tuple[Any, ...]]) -> None:
