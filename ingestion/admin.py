@@ -22,7 +22,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django_q import admin as queue_admin
 
-from ingestion import admin_actions, admin_runs, admin_search, runs
+from ingestion import admin_actions, admin_quality, admin_runs, admin_search, runs
 from ingestion.admin_display import ago, badge, seconds
 from ingestion.admin_markdown import LONGEST, rendered
 from ingestion.models import (
@@ -122,7 +122,10 @@ class ChunkGenerationFilter(GenerationFilter):
 class DocumentAdmin(LookAdmin):
     page = "admin/ingestion/document/page.html"
     list_display = ("title", "source", "doc_type", "tags", "deprecated", "changed")
-    list_filter = ("source", "doc_type", GenerationFilter, "deprecated")
+    list_filter = (
+        *("source", "doc_type", GenerationFilter, "deprecated"),
+        admin_quality.DocumentFilter,
+    )
     list_select_related = ("source",)
     search_fields = ("title", "url")
     search_help_text = "Words of a title or an address."
@@ -154,6 +157,7 @@ class ChunkAdmin(LookAdmin):
         "document__doc_type",
         ChunkGenerationFilter,
         "document__deprecated",
+        admin_quality.ChunkFilter,
         "profile",
     )
     search_fields = ("search_vector",)

@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 
-from ingestion import admin_overview, admin_search, health
+from ingestion import admin_overview, admin_quality, admin_search, health
 
 
 class Site(admin.AdminSite):
@@ -26,6 +26,7 @@ class Site(admin.AdminSite):
             path("overview/", wrap(self.overview), name="overview"),
             path("health/", wrap(self.health), name="health"),
             path("search/", wrap(self.search), name="search"),
+            path("quality/", wrap(self.quality), name="quality"),
         ]
         return [*own, *super().get_urls()]
 
@@ -54,6 +55,13 @@ class Site(admin.AdminSite):
         found = admin_search.results(request.GET)
         context = {**self.each_context(request), "title": "Search", **found}
         return TemplateResponse(request, "admin/search.html", context)
+
+    def quality(self, request: HttpRequest) -> HttpResponse:
+        """What is stored, in figures."""
+        if not request.user.has_perm("ingestion.view_chunk"):
+            raise PermissionDenied
+        context = {**self.each_context(request), "title": "Quality", **admin_quality.page()}
+        return TemplateResponse(request, "admin/quality.html", context)
 
     def _refuse(self, request: HttpRequest) -> None:
         if not may_look(request):

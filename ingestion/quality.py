@@ -92,7 +92,7 @@ def with_duplicates(chunks: QuerySet[Chunk]) -> QuerySet[Chunk]:
     return chunks.filter(content_hash__in=_repeated())
 
 
-def _repeated() -> QuerySet[Chunk, dict[str, Any]]:
+def _repeated() -> QuerySet[Chunk, Any]:
     by_hash = Chunk.objects.order_by().values("content_hash")
     return by_hash.annotate(number=Count("pk")).filter(number__gt=1).values("content_hash")
 

@@ -1,0 +1,110 @@
+"""The figures of what is stored, and what the quality page makes of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from ingestion import admin_quality, quality
+from ingestion.admin_overview import Standing
+from ingestion.models import Chunk, State
+from sources.models import Source
+from tests.test_admin import add_chunk, chunk, data_dir, page, source, source_run
+
+__all__ = ["chunk", "data_dir", "source"]
+pytestmark = pytest.mark.django_db
+
+
+def content(chunk: Chunk, text: str) -> Chunk:
+    Chunk.objects.filter(pk=chunk.pk).update(content=text)
+    return chunk
+
+
+def test_figures_count_a_source(chunk: Chunk) -> None:
+    found = quality.figures(chunk.document.source_id)
+    assert found["documents"] == found["chunks"] == found["small"] == 1
+    assert found["by_generation"] == {"dwc": 1}
+    assert found["lengths"] == {"0": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "is_markup"),
+    [
+        ("A <b>bold</b> word", True),
+        ("left &nbsp; over", True),
+        ("import Tabs from '@theme/Tabs';", True),
+        ('<div className="x">', True),
+        ("# Title {#anchor}", True),
+        ("plain < and > signs, a <type> too", False),
+        ("inline `<b>` code", False),
+        ("```html\n<b>bold</b>\n```", False),
+        ("```html\n<b>x</b>\n```\n\nsaid <i>so</i>\n\n```\n<b>y</b>\n```", True),
+        ("  ~~~\n<p>in a list</p>\n  ~~~\n", False),
+    ],
+)
+def test_markup_counts_outside_of_code(chunk: Chunk, text: str, is_markup: bool) -> None:
+    content(chunk, text)
+    assert quality.with_markup(Chunk.objects.all()).exists() is is_markup
+
+
+def test_texts_that_stand_twice_are_counted(chunk: Chunk) -> None:
+    add_chunk(chunk.document.source, chunk.profile, chunk.content, "mine://other.md")
+    Chunk.objects.update(content_hash="same")
+    assert quality.duplicates() == (1, 2)
+    assert quality.with_duplicates(Chunk.objects.all()).count() == 2
+
+
+def test_the_page_links_each_figure_to_its_rows(admin_client: Client, chunk: Chunk) -> None:
+    quality.keep(source_run(chunk.document.source, State.SUCCEEDED))
+    html = page(admin_client, "quality")
+    assert "generation=dwc" in html
+    assert "quality=small" in html
+    assert "tokens__gte=0&amp;tokens__lt=50" in html
+    for query in (
+        {"quality": "small"},
+        {"generation": "dwc"},
+        {"tokens__gte": 0, "tokens__lt": 50},
+    ):
+        assert "A window holds" in page(admin_client, "ingestion_chunk_changelist", **query)
+    for query in ({"quality": "markup"}, {"quality": "duplicate"}, {"quality": "large"}):
+        assert "A window holds" not in page(admin_client, "ingestion_chunk_changelist", **query)
+
+
+def test_the_page_warns(admin_client: Client, chunk: Chunk) -> None:
+    empty = Source.objects.create(name="empty", title="Empty", parser="MdxParser", paths=["docs"])
+    source_run(empty, State.SUCCEEDED)
+    chunk.document.generations = ["untagged"]
+    chunk.document.save()
+    quality.keep(source_run(chunk.document.source, State.SUCCEEDED))
+    html = page(admin_client, "quality")
+    assert "empty has been read and holds no chunk" in html
+    assert "100 % of all chunks are those of mine" in html
+    assert "100 % of the documents carry no generation" in html
+
+
+@pytest.mark.parametrize(
+    ("schedule", "days", "stale"), [("", 29, False), ("", 31, True), ("0 3 * * *", 3, True)]
+)
+def test_a_source_grows_stale(source: Source, schedule: str, days: int, stale: bool) -> None:
+    now = timezone.now()
+    source.schedule = schedule
+    read_at = now - timedelta(days=days)
+    standing = Standing(source, None, read_at, 0, 0, 0, None)
+    assert admin_quality.is_stale(standing, now) is stale
+
+
+def test_the_page_asks_a_bounded_number_of_queries(
+    admin_client: Client, chunk: Chunk, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(20):
+        extra = Source.objects.create(
+            name=f"s{number}", title="S", parser="MdxParser", paths=["docs"]
+        )
+        quality.keep(source_run(extra, State.SUCCEEDED))
+    with django_assert_max_num_queries(15):
+        admin_client.get(reverse("admin:quality"))
