@@ -320,6 +320,87 @@ def test_without_what_the_crawl_remembered_all_is_read_again(server: WebServer) 
     assert set(again.documents) == {"/", "/a", "/b"}
 
 
+def test_what_only_a_page_led_to_that_now_fails_stays(server: WebServer) -> None:
+    site(server, "hub", "b")
+    server.page("/hub", f'<p>hub {TEXT}</p><a href="leaf">leaf</a>')
+    server.page("/leaf", f"<p>leaf {TEXT}</p>")
+    kept = Kept()
+    crawl(server, kept=kept)
+    server.always("/hub", status(500))
+    again = crawl(server, kept=kept)
+    assert (again.unchanged, again.vanished) == ({"/", "/b", "/leaf"}, set())
+    server.page("/hub", f'<p>hub {TEXT}</p><a href="leaf">leaf</a>')
+    assert crawl(server, kept=kept).unchanged == {"/", "/b", "/leaf", "/hub"}
+
+
+def test_nothing_vanishes_when_it_is_not_known_where_a_failing_page_led(server: WebServer) -> None:
+    site(server, "hub", "b")
+    server.page("/hub", f'<p>hub {TEXT}</p><a href="leaf">leaf</a>')
+    server.page("/leaf", f"<p>leaf {TEXT}</p>")
+    kept = Kept()
+    crawl(server, kept=kept)
+    kept.kept = {}
+    server.always("/hub", status(500))
+    again = crawl(server, kept=kept)
+    assert again.vanished == set()
+    assert "is not known" in again.errors["/"]
+
+
+def test_topics_stay_when_the_list_that_names_them_fails_or_is_empty(server: WebServer) -> None:
+    help_site(server)
+    kept = Kept()
+    first = crawl(server, "/h/", kept)
+    for answer in (status(503), html("<h1>One moment please</h1>")):
+        server.always("/h/Data/Tocs/Main.js", answer)
+        again = crawl(server, "/h/", kept)
+        assert (again.unchanged, again.vanished) == (set(first.documents), set())
+        assert "/h/Data/Tocs/Main.js" in again.errors
+
+
+def test_a_crawl_that_ended_early_goes_on_where_it_was(server: WebServer) -> None:
+    site(server, *(f"p{n}" for n in range(9)))
+    kept = Kept()
+    crawl(server, kept=kept)
+    server.forget()
+    crawl(server, kept=kept, max_pages=8)
+    assert len(crawl(server, kept=kept).unchanged) == 10
+    assert server.bodies == 0
+
+
+def test_a_copy_becomes_the_document_when_what_it_copied_is_gone(server: WebServer) -> None:
+    head = '<link rel="canonical" href="/real">'
+    server.page("/", f'<p>{TEXT}</p><a href="/copy">copy</a>')
+    for path in ("/copy", "/real"):
+        server.page(path, f"<p>once {TEXT}</p>", head)
+    kept = Kept()
+    crawl(server, kept=kept)
+    server.always("/real", status(404))
+    again = crawl(server, kept=kept)
+    assert (set(again.documents), again.vanished) == ({"/copy"}, {"/real"})
+
+
+def test_a_site_that_moved_to_its_www_name_is_read_there(server: WebServer) -> None:
+    site(server, "a")
+    origins = ("http://docs.example", "http://www.docs.example")
+
+    def answer(path: str) -> Answer:
+        if server.headers[-1]["Host"] == "docs.example":
+            return redirect(f"{origins[1]}{path}", 301)
+        return pages[path]
+
+    pages = {path: page for path, page in server.answers.items() if isinstance(page, Answer)}
+    pages["/robots.txt"] = typed(b"User-agent: *\nDisallow: /b", "text/plain")
+    for path in pages:
+        server.always(path, answer)
+    settings = replace(SETTINGS, origin_map=dict.fromkeys(origins, server.origin))
+    kept = Kept()
+    for _ in range(2):
+        found = read("WebCrawlParser", origins[0], kept=kept, settings=settings)
+        assert found.errors == {}
+    assert {url.removeprefix(origins[1]) for url in kept.documents} == {"/", "/a"}
+    assert len(found.unchanged) == 2
+
+
 # Manners.
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from ingestion.documents import Parsed
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
 from ingestion.parsers.web import urls
 from ingestion.parsers.web.client import WebClient
-from ingestion.parsers.web.crawl import HELP_SYSTEM, SITEMAP, TOC, Crawl, Lead
+from ingestion.parsers.web.crawl import Crawl
+from ingestion.parsers.web.frontier import HELP_SYSTEM, SITEMAP, TOC, Lead
 from ingestion.parsers.web.options import WebOptions
 from ingestion.parsers.web.page import HELP_REGIONS, Page
 from ingestion.parsers.web.settings import WebSettings
@@ -29,13 +30,17 @@ class WebCrawlParser(Parser):
 
 
 class HelpRules:
-    regions: Sequence[str] = HELP_REGIONS
+    regions: tuple[str, ...] = HELP_REGIONS
     doc_type = ""
     instead = ""
 
     def __init__(self, start_url: str) -> None:
         self.site = urls.Site(urls.canonical(start_url) or start_url)
         self.root = urls.folder_of(self.site.start)
+
+    def move(self, origin: str) -> None:
+        self.site.move(origin)
+        self.root = origin + urls.path_of(self.root)
 
     def lists(self) -> list[Lead]:
         kinds = {
@@ -53,6 +58,9 @@ class HelpRules:
 
     def accepts_pdf(self, url: str) -> bool:
         return url.startswith(self.root) and urls.is_pdf(url)
+
+    def follows_redirect(self, url: str) -> bool:
+        return self.follows(url) or self.accepts_pdf(url)
 
     def holds(self, page: Page) -> bool:
         return not page.is_shell and not page.is_archive

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -12,7 +12,8 @@ from ingestion.documents import Parsed
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
 from ingestion.parsers.web import urls
 from ingestion.parsers.web.client import WebClient
-from ingestion.parsers.web.crawl import SITEMAP, Crawl, Lead
+from ingestion.parsers.web.crawl import Crawl
+from ingestion.parsers.web.frontier import SITEMAP, Lead
 from ingestion.parsers.web.options import WebOptions
 from ingestion.parsers.web.page import ARTICLE_REGIONS, Page
 from ingestion.parsers.web.settings import WebSettings
@@ -58,16 +59,23 @@ class _WordPressParser(Parser):
 class WordPressRules:
     """Pages below `root` are articles, but archives, the start, and what `articles` leaves out."""
 
-    regions: Sequence[str] = ARTICLE_REGIONS
+    regions: tuple[str, ...] = ARTICLE_REGIONS
     doc_type = "article"
     sitemaps: tuple[str, ...] = ()
 
     def __init__(self, start_url: str, articles: str) -> None:
         self.site = urls.Site(urls.canonical(start_url) or start_url)
         self.articles = re.compile(articles) if articles else None
+        self._look_around()
+
+    def _look_around(self) -> None:
         self.index = urls.folder_of(self.site.start)
         self.root = self._root()
         self.instead = f"{self.site.origin}/"
+
+    def move(self, origin: str) -> None:
+        self.site.move(origin)
+        self._look_around()
 
     def _root(self) -> str:
         return self.index
@@ -82,6 +90,10 @@ class WordPressRules:
 
     def accepts_pdf(self, url: str) -> bool:
         return urls.is_pdf(url) and url.startswith(self.site.origin + "/")
+
+    def follows_redirect(self, url: str) -> bool:
+        """Anywhere on the host: it may be a PDF, which only its type tells."""
+        return url.startswith(self.site.origin + "/")
 
     def holds(self, page: Page) -> bool | None:
         path = urls.path_of(page.url)

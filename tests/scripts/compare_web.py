@@ -28,6 +28,7 @@ from ingestion.documents import Document, Failure, Unchanged
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.web.settings import WebSettings
+from tests.web_known import Kept
 from tests.web_server import LOOPBACK, WebServer
 
 WORD = re.compile(r"\w+")
@@ -47,30 +48,6 @@ class Published(NamedTuple):
     words: Counter[str]
     alternative: Counter[str]
     code: list[str]
-
-
-class Memory:
-    """What a database would keep between two crawls."""
-
-    def __init__(self) -> None:
-        self.documents: dict[str, Document] = {}
-        self.kept: dict[str, Any] = {}
-
-    def current(self, url: str) -> bool:
-        return False
-
-    def validators(self, url: str) -> Any:
-        found = self.documents.get(url)
-        return found.validators if found else {}
-
-    def stored(self, url: str) -> bool:
-        return url in self.documents
-
-    def memory(self) -> Any:
-        return self.kept
-
-    def remember(self, memory: Any) -> None:
-        self.kept = json.loads(json.dumps(memory))
 
 
 def text_of(element: Any) -> Iterator[str]:
@@ -136,7 +113,7 @@ def main() -> None:
             options=options,
             web=WebSettings(allow_networks=LOOPBACK),
         )
-        memory = Memory()
+        memory = Kept()
         first = _crawl(arguments.parser, config, memory, server)
         documents = {
             unquote(url.removeprefix(server.origin)): d for url, d in memory.documents.items()
@@ -154,7 +131,7 @@ def main() -> None:
         print(f"memory of the crawl: {len(json.dumps(memory.kept)):,} bytes")
 
 
-def _crawl(name: str, config: SourceConfig, memory: Memory, server: WebServer) -> list[Any]:
+def _crawl(name: str, config: SourceConfig, memory: Kept, server: WebServer) -> list[Any]:
     begun = time.monotonic()
     parsed = list(parser_class(name)(config).parse(memory))
     documents = [p for p in parsed if isinstance(p, Document)]

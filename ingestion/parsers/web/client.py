@@ -86,6 +86,7 @@ class WebClient:
         self.settings = settings
         self.delay = delay
         self.crawl_delay = 0.0
+        self.limits: Mapping[str, int] = {}
         self.sleep = sleep
         self.not_before = 0.0
         self.bytes_read = 0
@@ -121,7 +122,8 @@ class WebClient:
     def get(self, url: str, limit: int, validators: Mapping[str, str] | None = None) -> Response:
         """The answer to one request, asked again while its failure may pass.
 
-        `limit` bounds the body in bytes, after decompression. Raises FetchError and AddressRefused.
+        `limit` bounds the body in bytes, after decompression; `limits` those of other types.
+        Raises FetchError and AddressRefused.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TryAgain),
@@ -195,6 +197,8 @@ class WebClient:
         headers = {name.lower(): value for name, value in answer.headers.items()}
         if answer.status_code != 200:
             return Response(url, answer.status_code, headers)
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        limit = self.limits.get(kind, limit)
         if _number(headers.get("content-length")) > limit:
             raise FetchError(_too_large(limit), 200)
         body = bytearray()

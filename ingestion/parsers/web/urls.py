@@ -131,6 +131,12 @@ class Site:
         self.host = parts.netloc.removeprefix("www.")
         self.aliases: dict[str, str] = {}
 
+    def move(self, origin: str) -> None:
+        """Take the site, start and all, to be at another origin."""
+        self.start = origin + self.start.removeprefix(self.origin)
+        self.origin = origin
+        self.host = urlsplit(origin).netloc.removeprefix("www.")
+
     def own(self, url: str, base: str = "") -> str:
         """The address under this site's origin; empty for one of another site.
 
