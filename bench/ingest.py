@@ -17,6 +17,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from ingestion.models import Chunk, SourceRun
+from ingestion.process import EXPENDABLE
 from sources.models import Source
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,11 +142,20 @@ class Watch:
             self.peak = max(self.peak, *map(_tree_mb, self._readings()), 0.0)
 
     def _readings(self) -> list[int]:
-        """Those processes whose parent is a worker of the queue: command, sentinel, worker."""
-        below = [self.pid]
-        for _ in range(3):
-            below = [child for pid in below for child in _children(pid)]
-        return below
+        """The topmost processes that the kernel may take first: so a reading is marked."""
+        found, level = [], [self.pid]
+        while level:
+            below = [child for pid in level for child in _children(pid)]
+            found += [pid for pid in below if _is_expendable(pid)]
+            level = [pid for pid in below if pid not in found]
+        return found
+
+
+def _is_expendable(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == EXPENDABLE
+    except OSError:
+        return False
 
 
 def _children(pid: int) -> list[int]:

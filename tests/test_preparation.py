@@ -136,3 +136,19 @@ def test_a_slow_parsers_documents_do_not_wait_for_a_full_batch() -> None:
     preparation.begun -= 1
     preparation.put(document(2), "")
     assert [one.url for one, *_ in preparation.ready()] == ["test://1", "test://2"]
+
+
+def test_documents_of_a_killed_helper_are_prepared_here_and_told_before() -> None:
+    told: list[str] = []
+    preparation = Preparation(CHUNKER, 1, told.append)
+    preparation.put(document(1), "")
+    list(preparation.rest())
+    os.kill(preparation.helpers.helpers[0].pid, signal.SIGKILL)
+    preparation.put(document(2), "")
+    preparation.put(document(3), "")
+    assert [prepared for *_, prepared in preparation.rest()] == [
+        prepare(CHUNKER, document(2)),
+        prepare(CHUNKER, document(3)),
+    ]
+    preparation.close()
+    assert told == ["test://2", "test://3"]
