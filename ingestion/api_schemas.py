@@ -137,7 +137,9 @@ class StatsOut(BaseModel):
 
 class ErrorOut(BaseModel):
     error: str
-    fields: dict[str, list[str]] = Field({}, description="For a bad request: what is wrong where.")
+    fields: dict[str, list[str]] = Field(
+        default={}, description="For a bad request: what is wrong where."
+    )
 
 
 class ReadyOut(BaseModel):

@@ -43,15 +43,15 @@ class Question(BaseModel):
 
     def places(self, hits: Sequence[Hit]) -> list[int]:
         """From 1, the first place of each answer, in their order; 0 for one that is not there."""
-        found = [_place(hits, lambda hit, url=url: _is_at(hit, url)) for url in self.expected]
-        found += [_place(hits, lambda hit, text=text: _says(hit, text)) for text in self.phrases]
+        found = [_place(hits, url, _is_at) for url in self.expected]
+        found += [_place(hits, phrase, _says) for phrase in self.phrases]
         if self.all:
             return found
         return [min((place for place in found if place), default=0)]
 
 
-def _place(hits: Sequence[Hit], answers: Callable[[Hit], bool]) -> int:
-    return next((place for place, hit in enumerate(hits, 1) if answers(hit)), 0)
+def _place(hits: Sequence[Hit], wanted: str, answers: Callable[[Hit, str], bool]) -> int:
+    return next((place for place, hit in enumerate(hits, 1) if answers(hit, wanted)), 0)
 
 
 def _is_at(hit: Hit, url: str) -> bool:

@@ -82,8 +82,12 @@ class QueryTerms:
 def clauses(query: str) -> list[str]:
     """The parts of a question that asks for two or three things; empty where it asks for one."""
     found = [clause.strip() for clause in _CLAUSE.split(query)]
-    worded = [clause for clause in found if len(content_words(clause)) >= 2]
+    worded = [clause for clause in found if not STOP_WORDS.issuperset(_plain(clause))]
     return worded if 2 <= len(worded) <= 3 else []
+
+
+def _plain(text: str) -> list[str]:
+    return [word.casefold() for word in terms.words(text)]
 
 
 def content_words(query: str) -> list[str]:
@@ -119,7 +123,8 @@ def query_terms(query: str) -> QueryTerms:
             number = counts.get(term, int(chunks * GUESSED_SHARE))
             result.wanted.append(Wanted(term, share * rarity(number, chunks), number))
     if unknown:
-        _guess(unknown, shares, chunks, result)
+        spelt = {terms.forms(word).whole: word.casefold() for word in kept}
+        _guess({term: spelt.get(term, term) for term in unknown}, shares, chunks, result)
     result.wanted.sort(key=lambda wanted: (wanted.chunks, wanted.term))
     result.pairs = [*_pairs(kept, {wanted.term: wanted.gain for wanted in result.wanted})]
     return result
@@ -154,7 +159,7 @@ def _joined(*sequences: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _guess(
-    unknown: Sequence[str], shares: dict[str, float], chunks: int, result: QueryTerms
+    unknown: dict[str, str], shares: dict[str, float], chunks: int, result: QueryTerms
 ) -> None:
     """For terms that stand nowhere: longer terms, or two written as one, or a near spelling."""
     completed = vocabulary.completions(unknown)
@@ -162,8 +167,7 @@ def _guess(
         number = sum(longer.values())
         gain = shares[term] * COMPLETED * rarity(number, chunks)
         result.wanted.append(Wanted(term, gain, number, beginning=True))
-    rest = [term for term in unknown if term not in completed]
-    split = _split(rest)
+    split = _split({term: word for term, word in unknown.items() if term not in completed})
     near = vocabulary.corrections(term for term in unknown if term not in split)
     for meant, share in ((split, PART), (near, CORRECTED)):
         for term, others in meant.items():
@@ -174,12 +178,12 @@ def _guess(
                 result.wanted.append(Wanted(other, gain, number))
 
 
-def _split(unknown: Sequence[str]) -> vocabulary.Found:
+def _split(unknown: dict[str, str]) -> vocabulary.Found:
     """Each term that is two known ones written as one, split where the rarer half is commonest."""
     halves = {
-        term: [(term[:at], terms.stem(term[at:])) for at in range(3, len(term) - 2)]
-        for term in unknown
-        if term.isalpha()
+        term: [(terms.stem(word[:at]), terms.stem(word[at:])) for at in range(3, len(word) - 2)]
+        for term, word in unknown.items()
+        if word.isalpha()
     }
     pieces = {piece for pairs in halves.values() for pair in pairs for piece in pair}
     counts, _ = vocabulary.counts(pieces) if pieces else ({}, 0)

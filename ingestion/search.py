@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from django.db import connection
 
 from ingestion.models import Chunk, EmbeddingProfile
-from ingestion.query_terms import QueryTerms, Wanted, clauses, query_terms
+from ingestion.query_terms import Pair, QueryTerms, Wanted, clauses, query_terms
 from ingestion.query_vectors import NotAskable, query_vectors
 from ingestion.snippets import Snippet, snippet
 from ingestion.terms import words
@@ -41,7 +41,8 @@ PER_DOCUMENT = 2  # hits of one document, as long as there are others
 PER_DOCUMENT_RANKED = 4  # chunks of one document in one ranking
 ALIKE = 0.8  # of the words in common (Jaccard): the same text in another place
 
-EF_SEARCH = 120
+INDEX_SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
+    set_config('hnsw.ef_search', '120', true)"""
 MATCHED = 4000  # chunks whose text is ranked, about: the rarest terms choose them
 WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B and A: parts, text, headings and keys, title
 LENGTH_NORM = "0.8 + 0.2 * c.tokens / 250.0"  # as BM25's b: a long chunk holds more by chance
@@ -101,6 +102,12 @@ class Filters:
     doc_types: Sequence[str] = ()
     deprecated: bool = True
 
+    @property
+    def table(self) -> str:
+        """The chunks, as `c`; with their documents only where the condition asks for them."""
+        joined = " JOIN ingestion_document d ON d.id = c.document_id" if self.sql()[0] else ""
+        return f"ingestion_chunk c{joined}"
+
     def sql(self) -> tuple[str, list[Any]]:
         """A condition on `d`, the chunk's document, and its parameters; empty without a filter."""
         conditions, parameters = list[str](), list[Any]()
@@ -153,9 +160,14 @@ def search(
     if not 1 <= limit <= MAX_LIMIT:
         raise ValueError(f"A limit of {limit} is not between 1 and {MAX_LIMIT}.")
     asked = _CONTROL.sub(" ", query[:LONGEST_QUERY]).strip()
-    filters = Filters(sources, generations, doc_types, include_deprecated is not False)
+    filters = Filters(
+        _cleaned(sources),
+        _cleaned(generations),
+        _cleaned(doc_types),
+        deprecated=include_deprecated is not False,
+    )
     notes = list[str]()
-    if not words(asked):
+    if not any(map(str.isalnum, asked)):
         return Results(query, mode, (), ("The query holds no word to search for.",))
     asked_terms = query_terms(asked)
     rankings = [*_rankings(asked, asked_terms, filters, mode, notes)]
@@ -165,6 +177,10 @@ def search(
     if include_deprecated is None:
         chosen.sort(key=lambda hit: hit.deprecated)
     return Results(query, mode, tuple(chosen), tuple(notes), asked_terms.corrected)
+
+
+def _cleaned(values: Sequence[str]) -> list[str]:
+    return [_CONTROL.sub("", value) for value in values]
 
 
 def _rankings(
@@ -189,7 +205,7 @@ def _text_rankings(
     if not wanted:
         return
     condition, parameters = filters.sql()
-    gaining = [*wanted, *asked.pairs]
+    gaining: list[Wanted | Pair] = [*wanted, *asked.pairs]
     scores = " + ".join(["%s * ts_rank(%s, c.search_vector, %s::tsquery)"] * len(gaining))
     gains = [value for g in gaining for value in (g.gain, WEIGHTS, g.tsquery)]
     sql = f"""
@@ -198,8 +214,7 @@ def _text_rankings(
                 PARTITION BY document_id ORDER BY value DESC, id) AS nth
             FROM (
                 SELECT c.id, c.document_id, ({scores}) / ({LENGTH_NORM}) AS value
-                FROM ingestion_chunk c JOIN ingestion_document d ON d.id = c.document_id
-                WHERE c.search_vector @@ %s::tsquery{condition}
+                FROM {filters.table} WHERE c.search_vector @@ %s::tsquery{condition}
             ) AS matched
         ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED} ORDER BY value DESC, id LIMIT {DEPTH}"""
     choosing = " | ".join(term.tsquery for term in _choosing(wanted))
@@ -229,7 +244,7 @@ def _dense_rankings(
                 name = f"dense {profile}" + (f" {number}" if number else "")
                 static = profile.provider in STATIC_PROVIDERS
                 weight = share * (STATIC_DENSE_WEIGHT if static else DENSE_WEIGHT)
-                yield _dense_ranking(name, weight, profile, vector, filters)
+                yield dense_ranking(name, weight, profile, vector, filters)
         except NotAskable as error:
             notes.append(f"Chunks of {profile} were found by their text alone: {error}")
 
@@ -244,7 +259,7 @@ def _profiles_in_use() -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _dense_ranking(
+def dense_ranking(
     name: str, weight: float, profile: EmbeddingProfile, vector: str, filters: Filters
 ) -> Ranking:
     """The nearest chunks of a profile. Cast and predicate are those of its index, and must be."""
@@ -258,8 +273,7 @@ def _dense_ranking(
                 PARTITION BY document_id ORDER BY distance, id) AS nth
             FROM (
                 SELECT c.id, c.document_id, {distance} AS distance
-                FROM ingestion_chunk c JOIN ingestion_document d ON d.id = c.document_id
-                WHERE c.profile_id = {profile.pk:d}{condition}
+                FROM {filters.table} WHERE c.profile_id = {profile.pk:d}{condition}
                 ORDER BY {distance} LIMIT {DEPTH}
             ) AS nearest
         ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED}"""
@@ -278,8 +292,7 @@ def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
     """
     lists = " UNION ALL ".join(_weighed(number, ranking) for number, ranking in enumerate(rankings))
     sql = f"""
-        SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
-               set_config('hnsw.ef_search', '{EF_SEARCH}', true);
+        {INDEX_SETTINGS};
         WITH ranked AS ({lists}), fused AS (
             SELECT id, sum(weight / ({RANK_CONSTANT} + place)) AS score,
                    array_agg(ranking ORDER BY ranking) AS rankings,

@@ -7,6 +7,7 @@ rarity is guessed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -20,6 +21,7 @@ COMPLETIONS = 8
 ALL_CHUNKS = ""
 
 _COUNT = """
+DROP TABLE IF EXISTS pg_temp.counted;
 CREATE TEMPORARY TABLE counted ON COMMIT DROP AS
 SELECT word AS term, ndoc AS chunks FROM ts_stat('SELECT search_vector FROM ingestion_chunk')
 UNION ALL SELECT '', count(*) FROM ingestion_chunk;
@@ -124,7 +126,7 @@ def _literal(term: str) -> str:
     return term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _ask(sql: str, parameters: Sequence[object]) -> Found:
+def _ask(sql: str, parameters: Sequence[Any]) -> Found:
     found: Found = {}
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
