@@ -65,3 +65,9 @@ secrets/%:
 	@$(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(50))' > $@
 	@chmod 644 $@
 	@echo "made $@"
+
+# Known weaknesses of what is pinned; asks a vulnerability service over the network.
+.PHONY: audit
+audit: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(BIN)/pip-audit --no-deps --disable-pip -r constraints.txt
