@@ -13,7 +13,7 @@ from urllib.parse import urldefrag
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import connection
 from django.db.models import Q
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -68,15 +68,14 @@ class WholeDocument(BaseModel):
 
 
 def tool(function: Tool) -> Tool:
-    """In a thread that may live long: no connection outlives its time."""
+    """In a thread that ends without telling anyone: its connection ends with the call."""
 
     @functools.wraps(function)
     def with_connection(*args: object, **kwargs: object) -> CallToolResult:
-        close_old_connections()
         try:
             return function(*args, **kwargs)
         finally:
-            close_old_connections()
+            connection.close()
 
     return with_connection  # type: ignore[return-value]  # same signature, kept by `wraps`
 
@@ -212,7 +211,13 @@ class WithToken:
 
 
 def _refusal(authorization: str) -> JSONResponse | None:
-    close_old_connections()
+    try:
+        return _judged(authorization)
+    finally:
+        connection.close()
+
+
+def _judged(authorization: str) -> JSONResponse | None:
     scheme, _, token = authorization.partition(" ")
     row = api_tokens.find(token.strip()) if scheme.casefold() == "bearer" else None
     if row is None:
