@@ -23,7 +23,7 @@ class WebOptions(ParserOptions):
         50, ge=1, le=1_000, description="Links from the start to a page.", examples=[5]
     )
     max_page_bytes: int = Field(
-        8 * 1024 * 1024,
+        4 * 1024 * 1024,
         ge=1_000,
         le=64 * 1024 * 1024,
         description="Bytes of one page, unpacked.",

@@ -23,6 +23,7 @@ from ingestion.parsers.web.render import WebRenderer
 
 MAX_LINKS = 20_000
 MAX_NESTING = 250
+MAX_TAGS = 150_000  # the longest manual pages have some 20,000
 FEW_WORDS = 10
 WORDS_OF_A_LOGIN = 120
 WORDS_OF_AN_ERROR = 400
@@ -92,6 +93,8 @@ def _codec(name: str) -> str:
 
 def read_tree(text: str) -> Element:
     """The tree of an HTML page. Raises DocumentError for none, and for one nested beyond reason."""
+    if text.count("<") > MAX_TAGS:
+        raise DocumentError(f"It has more than {MAX_TAGS:,} tags: it was not read. Split the page.")
     text = _CONTROL.sub(" ", _DECLARATION.sub("", text))
     parser = etree.HTMLParser(
         encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False
