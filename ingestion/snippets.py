@@ -42,11 +42,9 @@ def snippet(content: str, gains: Mapping[str, float], length: int = LENGTH) -> S
     the signs of headings and the rules of tables are left out.
     """
     text = _SPACE.sub(" ", _MARKUP.sub("", content)).strip()
-    hits = [
-        (match.start(), match.end(), gain)
-        for match in _WORD.finditer(text)
-        if (gain := _gain(match[0], gains))
-    ]
+    gain = _Gains(gains)
+    found = ((match.start(), match.end(), gain[match[0]]) for match in _WORD.finditer(text))
+    hits = [hit for hit in found if hit[2]]
     start, stop = _window(text, hits, length)
     marks = tuple((a - start, b - start) for a, b, _ in hits if start <= a and b <= stop)
     before, after = "… " if start else "", " …" if stop < len(text) else ""
@@ -54,17 +52,24 @@ def snippet(content: str, gains: Mapping[str, float], length: int = LENGTH) -> S
     return Snippet(f"{before}{text[start:stop]}{after}", shifted)
 
 
-def _gain(word: str, gains: Mapping[str, float]) -> float:
-    best = 0.0
-    for folded in terms.words(word):
-        whole, parts = terms.forms(folded)
-        best = max(best, *(gains.get(term, 0.0) for term in (whole, *parts)))
-        best = max([best, *(gain for term, gain in gains.items() if _begins(whole, term))])
-    return best
+class _Gains(dict[str, float]):
+    """What each word gains, found out when it is asked for first."""
 
+    def __init__(self, gains: Mapping[str, float]) -> None:
+        super().__init__()
+        self.gains = gains
+        self.beginnings = [(term[:-1], gain) for term, gain in gains.items() if term.endswith("*")]
 
-def _begins(whole: str, term: str) -> bool:
-    return term.endswith("*") and whole.startswith(term[:-1])
+    def __missing__(self, word: str) -> float:
+        best = 0.0
+        for folded in terms.words(word):
+            whole, parts = terms.forms(folded)
+            best = max(best, *(self.gains.get(term, 0.0) for term in (whole, *parts)))
+            for beginning, gain in self.beginnings:
+                if whole.startswith(beginning):
+                    best = max(best, gain)
+        self[word] = best
+        return best
 
 
 def _window(text: str, hits: list[tuple[int, int, float]], length: int) -> tuple[int, int]:
