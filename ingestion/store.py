@@ -39,6 +39,9 @@ CHUNK_COLUMNS = {
 }
 
 
+NO_VALIDATORS: Mapping[str, str] = {}
+
+
 def pack_vector(vector: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
     """pgvector's binary format: dimensions and a zero as int16, then float4s, all big-endian."""
     return struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes()
@@ -48,8 +51,8 @@ class Stored(NamedTuple):
     pk: int
     fingerprint: str
     read_key: str
-    inputs: list[list[Any]]
-    validators: dict[str, str]
+    inputs: tuple[tuple[str, int, int], ...]
+    validators: Mapping[str, str]
     changed_at: datetime
 
 
@@ -64,6 +67,30 @@ class Ready:
     terms: Sequence[bytes]
     vectors: Mapping[str, bytes]
     rejected: frozenset[str] = frozenset()
+
+
+class _Shared:
+    """Holds only once what many documents have in common: the files they draw from, above all."""
+
+    def __init__(self) -> None:
+        self.values: dict[Any, Any] = {}
+
+    def stored(
+        self,
+        pk: int,
+        fingerprint: str,
+        read_key: str,
+        inputs: list[list[Any]],
+        validators: dict[str, str],
+        changed_at: datetime,
+    ) -> Stored:
+        files = tuple(self._once(tuple(entry)) for entry in inputs)
+        kept = validators or NO_VALIDATORS
+        when = self._once(changed_at)
+        return Stored(pk, fingerprint, self._once(read_key), self._once(files), kept, when)
+
+    def _once(self, value: Any) -> Any:
+        return self.values.setdefault(value, value)
 
 
 def read_key(source: Source, versions: tuple[object, ...], data_dir: Path) -> str:
@@ -110,9 +137,11 @@ class KnownDocuments:
         self.by_file: dict[str, list[str]] = {}
         fields = ("url", "pk", "fingerprint", "read_key", "inputs", "http_validators", "changed_at")
         rows = Document.objects.filter(source=source).order_by().values_list(*fields)
+        shared = _Shared()
         for url, *rest in rows.iterator():
-            self.by_url[url] = Stored(*rest)
-            self.by_file.setdefault(url.partition("#")[0], []).append(url)
+            self.by_url[url] = shared.stored(*rest)
+            if "#" in url:
+                self.by_file.setdefault(url.partition("#")[0], []).append(url)
         self.failing: dict[str, list[documents.Failure]] = {}
         errors = Failure.objects.filter(source=source, resolved=False, level=Failure.Level.ERROR)
         for row in errors.order_by("pk"):
@@ -143,8 +172,8 @@ class KnownDocuments:
         found = [self._validators(self.by_url[covered]) for covered in self.covered(url)]
         return found[0] if found and all(item == found[0] for item in found) else {}
 
-    def _validators(self, stored: Stored) -> dict[str, str]:
-        return stored.validators if self._counts(stored) else {}
+    def _validators(self, stored: Stored) -> Mapping[str, str]:
+        return stored.validators if self._counts(stored) else NO_VALIDATORS
 
     def holds(self, url: str, fingerprint: str) -> Stored | None:
         """The stored document, if it is the one with this fingerprint and need not be made anew."""
@@ -368,8 +397,7 @@ class Writer:
 
     def is_fresh(self, stored: Stored, document: documents.Document) -> bool:
         """Whether what is noted of where the document was read from holds still."""
-        inputs = [list(entry) for entry in document.inputs]
-        read = (self.key, inputs, dict(document.validators))
+        read = (self.key, document.inputs, dict(document.validators))
         return (stored.read_key, stored.inputs, stored.validators) == read
 
     def mark_seen(self, pks: Sequence[int]) -> None:
