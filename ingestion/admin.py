@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
 from django.contrib.postgres.search import SearchQuery
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Page, Paginator
 from django.db.models import Func, Prefetch, QuerySet
 from django.db.models.functions import Left
 from django.http import (
@@ -99,6 +100,18 @@ class LookAdmin(Admin):
         return {}
 
 
+class LatePaginator(Paginator):  # type: ignore[type-arg]
+    """Finds the keys of a page before it fetches the rows, so that a late page of a long list does
+    not carry all rows before it through joins."""
+
+    def page(self, number: int | str) -> Page[Any]:
+        page = super().page(number)
+        shown = cast("QuerySet[Any]", page.object_list)
+        everything = cast("QuerySet[Any]", self.object_list)
+        page.object_list = everything.filter(pk__in=list(shown.values_list("pk", flat=True)))
+        return page
+
+
 class GenerationFilter(admin.SimpleListFilter):
     title = "generation"
     parameter_name = "generation"
@@ -151,6 +164,7 @@ class DocumentAdmin(LookAdmin):
 @admin.register(Chunk)
 class ChunkAdmin(LookAdmin):
     page = "admin/ingestion/chunk/page.html"
+    paginator = LatePaginator
     list_display = ("name", "beginning", "source", "doc_type", "tags", "tokens")
     list_filter = (
         "document__source",

@@ -99,8 +99,9 @@ def open_failures() -> QuerySet[Failure]:
 
 
 def numbers(rows: QuerySet[Any], group: str) -> dict[Any, int]:
-    """How many rows there are for each value of `group`."""
-    return dict(rows.order_by().values_list(group).annotate(Count("pk")))
+    """How many rows there are for each value of `group`. (Counted without looking at a column, so
+    that an index is enough.)"""
+    return dict(rows.order_by().values_list(group).annotate(number=Count("*")))
 
 
 def progress(row: SourceRun, why: str) -> Progress:

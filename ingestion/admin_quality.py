@@ -152,6 +152,11 @@ def is_stale(standing: Standing, now: datetime) -> bool:
     return next_time(standing.source.schedule, first) < now
 
 
+def marked_up() -> list[int]:
+    """The chunks that held leftover markup when the figures were taken."""
+    return [pk for row in rows_with_figures() for pk in row.quality["markup_ids"]]
+
+
 class ChunkFilter(admin.SimpleListFilter):
     title = "quality"
     parameter_name = "quality"
@@ -167,7 +172,7 @@ class ChunkFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Chunk]) -> QuerySet[Chunk]:
         chosen = self.value()
         if chosen == "markup":
-            return quality.with_markup(queryset)
+            return queryset.filter(pk__in=marked_up())
         if chosen == "duplicate":
             return quality.with_duplicates(queryset)
         if chosen == "small":

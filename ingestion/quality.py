@@ -15,6 +15,7 @@ from ingestion.models import Chunk, SourceRun
 SMALL = 15  # tokens: hardly more than a heading
 BUCKET = 50  # tokens: the width of a bar of the histogram
 UNTAGGED = "untagged"
+NAMED = 2000  # chunks of one figure that can be listed
 
 # Code may hold anything; outside of it none of MARKUP belongs into a chunk. The first quantifier of
 # FENCED makes the whole of it take the shortest match, as PostgreSQL has it.
@@ -61,6 +62,7 @@ def figures(source_id: int) -> dict[str, Any]:
     limit = settings.CHUNK_SIZE
     small, large, tokens = _row(_ODD, SMALL, limit, source_id)
     by_type = _counts(_BY_TYPE, source_id)
+    markup = with_markup(Chunk.objects.filter(document__source=source_id))
     return {
         "documents": documents,
         "untagged": untagged,
@@ -70,7 +72,8 @@ def figures(source_id: int) -> dict[str, Any]:
         "tokens": int(tokens),
         "small": small,
         "large": large,
-        "markup": with_markup(Chunk.objects.filter(document__source=source_id)).count(),
+        "markup": markup.count(),
+        "markup_ids": list(markup.order_by("pk").values_list("pk", flat=True)[:NAMED]),
         "by_type": by_type,
         "by_generation": _counts(_BY_GENERATION, source_id),
         "lengths": _counts(_LENGTHS, BUCKET, BUCKET, source_id),
@@ -89,18 +92,19 @@ def with_markup(chunks: QuerySet[Chunk]) -> QuerySet[Chunk]:
 
 def with_duplicates(chunks: QuerySet[Chunk]) -> QuerySet[Chunk]:
     """Those whose very text stands in another chunk too."""
-    return chunks.filter(content_hash__in=_repeated())
+    keys = _repeated().values_list("content_hash", flat=True)
+    return chunks.filter(content_hash__in=list(keys[:NAMED]))
 
 
 def _repeated() -> QuerySet[Chunk, Any]:
-    by_hash = Chunk.objects.order_by().values("content_hash")
-    return by_hash.annotate(number=Count("pk")).filter(number__gt=1).values("content_hash")
+    """Profile and hash lead an index, which is all this needs."""
+    by_hash = Chunk.objects.order_by().values("profile", "content_hash")
+    return by_hash.annotate(number=Count("*")).filter(number__gt=1)
 
 
 def duplicates() -> tuple[int, int]:
     """How many texts stand in more than one chunk, and in how many chunks."""
-    found = Chunk.objects.order_by().values("content_hash").annotate(number=Count("pk"))
-    repeated = found.filter(number__gt=1).aggregate(texts=Count("number"), chunks=Sum("number"))
+    repeated = _repeated().aggregate(texts=Count("number"), chunks=Sum("number"))
     return repeated["texts"], repeated["chunks"] or 0
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AdminURLFieldWidget
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import models
-from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Prefetch, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from ingestion import admin_actions, health, runs, trial
 from ingestion.admin_charts import history
 from ingestion.admin_display import ago, badge, records_link
-from ingestion.admin_overview import newest_runs
+from ingestion.admin_overview import newest_runs, numbers
 from ingestion.admin_preview import preview
 from ingestion.models import Chunk, Document, SourceRun
 from sources.forms import SourceForm
@@ -45,10 +45,16 @@ ACTS = {
 }
 
 
-def counted(rows: QuerySet[Any], group: str) -> Coalesce:
-    """The number of `rows` that belong to the source of the outer query."""
-    number = rows.order_by().values(group).annotate(number=Count("pk")).values("number")
-    return Coalesce(Subquery(number), 0)
+class SourceList(ChangeList):
+    """Brings along, for the sources it shows, how many documents and chunks each has."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        documents = numbers(Document.objects.all(), "source")
+        chunks = numbers(Chunk.objects.all(), "document__source")
+        for source in self.result_list:
+            source.number_of_documents = documents.get(source.pk, 0)
+            source.number_of_chunks = chunks.get(source.pk, 0)
 
 
 @admin.register(Source)
@@ -83,14 +89,11 @@ class SourceAdmin(Admin):
         js = ("sources/source_form.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Source]:
-        documents = Document.objects.filter(source=OuterRef("pk"))
-        chunks = Chunk.objects.filter(document__source=OuterRef("pk"))
-        rows: QuerySet[Any] = super().get_queryset(request)
-        rows = rows.annotate(
-            number_of_documents=counted(documents, "source"),
-            number_of_chunks=counted(chunks, "document__source"),
-        )
+        rows: QuerySet[Source] = super().get_queryset(request)
         return rows.prefetch_related(Prefetch("source_runs", newest_runs(), to_attr="newest_runs"))
+
+    def get_changelist(self, request: HttpRequest, **_: Any) -> type[ChangeList]:
+        return SourceList
 
     def get_readonly_fields(self, request: HttpRequest, obj: Source | None = None) -> list[str]:
         """The name begins the address of every stored document, so it stays."""
@@ -219,13 +222,13 @@ class SourceAdmin(Admin):
         when = ago(last.finished_at or last.started_at or last.queued_at)
         return format_html("{} {}", records_link("run", last.run_id), when)
 
-    @admin.display(description="documents", ordering="number_of_documents")
+    @admin.display(description="documents")
     def documents_stored(self, source: Any) -> str:
         return records_link(
             "document", None, source.number_of_documents, source__id__exact=source.pk
         )
 
-    @admin.display(description="chunks", ordering="number_of_chunks")
+    @admin.display(description="chunks")
     def chunks_stored(self, source: Any) -> str:
         lookup = {"document__source__id__exact": source.pk}
         return records_link("chunk", None, source.number_of_chunks, **lookup)
