@@ -7,5 +7,5 @@ psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
 CREATE ROLE bbjrag LOGIN PASSWORD :'password';
 CREATE DATABASE bbjrag OWNER bbjrag;
 \connect bbjrag
-CREATE EXTENSION vector;
+CREATE EXTENSION IF NOT EXISTS vector;
 SQL

@@ -27,6 +27,7 @@ import yaml
 from django.conf import settings
 from django.db import connection
 
+from bbjrag.postgres import installation
 from tests.environment import own_variables
 
 ROOT = Path(settings.BASE_DIR)
@@ -81,13 +82,13 @@ def test_each_image_is_pinned(name: str) -> None:
         assert re.search(r":\d+\.\d+\.\d+", image)
 
 
-@pytest.mark.parametrize("name", set(SERVICES) - ONE_SHOT)
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
 def test_each_lasting_service_restarts_and_tells_its_health(name: str) -> None:
     assert SERVICES[name]["restart"] == "unless-stopped"
     assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
 
 
-@pytest.mark.parametrize("name", ONE_SHOT)
+@pytest.mark.parametrize("name", sorted(ONE_SHOT))
 def test_a_one_shot_service_is_waited_for(name: str) -> None:
     waiting = [s for s in SERVICES.values() if name in s.get("depends_on", {})]
     assert waiting
@@ -109,7 +110,7 @@ def test_an_index_build_has_the_shared_memory_it_asks_for() -> None:
     assert megabytes(SERVICES["db"]["shm_size"]) >= megabytes(asked[1])
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", sorted(OURS))
 def test_the_sources_are_mounted_read_only(name: str) -> None:
     (mount,) = SERVICES[name]["volumes"]
     assert mount["read_only"] is True
@@ -178,6 +179,42 @@ def own_database(own_number: int, django_db_setup: None, django_db_blocker: Any)
         host = quote(str(params["host"]), safe="")
         yield f"postgres://{params['user']}@{host}:{params.get('port', 5432)}/{name}"
         server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def test_the_database_is_prepared_for_a_role_that_is_no_superuser(
+    own_number: int, django_db_setup: None, django_db_blocker: Any, tmp_path: Path
+) -> None:
+    """The script that the database's image runs once; here with names of its own."""
+    if "EMBEDDED_DATA" not in settings.DATABASES["default"]:
+        pytest.skip("only the embedded server lets its superuser in")
+    role = f"initdb_{own_number}"
+    (tmp_path / "password").write_text('it\'s "quoted"; $HOME\n')
+    script = (ROOT / "deploy" / "initdb.sh").read_text().replace("bbjrag", role)
+    script = script.replace("/run/secrets/database_password", str(tmp_path / "password"))
+    with django_db_blocker.unblock():
+        connection.ensure_connection()
+        params = connection.get_connection_params()
+    programs = installation() / "bin"
+    environment = {"PATH": f"{programs}:{os.environ['PATH']}", "POSTGRES_USER": "postgres"}
+    environment |= {"PGHOST": str(params["host"]), "PGPORT": str(params["port"])}
+    with psycopg.connect(
+        host=params["host"],
+        port=params["port"],
+        user="postgres",
+        dbname="postgres",
+        autocommit=True,
+    ) as server:
+        server.execute(f"DROP DATABASE IF EXISTS {role}")
+        server.execute(f"DROP ROLE IF EXISTS {role}")
+        subprocess.run(["/bin/sh", "-c", script], env=environment, check=True)
+        made = server.execute(
+            "SELECT rolsuper, rolcreaterole, pg_get_userbyid(datdba) FROM pg_roles, pg_database"
+            " WHERE rolname = %s AND datname = %s",
+            [role, role],
+        ).fetchone()
+        assert made == (False, False, role)
+        server.execute(f"DROP DATABASE {role}")
+        server.execute(f"DROP ROLE {role}")
 
 
 def free_port() -> int:

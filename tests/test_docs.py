@@ -106,11 +106,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RUN_HERE = [command for command in commands() if managed(command) in EFFECTS]
 
 
-@pytest.mark.parametrize("command", RUN_HERE)
-def test_each_command_has_its_effect(
-    command: str, installation: Installation, folder: Path
-) -> None:
-    """In the order of the pages: a later command may use what an earlier one made."""
+def test_each_command_has_its_effect(installation: Installation, folder: Path) -> None:
+    """In the order of the pages: a later command uses what an earlier one made."""
+    assert {managed(command) for command in RUN_HERE} == set(EFFECTS)
+    for command in RUN_HERE:
+        _, _, rest = command.partition(PYTHON)
+        ended = run(command, installation, folder)
+        said = ended.stdout + ended.stderr
+        assert ended.returncode == 0, said
+        assert EFFECTS[rest](said, folder), said
+    run(f"STATE_DIR=.data-restored {PYTHON}postgres stop", installation, folder)
+
+
+def run(command: str, installation: Installation, folder: Path) -> subprocess.CompletedProcess[str]:
     variables, _, rest = command.partition(PYTHON)
     environment = installation.environment | {"DATA_DIR": str(ROOT / "sample_data")}
     for assignment in shlex.split(variables):
@@ -120,7 +128,7 @@ def test_each_command_has_its_effect(
         environment |= {"ALLOWED_HOSTS": "docs.example.com", "SECRET_KEY": "0123456789" * 6}
         environment.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)
     line = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'manage.py'))} {rest}"
-    ended = subprocess.run(
+    return subprocess.run(
         ["/bin/sh", "-c", line],
         cwd=folder,
         env=environment,
@@ -128,17 +136,6 @@ def test_each_command_has_its_effect(
         text=True,
         check=False,
     )
-    said = ended.stdout + ended.stderr
-    assert ended.returncode == 0, said
-    assert EFFECTS[rest](said, folder), said
-    if rest == "sanity" and variables:
-        subprocess.run(
-            [sys.executable, str(ROOT / "manage.py"), "postgres", "stop"],
-            cwd=folder,
-            env=environment,
-            check=True,
-            capture_output=True,
-        )
 
 
 def _sources(path: Path) -> list[object]:

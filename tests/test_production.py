@@ -122,9 +122,14 @@ def test_a_deployment_without_https_keeps_cookies_that_work(tmp_path: Path) -> N
         ("TRUSTED_PROXIES", "2", "TRUSTED_PROXIES", 2),
         ("CSRF_TRUSTED_ORIGINS", "https://a:1", "CSRF_TRUSTED_ORIGINS", ["https://a:1"]),
         ("TIME_ZONE", "Europe/Berlin", "TIME_ZONE", "Europe/Berlin"),
+        ("HSTS_SECONDS", "60", "HSTS_SECONDS", 60),
+        ("WORKERS", "3", "WORKERS", 3),
+        ("CANARY_TIMEOUT", "9", "CANARY_TIMEOUT", 9.0),
+        ("REMOVAL_GATE_SHARE", "0.5", "REMOVAL_GATE_SHARE", 0.5),
+        ("REMOVAL_GATE_DOCUMENTS", "3", "REMOVAL_GATE_DOCUMENTS", 3),
     ],
 )
-def test_each_setting_of_the_web_makes_its_difference(
+def test_each_setting_makes_its_difference(
     tmp_path: Path, variable: str, value: str, name: str, wanted: object
 ) -> None:
     assert settings_under(tmp_path)[name] != wanted
@@ -246,6 +251,13 @@ def test_json_logs_name_the_run_and_the_source() -> None:
         "source": "kb",
     }
     assert "time" in record
+
+
+@pytest.mark.parametrize(("level", "seen"), [("", False), ("info", True)])
+def test_the_log_level_says_what_is_told(tmp_path: Path, level: str, seen: bool) -> None:
+    code = "import logging.config; from bbjrag.settings import LOGGING;"
+    code += "logging.config.dictConfig(LOGGING); logging.getLogger('ingestion').info('read it')"
+    assert ("read it" in run(tmp_path, "-c", code, LOG_LEVEL=level).stderr) is seen
 
 
 def test_a_line_is_the_default() -> None:
