@@ -293,8 +293,8 @@ class Attempt:
         """
         judged = Judged(outcome, self.known.by_url.keys(), partly)
         rows = Failure.objects.filter(source=self.source, resolved=False)
-        rows = rows.only("pk", "document_url", "level")
-        over = [row.pk for row in rows if not judged.stands(row.document_url, row.level)]
+        rows = rows.only("pk", "document_url", "level", "stage")
+        over = [row.pk for row in rows if not judged.stands(row)]
         mine = set(self.earlier.values())
         Failure.objects.filter(pk__in=set(over) & mine).delete()
         self.kept.subtract(key[0] for key, pk in self.earlier.items() if pk in set(over))
@@ -307,7 +307,7 @@ class Judged:
 
     A file that was passed over as unchanged keeps its own; that of a folder, or of the source, is
     over when the folder was walked without meeting it again. With `partly`, documents that had not
-    failed were passed over as well.
+    failed were passed over as well. Of fetching, each reading tells anew what fails.
     """
 
     def __init__(self, outcome: pipeline.Outcome, stored: Collection[str], partly: bool) -> None:
@@ -317,12 +317,13 @@ class Judged:
         passed = outcome.seen - outcome.reread
         self.passed = passed | {url.partition("#")[0] for url in passed}
 
-    def stands(self, url: str, level: str) -> bool:
-        if url in self.outcome.reread:
+    def stands(self, row: Failure) -> bool:
+        url = row.document_url
+        if url in self.outcome.reread or row.stage == "fetch":
             return False
         if {url, url.partition("#")[0]} & self.passed:
             return True
-        if level != Failure.Level.WARNING:
+        if row.level != Failure.Level.WARNING:
             return False
         vanished = url in self.stored and url not in self.outcome.seen
         return self.partly or (bool(self.passed) and not vanished)

@@ -164,7 +164,12 @@ class KnownDocuments:
 
     def standing_failures(self, url: str) -> list[documents.Failure]:
         """The open failures of a file that was passed over as unchanged: they still hold."""
-        return self.failing.get(url, []) if url in self.failing and self.current(url) else []
+        if url not in self.failing:
+            return []
+        if self.current(url):
+            return self.failing[url]
+        fetched = bool(self.validators(url))
+        return [f for f in self.failing[url] if fetched and f.stage != "fetch"]
 
     def validators(self, url: str) -> Mapping[str, str]:
         """Those of the document, or of the file whose sections are stored, where they all agree."""

@@ -204,11 +204,11 @@ class Crawl:
 
     def _validators(self, url: str) -> Mapping[str, str]:
         """Those of the last read, where all that would be needed of an unchanged page is known."""
+        stored = self.known.validators(url)
         visit = self.old.visits.get(url)
         if visit is None:
             return {}
         if visit.kind == DOCUMENT:
-            stored = self.known.validators(url)
             return stored if stored == visit.validators else {}
         return visit.validators
 
