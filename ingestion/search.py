@@ -14,10 +14,10 @@ from typing import Any, Literal, get_args
 
 from django.db import connection
 
-from ingestion.models import Chunk, EmbeddingProfile
+from ingestion.models import EmbeddingProfile
 from ingestion.query_terms import Pair, QueryTerms, Wanted, clauses, query_terms
 from ingestion.query_vectors import NotAskable, query_vectors
-from ingestion.snippets import Snippet, snippet
+from ingestion.snippets import Gains, Snippet, snippet
 from ingestion.terms import words
 
 Mode = Literal["hybrid", "dense", "text"]
@@ -40,6 +40,8 @@ WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 PER_DOCUMENT = 2  # hits of one document, as long as there are others
 PER_DOCUMENT_RANKED = 4  # chunks of one document in one ranking
 ALIKE = 0.8  # of the words in common (Jaccard): the same text in another place
+ECHO = 0.8  # of what a hit was found by stands in hits above it, line by line
+SHORTEST_ECHO = 4  # words of such a line; a call of one method may well stand in many programs
 
 INDEX_SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
     set_config('hnsw.ef_search', '120', true)"""
@@ -172,8 +174,10 @@ def search(
     asked_terms = query_terms(asked)
     rankings = [*_rankings(asked, asked_terms, filters, mode, notes)]
     hits = _hits(rankings, limit) if rankings else []
-    gains = asked_terms.gains
-    chosen = [replace(hit, snippet=snippet(hit.content, gains)) for hit in _chosen(hits, limit)]
+    gains = Gains(asked_terms.gains)
+    chosen = [
+        replace(hit, snippet=snippet(hit.content, gains)) for hit in _chosen(hits, limit, gains)
+    ]
     if include_deprecated is None:
         chosen.sort(key=lambda hit: hit.deprecated)
     return Results(query, mode, tuple(chosen), tuple(notes), asked_terms.corrected)
@@ -351,31 +355,50 @@ def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> Hit:
     )
 
 
-def _chosen(hits: Sequence[Hit], limit: int) -> list[Hit]:
-    """The first `limit` hits that repeat neither a document too often nor another hit's text.
+def _chosen(hits: Sequence[Hit], limit: int, gains: Gains) -> list[Hit]:
+    """The first `limit` hits that repeat neither a document too often nor what others say.
 
-    Where that leaves too few, further hits of the same documents follow.
+    Where that leaves too few, further hits of the same documents follow, then those that were
+    found by lines that stand above already, such as the licence at the head of many programs.
     """
-    chosen, spare = list[Hit](), list[Hit]()
-    taken: list[frozenset[str]] = []
+    chosen, spare, echoes = list[Hit](), list[Hit](), list[Hit]()
+    texts = list[frozenset[str]]()
+    lines = set[str]()
     per_document: dict[int, int] = {}
     for hit in hits:
         if len(chosen) == limit:
             break
-        said = frozenset(words(hit.content.casefold()))
-        if any(_alike(said, other) for other in taken):
+        text = frozenset(words(hit.content.casefold()))
+        if any(_alike(text, other) for other in texts):
             continue
-        taken.append(said)
-        per_document[hit.document_id] = nth = per_document.get(hit.document_id, 0) + 1
-        (chosen if nth <= PER_DOCUMENT else spare).append(hit)
-    return chosen + spare[: limit - len(chosen)]
+        texts.append(text)
+        found = _lines_found(hit, gains)
+        nth = per_document.get(hit.document_id, 0) + 1
+        if _is_echo(found, lines):
+            echoes.append(hit)
+        elif nth > PER_DOCUMENT:
+            spare.append(hit)
+        else:
+            chosen.append(hit)
+            per_document[hit.document_id] = nth
+            lines |= found.keys()
+    return [*chosen, *spare, *echoes][:limit]
+
+
+def _lines_found(hit: Hit, gains: Gains) -> dict[str, float]:
+    """The lines of a hit that hold what was asked for, and what they gain by it."""
+    found: dict[str, float] = {}
+    for line in hit.content.split("\n"):
+        said = words(line)
+        if len(said) >= SHORTEST_ECHO and (gain := sum(gains[word] for word in set(said))):
+            found[" ".join(said).casefold()] = gain
+    return found
+
+
+def _is_echo(found: Mapping[str, float], lines: set[str]) -> bool:
+    again = sum(gain for line, gain in found.items() if line in lines)
+    return again > 0 and again >= ECHO * sum(found.values())
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
     return len(one & other) >= ALIKE * len(one | other)
-
-
-def document_chunks(document_id: int) -> list[str]:
-    """The texts of a stored document in reading order."""
-    chunks = Chunk.objects.filter(document_id=document_id).order_by("ordinal")
-    return list(chunks.values_list("content", flat=True))

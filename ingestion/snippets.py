@@ -35,25 +35,9 @@ class Snippet:
         return "".join(f"{before}{text}{after}" if hit else text for text, hit in self.parts())
 
 
-def snippet(content: str, gains: Mapping[str, float], length: int = LENGTH) -> Snippet:
-    """The stretch of at most about `length` characters whose terms gain most.
-
-    `gains` are the query's terms (a beginning ends in `*`). White space is put together; fences,
-    the signs of headings and the rules of tables are left out.
-    """
-    text = _SPACE.sub(" ", _MARKUP.sub("", content)).strip()
-    gain = _Gains(gains)
-    found = ((match.start(), match.end(), gain[match[0]]) for match in _WORD.finditer(text))
-    hits = [hit for hit in found if hit[2]]
-    start, stop = _window(text, hits, length)
-    marks = tuple((a - start, b - start) for a, b, _ in hits if start <= a and b <= stop)
-    before, after = "… " if start else "", " …" if stop < len(text) else ""
-    shifted = tuple((a + len(before), b + len(before)) for a, b in marks)
-    return Snippet(f"{before}{text[start:stop]}{after}", shifted)
-
-
-class _Gains(dict[str, float]):
-    """What each word gains, found out when it is asked for first."""
+class Gains(dict[str, float]):
+    """What each word of a text gains by the query's terms (a beginning ends in `*`), found out
+    when it is asked for first."""
 
     def __init__(self, gains: Mapping[str, float]) -> None:
         super().__init__()
@@ -70,6 +54,21 @@ class _Gains(dict[str, float]):
                     best = max(best, gain)
         self[word] = best
         return best
+
+
+def snippet(content: str, gain: Gains, length: int = LENGTH) -> Snippet:
+    """The stretch of at most about `length` characters whose words gain most.
+
+    White space is put together; fences, the signs of headings and the rules of tables are left out.
+    """
+    text = _SPACE.sub(" ", _MARKUP.sub("", content)).strip()
+    found = ((match.start(), match.end(), gain[match[0]]) for match in _WORD.finditer(text))
+    hits = [hit for hit in found if hit[2]]
+    start, stop = _window(text, hits, length)
+    marks = tuple((a - start, b - start) for a, b, _ in hits if start <= a and b <= stop)
+    before, after = "… " if start else "", " …" if stop < len(text) else ""
+    shifted = tuple((a + len(before), b + len(before)) for a, b in marks)
+    return Snippet(f"{before}{text[start:stop]}{after}", shifted)
 
 
 def _window(text: str, hits: list[tuple[int, int, float]], length: int) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from ingestion.models import Chunk, Document, EmbeddingProfile
 from ingestion.query_terms import clauses, content_words, query_terms
 from ingestion.query_vectors import QueryVectors
 from ingestion.search import Results, search
-from ingestion.snippets import snippet
+from ingestion.snippets import Gains, snippet
 from tests.indexed import document, index, pages, source
 
 pytestmark = pytest.mark.django_db
@@ -178,6 +178,16 @@ def test_the_same_text_in_many_documents_stands_once(stored: EmbeddingProfile) -
     found = titles(search("who opens a window", limit=8))
     assert sum(title.startswith("Licensed") for title in found) == 1
     assert "BBjWindow" in found
+
+
+def test_the_head_of_many_programs_does_not_crowd_the_list(stored: EmbeddingProfile) -> None:
+    head = "rem This file is part of the plugin and comes without any warranty."
+    own = ["reads the customers", "prints bills", "draws charts", "sends letters by night"]
+    index(*(document(f"{text}.bbj", f"```bbj\n{head}\nrem it {text}\n```") for text in own))
+    index(document("Terms", "Whether there is a warranty for a plugin is said in its contract."))
+    found = titles(search("warranty of the plugin", limit=6))
+    assert sum(title.endswith(".bbj") for title in found[:3]) == 1
+    assert "Terms" in found[:2]
 
 
 def test_filters_keep_what_carries_any_of_their_values(stored: EmbeddingProfile) -> None:
@@ -408,14 +418,14 @@ def test_a_beginning_with_signs_of_patterns_is_taken_by_the_letter(
 
 def test_a_snippet_shows_the_best_stretch_with_its_hits() -> None:
     content = "Nothing here. " * 60 + "The verb EXTRACT locks a record. " + "More text. " * 60
-    cut = snippet(content, {"extract": 5.0, "lock": 3.0, "record": 2.0})
+    cut = snippet(content, Gains({"extract": 5.0, "lock": 3.0, "record": 2.0}))
     assert "**EXTRACT** **locks** a **record**" in cut.marked()
     assert len(cut.text) < 320
     assert "".join(text for text, _ in cut.parts()) == cut.text
 
 
 def test_a_snippet_of_code_leaves_its_fence_out() -> None:
-    cut = snippet("```bbj\nprint 1\n```\n\n## Head\n\n| a | b |\n|---|---|\n| c | d |", {})
+    cut = snippet("```bbj\nprint 1\n```\n\n## Head\n\n| a | b |\n|---|---|\n| c | d |", Gains({}))
     assert cut.text == "print 1 Head | a | b | | c | d |"
     assert cut.marks == ()
 
