@@ -11,22 +11,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from bench import place  # isort: skip  # sets the environment that the settings are read from
 
 import django
-import psutil
 
+from bench import place
+
+place.enter()
 django.setup()
 
 from bench import ingest  # noqa: E402
 from bench.measures import MEASURES, SIZES, Finding  # noqa: E402
+from bench.report import line, machine, table  # noqa: E402
 
 
 def main() -> None:
@@ -52,45 +50,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, default=place.FOLDER / "result.json")
     parser.add_argument("--slack", type=float, default=3.0)
     return parser.parse_args()
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "load_before": os.getloadavg()[0],
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def line(finding: Finding) -> str:
-    return f"{finding.name}: {ratio(finding)}  {finding.note}"
-
-
-def ratio(finding: Finding) -> str:
-    return f"{finding.ratio:.3g} {finding.unit}".strip()
-
-
-def bound(finding: Finding) -> str:
-    if finding.most is not None:
-        return f"<= {finding.most:g}"
-    return f">= {finding.least:g}" if finding.least is not None else ""
-
-
-def table(findings: list[Finding]) -> str:
-    """As Markdown: the ratio, what it should be, and the figures behind it."""
-    rows = [
-        f"| {f.name} | {ratio(f)} | {bound(f)} | {'yes' if f.held else 'no'} | {f.note} |\n"
-        for f in findings
-    ]
-    return "| | ratio | bound | held | |\n|---|---|---|---|---|\n" + "".join(rows)
 
 
 if __name__ == "__main__":

@@ -101,13 +101,13 @@ class Handler(BaseHTTPRequestHandler):
 def serving(dimensions: int) -> Iterator[str]:
     """A server in a process of its own; its address."""
     command = [sys.executable, "-m", "bench.embedder", "--dimensions", str(dimensions)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stdin=pipe, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 def main() -> None:

@@ -1,7 +1,4 @@
-"""Where a benchmark runs: a folder, a database and an environment of its own.
-
-Importing this module sets the environment, so it comes before anything that reads the settings.
-"""
+"""Where a benchmark runs: a folder, a database and an environment of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from pathlib import Path
 
 FOLDER = Path(os.environ.get("BENCH_DIR") or Path(__file__).resolve().parent.parent / ".data/bench")
 MATERIAL = FOLDER / "material"
-KEPT = ("OLLAMA_HOST",)
 ENVIRONMENT = {
     "DJANGO_SETTINGS_MODULE": "bbjrag.settings",
     "ENV_FILE": os.devnull,
@@ -29,9 +25,13 @@ def _own_variables() -> set[str]:
 
 
 REAL_OLLAMA = os.environ.get("OLLAMA_HOST", "http://127.0.0.1:11434")
-for _name in _own_variables():
-    os.environ.pop(_name, None)
-os.environ |= ENVIRONMENT
+
+
+def enter() -> None:
+    """Set the environment. Before anything reads the settings."""
+    for name in _own_variables():
+        os.environ.pop(name, None)
+    os.environ.update(ENVIRONMENT)
 
 
 def fresh_folder(name: str) -> Path:
