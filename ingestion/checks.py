@@ -21,7 +21,7 @@ OLD_DATABASE = "bbjrag.E004"
 
 _SERVER_HINT = (
     f"Install pgvector {PGVECTOR_NEEDED} or later on the server (in Docker: the image "
-    "pgvector/pgvector:0.8.5-pg17), or unset DATABASE_URL to use the embedded PostgreSQL, "
+    "pgvector/pgvector:0.8.5-pg18), or unset DATABASE_URL to use the embedded PostgreSQL, "
     "which brings its own."
 )
 _DATABASE_HINT = (

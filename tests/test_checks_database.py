@@ -24,7 +24,7 @@ def test_it_works(offered: str | None, installed: str | None) -> None:
 def test_a_server_without_pgvector_is_refused_with_the_ways_out() -> None:
     (error,) = checks.pgvector_errors(None, None)
     assert error.id == checks.NO_PGVECTOR
-    assert "pgvector/pgvector:0.8.5-pg17" in str(error)
+    assert "pgvector/pgvector:0.8.5-pg18" in str(error)
     assert "unset DATABASE_URL" in str(error)
 
 
