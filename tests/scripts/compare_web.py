@@ -17,19 +17,17 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from lxml import html
 
-from ingestion.documents import Document, Failure, Unchanged
-from ingestion.parsers import parser_class
-from ingestion.parsers.base import SourceConfig
-from ingestion.parsers.web.settings import WebSettings
-from tests.web_known import Kept
-from tests.web_server import LOOPBACK, WebServer
+from ingestion.documents import Document
+from tests.web_known import Kept, read
+from tests.web_server import WebServer
 
 WORD = re.compile(r"\w+")
 _BLOCK_TAGS = (
@@ -97,96 +95,109 @@ def said(document: Document, wanted: Published) -> Counter[str]:
     return words + (title & missing)
 
 
-def main() -> None:
-    arguments = _arguments()
-    options = {
-        "delay": 0,
-        **{k: json.loads(v) for k, v in (o.split("=", 1) for o in arguments.option)},
-    }
-    root = Path(arguments.folder)
-    with WebServer() as server:
-        server.folder(root)
-        config = SourceConfig(
-            "site",
-            root,
-            start_url=server.origin + arguments.start,
-            options=options,
-            web=WebSettings(allow_networks=LOOPBACK),
-        )
-        memory = Kept()
-        first = _crawl(arguments.parser, config, memory, server)
-        documents = {
-            unquote(url.removeprefix(server.origin)): d for url, d in memory.documents.items()
-        }
-        _compare(arguments, root, documents)
-        for failure in first:
-            if isinstance(failure, Failure):
-                kind = "warning" if failure.warning else "error"
-                print(f"{kind}: {failure.url.removeprefix(server.origin)}: {failure.message}")
-        server.forget()
-        again = _crawl(arguments.parser, config, memory, server)
-        unchanged = sum(isinstance(p, Unchanged) for p in again)
-        counted = f"{len(server.requests)} requests, {server.bodies} bodies, {unchanged} unchanged"
-        print(f"second crawl: {counted}")
-        print(f"memory of the crawl: {len(json.dumps(memory.kept)):,} bytes")
+@dataclass
+class Comparison:
+    """A crawl against what was published; `missing` and `surplus` are paths."""
 
+    wanted: int = 0
+    found: int = 0
+    said: int = 0
+    right: int = 0
+    code_wanted: int = 0
+    code_found: int = 0
+    missing: list[str] = field(default_factory=list)
+    surplus: list[str] = field(default_factory=list)
+    worst: list[tuple[int, str, str]] = field(default_factory=list)
 
-def _crawl(name: str, config: SourceConfig, memory: Kept, server: WebServer) -> list[Any]:
-    begun = time.monotonic()
-    parsed = list(parser_class(name)(config).parse(memory))
-    documents = [p for p in parsed if isinstance(p, Document)]
-    memory.documents |= {d.url: d for d in documents}
-    spent = time.monotonic() - begun
-    print(f"{len(documents)} documents, {len(server.requests)} requests, {spent:.1f} s")
-    return parsed
+    @property
+    def recall(self) -> float:
+        return self.found / max(1, self.wanted)
 
+    @property
+    def precision(self) -> float:
+        return self.right / max(1, self.said)
 
-def _compare(arguments: argparse.Namespace, root: Path, documents: dict[str, Document]) -> None:
-    wanted_words = found_words = said_words = right_words = code_lines = code_found = 0
-    misses: list[tuple[int, str, str]] = []
-    left = dict(documents)
-    for file in sorted(root.rglob("*.htm*")):
-        path = "/" + file.relative_to(root).as_posix()
-        if not re.search(arguments.only, path):
-            continue
-        wanted = published(file, arguments.content, arguments.without)
-        if wanted is None or not wanted.words:
-            continue
-        document = left.pop(path, None) or left.pop(re.sub(r"index\.html?$", "", path), None)
+    @property
+    def code(self) -> float:
+        return self.code_found / max(1, self.code_wanted)
+
+    def add(self, path: str, wanted: Published, document: Document | None) -> None:
         total = sum(wanted.words.values())
-        wanted_words += total
-        code_lines += len(wanted.code)
+        self.wanted += total
+        self.code_wanted += len(wanted.code)
         if document is None:
-            print(f"missing: {path} ({total} words)")
-            continue
+            self.missing.append(path)
+            return
         words = said(document, wanted)
         lost, extra = wanted.words - words, words - wanted.words - wanted.alternative
-        found_words += total - sum(lost.values())
-        said_words += sum((words - (words - wanted.words & wanted.alternative)).values())
-        right_words += sum((words & wanted.words).values())
+        self.found += total - sum(lost.values())
+        self.said += sum((words & wanted.words).values()) + sum(extra.values())
+        self.right += sum((words & wanted.words).values())
         fenced = {
             line.strip()
             for match in FENCED.finditer(document.content)
             for line in match[3].split("\n")
         }
         gone = [line for line in wanted.code if line.strip() not in fenced]
-        code_found += len(wanted.code) - len(gone)
-        misses.append(
-            (
-                sum(lost.values()) + sum(extra.values()) + len(gone),
-                path,
-                f"lost {_top(lost)} extra {_top(extra)} code {gone[:2]}",
+        self.code_found += len(wanted.code) - len(gone)
+        off = sum(lost.values()) + sum(extra.values()) + len(gone)
+        if off:
+            what = f"lost {_top(lost)} extra {_top(extra)} code {gone[:2]}"
+            self.worst.append((off, path, what))
+
+
+def compare(
+    root: Path, documents: Mapping[str, Document], content: str, without: str = "", only: str = ""
+) -> Comparison:
+    """`documents` by their path on the site."""
+    comparison = Comparison()
+    left = dict(documents)
+    for file in sorted(root.rglob("*.htm*")):
+        path = "/" + file.relative_to(root).as_posix()
+        wanted = published(file, content, without) if re.search(only, path) else None
+        if wanted is not None and wanted.words:
+            short = re.sub(r"index\.html?$", "", path)
+            comparison.add(path, wanted, left.pop(path, None) or left.pop(short, None))
+    comparison.surplus = sorted(left)
+    return comparison
+
+
+def main() -> None:
+    arguments = _arguments()
+    options = {k: json.loads(v) for k, v in (o.split("=", 1) for o in arguments.option)}
+    root = Path(arguments.folder)
+    kept = Kept()
+    with WebServer() as server:
+        server.folder(root)
+        for reading in ("first", "second"):
+            server.forget()
+            begun = time.monotonic()
+            found = read(arguments.parser, server.origin, arguments.start, kept, **options)
+            spent = time.monotonic() - begun
+            print(
+                f"{reading} crawl: {len(found.documents)} documents, "
+                f"{len(found.unchanged)} unchanged, {len(server.requests)} requests, "
+                f"{server.bodies} bodies, {spent:.1f} s"
             )
-        )
-    for url in left:
-        print(f"more than was looked for: {url}")
-    for number, path, what in sorted(misses, reverse=True)[: arguments.worst]:
-        if number:
-            print(f"{number:5} {path}: {what}")
-    print(
-        f"recall {found_words / wanted_words:.4f}  precision {right_words / max(1, said_words):.4f}"
-    )
-    print(f"code lines {code_found} of {code_lines} ({code_found / max(1, code_lines):.4f})")
+            if reading == "first":
+                documents = {unquote(path): d for path, d in found.documents.items()}
+                _report(compare(root, documents, *arguments.compared), arguments.worst)
+                for failure in found.failures:
+                    kind = "warning" if failure.warning else "error"
+                    print(f"{kind}: {failure.url.removeprefix(server.origin)}: {failure.message}")
+    print(f"memory of the crawl: {len(json.dumps(kept.kept)):,} bytes")
+
+
+def _report(comparison: Comparison, number: int) -> None:
+    for path in comparison.missing:
+        print(f"missing: {path}")
+    for path in comparison.surplus:
+        print(f"more than was looked for: {path}")
+    for off, path, what in sorted(comparison.worst, reverse=True)[:number]:
+        print(f"{off:5} {path}: {what}")
+    print(f"recall {comparison.recall:.4f}  precision {comparison.precision:.4f}")
+    lines = f"{comparison.code_found} of {comparison.code_wanted}"
+    print(f"code lines {lines} ({comparison.code:.4f})")
 
 
 def _top(words: Counter[str]) -> str:
@@ -201,7 +212,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="")
     parser.add_argument("--option", action="append", default=[])
     parser.add_argument("--worst", type=int, default=10)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.compared = (arguments.content, arguments.without, arguments.only)
+    return arguments
 
 
 if __name__ == "__main__":
