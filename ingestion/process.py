@@ -40,7 +40,7 @@ EXPENDABLE = "500"  # the kernel, short of memory, takes the reading before its 
 # or starting (57P), disk errors (58).
 PASSING = ("08", "40", "53", "55P03", "57P", "58")
 
-stopping = Flag()  # set when the whole worker is to stop
+stopping = Flag()  # set when the whole worker is to stop; each cluster has its own
 pulse = Pulse()  # this process's own; its cluster looks at it
 
 
@@ -82,8 +82,9 @@ def _fork(source_run: SourceRun, note: Note) -> int:
         note.fail(_kind(error), _told(error))
         logger.log(_level(error), "%s ended in %s", source_run, os.getpid(), exc_info=True)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
 
 

@@ -35,7 +35,7 @@ from django_q.worker import worker as run_tasks
 from ingestion import process, runs, schedules, vector_index
 from ingestion.lease import LEASES
 from ingestion.models import SourceRun, State
-from ingestion.shared_memory import Pulse
+from ingestion.shared_memory import Flag, Pulse
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class Cluster:
         self.places: list[Place] = []
 
     def start(self) -> None:
-        process.stopping.clear()
+        process.stopping = Flag()
         connections.close_all()  # no process may share a connection with another
         self.places = [Place() for _ in range(self.size)]
 
