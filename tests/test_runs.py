@@ -335,7 +335,7 @@ def test_resuming_takes_what_the_last_run_did_not_finish(source: Source) -> None
     assert runs.resumable() == [left.source]
     runs.interrupt([left], "Ctrl-C.")
     assert runs.resumable() == [left.source]
-    row = ask(Source.objects.get(pk=left.source_id))
+    row = ask(Source.objects.get(name=left.source_name))
     runs.claim(row.pk, WORKER)
     runs.move(row, State.SUCCEEDED)
     assert runs.resumable() == []

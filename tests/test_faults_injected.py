@@ -1,0 +1,221 @@
+"""Fail the first statement that a reading sends, then the second, and so on until it gets through.
+
+After each fault nothing may be half done, and the run goes on by itself to the same chunks as one
+that was left in peace. The reading is a real child process; the fault happens inside it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection, connections
+from pytest_django import Settings
+
+from ingestion import process, runs
+from ingestion.execution import execute
+from ingestion.models import Failure, SourceRun, State
+from ingestion.shared_memory import Flag, Note
+from ingestion.store import Writer
+from tests.ollama_server import MODEL, OllamaServer
+from tests.reading import ask, digest, make_source, page, read, write_pages, wrong
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MOST = 300  # statements; a reading of this size has about 60
+IN_FLIGHT = 12
+
+
+class Fault:
+    """Happens at statement number `at`, and at all later ones if `lasting`."""
+
+    def __init__(self, deed: Callable[[], None], at: int, lasting: bool = False) -> None:
+        self.deed = deed
+        self.at = at
+        self.lasting = lasting
+        self.seen = 0
+        self.happened = Flag()
+
+    def step(self) -> None:
+        self.seen += 1
+        if self.seen == self.at or (self.lasting and self.seen > self.at):
+            self.happened.set()
+            self.deed()
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        self.step()
+        return execute(sql, params, many, context)
+
+
+def disk_full() -> None:
+    error = OperationalError("could not extend file: No space left on device")
+    raise error from psycopg.errors.DiskFull()
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def cut_off() -> None:
+    """The server ends the connection, as an administrator or a restart would."""
+    pid = connection.connection.info.backend_pid
+    other = connections["default"].copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    finally:
+        other.close()
+
+
+def bug() -> None:
+    raise ZeroDivisionError("a bug")
+
+
+class Injection:
+    """Puts the fault into the next reading's process, and learns whether it happened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fault: Fault | None = None
+        self.happened = Flag()
+        self.execute = execute
+        self.copy = Writer._copy
+        monkeypatch.setattr(process, "execute", self._execute)
+        monkeypatch.setattr(Writer, "_copy", lambda writer, records: self._copy(writer, records))
+
+    def _execute(self, row: SourceRun, note: Note) -> str:
+        if self.fault is None:
+            return self.execute(row, note)
+        self.fault.happened = self.happened
+        with connection.execute_wrapper(self.fault):
+            return self.execute(row, note)
+
+    def _copy(self, writer: Writer, records: Any) -> None:
+        if self.fault:
+            self.fault.step()  # between the deletion of the old chunks and the new ones
+        self.copy(writer, records)
+        if self.fault:
+            self.fault.step()
+
+    def set(self, fault: Fault) -> None:
+        self.happened.clear()
+        self.fault = fault
+
+
+@pytest.fixture
+def injection(monkeypatch: pytest.MonkeyPatch) -> Injection:
+    return Injection(monkeypatch)
+
+
+@pytest.fixture
+def ollama(settings: Settings) -> Iterator[OllamaServer]:
+    with OllamaServer() as server:
+        settings.EMBEDDING_PROVIDER = "ollama"
+        settings.EMBEDDING_MODEL = MODEL
+        settings.OLLAMA_HOSTS = [server.host]
+        settings.EMBEDDING_BATCH_SIZE = 4
+        settings.CHUNK_SIZE, settings.CHUNK_OVERLAP = 100, 10
+        yield server
+
+
+class Tides:
+    """A source whose folder goes to and fro: a page edited, one gone, one new."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_pages(folder, ["anchor", "button"], sections=2)
+        self.source = make_source("pages")
+        self.expected: dict[bool, set[tuple[Any, ...]]] = {}
+        self.high = False
+        for _ in range(2):
+            self.turn()
+            assert read(self.source).state == "succeeded"
+            self.expected[self.high] = digest()
+
+    def turn(self) -> None:
+        self.high = not self.high
+        edited = page("anchor", 2).replace(
+            "anchor1word3", "edited" if self.high else "anchor1word3"
+        )
+        (self.folder / "anchor.md").write_text(edited)
+        come, gone = ("high", "low") if self.high else ("low", "high")
+        write_pages(self.folder, [come], sections=2)
+        (self.folder / f"{gone}.md").unlink(missing_ok=True)
+
+    def finish(self, row: SourceRun) -> SourceRun:
+        """Do what a worker would until the run has ended."""
+        for _ in range(10):
+            row.refresh_from_db()
+            if row.state in runs.ENDED_STATES:
+                return row
+            assert not wrong()
+            if row.state == State.WAITING:
+                runs.wake(row.resume_at)
+            elif row.state == State.RUNNING:
+                SourceRun.objects.filter(pk=row.pk).update(worker="gone 1", heartbeat=None)
+                runs.reap()
+            process.supervise(row.pk)
+        raise AssertionError(f"{row} does not end: {row.state}, {row.error}")
+
+
+@pytest.fixture
+def tides(settings: Settings, tmp_path: Path, ollama: OllamaServer) -> Tides:
+    settings.DATA_DIR = tmp_path
+    settings.RUN_ATTEMPTS = 3
+    return Tides(tmp_path / "pages")
+
+
+FAULTS = [
+    pytest.param(disk_full, 3, id="disk full"),
+    pytest.param(killed, 1, id="killed", marks=pytest.mark.faults),
+    pytest.param(cut_off, 1, id="connection cut", marks=pytest.mark.faults),
+    pytest.param(bug, 1, id="bug", marks=pytest.mark.faults),
+]
+
+
+@pytest.mark.parametrize(("deed", "step"), FAULTS)
+def test_a_fault_at_any_statement_is_got_over(
+    tides: Tides, injection: Injection, ollama: OllamaServer, deed: Callable[[], None], step: int
+) -> None:
+    for number in range(1, MOST, step):
+        tides.turn()
+        injection.set(Fault(deed, number))
+        before = ollama.embedded.total()
+        row = ask(tides.source)
+        process.supervise(row.pk)
+        half = digest()
+        injection.fault = None
+        row = tides.finish(row)
+        assert half <= tides.expected[True] | tides.expected[False], number
+        assert (row.state, row.failures) == ("succeeded", 0), (number, row.error)
+        assert digest() == tides.expected[tides.high], number
+        assert (row.added, row.changed, row.removed) == (1, 1, 1), number
+        assert ollama.embedded.total() - before <= 3 + 2 * IN_FLIGHT
+        assert not wrong()
+        if not injection.happened.is_set():
+            break
+    else:
+        pytest.fail("the reading never got through")
+    assert not Failure.objects.exists()
+    assert number > 20
+
+
+@pytest.mark.faults
+def test_a_lasting_fault_ends_in_a_state_that_says_so(tides: Tides, injection: Injection) -> None:
+    for number in range(1, MOST, 7):
+        tides.turn()
+        injection.set(Fault(bug, number, lasting=True))
+        row = tides.finish(ask(tides.source))
+        if not injection.happened.is_set():
+            break
+        assert row.state == "failed", number
+        assert "Given up after 3 attempts" in row.error
+        assert "a bug" in row.error
+        assert not wrong()
+        injection.fault = None
+        assert read(tides.source).state == "succeeded"
+        assert digest() == tides.expected[tides.high]
