@@ -7,6 +7,7 @@ is closed, by whatever ends its process.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pickle
@@ -28,8 +29,9 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-BATCH_CHARACTERS = 40_000
-MOST_UNDER_WAY = 64  # batches that wait for an earlier one
+FIRST_BATCH = 10_000  # characters; each further one is twice as large, up to the largest
+LARGEST_BATCH = 160_000
+MOST_UNDER_WAY = 24  # batches that wait for an earlier one
 BATCH_SECONDS = 0.2  # a slow parser's documents do not wait longer for others
 MAX_TITLE = 1000
 _LENGTH = 8  # bytes before each message
@@ -117,6 +119,7 @@ class Helpers(Generic[Item, Result]):
         return done
 
     def _fork(self) -> None:
+        gc.freeze()  # what is there by now stays shared: no collection touches it
         for _ in range(self.number):
             ours, theirs = socket.socketpair()
             pid = os.fork()
@@ -193,6 +196,7 @@ class Preparation:
         self.helpers: Helpers[Document, Prepared] = Helpers(self.work, helpers)
         self.batch: list[tuple[Document, str]] = []
         self.characters = 0
+        self.wanted = FIRST_BATCH
         self.begun = 0.0
         self.under_way: deque[tuple[list[tuple[Document, str]], Future[list[Prepared]]]] = deque()
 
@@ -201,7 +205,7 @@ class Preparation:
             self.begun = time.monotonic()
         self.batch.append((document, mark))
         self.characters += len(document.content)
-        if self.characters >= BATCH_CHARACTERS:
+        if self.characters >= self.wanted:
             self._submit()
 
     def ready(self) -> Iterator[tuple[Document, str, Prepared]]:
@@ -227,6 +231,7 @@ class Preparation:
             future = self.helpers.submit([document for document, _ in self.batch])
             self.under_way.append((self.batch, future))
             self.batch, self.characters = [], 0
+            self.wanted = min(2 * self.wanted, LARGEST_BATCH)
 
     def _first(self) -> Iterator[tuple[Document, str, Prepared]]:
         batch, future = self.under_way.popleft()
