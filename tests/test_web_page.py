@@ -106,6 +106,37 @@ def test_a_class_that_wraps_the_whole_page_takes_nothing_away() -> None:
     assert page(inner).content(ARTICLE_REGIONS).blocks == [TEXT]
 
 
+KEPT = {
+    "a menu named in a line": '<p>Choose <span class="menu">File</span>.</p>',
+    "a heading with such an id": '<h2 id="comments">Remarks</h2>',
+    "a section with such an id": '<section id="toc"><p>About tables of contents.</p></section>',
+    "a note set aside": '<aside class="note"><p>Mind the gap.</p></aside>',
+    "code of such a class": '<pre class="toolbar">open(1)</pre>',
+}
+
+
+@pytest.mark.parametrize("part", KEPT.values(), ids=list(KEPT))
+def test_content_that_is_named_like_furniture_stays(part: str) -> None:
+    assert article(part)
+
+
+@pytest.mark.parametrize(
+    ("title", "is_none"),
+    [
+        ("404", True),
+        ("404 - Not found", True),
+        ("Page not found - Example Ltd", True),
+        ("Oops! That page can't be found.", True),
+        ("Not Found", True),
+        ("404 responses of the web server", False),
+        ("Error 12: file not found", False),
+        ("Page not found after an upgrade", False),
+    ],
+)
+def test_a_page_that_says_it_is_none_is_told_from_one_about_that(title: str, is_none: bool) -> None:
+    assert page(f"<h1>{title}</h1><p>{TEXT}</p>", f"<title>{title}</title>").is_not_found == is_none
+
+
 def test_the_text_after_furniture_stays() -> None:
     assert article('<p>one <span class="sr-only">x</span>two</p>') == "one two"
 
@@ -197,6 +228,20 @@ def test_the_shell_around_help_is_no_topic(kind: str) -> None:
 def test_the_heading_is_the_title_where_the_head_adds_the_sites_name() -> None:
     found = page(f"<h1>Locks</h1><p>{TEXT}</p>", "<title>Locks - Example Ltd</title>")
     assert found.content(ARTICLE_REGIONS).title == "Locks"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "<title>Locks | Acme</title>",
+        "<title>Acme: Locks</title>",
+        "<title>Acme - Locks</title>",
+        "",
+    ],
+)
+def test_the_contents_heading_is_preferred_to_the_sites(head: str) -> None:
+    body = f"<header><h1>Acme</h1></header><main><h1>Locks</h1><p>{TEXT}</p></main>"
+    assert page(body, head.replace(": ", " : ")).content(ARTICLE_REGIONS).title == "Locks"
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,17 @@ _IDENTIFIERS_WORDS = (
 )
 _IDENTIFIERS = frozenset(_IDENTIFIERS_WORDS.split())
 _CLASSES = frozenset(_WHOLE.split())
+_ALONE = """
+    breadcrumb breadcrumbs cookie-banner cookie-notice entry-meta post-meta byline posted-on
+    posted-by cat-links tags-links skip-link screen-reader-text sr-only visually-hidden
+    print-button post-views site-info copyright edit-link post-edit-link headerlink
+    anchorjs-link copy-button copy-code-button codesnippetcopybutton mcwebhelpframesetlink
+    mchelpcontrol mcktextpopuplink mcrelatedtopics mcconceptlink mcdebuglogheader
+    skip-to-content
+"""
+_UNMISTAKABLE = frozenset(_ALONE.split())
+_FRAME_TAGS = "div section aside header footer nav form ul ol dl table figure main article center"
+FRAMES = frozenset(_FRAME_TAGS.split())
 _BEGINS = tuple(_BEGINNINGS.split())
 SHARE_OF_CONTENT = 0.6  # what holds more than this of a page wraps it, whatever it is called
 _GONE = frozenset(("style", "script", "template", "noscript"))
@@ -61,16 +72,21 @@ def classes_of(element: Element) -> list[str]:
 
 
 def is_furniture(element: Element) -> bool:
-    """Whether an element says of itself, by tag, role, class or id, that it is no content."""
+    """Whether an element says of itself, by tag, role, class or id, that it is no content.
+
+    Words such as `menu` or `comments` say so on the frames of a page only: within a line they mark
+    what the text talks about, and a heading of that name is a heading.
+    """
     tag = local_name(element.tag)
     if tag in TAGS or (element.get("role") or "").lower() in ROLES:
         return True
     if tag in ("madcap:pagefooter", "madcap:pageheader") or element.get("data-mc-toc") == "True":
         return True
-    if (element.get("id") or "").lower() in _IDENTIFIERS:
+    is_frame = tag in FRAMES
+    if is_frame and tag != "section" and (element.get("id") or "").lower() in _IDENTIFIERS:
         return True
-    names = classes_of(element)
-    return any(name in _CLASSES or name.startswith(_BEGINS) for name in names)
+    told = _CLASSES if is_frame else _UNMISTAKABLE
+    return any(name in told or name.startswith(_BEGINS) for name in classes_of(element))
 
 
 def words_in(element: Element) -> int:
@@ -92,7 +108,7 @@ def remove_furniture(region: Element) -> None:
     for element in list(region.iter(etree.Element)):
         if element is region or not is_furniture(element) or not _attached(element, region):
             continue
-        if local_name(element.tag) in ("pre", "code", "table") and not classes_of(element)[:1]:
+        if local_name(element.tag) in ("pre", "code"):
             continue
         if words_in(element) <= SHARE_OF_CONTENT * total or local_name(element.tag) == "nav":
             drop(element)

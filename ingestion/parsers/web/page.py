@@ -38,9 +38,10 @@ _SUFFIX = re.compile(rf"\s+(?:[-|{_DASHES}]|::?)\s+")
 _SUFFIX_LEFT = re.compile(rf"\s+(?:[-|{_DASHES}]|::?)\s*$")
 _LISTING = re.compile(r"(?:Index of|Directory listing for) /", re.IGNORECASE)
 _NOT_FOUND = re.compile(
-    r"^\W*(?:error\s*)?404\b|\b(?:page|file|article|topic|document|seite)\b.{0,20}"
-    r"\b(?:not (?:be )?found|nicht gefunden|can(?:'|no)?t be found|does(?:n.t| not) exist)"
-    r"|^not found$|^nothing (?:was )?found\b",
+    r"^\W*(?:error\W*)?404\b\W*(?:error|(?:page |file )?not found|$)"
+    r"|^(?:not found|nothing found)\W*$"
+    r"|^(?:\w+\W+){0,2}page\b.{0,20}\b(?:not (?:be )?found|can.?t be found|does(?:n.t| not) exist)"
+    r"\W*(?:$|[-|])|^seite (?:wurde )?nicht gefunden",
     re.IGNORECASE,
 )
 _ARCHIVE_WORDS = "archive blog search search-results tax category tag author date feed"
@@ -241,23 +242,24 @@ class Page:
 
     def content(self, selectors: Sequence[str]) -> Content:
         """The page's content region as Markdown, without furniture."""
-        heading = self._heading()
-        breadcrumb = self._breadcrumb()
         region = _region(self.root, selectors)
+        title = self._title(region)
+        breadcrumb = self._breadcrumb()
         if region is None:
-            return Content([], heading or self.head_title, breadcrumb)
+            return Content([], title, breadcrumb)
         region = copy_of(region)
         remove_furniture(region)
         blocks = WebRenderer().blocks_of(region)
-        title = heading or self.head_title
         return Content(_without_title(blocks, title, self.head_title), title, breadcrumb)
 
-    def _heading(self) -> str:
-        """The page's own h1, where it is one with the head's title; else that title."""
+    def _title(self, region: Element | None) -> str:
+        """The content's h1, else the page's, where it is a part of the head's title; else that."""
         title = self.head_title
-        for element in self.root.iter("h1"):
+        named = {_folded(part) for part in (title, *_SUFFIX.split(title))}
+        inside = [] if region is None else list(region.iter("h1"))
+        for element in (*inside, *self.root.iter("h1")):
             text = WebRenderer().inline_of(element).replace("`", "")
-            if text and (not title or _folded(title).startswith(_folded(text))):
+            if text and (not title or _folded(text) in named):
                 return text
         return title
 

@@ -40,6 +40,7 @@ _LANGUAGE_ATTRIBUTES = (
 _BRUSH = re.compile(r"brush:\s*([\w+#-]+)", re.IGNORECASE)
 _LANGUAGE_CLASS = re.compile(r"(?:^|\s)(?:language|lang|highlight-source)-([\w+#-]+)")
 _LANGUAGE_STYLE = re.compile(r"mc-code-lang:\s*'?([\w+#.-]+)", re.IGNORECASE)
+_ICON = re.compile(r"mc\w+_icon$")
 _NUMBERED = re.compile(r"autonumber_", re.IGNORECASE)
 _BULLET = re.compile(r"[^\w\s]{1,2}\Z|o\Z")
 _ORDINAL = re.compile(r"(\d{1,4})[.):]?\Z")
@@ -78,7 +79,7 @@ class WebRenderer(HtmlRenderer):
 
     def picture(self, element: Element, flow: Flow) -> None:
         """The little triangle of a drop-down has a text too (`Closed`), and says nothing."""
-        if "_image_icon" not in (element.get("class") or "").lower():
+        if not any(_ICON.match(name) for name in classes_of(element)):
             self.image(element, flow)
 
     def block(self, element: Element, flow: Flow) -> None:
