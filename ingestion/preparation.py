@@ -23,6 +23,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from ingestion import terms
 from ingestion.chunker import Chunk, Chunker
 from ingestion.documents import Document
+from ingestion.tether import die_with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -122,19 +123,21 @@ class Helpers(Generic[Item, Result]):
         gc.freeze()  # what is there by now stays shared: no collection touches it
         for _ in range(self.number):
             ours, theirs = socket.socketpair()
+            parent = os.getpid()
             pid = os.fork()
             if pid == 0:
-                _serve(theirs, self.work)
+                _serve(theirs, self.work, parent)
             theirs.close()
             self.helpers.append(_Helper(pid, ours))
             self.idle.put(self.helpers[-1])
 
 
-def _serve(pipe: socket.socket, work: Callable[[Any], Any]) -> None:
+def _serve(pipe: socket.socket, work: Callable[[Any], Any], parent: int) -> None:
     """The life of a helper. It lets go of all that it inherited, the database's socket above all:
     a server takes a client for alive as long as any process holds that."""
     code = 1
     try:
+        die_with_parent(parent)  # a text that is worked on for ever does not outlive its reading
         os.closerange(3, pipe.fileno())
         os.closerange(pipe.fileno() + 1, 1 << 20)
         while True:

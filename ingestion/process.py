@@ -7,7 +7,6 @@ memory limit, a cancel) leaves the worker and its queue alone, and the reading d
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import resource
@@ -28,10 +27,10 @@ from ingestion.execution import execute
 from ingestion.lease import LeaseLost, LeaseTaken
 from ingestion.models import SourceRun, State
 from ingestion.shared_memory import Flag, Note, Pulse
+from ingestion.tether import die_with_parent
 
 logger = logging.getLogger(__name__)
 
-PR_SET_PDEATHSIG = 1
 SETTLE_PATIENCE = 30.0  # seconds to wait for a database that is away, to say how a reading ended
 EXPENDABLE = "500"  # the kernel, short of memory, takes the reading before its worker (0 to 1000)
 
@@ -42,14 +41,6 @@ PASSING = ("08", "40", "53", "55P03", "57P", "58")
 
 stopping = Flag()  # set when the whole worker is to stop; each cluster has its own
 pulse = Pulse()  # this process's own; its cluster looks at it
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the one that forked it ends (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def supervise(pk: int) -> str:

@@ -36,6 +36,7 @@ from ingestion import process, runs, schedules, vector_index
 from ingestion.lease import LEASES
 from ingestion.models import SourceRun, State
 from ingestion.shared_memory import Flag, Pulse
+from ingestion.tether import die_with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ class Timer:
 
 def _serve(parent: int, pulse: Pulse) -> None:
     """The life of one process of a cluster."""
-    process.die_with_parent(parent)
+    die_with_parent(parent)
     process.pulse = pulse
     inbox = Inbox()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent says what to do
