@@ -12,14 +12,18 @@ from django.db import connection
 from django.utils import formats, timezone
 from django_q.models import OrmQ
 
+from ingestion import preflight
 from ingestion.embedding.configured import configured_embedder
 from ingestion.exceptions import BbjragError
 from ingestion.lease import LEASES
 from ingestion.models import SourceRun, State
 from ingestion.worker import Presence
+from sources.models import Source
 
 EMBEDDER = "health:embedder"
 EMBEDDER_SECONDS = 20  # for which an answer of the embedder counts
+UPGRADES = "health:upgrades"
+UPGRADES_SECONDS = 60  # for which the count of what is to be re-made counts
 SOON = timedelta(seconds=15)  # within which a worker takes up what is queued
 
 
@@ -33,7 +37,7 @@ class Check:
 
 
 def checks() -> list[Check]:
-    return [database(), worker(), embedder()]
+    return [database(), worker(), embedder(), upgrades()]
 
 
 def database() -> Check:
@@ -81,6 +85,26 @@ def _ask_embedder() -> tuple[str, str]:
     except BbjragError as error:
         return "bad", str(error)
     return "ok", f"{found.provider}/{found.model}, {found.dimensions} dimensions"
+
+
+def upgrades() -> Check:
+    """What the next run re-makes because of an upgrade, another model or changed settings."""
+    kept: tuple[str, str] | None = cache.get(UPGRADES)
+    if kept is None:
+        kept = _count_remakes()
+        cache.set(UPGRADES, kept, timeout=UPGRADES_SECONDS)
+    return Check("Upgrades", *kept)
+
+
+def _count_remakes() -> tuple[str, str]:
+    try:
+        embedder = configured_embedder()
+        found = preflight.remakes(Source.objects.filter(enabled=True), embedder)
+    except BbjragError as error:
+        return "warn", f"What the next run re-makes is not known: {error}"
+    if not found:
+        return "ok", "The next run re-makes only what changed at its source."
+    return "warn", f"The next run: {' '.join(preflight.told(found, embedder))}"
 
 
 def why_waiting(open_runs: Sequence[SourceRun]) -> Mapping[int, str]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.core.management import call_command
 from django.test import override_settings
 
-from ingestion import preflight
+from ingestion import health, preflight
 from ingestion.embedding.configured import configured_embedder
 from ingestion.models import Chunk, Document, EmbeddingProfile
 from ingestion.parsers import parser_class
@@ -110,3 +111,20 @@ def test_another_model_tells_how_many_chunks_have_to_be_embedded(
 
 def test_an_empty_index_has_nothing_to_remake(db: None) -> None:
     assert remakes() == []
+
+
+def test_the_admin_shows_what_the_next_run_remakes(stored: Path) -> None:
+    cache.clear()
+    assert health.upgrades().state == "ok"
+    Source.objects.filter(name="first").update(generation="dwc")
+    cache.clear()
+    shown = health.upgrades()
+    assert shown.state == "warn"
+    assert "first: 2 of 2 documents are read anew" in shown.text
+
+
+def test_an_embedder_that_is_away_is_no_error_of_the_page(stored: Path, settings: Any) -> None:
+    settings.EMBEDDING_PROVIDER, settings.EMBEDDING_MODEL = "ollama", "all-minilm"
+    settings.OLLAMA_HOSTS = ["http://127.0.0.1:9"]
+    cache.clear()
+    assert health.upgrades().state == "warn"
