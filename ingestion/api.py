@@ -188,7 +188,13 @@ def stats_view(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET", token=False)
 def openapi_view(request: HttpRequest) -> HttpResponse:
-    return JsonResponse(description())
+    return JsonResponse(description(list(Source.objects.values_list("name", flat=True))))
+
+
+@endpoint("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", token=False)
+def missing_view(request: HttpRequest, rest: str) -> HttpResponse:
+    """Whatever else is asked for below /api/ is refused as the API refuses."""
+    raise Refused(404, "There is nothing at this address.")
 
 
 @endpoint("GET", "HEAD", token=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from ingestion.search import LONGEST_QUERY, Hit, Results
 
@@ -14,13 +14,21 @@ MOST_VALUES = 30
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=60)]
 
 
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 10.0 is the integer 10."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
 class SearchRequest(BaseModel):
     """A filter keeps what carries any of its values; an empty one keeps all."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     query: str = Field(max_length=LONGEST_QUERY, description="A question, a name, or code.")
-    limit: int = Field(10, ge=1, le=MOST_HITS)
+    limit: Whole = Field(10, ge=1, le=MOST_HITS)
     sources: list[Tag] = Field([], max_length=MOST_VALUES)
     generations: list[Tag] = Field([], max_length=MOST_VALUES, description="For example dwc.")
     doc_types: list[Tag] = Field([], max_length=MOST_VALUES)

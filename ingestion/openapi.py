@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -17,7 +17,6 @@ MODELS: tuple[type[BaseModel], ...] = (
     schemas.DocumentOut,
     schemas.StatsOut,
     schemas.ErrorOut,
-    schemas.ReadyOut,
 )
 REFUSALS = {
     "400": "The request is not valid; `fields` says what is wrong where.",
@@ -29,8 +28,8 @@ REFUSALS = {
 }
 
 
-@cache
-def description() -> dict[str, Any]:
+def description(sources: Sequence[str] = ()) -> dict[str, Any]:
+    """For an installation with these sources: a search may name no other."""
     _, definitions = models_json_schema(
         [
             (model, "serialization" if model is not schemas.SearchRequest else "validation")
@@ -38,6 +37,9 @@ def description() -> dict[str, Any]:
         ],
         ref_template="#/components/schemas/{model}",
     )
+    if sources:
+        asked = definitions["$defs"]["SearchRequest"]["properties"]["sources"]
+        asked["items"] = {"type": "string", "enum": list(sources)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "bbjrag", "version": _version(), "summary": "Search all about BBj."},
@@ -67,25 +69,20 @@ def _paths() -> dict[str, Any]:
     found = _operation("search", "Search the index.", schemas.SearchResponse, "400", "413")
     document = _operation("document", "A document in its chunks.", schemas.DocumentOut, "404")
     stats = _operation("stats", "How much is stored.", schemas.StatsOut)
-    ready = _operation("ready", "Whether all parts work.", schemas.ReadyOut, token=False)
-    ready["responses"]["503"] = _response("Something is not ready.", schemas.ReadyOut)
     return {
         "/api/search": {"post": found | {"requestBody": body}},
         "/api/documents/{id}": {"get": document | {"parameters": [identifier]}},
         "/api/stats": {"get": stats},
-        "/ready": {"get": ready},
     }
 
 
-def _operation(
-    name: str, summary: str, answer: type[BaseModel], *refusals: str, token: bool = True
-) -> dict[str, Any]:
-    codes = [*refusals, *(("401", "429", "503") if token else ())]
-    refused = {code: _response(REFUSALS[code], schemas.ErrorOut) for code in sorted(codes)}
+def _operation(name: str, summary: str, answer: type[BaseModel], *refusals: str) -> dict[str, Any]:
+    codes = sorted([*refusals, "401", "429", "503"])
+    refused = {code: _response(REFUSALS[code], schemas.ErrorOut) for code in codes}
     return {
         "operationId": name,
         "summary": summary,
-        "security": [{"token": []}] if token else [],
+        "security": [{"token": []}],
         "responses": {"200": _response("Done.", answer)} | refused,
     }
 

@@ -11,6 +11,7 @@ urlpatterns = [
     path("api/documents/<int:pk>", api.document_view, name="api-document"),
     path("api/stats", api.stats_view, name="api-stats"),
     path("api/openapi.json", api.openapi_view, name="api-openapi"),
+    path("api/<path:rest>", api.missing_view, name="api-missing"),
     path("health", api.health_view, name="health"),
     path("ready", api.ready_view, name="ready"),
     path("metrics", api.metrics_view, name="metrics"),
