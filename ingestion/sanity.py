@@ -77,7 +77,7 @@ def _documents_without_source() -> list[tuple[Any, str]]:
 
 def _bad_vectors() -> list[tuple[Any, str]]:
     return _rows(
-        "SELECT DISTINCT d.id, d.url FROM ingestion_chunk c"
+        "SELECT c.id, d.url FROM ingestion_chunk c"
         " JOIN ingestion_document d ON d.id = c.document_id"
         " JOIN ingestion_embeddingprofile p ON p.id = c.profile_id"
         " WHERE c.embedding IS NULL OR vector_dims(c.embedding) <> p.dimensions"
@@ -174,6 +174,13 @@ def _build_indexes(pks: Iterable[Any]) -> None:
         vector_index.build(profile)
 
 
+def _make_anew_without(chunks: list[Any]) -> None:
+    """A bad vector must go at once: it breaks searches, and the next run would reuse it."""
+    documents = list(Chunk.objects.filter(pk__in=chunks).values_list("document", flat=True))
+    _forget_fingerprints(documents)
+    _delete_chunks(chunks)
+
+
 def _delete_chunks(pks: list[Any]) -> None:
     Chunk.objects.filter(pk__in=pks).delete()
 
@@ -183,11 +190,12 @@ def _delete_documents(pks: list[Any]) -> None:
     Document.objects.filter(pk__in=pks).delete()
 
 
+REMOVED = "removed; the next run makes its document anew"
 AGAIN = "made anew by the next run of its source"
 CHECKS = (
     Check("chunks without a document", _chunks_without_document, "removed", _delete_chunks),
     Check("documents without a source", _documents_without_source, "removed", _delete_documents),
-    Check("vectors of wrong length or norm", _bad_vectors, AGAIN, _forget_fingerprints),
+    Check("vectors of wrong length or norm", _bad_vectors, REMOVED, _make_anew_without),
     Check("documents that are not whole", _torn_documents, AGAIN, _forget_fingerprints),
     Check("chunks whose text is another", _foreign_texts, AGAIN, _forget_fingerprints),
     Check("documents without a chunk", _empty_documents, AGAIN, _forget_fingerprints),

@@ -191,7 +191,8 @@ def test_a_full_disk_is_waited_for(home: Home, small_disk: Path) -> None:
     filling = small_disk / "filling"
     _fill(filling)
     command = home.start("ingest_all", "--json")
-    until(lambda: home.state() == "waiting", 60)
+    until(lambda: home.state() not in (None, "queued", "running"), 60)
+    assert home.state() == "waiting"
     error = home.ask("SELECT error FROM ingestion_sourcerun ORDER BY id DESC LIMIT 1")
     assert "No space left" in error
     filling.unlink()
@@ -232,7 +233,6 @@ def test_a_command_that_was_ended_is_resumed(slow: Home, ending: Ending) -> None
     ending(command)
     stored = slow.documents()
     assert 0 < stored < len(NAMES)
-    slow.is_sound() if ending is _interrupt else None
     said = json.loads(slow.run("ingest_all", "--resume", "--json"))
     assert (said["status"], said["sources"][0]["documents"]) == ("succeeded", len(NAMES))
     slow.is_sound()
