@@ -43,6 +43,7 @@ for model in (queue_admin.Schedule, queue_admin.Success, queue_admin.Failure, qu
 
 VECTORS = ("embedding", "search_vector")
 NEIGHBOURS = 2
+MOST_FOUND = 5000  # chunks by a search for words: common ones stand in nearly all
 SHOWN_FAILURES = 200
 
 
@@ -175,7 +176,10 @@ class ChunkAdmin(LookAdmin):
         "profile",
     )
     search_fields = ("search_vector",)
-    search_help_text = 'Chunks that hold all of these words; "a phrase"; -without.'
+    search_help_text = (
+        'Chunks that hold all of these words; "a phrase"; -without. '
+        f"At most {MOST_FOUND:,} of them; the search page ranks them."
+    )
     ordering = ("document_id", "ordinal")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Chunk]:
@@ -193,7 +197,8 @@ class ChunkAdmin(LookAdmin):
         if not query:
             return queryset.none(), False
         found = SearchQuery(query, search_type="raw", config="simple")
-        return queryset.filter(search_vector=found), False
+        keys = queryset.filter(search_vector=found).order_by().values("pk")[:MOST_FOUND]
+        return queryset.filter(pk__in=keys), False
 
     @admin.display(description="chunk", ordering="title")
     def name(self, chunk: Chunk) -> str:

@@ -48,6 +48,10 @@ class Report:
     changes: list[Change]
     waiting: list[str]
 
+    @property
+    def has_errors(self) -> bool:
+        return any(group.level == Failure.Level.ERROR for group in self.groups)
+
 
 def reports(run: Run) -> list[Report]:
     rows = run.source_runs.select_related("source").order_by("source_name")

@@ -15,7 +15,7 @@ from ingestion.models import Chunk
 
 SHOWN_HITS = 30
 FINDABLE_DEPTH = 50
-FINDABLE_CHARACTERS = 1000  # of a chunk that are asked for, to see whether it is found
+FINDABLE_CHARACTERS = 400  # of a chunk that are asked for, to see whether it is found
 FILTERS = {"source": "sources", "type": "doc_types", "generation": "generations"}
 
 

@@ -21,7 +21,7 @@ from ingestion.admin_charts import history
 from ingestion.admin_display import ago, badge, records_link
 from ingestion.admin_overview import newest_runs, numbers
 from ingestion.admin_preview import preview
-from ingestion.models import Chunk, Document, SourceRun
+from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
 from sources.forms import SourceForm
 from sources.models import Source
 
@@ -61,10 +61,10 @@ class SourceList(ChangeList):
 class SourceAdmin(Admin):
     form = SourceForm
     list_display = (
-        *("name", "title", "parser", "enabled", "state", "last_run"),
-        *("documents_stored", "chunks_stored", "open_failures", "schedule"),
+        *("name", "parser", "enabled", "state", "last_run"),
+        *("documents_stored", "chunks_stored", "open_failures"),
     )
-    list_filter = ("enabled", "parser", "generation")
+    list_filter = ("enabled", "parser")
     search_fields = ("name", "title")
     actions = (
         admin_actions.reingest,
@@ -194,6 +194,8 @@ class SourceAdmin(Admin):
         mine = SourceRun.objects.filter(source=int(object_id) if object_id.isdecimal() else None)
         rows = list(mine.defer("vanished").order_by("-pk")[:SHOWN_RUNS])
         acts = {name: ACTS[name] for name in self.get_actions(request) if name in ACTS}
+        if not any(row.state in OPEN_STATES for row in rows):
+            acts.pop("cancel_open", None)
         context = {
             "history": rows,
             "columns": history(rows),

@@ -444,3 +444,31 @@ def test_the_policy_allows_nothing_inline(admin_client: Client) -> None:
     policy = admin_client.get(reverse("admin:index"))["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("index", 16),
+        ("overview", 16),
+        ("search", 14),
+        ("sources_source_changelist", 12),
+        ("ingestion_run_changelist", 10),
+        ("ingestion_chunk_changelist", 14),
+        ("ingestion_document_changelist", 12),
+        ("ingestion_failure_changelist", 12),
+    ],
+)
+def test_pages_ask_a_bounded_number_of_queries(
+    name: str, most: int, admin_client: Client, chunk: Chunk, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(15):
+        extra = Source.objects.create(
+            name=f"s{number}", title="S", parser="MdxParser", paths=["docs"], schedule="0 3 * * *"
+        )
+        add_chunk(extra, chunk.profile, "A window.", f"s{number}://window.md")
+        row = source_run(extra, State.RUNNING, started_at=timezone.now())
+        source_run(extra, State.NEEDS_APPROVAL, vanished=["s://x"])
+        Failure.objects.create(source_run=row, source=extra, stage="parse", message="Torn.")
+    with django_assert_max_num_queries(most):
+        page(admin_client, name, q="window")

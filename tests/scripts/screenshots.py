@@ -36,8 +36,11 @@ PAGES = {
     "runs": "/admin/ingestion/run/",
     "run": "/admin/ingestion/run/ -> Run",
     "documents": "/admin/ingestion/document/",
-    "document": "/admin/ingestion/document/?source__id__exact=3 -> .",
+    "document": "/admin/ingestion/document/?q=theme -> .",
     "chunks": "/admin/ingestion/chunk/",
+    "search": "/admin/search/?q=open a window",
+    "quality": "/admin/quality/",
+    "failures": "/admin/ingestion/failure/",
     "chunk": "/admin/ingestion/chunk/?q=window -> .",
 }
 
