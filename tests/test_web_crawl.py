@@ -559,9 +559,18 @@ def test_a_server_that_dies_midway_ends_the_crawl_and_nothing_vanishes(server: W
         server.always(f"/{name}", Answer(hang=0.3))
     server.forget()
     again = crawl(server, kept=kept, settings=replace(SETTINGS, attempts=1, read_seconds=0.1))
-    assert "no server that answers" in again.errors["/"]
+    assert "did not answer" in again.errors["/"]
     assert again.vanished == set()
     assert len(server.requests) < 16
+
+
+def test_a_site_that_asks_for_patience_again_and_again_is_left_alone(server: WebServer) -> None:
+    site(server, *(f"p{n}" for n in range(12)))
+    for n in range(12):
+        server.always(f"/p{n}", status(429, retry_after="600"))
+    found = crawl(server)
+    assert "did not answer 5 times in a row" in found.errors["/"]
+    assert len([path for path in server.requests if path.startswith("/p")]) == 5
 
 
 def test_an_unreachable_site_fails_the_source() -> None:

@@ -99,6 +99,18 @@ def test_furniture_inside_the_content_is_left_out(part: str) -> None:
     assert article(f"{part}<p>After.</p>") == "After."
 
 
+def test_of_several_articles_on_a_page_all_are_content() -> None:
+    parts = "".join(f"<article><h2>{n}</h2><p>{n} {TEXT}</p></article>" for n in "abc")
+    blocks = page(f"<nav>Menu</nav><div>{parts}</div>").content(ARTICLE_REGIONS).blocks
+    assert [block for block in blocks if block.startswith("## ")] == ["## a", "## b", "## c"]
+
+
+def test_of_an_article_and_teasers_the_article_is_content() -> None:
+    teaser = '<article class="teaser"><h3>Other</h3><p>Short.</p></article>'
+    body = f"<div><article><p>{TEXT} {TEXT} {TEXT}</p></article>{teaser}{teaser}</div>"
+    assert page(body).content(ARTICLE_REGIONS).blocks == [f"{TEXT} {TEXT} {TEXT}"]
+
+
 def test_a_class_that_wraps_the_whole_page_takes_nothing_away() -> None:
     body = f'<div class="navigation"><div class="entry-content"><p>{TEXT}</p></div></div>'
     assert page(body).content(ARTICLE_REGIONS).blocks == [TEXT]

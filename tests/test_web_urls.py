@@ -73,6 +73,7 @@ def test_addresses_of_one_page_share_a_key() -> None:
 def test_a_folder_is_where_an_address_lies() -> None:
     assert folder_of("https://x.example/a/b.htm") == "https://x.example/a/"
     assert folder_of("https://x.example/a/b") == "https://x.example/a/b/"
+    assert folder_of("https://x.example/v1.2") == "https://x.example/v1.2/"
     assert folder_of("https://x.example/") == "https://x.example/"
 
 

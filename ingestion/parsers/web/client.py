@@ -31,6 +31,7 @@ from ingestion.parsers.web.settings import WebSettings
 logger = logging.getLogger(__name__)
 
 BUSY = frozenset((429, 500, 502, 503, 504))
+OVERLOADED = frozenset((429, 503))
 ACCEPT = "text/html,application/xhtml+xml,application/pdf;q=0.9,application/xml;q=0.8,*/*;q=0.5"
 READ_SIZE = 64 * 1024
 
@@ -38,7 +39,7 @@ READ_SIZE = 64 * 1024
 class FetchError(DocumentError):
     """No answer that could be judged; `status` is the server's, 0 where it gave none.
 
-    `unreachable` where the server cannot be talked to at all.
+    `unreachable` where the server cannot be talked to at all, or asks to be left alone.
     """
 
     def __init__(self, message: str, status: int = 0, unreachable: bool = False) -> None:
@@ -215,6 +216,7 @@ class WebClient:
         error = TryAgain(
             f"The server answered {answer.status_code}{asks}: try again later.",
             answer.status_code,
+            unreachable=answer.status_code in OVERLOADED,
         )
         error.after = after
         return error

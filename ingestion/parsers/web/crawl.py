@@ -74,6 +74,7 @@ class Crawl:
         self.met_stored = False
         self.blind: list[str] = []
         self.stopped = ""
+        self.remembered = 0
 
     def run(self) -> Iterator[Parsed]:
         """Raise SourceError when the site as a whole cannot be read."""
@@ -180,7 +181,7 @@ class Crawl:
                 return
             yield from self._visit(frontier.queue.popleft())
             yield from self.shelf.ready()
-            if frontier.asked % REMEMBER_EVERY == 0:
+            if frontier.asked - self.remembered >= REMEMBER_EVERY:
                 self._remember(whole=False)
 
     def _visit(self, lead: Lead) -> Iterator[Parsed]:
@@ -480,6 +481,7 @@ class Crawl:
 
     def _remember(self, whole: bool) -> None:
         """What a crawl did not come to is remembered from the one before."""
+        self.remembered = self.frontier.asked
         self.new.aliases = self.site.aliases
         kept = (
             self.new if whole else replace(self.new, visits={**self.old.visits, **self.new.visits})

@@ -113,7 +113,7 @@ class Frontier:
         """Which limit ends the crawl now; empty for none."""
         options = self.options
         if self.unreachable >= UNREACHABLE_IN_A_ROW:
-            return f"the last {UNREACHABLE_IN_A_ROW} requests found no server that answers"
+            return f"the site did not answer {UNREACHABLE_IN_A_ROW} times in a row"
         if self.asked >= options.max_pages:
             return f"max_pages ({options.max_pages:,}) is reached"
         if bytes_read >= options.max_bytes:

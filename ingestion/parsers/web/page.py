@@ -25,6 +25,7 @@ MAX_LINKS = 20_000
 MAX_NESTING = 250
 MAX_TAGS = 150_000  # the longest manual pages have some 20,000
 FEW_WORDS = 10
+STANDS_OUT = 0.7
 WORDS_OF_A_LOGIN = 120
 WORDS_OF_AN_ERROR = 400
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
@@ -44,8 +45,7 @@ _NOT_FOUND = re.compile(
     r"\W*(?:$|[-|])|^seite (?:wurde )?nicht gefunden",
     re.IGNORECASE,
 )
-_ARCHIVE_WORDS = "archive blog search search-results tax category tag author date feed"
-_ARCHIVE = frozenset(_ARCHIVE_WORDS.split())
+_ARCHIVE = frozenset(("blog", "search", "search-results", "category", "tag", "author", "date"))
 _HEADING = re.compile(r"(#{1,6}) (.*)")
 _SKINS = ("data-mc-runtime-file-type", "madcap:runtimefiletype")
 _HELP_ROOT = ("data-mc-path-to-help-system", "madcap:pathtohelpsystem")
@@ -203,7 +203,10 @@ class Page:
     def is_archive(self) -> bool:
         """Whether WordPress made this page of other pages: a category, a tag, a month, a search."""
         classes = self.body_classes
-        return bool(classes & _ARCHIVE) and not any(name.startswith("single") for name in classes)
+        if any(name.startswith("single") for name in classes):
+            return False
+        is_wordpress = any(name.startswith(("wp-", "post-type-", "page-id-")) for name in classes)
+        return "archive" in classes or (is_wordpress and bool(classes & _ARCHIVE))
 
     @property
     def is_not_found(self) -> bool:
@@ -332,16 +335,33 @@ def _select(root: Element, selector: str) -> Iterator[Element]:
 
 
 def _region(root: Element, selectors: Sequence[str]) -> Element | None:
-    """The first region in order of `selectors` that says something; of several, the fullest."""
+    """The first region, in order of `selectors`, that says something."""
     fallback: Element | None = None
     for selector in selectors:
-        found = max(_select(root, selector), key=words_in, default=None)
+        found = _fullest(list(_select(root, selector)))
         if found is None:
             continue
         if words_in(found) >= FEW_WORDS:
             return found
         fallback = found if fallback is None else fallback
     return fallback
+
+
+def _fullest(found: list[Element]) -> Element | None:
+    """Of several regions the fullest; where no one stands out, what holds them all."""
+    sizes = {element: words_in(element) for element in found}
+    best = max(found, key=sizes.__getitem__, default=None)
+    if best is None or len(found) == 1:
+        return best
+    within = sum(size for element, size in sizes.items() if _is_within(element, best))
+    if sizes[best] >= STANDS_OUT * (sum(sizes.values()) - within):
+        return best
+    common = next((a for a in best.iterancestors() if all(_is_within(e, a) for e in found)), best)
+    return common
+
+
+def _is_within(element: Element, outer: Element) -> bool:
+    return element is not outer and any(a is outer for a in element.iterancestors())
 
 
 def _without_title(blocks: list[str], *titles: str) -> list[str]:

@@ -30,6 +30,7 @@ TRACKING = re.compile(
     re.IGNORECASE,
 )
 _STATIC = re.compile(r"\.(?:html?|xhtml|pdf)$", re.IGNORECASE)
+_FILE = re.compile(r"\.(?:x?html?|php\d?|aspx?|jsp|cfm|xml|js|pdf|txt)$", re.IGNORECASE)
 _INDEX = re.compile(r"/(?:index|default|home)\.(?:html?|php\d?|aspx?|jsp|cfm)$", re.IGNORECASE)
 _SAFE = "/:@!$&'()*+,;=~-._"
 
@@ -102,7 +103,7 @@ def folder_of(url: str) -> str:
     """The folder an address lies in, with its closing slash; one that names no file is one."""
     parts = urlsplit(url)
     head, _, last = parts.path.rpartition("/")
-    path = f"{head}/{last}/" if last and "." not in last else f"{head}/"
+    path = f"{head}/{last}/" if last and not _FILE.search(last) else f"{head}/"
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
