@@ -107,7 +107,7 @@ def _level(error: BaseException) -> int:
 def _is_passing(error: BaseException) -> bool:
     if not isinstance(error, db.OperationalError | db.InterfaceError):
         return False
-    state = getattr(error.__cause__, "sqlstate", None)
+    state = getattr(error.__cause__, "sqlstate", None)  # None: the connection was lost
     return state is None or str(state).startswith(PASSING)
 
 

@@ -374,7 +374,8 @@ class Writer:
     def _copy(self, records: Iterable[tuple[Any, ...]]) -> None:
         columns = ", ".join(CHUNK_COLUMNS)
         sql = f"COPY ingestion_chunk ({columns}) FROM STDIN (FORMAT BINARY)"
-        with connection.cursor() as cursor, cursor.copy(sql) as copy:
+        wrapped = connection.wrap_database_errors  # the rows go past Django's own
+        with wrapped, connection.cursor() as cursor, cursor.copy(sql) as copy:
             copy.set_types(list(CHUNK_COLUMNS.values()))
             for record in records:
                 copy.write_row(record)

@@ -192,7 +192,8 @@ def test_a_full_disk_is_waited_for(home: Home, small_disk: Path) -> None:
     _fill(filling)
     command = home.start("ingest_all", "--json")
     until(lambda: home.state() not in (None, "queued", "running"), 60)
-    assert home.state() == "waiting"
+    error = home.ask("SELECT error FROM ingestion_sourcerun ORDER BY id DESC LIMIT 1")
+    assert home.state() == "waiting", error
     error = home.ask("SELECT error FROM ingestion_sourcerun ORDER BY id DESC LIMIT 1")
     assert "No space left" in error
     filling.unlink()
