@@ -172,8 +172,8 @@ def tides(settings: Settings, tmp_path: Path, ollama: OllamaServer) -> Tides:
 FAULTS = [
     pytest.param(disk_full, 3, id="disk full"),
     pytest.param(killed, 1, id="killed", marks=pytest.mark.faults),
-    pytest.param(cut_off, 1, id="connection cut", marks=pytest.mark.faults),
-    pytest.param(bug, 1, id="bug", marks=pytest.mark.faults),
+    pytest.param(cut_off, 2, id="connection cut", marks=pytest.mark.faults),
+    pytest.param(bug, 5, id="bug", marks=pytest.mark.faults),
 ]
 
 
