@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
 from bbjrag.database.programs import run_program
+
+OPTIONS = (
+    *("--format=custom", "--no-owner", "--no-privileges"),
+    "--exclude-extension=vector",  # the server's, not ours to save or bring back
+)
 
 
 class Command(BaseCommand):
@@ -16,23 +21,20 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path)
+        parser.add_argument("file", type=Path, help="- for standard output")
 
-    def handle(self, *args: Any, file: Path, **options: Any) -> str:
+    def handle(self, *args: Any, file: Path, **options: Any) -> str | None:
+        if str(file) == "-":
+            run_program("pg_dump", *OPTIONS)
+            return None
         draft = file.with_name(f".{file.name}.part")
         try:
             draft.unlink(missing_ok=True)
             draft.touch(mode=0o600)
-            # pgvector is the server's, not ours to save or bring back.
-            run_program(
-                "pg_dump",
-                "--format=custom",
-                "--no-owner",
-                "--no-privileges",
-                "--exclude-extension=vector",
-                f"--file={draft}",
-            )
+            run_program("pg_dump", *OPTIONS, f"--file={draft}")
             draft.replace(file)
+        except OSError as error:
+            raise CommandError(f"{file} cannot be written: {error.strerror}.") from error
         finally:
             draft.unlink(missing_ok=True)
         return f"Saved to {file} ({filesizeformat(file.stat().st_size)})."

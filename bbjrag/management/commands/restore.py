@@ -16,10 +16,11 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path)
+        parser.add_argument("file", type=Path, help="- for standard input")
 
     def handle(self, *args: Any, file: Path, **options: Any) -> str:
-        if not file.is_file():
+        given = [] if str(file) == "-" else [str(file.absolute())]
+        if given and not file.is_file():
             raise CommandError(f"{file} is no file.")
         if tables := connection.introspection.table_names():
             raise CommandError(
@@ -36,6 +37,6 @@ class Command(BaseCommand):
             "--no-privileges",
             "--single-transaction",
             "--exit-on-error",
-            str(file.absolute()),
+            *given,
         )
         return "Restored. Now run: python manage.py migrate"
