@@ -27,6 +27,8 @@ through to too until up us use used using want was we were what when where which
 whom why will with would you your
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
+STOP_WORDS_OF_PROSE = 0.3  # their share, about, in a question
+_CODE = re.compile(r"[(){}=<>$#_%;]|::|!\w|\w!")
 _CLAUSE = re.compile(
     r"[?;]\s+|,?\s+\b(?:and|und)\s+(?=(?:how|what|which|where|when|why|who|wie)\b)"
 )
@@ -88,6 +90,14 @@ def clauses(query: str) -> list[str]:
 
 def _plain(text: str) -> list[str]:
     return [word.casefold() for word in terms.words(text)]
+
+
+def prose(query: str) -> float:
+    """How much of a sentence the query is: 0 for names, keywords and code, 1 for a question."""
+    said = _plain(query)
+    if not said or _CODE.search(query):
+        return 0.0
+    return min(1.0, sum(word in STOP_WORDS for word in said) / (STOP_WORDS_OF_PROSE * len(said)))
 
 
 def content_words(query: str) -> list[str]:

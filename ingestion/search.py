@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from django.db import connection
 
 from ingestion.models import EmbeddingProfile
-from ingestion.query_terms import Pair, QueryTerms, Wanted, clauses, query_terms
+from ingestion.query_terms import Pair, QueryTerms, Wanted, clauses, prose, query_terms
 from ingestion.query_vectors import NotAskable, query_vectors
 from ingestion.snippets import Gains, Snippet, snippet
 from ingestion.terms import words
@@ -33,7 +33,9 @@ DEPTH = 100  # places of each ranking
 # holds: a name or an error number says all, a question in other words than the document's little.
 RANK_CONSTANT = 10
 TEXT_WEIGHT = 1.0
-DENSE_WEIGHT = 0.3
+# Vectors know what a sentence means; for names and keywords their nearest are only somewhere near.
+DENSE_WEIGHT = 0.2
+DENSE_WEIGHT_OF_PROSE = 1.0
 STATIC_DENSE_WEIGHT = 0.2  # of a model that knows words but not sentences
 STATIC_PROVIDERS = frozenset({"wordllama"})
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
@@ -246,11 +248,16 @@ def _dense_rankings(
             for number, (text, share) in enumerate(texts):
                 vector = query_vectors.vector(profile, text[:LONGEST_EMBEDDED])
                 name = f"dense {profile}" + (f" {number}" if number else "")
-                static = profile.provider in STATIC_PROVIDERS
-                weight = share * (STATIC_DENSE_WEIGHT if static else DENSE_WEIGHT)
+                weight = share * _dense_weight(profile, text)
                 yield dense_ranking(name, weight, profile, vector, filters)
         except NotAskable as error:
             notes.append(f"Chunks of {profile} were found by their text alone: {error}")
+
+
+def _dense_weight(profile: EmbeddingProfile, text: str) -> float:
+    if profile.provider in STATIC_PROVIDERS:
+        return STATIC_DENSE_WEIGHT
+    return DENSE_WEIGHT + prose(text) * (DENSE_WEIGHT_OF_PROSE - DENSE_WEIGHT)
 
 
 def _profiles_in_use() -> list[int]:
