@@ -7,9 +7,10 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -234,3 +235,37 @@ def test_the_keyboard_reaches_what_can_be_pressed(page: Page) -> None:
         reached.add(page.evaluate("document.activeElement.innerText || document.activeElement.id"))
     names = {str(name).strip().upper() for name in reached}
     assert {"TEST", "PREVIEW", "RE-INGEST", "ID_TITLE", "ID_PATHS", "SEARCH"} <= names
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_the_pages(
+    page: Page, worker: Worker, data_dir: Path, scheme: Literal["light", "dark"]
+) -> None:
+    (data_dir / "docs/broken.bbj").write_bytes(b"<<bbj>>\x00\x01\x02\x03" * 40)
+    (data_dir / "docs/fine.bbj").write_text('rem fine\nprint "hello"\n')
+    programs = source("programs", "BbjSourceParser")
+    reingest(page, programs)
+    wait_for_the_end("programs")
+    run, chunk = SourceRun.objects.latest("pk").run_id, Chunk.objects.latest("pk")
+    looked = page.context.new_page()  # axe itself sets styles, which the policy refuses
+    looked.emulate_media(color_scheme=scheme)
+    found = []
+    for address in (
+        "",
+        "search/?q=hello",
+        "quality/",
+        "sources/source/",
+        f"sources/source/{programs.pk}/change/",
+        f"ingestion/run/{run}/change/",
+        "ingestion/chunk/",
+        f"ingestion/chunk/{chunk.pk}/change/",
+        f"ingestion/document/{chunk.document_id}/change/",
+        "ingestion/failure/",
+    ):
+        looked.goto(f"/admin/{address}")
+        looked.wait_for_load_state("networkidle")
+        for violation in Axe().run(looked).response["violations"]:
+            if violation["impact"] in ("serious", "critical"):
+                nodes = [node["html"][:150] for node in violation["nodes"][:5]]
+                found.append(f"{address}: {violation['id']}: {nodes}")
+    assert not found, "\n".join(found)
