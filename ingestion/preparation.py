@@ -51,8 +51,8 @@ def prepare(chunker: Chunker, document: Document) -> Prepared:
     return Prepared(chunks, [terms.vector(title, c.context_header, c.content) for c in chunks])
 
 
-class HelperDied(RuntimeError):
-    """A helper was killed, most likely by what it was working on."""
+class BatchFailed(RuntimeError):
+    """A batch was not done: `work` failed on one of its items, or a helper was killed."""
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class Helpers(Generic[Item, Result]):
         self.running: set[Future[list[Result]]] = set()
 
     def submit(self, batch: Sequence[Item]) -> Future[list[Result]]:
-        """The results in the batch's order. What `work` raises, the future raises."""
+        """The results in the batch's order; the future raises BatchFailed where there are none."""
         self.running = {future for future in self.running if not future.done()}
         if len(self.running) >= 2 * self.number:
             return self._here(batch)
@@ -102,7 +102,11 @@ class Helpers(Generic[Item, Result]):
 
     def _here(self, batch: Sequence[Item]) -> Future[list[Result]]:
         future: Future[list[Result]] = Future()
-        future.set_result([self.work(item) for item in batch])
+        try:
+            future.set_result([self.work(item) for item in batch])
+        except Exception as error:
+            logger.exception("a batch failed")
+            future.set_exception(BatchFailed(repr(error)))
         return future
 
     def _there(self, batch: Sequence[Item]) -> list[Result]:
@@ -111,11 +115,11 @@ class Helpers(Generic[Item, Result]):
             _send(helper.socket, batch)
             results, error = _receive(helper.socket)
         except (EOFError, OSError) as gone:
-            raise HelperDied("A process that cuts documents into chunks was killed.") from gone
+            raise BatchFailed("a process that cuts documents into chunks was killed") from gone
         finally:
             self.idle.put(helper)
-        if error is not None:
-            raise error
+        if error:
+            raise BatchFailed(error)
         done: list[Result] = results
         return done
 
@@ -148,14 +152,13 @@ def _serve(pipe: socket.socket, work: Callable[[Any], Any], parent: int) -> None
         os._exit(code)
 
 
-def _applied(
-    work: Callable[[Any], Any], batch: Sequence[Any]
-) -> tuple[list[Any], Exception | None]:
+def _applied(work: Callable[[Any], Any], batch: Sequence[Any]) -> tuple[list[Any], str]:
+    """The results, or what went wrong."""
     try:
-        return [work(item) for item in batch], None
+        return [work(item) for item in batch], ""
     except Exception as error:
-        logger.exception("preparing a document failed")
-        return [], error  # raised again where the batch came from
+        logger.exception("a batch failed")
+        return [], repr(error)
 
 
 def _send(pipe: socket.socket, value: object) -> None:
@@ -187,8 +190,8 @@ class Preparation:
     for document, mark, prepared in preparation.ready(): ...
     for document, mark, prepared in preparation.rest(): ...
 
-    Where a helper was killed, its documents are prepared here one by one, `in_hand` being told
-    each: so the one that kills what works on it is known.
+    A batch that failed is prepared again, here and one by one, `in_hand` being told each: so the
+    document at fault is known, whether it kills or raises.
     """
 
     def __init__(
@@ -240,8 +243,8 @@ class Preparation:
         batch, future = self.under_way.popleft()
         try:
             results = future.result()
-        except HelperDied as error:
-            logger.warning("%s", error)
+        except BatchFailed as error:
+            logger.warning("once more, one by one: %s", error)
             results = [self._prepared_here(document) for document, _ in batch]
         for (document, mark), prepared in zip(batch, results, strict=True):
             yield document, mark, prepared

@@ -4,12 +4,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from ingestion.chunker import Chunker
 from ingestion.documents import Document
-from ingestion.preparation import HelperDied, Helpers, Preparation, prepare
+from ingestion.preparation import BatchFailed, Helpers, Preparation, prepare
 
 CHUNKER = Chunker(size=100, overlap=10)
 
@@ -59,14 +60,14 @@ def test_without_helpers_all_is_done_here() -> None:
     assert Helpers(work, 0).submit([1]).result() == [(1, os.getpid())]
 
 
-def test_an_error_comes_back_as_it_is(helpers: Helpers[int, tuple[int, int]]) -> None:
-    with pytest.raises(ValueError, match="thirteen"):
+def test_an_error_is_told_and_the_helper_goes_on(helpers: Helpers[int, tuple[int, int]]) -> None:
+    with pytest.raises(BatchFailed, match="thirteen"):
         helpers.submit([1, 13]).result()
     assert helpers.submit([2]).result()[0][0] == 2
 
 
 def test_a_killed_helper_is_told(helpers: Helpers[int, tuple[int, int]]) -> None:
-    with pytest.raises(HelperDied):
+    with pytest.raises(BatchFailed):
         helpers.submit([666]).result()
 
 
@@ -152,3 +153,15 @@ def test_documents_of_a_killed_helper_are_prepared_here_and_told_before() -> Non
     ]
     preparation.close()
     assert told == ["test://2", "test://3"]
+
+
+def test_a_document_that_cannot_be_cut_raises_when_it_is_in_hand() -> None:
+    told: list[str] = []
+    preparation = Preparation(CHUNKER, 1, told.append)
+    broken = replace(document(2), title=None)  # type: ignore[arg-type]
+    for one in (document(1), broken, document(3)):
+        preparation.put(one, "")
+    with pytest.raises(TypeError):
+        list(preparation.rest())
+    preparation.close()
+    assert told == ["test://1", "test://2"]
