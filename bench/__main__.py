@@ -35,12 +35,15 @@ def main() -> None:
         for finding in MEASURES[name](_size(given)):
             findings.append(finding)
             sys.stderr.write(f"{line(finding)}\n")
-    sys.stdout.write(table(findings))
+            _keep(given, findings)  # at once: a long measure may be broken off
+    sys.stdout.write(f"{table(findings)}\n{given.json}\n")
+    sys.exit(0 if all(finding.within(given.slack) for finding in findings) else 1)
+
+
+def _keep(given: argparse.Namespace, findings: list[Finding]) -> None:
     facts = {"machine": machine(), "size": given.size, "topics": _size(given).topics}
     found = [asdict(finding) | {"held": finding.held} for finding in findings]
     given.json.write_text(json.dumps(facts | {"findings": found}, indent=1, default=str))
-    sys.stdout.write(f"\n{given.json}\n")
-    sys.exit(0 if all(finding.within(given.slack) for finding in findings) else 1)
 
 
 def _size(given: argparse.Namespace) -> Size:

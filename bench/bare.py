@@ -63,9 +63,16 @@ def hash_of(url: str) -> int:
     return sum(url.encode())
 
 
+def usable_cores() -> int:
+    """Those that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def read(config: SourceConfig, parser: str) -> float:
     """Seconds to parse a source, cut it and find its terms, in as many processes as cores."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     shares = [(config, parser, Share(number, cores)) for number in range(cores)]
     with multiprocessing.get_context("fork").Pool(cores) as pool:
         return seconds_of(lambda: pool.map(_read_share, shares))
