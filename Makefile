@@ -15,6 +15,8 @@ help:
 	@echo "make check        format, lint, types, migrations, tests: what CI runs"
 	@echo "make serve        the admin on http://$(ADDRESS), with a worker"
 	@echo "make test-faults  the tests that kill processes (minutes)"
+	@echo "make secrets      the passwords that docker-compose.yml asks for"
+	@echo "make audit        known weaknesses of the dependencies (asks the network)"
 
 $(STAMP): requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
