@@ -1,5 +1,9 @@
 """A published page's content to Markdown: the rules of `parsers.html`, and what the web adds.
 
+The renderer is the one that reads Flare's sources, so that a topic and its published page give the
+same text. markdownify was tried in its place: it recurses without bound on nested elements, leaves
+bars in cells as they are, and breaks tables within tables and cells that reach over rows.
+
 Flare's published markup (drop-downs, togglers, popups, code snippets, numbered paragraphs that
 became tables) and the highlighters that hide code in tables, lists and spans.
 """
