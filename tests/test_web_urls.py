@@ -162,6 +162,12 @@ def test_chunks_of_contents_are_read_with_their_escapes() -> None:
     assert read_toc(chunk, "Toc_Chunk0.js").pages == ['/it\'s "a".htm', "/bé.htm"]
 
 
+def test_contents_of_legacy_webhelp_are_read_from_scripts_and_xml() -> None:
+    script = rb"""Map.Add('Toc','<CatapultToc><TocEntry Link=\"/a b.htm\" /></CatapultToc>');"""
+    assert read_toc(script, "Toc.js").pages == ["/a b.htm"]
+    assert read_toc(b'<TocEntry Link="/R&amp;D.htm#x"/>', "Toc.xml").pages == ["/R&D.htm#x"]
+
+
 def test_robots_rules_prefer_our_own_group_and_the_longest_match() -> None:
     ours = "User-agent: bbjrag\nDisallow: /a/\nAllow: /a/b\nCrawl-delay: 4"
     robots = Robots(f"User-agent: *\nDisallow: /\n\n{ours}")

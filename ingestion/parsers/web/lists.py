@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import html
 import io
 import re
 import zlib
@@ -103,7 +104,7 @@ def read_toc(data: bytes, name: str) -> Listed:
     """
     text = data.decode("utf-8-sig", "replace")
     pages = [_unescaped(match[2]) for match in _DEFINED.finditer(text)]
-    pages += [match[1] for match in _LINKED.finditer(text)]
+    pages += [html.unescape(match[1]) for match in _LINKED.finditer(text)]
     lists = [match[1] for match in _CHUNKED.finditer(text)]
     prefix, number = _PREFIX.search(text), _NUMBER.search(text)
     if prefix and number:
