@@ -441,7 +441,7 @@ def test_the_embedder_down_at_start_and_back_later(pages: Source, ollama: Ollama
 
 
 def test_the_embedder_gone_midway_and_back_later(pages: Source, ollama: OllamaServer) -> None:
-    hold(ollama)
+    ollama.for_text("page50word", hanging(60))  # others come after it
     with working():
         row = ask(pages)
         held(ollama, row)
