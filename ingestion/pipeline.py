@@ -60,7 +60,7 @@ def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Ite
 
 
 def finished(document: documents.Document, config: SourceConfig) -> documents.Document:
-    """The document as it is stored: with its source's generation, without what no table can hold."""
+    """The document as stored: with its source's generation, without what no table can hold."""
     found = list(document.generations)
     if config.generation != "auto" and config.generation not in found:
         found.append(config.generation)
