@@ -16,7 +16,7 @@ from ingestion.models import OPEN_STATES, Document, Failure, Run, SourceRun, Sta
 
 SHOWN = 200  # documents, failures of one reason or addresses in one list
 READ_FAILURES = 2000
-_VARIABLE = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\d+")
+_VARIABLE = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\S*/\S+|\d+")
 
 
 @dataclass

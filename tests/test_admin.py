@@ -357,8 +357,12 @@ def test_failures_are_grouped_by_reason(source: Source) -> None:
         Failure.objects.create(
             source_run=row, document_url=url, stage="parse", message=f"{name}.pdf: Bad {text}."
         )
+    for target in ("Content/a.htm", "Content/b/c.htm", "d/e.htm"):
+        Failure.objects.create(
+            source_run=row, stage="parse", message=f"It links to {target}, gone."
+        )
     groups = admin_runs.grouped(Failure.objects.order_by("pk"))
-    assert [len(group.rows) for group in groups] == [2, 1]
+    assert [len(group.rows) for group in groups] == [3, 2, 1]
 
 
 def test_a_run_tells_what_it_changed(admin_client: Client, chunk: Chunk) -> None:
@@ -380,8 +384,9 @@ def test_a_run_tells_what_it_changed(admin_client: Client, chunk: Chunk) -> None
 
 
 def test_failures_are_retried_from_the_run(admin_client: Client, source: Source) -> None:
-    row = source_run(source, State.PARTIAL, failures=1)
+    row = source_run(source, State.PARTIAL, failures=1, finished_at=timezone.now())
     Failure.objects.create(source_run=row, source=source, stage="parse", message="Torn.")
+    assert "Retry the open failures" in page(admin_client, "ingestion_run_change", row.run_id)
     html = post(admin_client, "ingestion_retry", row.pk)
     assert Run.objects.latest("pk").options["retry_failed"] is True
     assert "only what had failed" in html

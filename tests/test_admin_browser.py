@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -52,6 +52,7 @@ def admin(transactional_db: None, data_dir: Path) -> User:
 def worker(transactional_db: None, data_dir: Path) -> Iterator[Worker]:
     worker = Worker(1)
     worker.start()
+    worker.tick()
     yield worker
     worker.stop()
 
@@ -158,6 +159,7 @@ def test_a_failing_document_is_mended_and_retried(
     (data_dir / "docs/fine.bbj").write_text('rem fine\nprint "hello"\n')
     programs = source("programs", "BbjSourceParser")
     reingest(page, programs)
+    wait_for_the_end("programs")
     page.get_by_role("link", name="Follow run").click()
     expect(page.locator(".source-run")).to_contain_text("Failures by reason")
     expect(page.locator(".source-run")).to_contain_text("broken.bbj")
