@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 ADDRESS ?= 127.0.0.1:8000
 
-.PHONY: help ingest test check serve worker search bench test-faults clean
+.PHONY: help ingest test check serve worker bench test-faults
 
 help:
 	@echo "make ingest       set everything up and read all sources into the index"
@@ -73,3 +73,18 @@ secrets/%:
 audit: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	$(BIN)/pip-audit --no-deps --disable-pip -r constraints.txt
+
+.PHONY: screenshots bench-full bench-quick
+# The pictures in docs/screenshots.
+screenshots: $(DEV_STAMP)
+	$(BIN)/python -m tests.scripts.screenshots docs/screenshots
+
+# Ratios first; bench takes up to 20 minutes, bench-full hours.
+bench: $(DEV_STAMP)
+	$(BIN)/python -m bench standard
+
+bench-quick: $(DEV_STAMP)
+	$(BIN)/python -m bench quick
+
+bench-full: $(DEV_STAMP)
+	$(BIN)/python -m bench full
