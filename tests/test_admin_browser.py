@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from django.contrib.auth.models import User
+from django.db import connections
 from playwright.sync_api import Page, expect, sync_playwright
 
 from ingestion.models import Chunk, Document, Failure, SourceRun, State
@@ -29,6 +30,9 @@ def browser() -> Iterator[Any]:
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     if not executable:
         pytest.skip("there is no chromium")
+    # Under Playwright's event loop Django keeps other connections than before it and after it; one
+    # left open here would be inherited by the worker's processes, and closed by them.
+    connections.close_all()
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         yield chromium
