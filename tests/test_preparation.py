@@ -161,7 +161,7 @@ def test_a_document_that_cannot_be_cut_raises_when_it_is_in_hand() -> None:
     broken = replace(document(2), title=None)  # type: ignore[arg-type]
     for one in (document(1), broken, document(3)):
         preparation.put(one, "")
-    with pytest.raises(TypeError):
+    with pytest.raises(AttributeError):
         list(preparation.rest())
     preparation.close()
     assert told == ["test://1", "test://2"]
