@@ -199,6 +199,7 @@ class Cluster:
             ended = wait(left, remaining)
             left = [sentinel for sentinel in left if sentinel not in ended]
         self.kill()
+        process.stopping = Flag()  # theirs stays set; what this process reads itself may go on
 
     def kill(self) -> None:
         """End every process at once."""

@@ -165,7 +165,7 @@ def test_a_starter_killed_at_any_moment_leaves_a_folder_that_starts(
         process.kill()
     server.ensure("bbjrag")
     assert one(server, "SELECT 1") == 1
-    left = {p.name for p in server.folder.iterdir()} - {socket_of(server).name}
+    left = {p.name for p in server.folder.iterdir()} - {socket_of(server).name, "socket-folder"}
     assert left == {"alive", "data", "lock", "start.log"}
 
 
