@@ -34,8 +34,8 @@ class Document:
 
     `content` is Markdown (CommonMark with tables): ATX headings, fenced code with its language.
     `lines` and `pages` map content lines to source lines and pages (both counted from 1),
-    ascending; empty where unknown. `whole_sections` asks the chunker to keep each heading's section a chunk of
-    its own, however small (programs: one method, one chunk).
+    ascending; empty where unknown. `whole_sections` asks the chunker to keep each heading's
+    section a chunk of its own, however small (programs: one method, one chunk).
     `breadcrumb` leads from the root to, not including, the document itself.
     """
 

@@ -222,7 +222,8 @@ class SourceRun(models.Model):
     failures = models.PositiveIntegerField(default=0)
     warnings = models.PositiveIntegerField(default=0)
     vanished = models.JSONField(
-        default=list, help_text="Addresses of the documents that were removed, or whose removal waits."
+        default=list,
+        help_text="Addresses of the documents that were removed, or whose removal waits.",
     )
     quality = models.JSONField(
         default=dict, help_text="Figures of what is stored of the source at its end."

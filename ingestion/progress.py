@@ -85,7 +85,7 @@ def line_of(row: SourceRun) -> str:
     if row.state == State.RUNNING:
         return f"{row.stage or 'starting'}: {row.read} documents, {row.embedded} chunks embedded"
     text = row.get_state_display()
-    if row.state in DONE_STATES and row.state != State.SUCCEEDED or row.state == State.WAITING:
+    if (row.state in DONE_STATES and row.state != State.SUCCEEDED) or row.state == State.WAITING:
         return f"{text}: {row.error or row.last_line}"
     return f"{text}: {row.last_line}" if row.last_line and row.state != State.QUEUED else text
 

@@ -49,13 +49,13 @@ class Known(Protocol):
         of its input files still has the size and time it was read with."""
 
     def validators(self, url: str) -> Mapping[str, str]:
-        """The HTTP validators (etag, last_modified) kept with what `url` covers; empty where unknown."""
+        """The HTTP validators (etag, last_modified) kept with what `url` covers, if any."""
 
     def stored(self, url: str) -> bool:
         """Whether a document that `url` covers is stored, however old."""
 
     def memory(self) -> Mapping[str, Any]:
-        """What `remember` was given by the same parser version and configuration; empty where nothing."""
+        """What `remember` was given by the same parser version and configuration, if anything."""
 
     def remember(self, memory: Mapping[str, Any]) -> None:
         """Keep this JSON for the next reading of the source, in place of what was kept before."""
