@@ -6,6 +6,6 @@ from django.views.generic import RedirectView
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("", include("ingestion.urls")),
+    path("", include("ingestion.api.urls")),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

@@ -24,7 +24,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingestion import api_tokens
+from ingestion.api import tokens
 from ingestion.models import Document
 from ingestion.search import LONGEST_QUERY, Hit, Results, search
 
@@ -219,11 +219,11 @@ def _refusal(authorization: str) -> JSONResponse | None:
 
 def _judged(authorization: str) -> JSONResponse | None:
     scheme, _, token = authorization.partition(" ")
-    row = api_tokens.find(token.strip()) if scheme.casefold() == "bearer" else None
+    row = tokens.find(token.strip()) if scheme.casefold() == "bearer" else None
     if row is None:
         message = {"error": "Send a valid token: `Authorization: Bearer bbjrag_...`."}
         return JSONResponse(message, 401, {"WWW-Authenticate": "Bearer"})
-    use = api_tokens.use(row)
+    use = tokens.use(row)
     if use.allowed:
         return None
     message = {"error": f"This token may ask {row.requests_per_minute} times a minute."}

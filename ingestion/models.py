@@ -131,7 +131,7 @@ class SearchTerm(models.Model):
 
 
 class ApiToken(models.Model):
-    """What a client of the HTTP API shows. Only its hash is kept: see `ingestion.api_tokens`."""
+    """What a client of the HTTP API shows. Only its hash is kept: see `ingestion.api.tokens`."""
 
     name = models.CharField(max_length=100, help_text="Who uses it. Example: editor plug-in")
     beginning = models.CharField(max_length=12, help_text="To tell tokens apart.")

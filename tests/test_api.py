@@ -14,10 +14,11 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestion import api, api_tokens, preflight
+from ingestion import preflight
+from ingestion.api import tokens, views
+from ingestion.api.openapi import description
+from ingestion.api.readiness import CHECKS, Readiness
 from ingestion.models import ApiToken, Document
-from ingestion.openapi import description
-from ingestion.readiness import CHECKS, Readiness
 from tests.indexed import document, index, source
 
 pytestmark = [
@@ -29,7 +30,7 @@ pytestmark = [
 @pytest.fixture
 def client() -> Client:
     """A client with a token."""
-    _, token = api_tokens.make("tests")
+    _, token = tokens.make("tests")
     return Client(SERVER_NAME="localhost", headers={"Authorization": f"Bearer {token}"})
 
 
@@ -169,17 +170,17 @@ def test_without_a_valid_token_nothing_is_told(header: str) -> None:
 
 
 def test_a_token_is_kept_as_a_hash_only() -> None:
-    row, token = api_tokens.make("editor")
+    row, token = tokens.make("editor")
     stored = ApiToken.objects.filter(pk=row.pk).values().get()
     assert token not in str(stored)
     assert stored["beginning"] == token[:12]
 
 
 def test_a_revoked_token_is_no_token() -> None:
-    row, token = api_tokens.make("editor")
-    assert api_tokens.find(token) == row
+    row, token = tokens.make("editor")
+    assert tokens.find(token) == row
     ApiToken.objects.update(revoked_at=timezone.now())
-    assert api_tokens.find(token) is None
+    assert tokens.find(token) is None
 
 
 def test_a_token_may_ask_so_often_a_minute(client: Client) -> None:
@@ -204,14 +205,14 @@ def test_health_needs_nothing() -> None:
 
 def test_ready_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = {"embedder": lambda: "", "worker": lambda: "No worker is alive."}
-    monkeypatch.setattr(api, "readiness", Readiness(checks))
+    monkeypatch.setattr(views, "readiness", Readiness(checks))
     response = Client(SERVER_NAME="localhost").get("/ready")
     assert response.status_code == 503
     assert response.json() == {"ready": False, "problems": {"worker": "No worker is alive."}}
 
 
 def test_ready_is_ready_when_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "readiness", Readiness({"database": CHECKS["database"]}))
+    monkeypatch.setattr(views, "readiness", Readiness({"database": CHECKS["database"]}))
     response = Client(SERVER_NAME="localhost").get("/ready")
     assert (response.status_code, response.json()["ready"]) == (200, True)
 
@@ -248,7 +249,7 @@ def test_a_database_that_fails_is_503(client: Client, monkeypatch: pytest.Monkey
     def failing(*_: Any, **__: Any) -> Any:
         raise DatabaseError("connection lost: secret details")
 
-    monkeypatch.setattr(api, "search", failing)
+    monkeypatch.setattr(views, "search", failing)
     response = post(client, {"query": "x"})
     assert response.status_code == 503
     assert "secret" not in response.content.decode()

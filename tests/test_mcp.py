@@ -18,7 +18,8 @@ import uvicorn
 from django.db import connections
 from mcp import Client, StdioServerParameters, stdio_client
 
-from ingestion import api_tokens, mcp_server
+from ingestion import mcp_server
+from ingestion.api import tokens
 from tests.indexed import document, index
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -153,7 +154,7 @@ def test_a_page_of_another_site_cannot_ask(stored: None) -> None:
 
 
 def test_beyond_this_machine_a_token_is_asked_for(stored: None) -> None:
-    _, token = api_tokens.make("assistant", requests_per_minute=1)
+    _, token = tokens.make("assistant", requests_per_minute=1)
     with serving(mcp_server.http_app("0.0.0.0")) as url:
         shown = {"Authorization": f"Bearer {token}"}
         statuses = [

@@ -14,11 +14,10 @@ from django.views.decorators.csrf import csrf_exempt
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ValidationError
 
-from ingestion import api_schemas as schemas
-from ingestion import api_tokens, metrics, statistics
+from ingestion.api import metrics, schemas, statistics, tokens
+from ingestion.api.openapi import description
+from ingestion.api.readiness import readiness
 from ingestion.models import Document
-from ingestion.openapi import description
-from ingestion.readiness import readiness
 from ingestion.search import search
 from sources.models import Source
 
@@ -77,14 +76,14 @@ def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:
 
 def _check_token(request: HttpRequest) -> None:
     match = _BEARER.fullmatch(request.headers.get("Authorization", ""))
-    row = api_tokens.find(match[1]) if match else None
+    row = tokens.find(match[1]) if match else None
     if row is None:
         raise Refused(
             401,
             "Send a valid token: `Authorization: Bearer bbjrag_...`. Tokens are made in the admin.",
             WWW_Authenticate="Bearer",
         )
-    use = api_tokens.use(row)
+    use = tokens.use(row)
     if not use.allowed:
         raise Refused(
             429,

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ingestion import statistics
+from ingestion.api import statistics
 from ingestion.models import Failure, SourceRun
 
 registry = CollectorRegistry()

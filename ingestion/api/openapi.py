@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from ingestion import api_schemas as schemas
+from ingestion.api import schemas
 
 MODELS: tuple[type[BaseModel], ...] = (
     schemas.SearchRequest,

@@ -1,0 +1,18 @@
+"""The addresses of the HTTP API, and those that monitoring asks."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from ingestion.api import views
+
+urlpatterns = [
+    path("api/search", views.search_view, name="api-search"),
+    path("api/documents/<int:pk>", views.document_view, name="api-document"),
+    path("api/stats", views.stats_view, name="api-stats"),
+    path("api/openapi.json", views.openapi_view, name="api-openapi"),
+    path("api/<path:rest>", views.missing_view, name="api-missing"),
+    path("health", views.health_view, name="health"),
+    path("ready", views.ready_view, name="ready"),
+    path("metrics", views.metrics_view, name="metrics"),
+]
