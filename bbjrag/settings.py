@@ -72,7 +72,7 @@ INSTALLED_APPS = [
     "bbjrag",
     "sources",
     "ingestion",
-    "ingestion.admin_config.AdminConfig",
+    "ingestion.admin.config.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -16,11 +16,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from ingestion import admin_actions, health, runs, trial
-from ingestion.admin_charts import history
-from ingestion.admin_display import ago, badge, records_link
-from ingestion.admin_overview import newest_runs, numbers
-from ingestion.admin_preview import preview
+from ingestion import health, runs, trial
+from ingestion.admin import actions
+from ingestion.admin.charts import history
+from ingestion.admin.display import ago, badge, records_link
+from ingestion.admin.overview import newest_runs, numbers
+from ingestion.admin.preview import preview
 from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
 from sources.forms import SourceForm
 from sources.models import Source
@@ -67,12 +68,12 @@ class SourceAdmin(Admin):
     list_filter = ("enabled", "parser")
     search_fields = ("name", "title")
     actions = (
-        admin_actions.reingest,
-        admin_actions.reingest_clean,
-        admin_actions.retry_failures,
-        admin_actions.cancel_open,
-        admin_actions.enable,
-        admin_actions.disable,
+        actions.reingest,
+        actions.reingest_clean,
+        actions.retry_failures,
+        actions.cancel_open,
+        actions.enable,
+        actions.disable,
     )
     fieldsets = (
         (None, {"fields": ("title", "name", "parser", "enabled")}),

@@ -14,8 +14,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from ingestion import admin_runs, trial
-from ingestion.admin_markdown import rendered
+from ingestion import trial
+from ingestion.admin import reports
+from ingestion.admin.markdown import rendered
 from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run, SourceRun, State
 from ingestion.terms import forms, words
 from sources.models import Source
@@ -361,7 +362,7 @@ def test_failures_are_grouped_by_reason(source: Source) -> None:
         Failure.objects.create(
             source_run=row, stage="parse", message=f"It links to {target}, gone."
         )
-    groups = admin_runs.grouped(Failure.objects.order_by("pk"))
+    groups = reports.grouped(Failure.objects.order_by("pk"))
     assert [len(group.rows) for group in groups] == [3, 2, 1]
 
 

@@ -10,8 +10,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from ingestion import admin_quality, quality
-from ingestion.admin_overview import Standing
+from ingestion import quality
+from ingestion.admin import quality as quality_page
+from ingestion.admin.overview import Standing
 from ingestion.models import Chunk, State
 from sources.models import Source
 from tests.test_admin import add_chunk, chunk, data_dir, page, source, source_run
@@ -95,7 +96,7 @@ def test_a_source_grows_stale(source: Source, schedule: str, days: int, stale: b
     source.schedule = schedule
     read_at = now - timedelta(days=days)
     standing = Standing(source, None, read_at, 0, 0, 0, None)
-    assert admin_quality.is_stale(standing, now) is stale
+    assert quality_page.is_stale(standing, now) is stale
 
 
 def test_the_page_asks_a_bounded_number_of_queries(

@@ -6,11 +6,11 @@ from typing import Any
 
 from django import template
 
-from ingestion import admin_display
+from ingestion.admin import display
 
 register = template.Library()
-register.filter("ago", admin_display.ago)
-register.filter("duration", admin_display.seconds)
+register.filter("ago", display.ago)
+register.filter("duration", display.seconds)
 
 
 @register.filter

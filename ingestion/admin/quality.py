@@ -18,8 +18,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ingestion import quality
-from ingestion.admin_charts import Bar, bars
-from ingestion.admin_overview import Standing, standings
+from ingestion.admin.charts import Bar, bars
+from ingestion.admin.overview import Standing, standings
 from ingestion.models import Chunk, Document, SourceRun
 from ingestion.schedules import next_time
 from sources.models import Source

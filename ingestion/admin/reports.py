@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from ingestion import health
-from ingestion.admin_charts import Bar, bars
-from ingestion.admin_display import seconds
-from ingestion.admin_overview import Progress, progress
+from ingestion.admin.charts import Bar, bars
+from ingestion.admin.display import seconds
+from ingestion.admin.overview import Progress, progress
 from ingestion.models import OPEN_STATES, Document, Failure, Run, SourceRun, State
 
 SHOWN = 200  # documents, failures of one reason or addresses in one list

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.db.models.base import ModelBase
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 
-from ingestion import admin_overview, admin_quality, admin_search, health
+from ingestion import health
+from ingestion.admin import overview, quality, search
+from ingestion.admin.chunks import ChunkAdmin
+from ingestion.admin.documents import DocumentAdmin, EmbeddingProfileAdmin
+from ingestion.admin.runs import FailureAdmin, RunAdmin
+from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run
+
+PAGES: dict[type[Model], type[admin.ModelAdmin[Any]]] = {
+    Document: DocumentAdmin,
+    Chunk: ChunkAdmin,
+    Run: RunAdmin,
+    Failure: FailureAdmin,
+    EmbeddingProfile: EmbeddingProfileAdmin,
+}
 
 
 class Site(admin.AdminSite):
@@ -19,6 +35,24 @@ class Site(admin.AdminSite):
     site_url = None
     index_title = "How the index is"
     index_template = "admin/overview.html"
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        for model, page in PAGES.items():
+            self.register(model, page)
+
+    def register(
+        self,
+        model_or_iterable: type[Model] | Iterable[type[Model]],
+        admin_class: type[admin.ModelAdmin[Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        """Leaves the queue's own tables out: a Schedule runs any dotted path and a task's arguments
+        are pickles, which is not for a browser."""
+        given = model_or_iterable
+        models = [given] if isinstance(given, ModelBase) else list(given)
+        shown = [model for model in models if model._meta.app_label != "django_q"]
+        super().register(shown, admin_class, **options)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         wrap = self.admin_view
@@ -35,13 +69,13 @@ class Site(admin.AdminSite):
     ) -> TemplateResponse:
         context = {"may_look": may_look(request), **(extra_context or {})}
         if may_look(request):
-            context |= admin_overview.overview()
+            context |= overview.overview()
         return super().index(request, context)
 
     def overview(self, request: HttpRequest) -> HttpResponse:
         """The part of the first page that its script fetches anew."""
         self._refuse(request)
-        return render(request, "admin/overview_live.html", admin_overview.overview())
+        return render(request, "admin/overview_live.html", overview.overview())
 
     def health(self, request: HttpRequest) -> HttpResponse:
         """Whether database, worker and embedder answer now."""
@@ -52,7 +86,7 @@ class Site(admin.AdminSite):
         """The product's search, with its scores."""
         if not request.user.has_perm("ingestion.view_chunk"):
             raise PermissionDenied
-        found = admin_search.results(request.GET)
+        found = search.results(request.GET)
         context = {**self.each_context(request), "title": "Search", **found}
         return TemplateResponse(request, "admin/search.html", context)
 
@@ -60,7 +94,7 @@ class Site(admin.AdminSite):
         """What is stored, in figures."""
         if not request.user.has_perm("ingestion.view_chunk"):
             raise PermissionDenied
-        context = {**self.each_context(request), "title": "Quality", **admin_quality.page()}
+        context = {**self.each_context(request), "title": "Quality", **quality.page()}
         return TemplateResponse(request, "admin/quality.html", context)
 
     def _refuse(self, request: HttpRequest) -> None:

@@ -1,0 +1,122 @@
+"""Chunks, to look at and to look through."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.postgres.search import SearchQuery
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.db.models.functions import Left
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+
+from ingestion.admin import quality, search
+from ingestion.admin.look import VECTORS, GenerationFilter, LatePaginator, LookAdmin
+from ingestion.admin.markdown import LONGEST, rendered
+from ingestion.models import Chunk
+from ingestion.terms import forms, words
+
+NEIGHBOURS = 2
+MOST_FOUND = 5000  # chunks by a search for words: common ones stand in nearly all
+
+
+def word_query(text: str) -> str:
+    """A tsquery for all words and quoted phrases of the text, save those after a minus."""
+    wanted = []
+    for minus, phrase, word in re.findall(r'(-?)(?:"([^"]*)"|(\S+))', text):
+        whole = [form.whole for form in map(forms, words(phrase or word)) if form.whole]
+        if whole:
+            joined = " <-> ".join(f"'{term}'" for term in whole)
+            wanted.append(f"!({joined})" if minus else f"({joined})")
+    return " & ".join(wanted)
+
+
+class ChunkGenerationFilter(GenerationFilter):
+    field = "document__generations"
+
+
+class ChunkAdmin(LookAdmin):
+    page = "admin/ingestion/chunk/page.html"
+    paginator = LatePaginator
+    list_display = ("name", "beginning", "source", "doc_type", "tags", "tokens")
+    list_filter = (
+        "document__source",
+        "document__doc_type",
+        ChunkGenerationFilter,
+        "document__deprecated",
+        quality.ChunkFilter,
+        "profile",
+    )
+    search_fields = ("search_vector",)
+    search_help_text = (
+        'Chunks that hold all of these words; "a phrase"; -without. '
+        f"At most {MOST_FOUND:,} of them; the search page ranks them."
+    )
+    ordering = ("document_id", "ordinal")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Chunk]:
+        """Without content and vectors, which a list of 100,000 chunks could not carry."""
+        rows = Chunk.objects.select_related("document__source").annotate(start=Left("content", 200))
+        heavy = ("content", "context_header", "document__metadata", "document__inputs")
+        return rows.defer(*VECTORS, *heavy, "document__http_validators")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Chunk], search_term: str
+    ) -> tuple[QuerySet[Chunk], bool]:
+        if not search_term.strip():
+            return queryset, False
+        query = word_query(search_term)
+        if not query:
+            return queryset.none(), False
+        found = SearchQuery(query, search_type="raw", config="simple")
+        keys = queryset.filter(search_vector=found).order_by().values("pk")[:MOST_FOUND]
+        return queryset.filter(pk__in=keys), False
+
+    @admin.display(description="chunk", ordering="title")
+    def name(self, chunk: Chunk) -> str:
+        return str(chunk)
+
+    @admin.display(description="begins")
+    def beginning(self, chunk: Any) -> str:
+        return str(chunk.start)
+
+    @admin.display(description="source", ordering="document__source")
+    def source(self, chunk: Chunk) -> str:
+        return chunk.document.source.name
+
+    @admin.display(description="type", ordering="document__doc_type")
+    def doc_type(self, chunk: Chunk) -> str:
+        return chunk.document.doc_type
+
+    @admin.display(description="generations")
+    def tags(self, chunk: Chunk) -> str:
+        return ", ".join(chunk.document.generations)
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [path("<int:pk>/plain/", wrap(self.plain), name="ingestion_chunk_plain")]
+        return [*own, *super().get_urls()]
+
+    def plain(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The whole text as it is stored, however long."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        text = Chunk.objects.filter(pk=pk).values_list("content", flat=True).first()
+        if text is None:
+            raise Http404(f"There is no chunk {pk} (any more).")
+        return HttpResponse(text, content_type="text/plain; charset=utf-8")
+
+    def details(self, request: HttpRequest, obj: Chunk) -> dict[str, Any]:
+        beside = (obj.ordinal - NEIGHBOURS, obj.ordinal + NEIGHBOURS)
+        near = Chunk.objects.filter(document=obj.document_id, ordinal__range=beside)
+        neighbours = near.exclude(pk=obj.pk).defer(*VECTORS).order_by("ordinal")
+        return {
+            "rendered": rendered(obj.content),
+            "cut_short": len(obj.content) > LONGEST,
+            "findable": search.findable(obj) if "findable" in request.GET else "",
+            "before": [chunk for chunk in neighbours if chunk.ordinal < obj.ordinal],
+            "after": [chunk for chunk in neighbours if chunk.ordinal > obj.ordinal],
+        }

@@ -1,0 +1,145 @@
+"""Runs and their failures: to look at, and to act on where that is allowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Prefetch, QuerySet
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
+from django.shortcuts import render
+from django.urls import URLPattern, path, reverse
+
+from ingestion.admin import actions, reports
+from ingestion.admin.display import ago, badge, seconds
+from ingestion.admin.look import LookAdmin
+from ingestion.models import Document, Failure, Run, SourceRun, State
+from ingestion.runs import status_of
+
+
+class RunAdmin(LookAdmin):
+    page = "admin/ingestion/run/page.html"
+    list_display = (
+        *("number", "state", "asked", "who", "sources"),
+        *("added", "changed", "removed", "failed", "took"),
+    )
+    list_filter = ("origin", "created_at")
+    list_select_related = ("requested_by",)
+    ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        rows = SourceRun.objects.order_by("source_name").defer("vanished")
+        return Run.objects.prefetch_related(Prefetch("source_runs", rows))
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("source-run/<int:pk>/cancel/", wrap(self.cancel), name="ingestion_cancel"),
+            path("source-run/<int:pk>/removal/", wrap(self.removal), name="ingestion_removal"),
+            path("source-run/<int:pk>/retry/", wrap(self.retry), name="ingestion_retry"),
+            path("<int:pk>/live/", wrap(self.live), name="ingestion_run_live"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._act(request, pk, "ingestion.cancel_run", actions.cancel_one)
+
+    def removal(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._act(request, pk, "ingestion.decide_removal", actions.decide_removal)
+
+    def retry(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._act(request, pk, "ingestion.start_run", actions.retry_one)
+
+    def live(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The part of the page that its script fetches anew."""
+        run = Run.objects.filter(pk=pk).first()
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if run is None:
+            raise Http404(f"There is no run {pk} (any more).")
+        return render(request, "admin/ingestion/run/live.html", reports.live(run))
+
+    def _act(self, request: HttpRequest, pk: int, permission: str, act: Any) -> HttpResponse:
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not request.user.has_perm(permission):
+            raise PermissionDenied
+        source_run = SourceRun.objects.select_related("source").filter(pk=pk).first()
+        if source_run is None:
+            raise Http404(f"There is no source run {pk} (any more).")
+        there = act(request, source_run) or source_run.run_id
+        return HttpResponseRedirect(reverse("admin:ingestion_run_change", args=[there]))
+
+    def details(self, request: HttpRequest, obj: Run) -> dict[str, Any]:
+        found = reports.reports(obj)
+        state = state_of(report.row for report in found)
+        return {"reports": found, "state": state, **reports.live(obj)}
+
+    @admin.display(description="run", ordering="pk")
+    def number(self, run: Run) -> str:
+        return str(run)
+
+    @admin.display(description="state")
+    def state(self, run: Run) -> str:
+        state = state_of(run.source_runs.all())
+        return badge(state, state.label)
+
+    @admin.display(description="asked for", ordering="created_at")
+    def asked(self, run: Run) -> str:
+        return ago(run.created_at)
+
+    @admin.display(description="by", ordering="origin")
+    def who(self, run: Run) -> str:
+        return f"{run.origin}, {run.requested_by}" if run.requested_by else run.origin
+
+    @admin.display(description="sources")
+    def sources(self, run: Run) -> str:
+        return ", ".join(row.source_name for row in run.source_runs.all())
+
+    @admin.display(description="added")
+    def added(self, run: Run) -> int:
+        return sum(row.added for row in run.source_runs.all())
+
+    @admin.display(description="changed")
+    def changed(self, run: Run) -> int:
+        return sum(row.changed for row in run.source_runs.all())
+
+    @admin.display(description="removed")
+    def removed(self, run: Run) -> int:
+        return sum(row.removed for row in run.source_runs.all())
+
+    @admin.display(description="failures")
+    def failed(self, run: Run) -> int:
+        return sum(row.failures for row in run.source_runs.all())
+
+    @admin.display(description="took")
+    def took(self, run: Run) -> str:
+        known = [row.seconds for row in run.source_runs.all() if row.seconds is not None]
+        return seconds(max(known, default=None))
+
+
+def state_of(rows: Any) -> State:
+    return State(status_of(row.state for row in rows))
+
+
+class FailureAdmin(LookAdmin):
+    page = "admin/ingestion/failure/page.html"
+    list_display = ("message", "level", "stage", "document_url", "source", "when", "resolved")
+    list_filter = ("resolved", "level", "source", "stage")
+    list_select_related = ("source",)
+    search_fields = ("document_url", "message")
+
+    @admin.display(description="when", ordering="created_at")
+    def when(self, failure: Failure) -> str:
+        return ago(failure.created_at)
+
+    def details(self, request: HttpRequest, obj: Failure) -> dict[str, Any]:
+        document = Document.objects.filter(url=obj.document_url).first()
+        return {"title": "Failure", "document": document}
