@@ -112,7 +112,7 @@ class Attempt:
             made_since=self.since if clean else None,
             in_hand=self.note.hold,
         )
-        self.writer = Writer(self.source, profile, self.lease, key, timezone.now(), self._update)
+        self.writer = Writer(self.source, profile, self.lease, key, timezone.now(), self._progress)
         parsed = pipeline.read(self.source.parser, self.source.config(self.data_dir), self.known)
         self.reading = pipeline.Reading(
             parsed=parsed,
@@ -150,6 +150,10 @@ class Attempt:
         if os.getppid() != self.watcher:  # where the kernel does not end us with our parent
             raise LeaseLost("The worker that watched this reading is gone.")
         self._update(stage=stage, current_url=url[:2000] if url else "")
+
+    def _progress(self) -> None:
+        """Something is stored: whatever the run waited for before is over."""
+        self._update(waiting_since=None)
 
     def _update(self, **fields: Any) -> None:
         """Write what has been done so far into the row. Raises LeaseLost where it is not ours."""
@@ -192,12 +196,8 @@ class Attempt:
         )
 
     def put_to_wait(self, reason: str) -> str:
-        """The embedder is away. Where it has worked in this attempt, the waiting begins anew."""
-        if self.reading and self.reading.counters.embedded:
-            self.source_run.waiting_since = None
-        self.source_run.cancel_requested = SourceRun.objects.filter(
-            pk=self.source_run.pk, cancel_requested=True
-        ).exists()
+        """The embedder is away. Where something was stored meanwhile, the waiting begins anew."""
+        self.source_run.refresh_from_db(fields=["cancel_requested", "waiting_since"])
         SourceRun.objects.filter(pk=self.source_run.pk).update(**self._counted())
         return runs.put_to_wait(self.source_run, reason)
 

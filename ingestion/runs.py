@@ -244,6 +244,7 @@ def end_cancelled(source_run: SourceRun) -> str:
     return f"{source_run}: cancelled."
 
 
+@transaction.atomic
 def put_to_wait(source_run: SourceRun, reason: str, what: str = "the embedder") -> str:
     """Have a running source run wait, each time longer, up to the limit; no attempt burnt."""
     if source_run.cancel_requested:
@@ -254,8 +255,8 @@ def put_to_wait(source_run: SourceRun, reason: str, what: str = "the embedder") 
     if waited >= settings.EMBEDDER_WAIT_LIMIT:
         hours = f"{waited / 3600:.1f} hours (EMBEDDER_WAIT_LIMIT)"
         error = f"Waited {hours} for {what}: {reason} Mend that, then start the source again."
-        _record_crash(source_run, error)
-        move(source_run, State.FAILED, during=source_run.attempt, error=error, stage="")
+        if move(source_run, State.FAILED, during=source_run.attempt, error=error, stage=""):
+            _record_crash(source_run, error)
         return error
     pause = min(max(settings.EMBEDDER_WAIT_FIRST, waited), settings.EMBEDDER_WAIT_MAX)
     line = f"Waits for {what}: {reason} It goes on by itself; cancel it to stop that."

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from django.db import OperationalError, connection, connections
+from django.utils import timezone
 from pytest_django import Settings
 
 from ingestion import process, runs
@@ -49,6 +51,20 @@ class Fault:
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         self.step()
+        return execute(sql, params, many, context)
+
+
+class At(Fault):
+    """Happens when the row is told that this stage begins."""
+
+    def __init__(self, stage: str, deed: Callable[[], None]) -> None:
+        super().__init__(deed, at=-1)
+        self.stage = stage
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if params and self.stage in params:
+            self.happened.set()
+            self.deed()
         return execute(sql, params, many, context)
 
 
@@ -204,18 +220,50 @@ def test_a_fault_at_any_statement_is_got_over(
     assert number > 20
 
 
+LASTING = [(bug, "Given up after 3 attempts"), (disk_full, "for the database")]
+
+
 @pytest.mark.faults
-def test_a_lasting_fault_ends_in_a_state_that_says_so(tides: Tides, injection: Injection) -> None:
+@pytest.mark.parametrize(("deed", "said"), LASTING, ids=["bug", "disk full"])
+def test_a_lasting_fault_ends_in_a_state_that_says_so(
+    tides: Tides, injection: Injection, settings: Settings, deed: Callable[[], None], said: str
+) -> None:
+    settings.EMBEDDER_WAIT_LIMIT = 0.0
+    failed = 0
     for number in range(1, MOST, 7):
         tides.turn()
-        injection.set(Fault(bug, number, lasting=True))
+        injection.set(Fault(deed, number, lasting=True))
         row = tides.finish(ask(tides.source))
         if not injection.happened.is_set():
             break
-        assert row.state == "failed", number
-        assert "Given up after 3 attempts" in row.error
-        assert "a bug" in row.error
+        if row.state == "failed":
+            failed += 1
+            assert said in row.error, number
+            assert Failure.objects.get(source_run=row).message == row.error
+        else:  # it came after the end, or a later attempt had less to do
+            assert (row.state, digest()) == ("succeeded", tides.expected[tides.high]), number
         assert not wrong()
         injection.fault = None
         assert read(tides.source).state == "succeeded"
         assert digest() == tides.expected[tides.high]
+    else:
+        pytest.fail("the reading never got through")
+    assert failed > 3
+
+
+def test_an_outage_long_ago_is_over_once_something_was_stored(
+    tides: Tides, injection: Injection
+) -> None:
+    """The limit is for one wait without any success, and not for all of a run's waits together."""
+    row = ask(tides.source)
+    long_ago = timezone.now() - timedelta(days=3)
+    SourceRun.objects.filter(pk=row.pk).update(waiting_since=long_ago)
+    tides.turn()
+    injection.set(At("indexing", disk_full))
+    process.supervise(row.pk)
+    row.refresh_from_db()
+    assert (row.state, row.added, row.changed) == ("waiting", 1, 1)
+    assert row.waiting_since is not None
+    assert row.waiting_since > long_ago
+    injection.fault = None
+    assert tides.finish(row).state == "succeeded"
