@@ -112,6 +112,9 @@ def _is_passing(error: BaseException) -> bool:
 
 
 def _told(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        limit = settings.RUN_MEMORY_LIMIT_MB
+        return f"It ran out of memory; the limit (RUN_MEMORY_LIMIT_MB) is {limit} MB."
     text = " ".join(str(error).split())
     return text if isinstance(error, LeaseLost) else f"{type(error).__name__}: {text}"
 
