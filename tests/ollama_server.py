@@ -122,7 +122,7 @@ def filled(value: float) -> Fault:
 
 
 def hanging(seconds: float = 60.0) -> Fault:
-    """Answers after so many seconds (at once when the server stops)."""
+    """Answers after so many seconds, and never once the server has stopped."""
 
     def reply(request: Request) -> Reply:
         request.server.stopping.wait(seconds)
@@ -179,12 +179,12 @@ class OllamaServer:
 
     def stop(self) -> None:
         """Refuse connections and break those that are open, as a server that was killed."""
-        self.stopping.set()
         if self.listener:
             self.listener.shutdown()
             self.listener.server_close()
             self.listener.break_connections()
             self.listener = None
+        self.stopping.set()  # last: nobody may get an answer because of it, and ask on
 
     def next(self, *faults: Fault, times: int = 1) -> None:
         """The coming embed calls get these, in this order, each `times` times."""
