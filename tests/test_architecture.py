@@ -114,6 +114,26 @@ def test_sources_import_only_the_pure_layer() -> None:
     assert wrong == []
 
 
+def test_commands_start_without_the_admins_pages() -> None:
+    assert _after_setup("from ingestion.management.commands import ingest_all, worker") == "False 0"
+
+
+def test_the_checks_and_the_urls_see_the_admins_pages() -> None:
+    for load in ("checks.run_checks(tags=['admin'])", "import bbjrag.urls"):
+        assert _after_setup(f"from django.core import checks; {load}") == "True 8"
+
+
+def _after_setup(code: str) -> str:
+    """Whether the page of sources is loaded, and how many models the admin shows."""
+    code = (
+        f"import sys, django; django.setup(); {code}; loaded = 'sources.admin' in sys.modules;"
+        "from django.contrib import admin;"
+        "print(loaded, len(admin.site._registry) if loaded else 0)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    return run.stdout.strip()
+
+
 @pytest.mark.parametrize("parser", ["FlareParser", "MdxParser", "PdfParser"])
 def test_an_unused_parser_is_not_loaded(parser: str) -> None:
     code = (

@@ -19,6 +19,7 @@ FIELDS = (
 
 class Command(BaseCommand):
     help = "Shows the documents that a source's parser yields. Nothing is stored."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="the source")

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.text import Text
 
-from ingestion.search import MAX_LIMIT, MODES, Hit, Results, search
+from ingestion.hits import MODES, Hit, Results
+from ingestion.search import MAX_LIMIT, search
 from sources.models import Source
 
 NOTHING_FOUND = 1
@@ -16,6 +15,7 @@ NOTHING_FOUND = 1
 
 class Command(BaseCommand):
     help = "Searches the index, by meaning and by words."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         except ValueError as error:
             raise CommandError(str(error)) from error
         if options["json"]:
-            self.stdout.write(json.dumps(asdict(results), ensure_ascii=False))
+            self.stdout.write(results.model_dump_json())
             return
         console = Console(highlight=False, soft_wrap=True)
         for number, hit in enumerate(results.hits, 1):
@@ -54,7 +54,7 @@ class Command(BaseCommand):
     def _tell(self, results: Results) -> None:
         for note in results.notes:
             self.stderr.write(note)
-        for word, meant in (results.corrected or {}).items():
+        for word, meant in results.corrected.items():
             self.stderr.write(f"{word!r} stands nowhere; searched for {', '.join(meant)} instead.")
         if not results.hits:
             self.stderr.write("Nothing was found.")
@@ -71,7 +71,7 @@ def _check_sources(names: list[str]) -> None:
 def _show(console: Console, number: int, hit: Hit, scores: bool) -> None:
     facts = [*hit.generations, hit.doc_type, *(["deprecated"] if hit.deprecated else [])]
     console.print(Text.assemble((f"{number}. ", "dim"), (hit.title, "bold")))
-    lines = [Text(hit.context_header, "dim"), Text(_link(hit), "cyan")]
+    lines = [Text(hit.context_header, "dim"), Text(hit.link, "cyan")]
     lines.append(Text(f"{hit.source} · {', '.join(facts)}", "dim"))
     if scores:
         parts = [f"{part.ranking}: {part.place}. ({part.value:.3f})" for part in hit.parts]
@@ -82,15 +82,9 @@ def _show(console: Console, number: int, hit: Hit, scores: bool) -> None:
     console.print()
 
 
-def _link(hit: Hit) -> str:
-    place = f", line {hit.start_line}" if hit.start_line else ""
-    place = f", page {hit.start_page}" if hit.start_page else place
-    return f"{hit.display_url or hit.url}{place}"
-
-
 def _marked(hit: Hit, coloured: bool) -> Text:
     if not coloured:
-        return Text(hit.snippet.marked())
+        return Text(hit.shown.marked())
     return Text.assemble(
-        *((text, "bold yellow" if is_hit else "") for text, is_hit in hit.snippet.parts())
+        *((text, "bold yellow" if is_hit else "") for text, is_hit in hit.shown.parts())
     )

@@ -9,6 +9,7 @@ from ingestion.worker import Worker
 
 class Command(BaseCommand):
     help = "Runs the worker that reads sources; ends, giving back what it reads, on SIGTERM."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--workers", type=int, help="sources read at once (setting WORKERS)")
