@@ -42,13 +42,14 @@ TRANSITIONS: dict[str, frozenset[str]] = {
             State.NEEDS_APPROVAL,
         }
     ),
-    State.WAITING: frozenset({State.QUEUED, State.CANCELLED, State.FAILED, State.INTERRUPTED}),
-    State.INTERRUPTED: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
+    State.WAITING: frozenset({State.QUEUED, State.CANCELLED, State.INTERRUPTED}),
+    State.INTERRUPTED: frozenset({State.QUEUED, State.FAILED}),
     State.NEEDS_APPROVAL: frozenset({State.SUCCEEDED, State.PARTIAL}),
 }
 DONE_STATES = [State.SUCCEEDED, State.PARTIAL, State.FAILED, State.CANCELLED]
 ENDED_STATES = [*DONE_STATES, State.INTERRUPTED, State.NEEDS_APPROVAL]
 RUN_SOURCE = "ingestion.tasks.run_source"
+DELETED = "The source was deleted, and its documents with it."
 
 
 def move(source_run: SourceRun | int, to: str, *, during: int | None = None, **fields: Any) -> bool:
@@ -164,7 +165,7 @@ def claim(pk: int, worker: str) -> SourceRun | str:
 
 def _refusal(source_run: SourceRun) -> str:
     if source_run.source is None:
-        return "The source was deleted, and its documents with it."
+        return DELETED
     if not source_run.source.enabled:
         return "The source was disabled: enable it and start it again."
     if source_run.cancel_requested:
@@ -310,9 +311,8 @@ def _reap_dead(source_run: SourceRun) -> str:
 
 
 def end_without_source(source_run: SourceRun) -> str:
-    error = "The source was deleted, and its documents with it."
-    move(source_run, State.CANCELLED, during=source_run.attempt, error=error, stage="")
-    return f"{source_run}: {error}"
+    move(source_run, State.CANCELLED, during=source_run.attempt, error=DELETED, stage="")
+    return f"{source_run}: {DELETED}"
 
 
 def _tasks() -> dict[int, tuple[int, bool]]:
@@ -368,7 +368,8 @@ def decide_removal(source_run: SourceRun, *, approve: bool, who: str) -> str:
     """Answer a source run that waits for approval: remove what vanished, or keep it."""
     source = source_run.source
     if source is None:
-        return "The source was deleted, and its documents with it."
+        _close_approval(source_run, DELETED)
+        return DELETED
     with transaction.atomic():
         verb = "approved" if approve else "refused"
         if not _close_approval(source_run, f"Removal {verb} by {who}."):
@@ -403,6 +404,8 @@ def delete_source(source: Source, who: str = "") -> str:
         Source.objects.select_for_update().filter(pk=source.pk).first()
         for open_run in SourceRun.objects.filter(source=source.pk, state__in=OPEN_STATES):
             cancel(open_run, who)
+        for held in SourceRun.objects.filter(source=source.pk, state=State.NEEDS_APPROVAL):
+            _close_approval(held, DELETED)
         source.delete()
     return f"{source.name} was deleted with its documents."
 

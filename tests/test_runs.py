@@ -36,11 +36,9 @@ LEGAL = {
     ("running", "needs_approval"),
     ("waiting", "queued"),
     ("waiting", "cancelled"),
-    ("waiting", "failed"),
     ("waiting", "interrupted"),
     ("interrupted", "queued"),
     ("interrupted", "failed"),
-    ("interrupted", "cancelled"),
     ("needs_approval", "succeeded"),
     ("needs_approval", "partial"),
 }
@@ -362,6 +360,36 @@ def test_deleting_a_source_cancels_its_run_and_removes_its_documents(source: Sou
     assert not Document.objects.exists()
     assert "documents with it" in runs.end_without_source(row)
     assert fresh(row).state == "cancelled"
+
+
+@pytest.mark.parametrize("behind_our_back", [False, True])
+def test_deleting_a_source_ends_the_question_whether_documents_may_go(
+    source: Source, behind_our_back: bool
+) -> None:
+    row = running(source)
+    runs.move(row, State.NEEDS_APPROVAL, vanished=["pages://a"])
+    if behind_our_back:
+        source.delete()
+        assert "was deleted" in runs.decide_removal(fresh(row), approve=True, who="anna")
+    else:
+        runs.delete_source(source, "anna")
+    assert (fresh(row).state, fresh(row).last_line) == ("succeeded", runs.DELETED)
+
+
+def test_a_waiting_run_is_interrupted_with_the_command_that_waited(source: Source) -> None:
+    row = running(source)
+    runs.put_to_wait(row, "It is away.")
+    runs.interrupt([fresh(row)], "Ctrl-C.")
+    assert (fresh(row).state, fresh(row).error) == ("interrupted", "Ctrl-C.")
+    assert runs.wake(timezone.now() + timedelta(days=1)) == []
+    assert runs.resumable() == [source]
+
+
+def test_what_waits_for_approval_cannot_be_cancelled(source: Source) -> None:
+    row = running(source)
+    runs.move(row, State.NEEDS_APPROVAL)
+    assert "has ended already (needs approval)" in runs.cancel(row)
+    assert fresh(row).state == "needs_approval"
 
 
 def test_a_run_remembers_who_asked() -> None:
