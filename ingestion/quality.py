@@ -8,10 +8,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, F, Func, QuerySet, Sum, TextField, Value
+from django.db.models import Count, F, Func, Max, QuerySet, Sum, TextField, Value
 
-from ingestion.models import Chunk, SourceRun
+from ingestion.models import Chunk, Document, SourceRun
 
+VERSION = 1  # of what is counted, and how: another one has all figures taken anew
 SMALL = 15  # tokens: hardly more than a heading
 BUCKET = 50  # tokens: the width of a bar of the histogram
 UNTAGGED = "untagged"
@@ -28,7 +29,7 @@ MARKUP = (
 )
 
 _DOCUMENTS = """
-    SELECT count(*), count(*) FILTER (WHERE generations @> ARRAY[%s]::varchar[]),
+    SELECT count(*) FILTER (WHERE generations @> ARRAY[%s]::varchar[]),
            count(*) FILTER (WHERE deprecated),
            count(*) FILTER (WHERE NOT EXISTS (
                SELECT FROM ingestion_chunk c WHERE c.document_id = d.id))
@@ -52,29 +53,46 @@ _ODD = """
 
 
 def keep(source_run: SourceRun) -> None:
-    """Store the figures of the source with the run that has just ended."""
-    found = figures(source_run.source_id) if source_run.source_id else {}
-    SourceRun.objects.filter(pk=source_run.pk).update(quality=found)
+    """Store the figures of the source with its run, where those of an earlier run do not hold any
+    more: to take them is to read every chunk."""
+    if source_run.source_id and not _still_hold(source_run.source_id):
+        found = figures(source_run.source_id)
+        SourceRun.objects.filter(pk=source_run.pk).update(quality=found)
+
+
+def _still_hold(source_id: int) -> bool:
+    """Whether the newest figures are of the chunks that are stored, and taken as they are now."""
+    rows = SourceRun.objects.filter(source=source_id, quality__has_key="chunks").order_by("-pk")
+    newest = rows.values_list("quality", flat=True).first() or {}
+    basis = _basis(source_id)
+    return {name: newest.get(name) for name in basis} == basis
+
+
+def _basis(source_id: int) -> dict[str, Any]:
+    """What figures are taken of. A document is stored with new chunks, so none escapes it."""
+    mine = Chunk.objects.filter(document__source=source_id)
+    counted = mine.aggregate(chunks=Count("pk"), newest_chunk=Max("pk"))
+    documents = Document.objects.filter(source=source_id).count()
+    return {"version": VERSION, "limit": settings.CHUNK_SIZE, "documents": documents, **counted}
 
 
 def figures(source_id: int) -> dict[str, Any]:
-    documents, untagged, deprecated, empty = _row(_DOCUMENTS, UNTAGGED, source_id)
-    limit = settings.CHUNK_SIZE
-    small, large, tokens = _row(_ODD, SMALL, limit, source_id)
-    by_type = _counts(_BY_TYPE, source_id)
-    markup = with_markup(Chunk.objects.filter(document__source=source_id))
+    basis = _basis(source_id)
+    untagged, deprecated, empty = _row(_DOCUMENTS, UNTAGGED, source_id)
+    small, large, tokens = _row(_ODD, SMALL, basis["limit"], source_id)
+    markup = with_markup(Chunk.objects.filter(document__source=source_id)).order_by("pk")
+    markup_ids = list(markup.values_list("pk", flat=True))
     return {
-        "documents": documents,
+        **basis,
         "untagged": untagged,
         "deprecated": deprecated,
         "empty": empty,
-        "chunks": sum(by_type.values()),
         "tokens": int(tokens),
         "small": small,
         "large": large,
-        "markup": markup.count(),
-        "markup_ids": list(markup.order_by("pk").values_list("pk", flat=True)[:NAMED]),
-        "by_type": by_type,
+        "markup": len(markup_ids),
+        "markup_ids": markup_ids[:NAMED],
+        "by_type": _counts(_BY_TYPE, source_id),
         "by_generation": _counts(_BY_GENERATION, source_id),
         "lengths": _counts(_LENGTHS, BUCKET, BUCKET, source_id),
     }

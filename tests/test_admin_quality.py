@@ -33,6 +33,31 @@ def test_figures_count_a_source(chunk: Chunk) -> None:
     assert found["lengths"] == {"0": 1}
 
 
+def test_figures_are_taken_anew_only_of_other_chunks(chunk: Chunk) -> None:
+    kept = []
+    for _ in range(3):
+        run = source_run(chunk.document.source, State.SUCCEEDED)
+        quality.keep(run)
+        run.refresh_from_db()
+        kept.append(bool(run.quality))
+        if len(kept) == 2:
+            chunk.pk = None  # what is read anew is stored anew
+            Chunk.objects.all().delete()
+            chunk.save()
+    assert kept == [True, False, True]
+
+
+def test_figures_are_taken_anew_when_others_are_counted(
+    chunk: Chunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quality.keep(source_run(chunk.document.source, State.SUCCEEDED))
+    monkeypatch.setattr(quality, "VERSION", quality.VERSION + 1)
+    run = source_run(chunk.document.source, State.SUCCEEDED)
+    quality.keep(run)
+    run.refresh_from_db()
+    assert run.quality["version"] == quality.VERSION
+
+
 @pytest.mark.parametrize(
     ("text", "is_markup"),
     [
