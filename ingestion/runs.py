@@ -183,6 +183,7 @@ def cancel(source_run: SourceRun, who: str = "") -> str:
     running = SourceRun.objects.filter(pk=source_run.pk, state=State.RUNNING)
     if running.update(cancel_requested=True, last_line=f"Cancel requested{by}."):
         return f"{source_run.source_name} stops within seconds; what was stored stays."
+    source_run.refresh_from_db(fields=["state"])
     return f"{source_run.source_name} has ended already ({source_run.get_state_display()})."
 
 

@@ -415,6 +415,11 @@ def test_several_states_in_one_word(states: list[str], word: str) -> None:
     assert runs.status_of(states) == word
 
 
+def half_past() -> datetime:
+    """A moment that is not about to become the next hour."""
+    return timezone.now().replace(minute=30)
+
+
 def test_a_schedule_counts_from_when_it_was_set() -> None:
     source = make_source("pages", schedule="0 3 * * *")
     assert schedules.fire() == []
@@ -424,7 +429,7 @@ def test_a_schedule_counts_from_when_it_was_set() -> None:
 
 def test_a_schedule_fires_once_however_many_times_were_missed() -> None:
     make_source("pages", schedule="0 * * * *")
-    start = timezone.now()
+    start = half_past()
     schedules.fire(start)
     assert len(schedules.fire(start + timedelta(hours=5))) == 1
     assert schedules.fire(start + timedelta(hours=5, seconds=1)) == []
@@ -434,7 +439,7 @@ def test_a_schedule_fires_once_however_many_times_were_missed() -> None:
 def test_a_schedule_joins_a_run_that_is_open() -> None:
     source = make_source("pages", schedule="0 * * * *")
     row = ask(source)
-    start = timezone.now()
+    start = half_past()
     schedules.fire(start)
     assert "joined" in schedules.fire(start + timedelta(hours=1))[0]
     assert SourceRun.objects.get() == row
@@ -443,7 +448,7 @@ def test_a_schedule_joins_a_run_that_is_open() -> None:
 
 def test_a_schedule_that_was_changed_or_removed_does_not_fire() -> None:
     source = make_source("pages", schedule="0 * * * *")
-    start = timezone.now()
+    start = half_past()
     schedules.fire(start)
     Source.objects.filter(pk=source.pk).update(schedule="0 3 1 1 *")
     assert schedules.fire(start + timedelta(hours=2)) == []
@@ -454,7 +459,7 @@ def test_a_schedule_that_was_changed_or_removed_does_not_fire() -> None:
 
 def test_two_workers_fire_a_schedule_once(monkeypatch: pytest.MonkeyPatch) -> None:
     make_source("pages", schedule="0 * * * *")
-    start = timezone.now()
+    start = half_past()
     schedules.fire(start)
     row = ScheduledRun.objects.get()
     later = start + timedelta(hours=2)
