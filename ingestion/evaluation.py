@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ingestion.exceptions import ConfigError
-from ingestion.search import Hit, Mode, Results
+from ingestion.hits import Hit, Mode, Results
 
 DEPTH = 10
 RECALLS = (1, 3, 5, 10)

@@ -25,8 +25,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingestion.api import tokens
+from ingestion.hits import Hit, Results
 from ingestion.models import Document
-from ingestion.search import LONGEST_QUERY, Hit, Results, search
+from ingestion.search import LONGEST_QUERY, search
 
 INSTRUCTIONS = (
     "Documentation, tutorials, articles and source code about BBj (BASIS Business BASIC for Java). "
@@ -130,7 +131,7 @@ def _document(url: str) -> Document | None:
 
 def _passage(hit: Hit) -> Passage:
     return Passage(
-        citation=citation(hit),
+        citation=hit.link,
         title=hit.title,
         section=hit.context_header,
         url=hit.url,
@@ -140,12 +141,6 @@ def _passage(hit: Hit) -> Passage:
         score=round(hit.score, 5),
         text=hit.content,
     )
-
-
-def citation(hit: Hit) -> str:
-    place = f", line {hit.start_line}" if hit.start_line else ""
-    place = f", page {hit.start_page}" if hit.start_page else place
-    return f"{hit.display_url or hit.url}{place}"
 
 
 def _told(results: Results, found: Passages) -> str:

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 
+from ingestion.hits import COLUMNS, MODES, Hit, Mode, Part, Results
 from ingestion.models import EmbeddingProfile
 from ingestion.query_terms import Pair, QueryTerms, Wanted, clauses, prose, query_terms
 from ingestion.query_vectors import NotAskable, query_vectors
-from ingestion.snippets import Gains, Snippet, snippet
+from ingestion.snippets import Gains, snippet
 from ingestion.terms import words
-
-Mode = Literal["hybrid", "dense", "text"]
-MODES: tuple[Mode, ...] = get_args(Mode)
 
 MAX_LIMIT = 100
 LONGEST_QUERY = 8192  # characters; what is beyond is not read
@@ -52,51 +50,6 @@ WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B and A: parts, text, headings and 
 LENGTH_NORM = "0.8 + 0.2 * c.tokens / 250.0"  # as BM25's b: a long chunk holds more by chance
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one ranking gave a hit: `value` is a cosine similarity, or the rank of the text."""
-
-    ranking: str
-    place: int
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A chunk that was found. `score` is the sum of 1 / (10 + place), weighed, over its `parts`."""
-
-    chunk_id: int
-    document_id: int
-    url: str
-    display_url: str
-    title: str
-    source: str
-    doc_type: str
-    generations: tuple[str, ...]
-    deprecated: bool
-    breadcrumb: tuple[str, ...]
-    heading_path: tuple[str, ...]
-    context_header: str
-    content: str
-    start_line: int | None
-    start_page: int | None
-    snippet: Snippet
-    score: float
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """`notes` say what limits the result; `corrected` what a word that stands nowhere was taken for
-    (stems)."""
-
-    query: str
-    mode: Mode
-    hits: tuple[Hit, ...]
-    notes: tuple[str, ...] = ()
-    corrected: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,17 +125,22 @@ def search(
     )
     notes = list[str]()
     if not any(map(str.isalnum, asked)):
-        return Results(query, mode, (), ("The query holds no word to search for.",))
+        notes.append("The query holds no word to search for.")
+        return Results(query=query, mode=mode, notes=tuple(notes))
     asked_terms = query_terms(asked)
     rankings = [*_rankings(asked, asked_terms, filters, mode, notes)]
     hits = _hits(rankings, limit) if rankings else []
     gains = Gains(asked_terms.gains)
-    chosen = [
-        replace(hit, snippet=snippet(hit.content, gains)) for hit in _chosen(hits, limit, gains)
-    ]
+    chosen = [hit.with_snippet(snippet(hit.content, gains)) for hit in _chosen(hits, limit, gains)]
     if include_deprecated is None:
         chosen.sort(key=lambda hit: hit.deprecated)
-    return Results(query, mode, tuple(chosen), tuple(notes), asked_terms.corrected)
+    return Results(
+        query=query,
+        mode=mode,
+        hits=tuple(chosen),
+        notes=tuple(notes),
+        corrected={term: tuple(meant) for term, meant in asked_terms.corrected.items()},
+    )
 
 
 def _cleaned(values: Sequence[str]) -> list[str]:
@@ -291,11 +249,6 @@ def dense_ranking(
     return Ranking(name, weight, sql, [vector, *parameters, vector])
 
 
-_FIELDS = """
-    c.id, d.id, d.url, d.display_url, d.title, s.name, d.doc_type, d.generations, d.deprecated,
-    d.breadcrumb, c.heading_path, c.context_header, c.content, c.start_line, c.start_page"""
-
-
 def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
     """The fused rankings, best first, with some to spare for what is left out later.
 
@@ -311,7 +264,7 @@ def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
                    array_agg(value ORDER BY ranking) AS values
             FROM ranked GROUP BY id ORDER BY score DESC, id LIMIT %s
         )
-        SELECT {_FIELDS}, f.score, f.rankings, f.places, f.values
+        SELECT {", ".join(COLUMNS.values())}, f.score, f.rankings, f.places, f.values
         FROM fused f JOIN ingestion_chunk c ON c.id = f.id
         JOIN ingestion_document d ON d.id = c.document_id
         JOIN sources_source s ON s.id = d.source_id
@@ -331,35 +284,12 @@ def _weighed(number: int, ranking: Ranking) -> str:
 
 
 def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> Hit:
-    *fields, score, numbers, places, values = row
+    *found, score, numbers, places, values = row
     parts = tuple(
-        Part(rankings[number].name, place, float(value))
+        Part(ranking=rankings[number].name, place=place, value=value)
         for number, place, value in zip(numbers, places, values, strict=True)
     )
-    (chunk, document, url, display_url, title, source, doc_type, generations, deprecated) = fields[
-        :9
-    ]
-    (breadcrumb, heading_path, context_header, content, line, page) = fields[9:]
-    return Hit(
-        chunk_id=chunk,
-        document_id=document,
-        url=url,
-        display_url=display_url,
-        title=title,
-        source=source,
-        doc_type=doc_type,
-        generations=tuple(generations),
-        deprecated=deprecated,
-        breadcrumb=tuple(breadcrumb),
-        heading_path=tuple(heading_path),
-        context_header=context_header,
-        content=content,
-        start_line=line,
-        start_page=page,
-        snippet=Snippet(content),
-        score=float(score),
-        parts=parts,
-    )
+    return Hit(**dict(zip(COLUMNS, found, strict=True)), score=score, parts=parts)
 
 
 def _chosen(hits: Sequence[Hit], limit: int, gains: Gains) -> list[Hit]:

@@ -17,18 +17,25 @@ _SPACE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
-class Snippet:
-    """`marks` are the starts and ends, in characters of `text`, of the words asked for."""
+class Mark:
+    """A word of the query in a snippet, in characters of its text."""
 
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
     text: str
-    marks: tuple[tuple[int, int], ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     def parts(self) -> list[tuple[str, bool]]:
         """The text in pieces, each with whether it is a hit."""
         found, end = list[tuple[str, bool]](), 0
-        for start, stop in self.marks:
-            found += [(self.text[end:start], False), (self.text[start:stop], True)]
-            end = stop
+        for mark in self.marks:
+            found.append((self.text[end : mark.start], False))
+            found.append((self.text[mark.start : mark.end], True))
+            end = mark.end
         return [part for part in [*found, (self.text[end:], False)] if part[0]]
 
     def marked(self, before: str = "**", after: str = "**") -> str:
@@ -65,10 +72,10 @@ def snippet(content: str, gain: Gains, length: int = LENGTH) -> Snippet:
     found = ((match.start(), match.end(), gain[match[0]]) for match in _WORD.finditer(text))
     hits = [hit for hit in found if hit[2]]
     start, stop = _window(text, hits, length)
-    marks = tuple((a - start, b - start) for a, b, _ in hits if start <= a and b <= stop)
     before, after = "… " if start else "", " …" if stop < len(text) else ""
-    shifted = tuple((a + len(before), b + len(before)) for a, b in marks)
-    return Snippet(f"{before}{text[start:stop]}{after}", shifted)
+    shift = len(before) - start
+    marks = (Mark(a + shift, b + shift) for a, b, _ in hits if start <= a and b <= stop)
+    return Snippet(f"{before}{text[start:stop]}{after}", tuple(marks))
 
 
 def _window(text: str, hits: list[tuple[int, int, float]], length: int) -> tuple[int, int]:

@@ -128,7 +128,7 @@ def test_words_with_typos_are_understood(
 def test_two_words_written_as_one_are_taken_apart(stored: EmbeddingProfile) -> None:
     results = search("keyedfile", mode="text")
     assert titles(results)[0] == "Files"
-    assert results.corrected == {"keyedfil": ["key", "file"]}
+    assert results.corrected == {"keyedfil": ("key", "file")}
 
 
 def test_not_all_words_need_to_be_there(stored: EmbeddingProfile) -> None:

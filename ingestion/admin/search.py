@@ -11,6 +11,7 @@ from typing import Any
 from django.http import QueryDict
 
 from ingestion import search
+from ingestion.hits import MODES, Hit
 from ingestion.models import Chunk
 
 SHOWN_HITS = 30
@@ -35,8 +36,8 @@ def results(asked: QueryDict) -> dict[str, Any]:
     chosen = {name: asked.getlist(name) for name in FILTERS}
     context: dict[str, Any] = {
         "query": query,
-        "mode": mode if mode in search.MODES else "hybrid",
-        "modes": search.MODES,
+        "mode": mode if mode in MODES else "hybrid",
+        "modes": MODES,
         "chosen": chosen,
         "deprecated": asked.get("deprecated", ""),
     }
@@ -54,7 +55,7 @@ def results(asked: QueryDict) -> dict[str, Any]:
     return context | {"results": found, "took": took, "facets": facets(found.hits, asked)}
 
 
-def facets(hits: Iterable[search.Hit], asked: QueryDict) -> dict[str, list[Facet]]:
+def facets(hits: Iterable[Hit], asked: QueryDict) -> dict[str, list[Facet]]:
     """For source, type and generation, how many of the hits have which value."""
     counted: dict[str, Counter[str]] = {name: Counter() for name in FILTERS}
     for hit in hits:

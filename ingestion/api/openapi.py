@@ -10,10 +10,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from ingestion.api import schemas
+from ingestion.hits import Results
 
 MODELS: tuple[type[BaseModel], ...] = (
     schemas.SearchRequest,
-    schemas.SearchResponse,
+    Results,
     schemas.DocumentOut,
     schemas.StatsOut,
     schemas.ErrorOut,
@@ -66,7 +67,7 @@ def _paths() -> dict[str, Any]:
         "required": True,
         "schema": {"type": "integer", "minimum": 0},
     }
-    found = _operation("search", "Search the index.", schemas.SearchResponse, "400", "413")
+    found = _operation("search", "Search the index.", Results, "400", "413")
     document = _operation("document", "A document in its chunks.", schemas.DocumentOut, "404")
     stats = _operation("stats", "How much is stored.", schemas.StatsOut)
     return {

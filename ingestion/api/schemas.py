@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from ingestion.search import LONGEST_QUERY, Hit, Results
+from ingestion.hits import ChunkFacts, DocumentFacts, Mode, document_facts
+from ingestion.models import Chunk, Document
+from ingestion.search import LONGEST_QUERY
 
 MOST_HITS = 50
 MOST_VALUES = 30
@@ -35,90 +37,30 @@ class SearchRequest(BaseModel):
     include_deprecated: bool | None = Field(
         None, description="null: at the end of the list; true: where they rank; false: left out."
     )
-    mode: Literal["hybrid", "dense", "text"] = "hybrid"
+    mode: Mode = "hybrid"
 
 
-class Mark(BaseModel):
-    start: int
-    end: int
-
-
-class ScorePart(BaseModel):
-    ranking: str
-    place: int
-    value: float
-
-
-class FoundChunk(BaseModel):
-    chunk_id: int
-    document_id: int
-    url: str
-    display_url: str
-    title: str
-    source: str
-    doc_type: str
-    generations: list[str]
-    deprecated: bool
-    breadcrumb: list[str]
-    heading_path: list[str]
-    context_header: str
-    content: str
-    start_line: int | None
-    start_page: int | None
-    snippet: str
-    marks: list[Mark] = Field(description="Where the snippet holds words of the query.")
-    score: float
-    parts: list[ScorePart]
-
-    @classmethod
-    def of(cls, hit: Hit) -> FoundChunk:
-        fields = {name: getattr(hit, name) for name in cls.model_fields if hasattr(hit, name)}
-        marks = [Mark(start=start, end=end) for start, end in hit.snippet.marks]
-        parts = [ScorePart(ranking=p.ranking, place=p.place, value=p.value) for p in hit.parts]
-        return cls.model_validate(
-            fields | {"snippet": hit.snippet.text, "marks": marks, "parts": parts}
-        )
-
-
-class SearchResponse(BaseModel):
-    query: str
-    mode: str
-    hits: list[FoundChunk]
-    notes: list[str] = Field(description="What limits the result, in sentences.")
-    corrected: dict[str, list[str]] = Field(description="Terms that stand nowhere, as understood.")
-
-    @classmethod
-    def of(cls, results: Results) -> SearchResponse:
-        return cls(
-            query=results.query,
-            mode=results.mode,
-            hits=[FoundChunk.of(hit) for hit in results.hits],
-            notes=list(results.notes),
-            corrected={term: list(meant) for term, meant in (results.corrected or {}).items()},
-        )
-
-
-class ChunkOut(BaseModel):
-    chunk_id: int
+class ChunkOut(ChunkFacts):
     ordinal: int
-    heading_path: list[str]
-    content: str
-    start_line: int | None
-    start_page: int | None
+
+    @classmethod
+    def of(cls, chunk: Chunk) -> ChunkOut:
+        facts = {name: getattr(chunk, name) for name in cls.model_fields if name != "chunk_id"}
+        return cls(chunk_id=chunk.pk, **facts)
 
 
-class DocumentOut(BaseModel):
-    document_id: int
-    url: str
-    display_url: str
-    title: str
-    source: str
-    doc_type: str
-    generations: list[str]
-    deprecated: bool
-    breadcrumb: list[str]
+class DocumentOut(DocumentFacts):
     changed_at: str
-    chunks: list[ChunkOut] = Field(description="In reading order; neighbours may overlap.")
+    chunks: tuple[ChunkOut, ...] = Field(description="In reading order; neighbours may overlap.")
+
+    @classmethod
+    def of(cls, document: Document) -> DocumentOut:
+        chunks = document.chunks.order_by("ordinal").defer("embedding", "search_vector")
+        return cls(
+            **document_facts(document),
+            changed_at=document.changed_at.isoformat(),
+            chunks=tuple(map(ChunkOut.of, chunks)),
+        )
 
 
 class SourceStats(BaseModel):

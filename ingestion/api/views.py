@@ -105,7 +105,7 @@ def search_view(request: HttpRequest) -> HttpResponse:
         raise Refused(400, "The request is not valid.", {"sources": [message]})
     with metrics.search_seconds.labels(asked.mode).time():
         results = search(**asked.model_dump())
-    return _json(schemas.SearchResponse.of(results))
+    return _json(results)
 
 
 def _parsed(request: HttpRequest) -> schemas.SearchRequest:
@@ -127,32 +127,7 @@ def document_view(request: HttpRequest, pk: int) -> HttpResponse:
     document = rows.filter(pk=pk).first() if pk <= LARGEST_ID else None
     if document is None:
         raise Refused(404, "There is no such document (any more).")
-    chunks = document.chunks.order_by("ordinal").defer("embedding", "search_vector")
-    return _json(
-        schemas.DocumentOut(
-            document_id=document.pk,
-            url=document.url,
-            display_url=document.display_url,
-            title=document.title,
-            source=document.source.name,
-            doc_type=document.doc_type,
-            generations=document.generations,
-            deprecated=document.deprecated,
-            breadcrumb=document.breadcrumb,
-            changed_at=document.changed_at.isoformat(),
-            chunks=[
-                schemas.ChunkOut(
-                    chunk_id=chunk.pk,
-                    ordinal=chunk.ordinal,
-                    heading_path=chunk.heading_path,
-                    content=chunk.content,
-                    start_line=chunk.start_line,
-                    start_page=chunk.start_page,
-                )
-                for chunk in chunks
-            ],
-        )
-    )
+    return _json(schemas.DocumentOut.of(document))
 
 
 @endpoint("GET")

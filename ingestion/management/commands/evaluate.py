@@ -10,7 +10,8 @@ from rich.table import Table
 
 from ingestion import evaluation
 from ingestion.exceptions import BbjragError
-from ingestion.search import MODES, Mode, Results, search
+from ingestion.hits import MODES, Mode, Results
+from ingestion.search import search
 
 WIDTH_IN_A_LOG = 100
 
