@@ -80,9 +80,7 @@ class Attempt:
         self._recall_failures()
         embedder = configured_embedder()
         reading = self._reading(embedder)
-        said = self._finish(reading, reading.run())
-        quality.keep(self.source_run)
-        return said
+        return self._finish(reading, reading.run())
 
     def _take_lease(self) -> None:
         deadline = time.monotonic() + LEASE_PATIENCE
@@ -224,6 +222,7 @@ class Attempt:
             state, fields = self._end(reading, outcome)
             fields = self._counted() | self._stored(reading) | fields
             fields |= {"stage": "", "current_url": "", "waiting_since": None, "resume_at": None}
+            quality.keep(self.source_run)
             if not runs.move(self.source_run, state, during=self.source_run.attempt, **fields):
                 raise LeaseLost(f"{self.source_run} was taken away from this process.")
             runs.supersede_approvals(self.source_run)
