@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from ingestion import quality
 from ingestion.models import Chunk, Document, Failure, Run, SourceRun, State
 from sources.models import Source
 
@@ -78,6 +80,20 @@ def test_the_summary_table_names_each_source_and_the_totals(
     assert "Status" in shown
     assert "pages" in shown
     assert "Total" in shown
+
+
+def test_a_source_has_its_figures_when_the_command_ends(
+    docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = quality.figures
+
+    def slowly(source_id: int) -> dict[str, Any]:
+        time.sleep(0.5)  # as those of many chunks are; the command ends its worker meanwhile
+        return taken(source_id)
+
+    monkeypatch.setattr(quality, "figures", slowly)
+    assert run()[0] == 0
+    assert SourceRun.objects.get().quality["documents"] == 3
 
 
 def test_an_unknown_source_starts_nothing_and_lists_the_names(docs: Path) -> None:
