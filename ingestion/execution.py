@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from ingestion import documents, pipeline, quality, runs, vector_index, vocabulary
+from ingestion import documents, pipeline, quality, run_log, runs, vector_index, vocabulary
 from ingestion.chunker import Chunker
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.configured import configured_embedder
@@ -26,6 +26,7 @@ from ingestion.lease import Lease, LeaseLost, LeaseTaken
 from ingestion.log_context import log_context
 from ingestion.models import Chunk, Document, Failure, SourceRun, State
 from ingestion.parsers import parser_class
+from ingestion.pipeline import places_of
 from ingestion.shared_memory import Note
 from ingestion.store import KnownDocuments, Writer, profile_of, read_key
 from ingestion.terms import TERMS_VERSION
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 LEASE_PATIENCE = 10.0  # seconds in which the server notices that a killed predecessor is gone
 REPORT_EVERY = 0.5  # seconds between two updates of the row
+TOLD_EVERY = 30.0  # seconds between two lines on how far it is
 CARRIED_OVER = ("added", "changed", "embedded", "removed")
 FAILURES_KEPT = 1000  # rows of each level and run; beyond that they are only counted
 
@@ -45,9 +47,13 @@ def execute(source_run: SourceRun, note: Note) -> str:
     `note` is told each document before it is worked on. Returns a sentence. Raises LeaseLost,
     LeaseTaken, database errors and bugs: the row then stays as it is, for whoever watches.
     """
-    attempt = Attempt(source_run, note)
+    log = run_log.RunLog(source_run.pk)
+    attempt = Attempt(source_run, note, log)
     try:
-        with log_context(run=source_run.run_id, source=source_run.source_name):
+        with (
+            log_context(run=source_run.run_id, source=source_run.source_name),
+            run_log.collected(log),
+        ):
             return attempt.run()
     except EmbedderUnavailable as error:
         return attempt.put_to_wait(str(error))
@@ -60,18 +66,22 @@ def execute(source_run: SourceRun, note: Note) -> str:
 class Attempt:
     """`base` holds what earlier attempts of the same SourceRun have done: its counters go on."""
 
-    def __init__(self, source_run: SourceRun, note: Note) -> None:
+    def __init__(self, source_run: SourceRun, note: Note, log: run_log.RunLog) -> None:
         if source_run.source is None:
             raise LeaseLost("The source was deleted.")
         self.source_run = source_run
         self.source: Source = source_run.source
         self.note = note
+        self.log = log
         self.options: dict[str, Any] = source_run.run.options
+        self.chosen = frozenset(self.options.get("addresses", ()))
         self.data_dir = Path(self.options.get("data_dir") or settings.DATA_DIR)
         self.lease = Lease(connection, self.source.pk)
         self.since: datetime = source_run.started_at or timezone.now()
         self.watcher = os.getppid()
         self.reported = 0.0
+        self.told = time.monotonic()
+        self.embeds = False
         self.base = {name: getattr(source_run, name) for name in CARRIED_OVER}
         self.reading: pipeline.Reading | None = None
 
@@ -128,8 +138,10 @@ class Attempt:
         )
         return self.reading
 
-    def _only(self) -> set[str] | None:
-        """The addresses to retry, where the run asks only for those that failed."""
+    def _only(self) -> Set[str] | None:
+        """The addresses to retry, where the run asks only for some, or for all that failed."""
+        if self.chosen:
+            return self.chosen
         if not self.options.get("retry_failed"):
             return None
         failing = Failure.objects.filter(source=self.source, resolved=False)
@@ -141,6 +153,9 @@ class Attempt:
         if url:
             self.note.hold(url)
         self.note.pulse.beat()
+        if stage == "embedding" and not self.embeds:
+            self.embeds = True
+            self.log.say(f"Embedding begins, with {self.writer.profile}.")
         now = time.monotonic()
         if now - self.reported < REPORT_EVERY:
             return
@@ -148,6 +163,21 @@ class Attempt:
         if os.getppid() != self.watcher:  # where the kernel does not end us with our parent
             raise LeaseLost("The worker that watched this reading is gone.")
         self._update(stage=stage, current_url=url[:2000] if url else "")
+        if now - self.told >= TOLD_EVERY:
+            self.told = now
+            self._tell_progress()
+        self.log.keep()
+
+    def _tell_progress(self) -> None:
+        """How far it is, for the log: of a reading that takes its time."""
+        counted = self._counted()
+        expected = self.source_run.expected
+        of = f" of about {expected:,}" if expected else ""
+        self.log.say(
+            f"{counted['read']:,}{of} documents read, {counted['added']:,} added, "
+            f"{counted['changed']:,} changed, {counted['embedded']:,} chunks embedded, "
+            f"{counted['failures']:,} failures so far."
+        )
 
     def _progress(self) -> None:
         """Something is stored: whatever the run waited for before is over."""
@@ -176,6 +206,9 @@ class Attempt:
         return counters | {"timings": {stage: round(seconds, 3) for stage, seconds in spent}}
 
     def _fail(self, failure: documents.Failure) -> None:
+        """Record it; save those of documents that this run was not asked for."""
+        if self.chosen and failure.url and self.chosen.isdisjoint(places_of(failure.url)):
+            return
         level = Failure.Level.WARNING if failure.warning else Failure.Level.ERROR
         url = failure.url[:2000].replace("\x00", "")
         message = failure.message.replace("\x00", "")
@@ -217,6 +250,8 @@ class Attempt:
                 vector_index.build(self.writer.profile)
                 if self._has_changed_anything(outcome):
                     vocabulary.rebuild()
+                    self.log.say("The search index and its vocabulary are up to date.")
+        self.log.keep()
         with transaction.atomic(), reading.clock("finish"):
             self.writer.guard()
             state, fields = self._end(reading, outcome)
@@ -290,7 +325,7 @@ class Attempt:
 
         What an earlier attempt of this very run recorded and this one did not meet is removed.
         """
-        judged = Judged(outcome, self.known.by_url.keys(), partly)
+        judged = Judged(outcome, self.known.by_url.keys(), partly, self.chosen)
         rows = Failure.objects.filter(source=self.source, resolved=False)
         rows = rows.only("pk", "document_url", "level", "stage")
         over = [row.pk for row in rows if not judged.stands(row)]
@@ -306,18 +341,28 @@ class Judged:
 
     A file that was passed over as unchanged keeps its own; that of a folder, or of the source, is
     over when the folder was walked without meeting it again. With `partly`, documents that had not
-    failed were passed over as well. Of fetching, each reading tells anew what fails.
+    failed were passed over as well; with `chosen`, all that none of these addresses covers. Of
+    fetching, each reading tells anew what fails.
     """
 
-    def __init__(self, outcome: pipeline.Outcome, stored: Collection[str], partly: bool) -> None:
+    def __init__(
+        self,
+        outcome: pipeline.Outcome,
+        stored: Collection[str],
+        partly: bool,
+        chosen: Set[str] = frozenset(),
+    ) -> None:
         self.outcome = outcome
         self.stored = stored
         self.partly = partly
+        self.chosen = chosen
         passed = outcome.seen - outcome.reread
         self.passed = passed | {url.partition("#")[0] for url in passed}
 
     def stands(self, row: Failure) -> bool:
         url = row.document_url
+        if self.chosen and self.chosen.isdisjoint(places_of(url)):
+            return True
         if url in self.outcome.reread or row.stage == "fetch":
             return False
         if {url, url.partition("#")[0]} & self.passed:

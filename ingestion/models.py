@@ -1,5 +1,5 @@
 """The tables: what is stored of a source (Document, Chunk, EmbeddingProfile), and what happened
-(Run, SourceRun, Failure). Behaviour lives in `pipeline` and `runs`."""
+(Run, SourceRun, Failure, LogLine). Behaviour lives in `pipeline` and `runs`."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class Run(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
     )
     options = models.JSONField(
-        default=dict, help_text="clean, retry_failed, data_dir: as they were asked for."
+        default=dict, help_text="clean, retry_failed, addresses, data_dir: as they were asked for."
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -283,6 +283,30 @@ class Failure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.document_url}: {self.message}"
+
+
+class LogLine(models.Model):
+    """What happened in the reading of a source, line by line. `run_log` writes and bounds them."""
+
+    class Level(models.TextChoices):
+        INFO = "info"
+        WARNING = "warning"
+        ERROR = "error"
+
+    source_run = models.ForeignKey(
+        SourceRun, on_delete=models.CASCADE, related_name="log_lines", db_index=False
+    )
+    at = models.DateTimeField()
+    level = models.CharField(max_length=10, choices=Level, default=Level.INFO)
+    message = models.TextField()
+
+    class Meta:
+        ordering = ["-pk"]
+        default_permissions = ()
+        indexes = [models.Index(fields=["source_run", "id"], name="log_line_source_run")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%H:%M:%S} {self.level}: {self.message}"
 
 
 class ScheduledRun(models.Model):

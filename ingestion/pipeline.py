@@ -13,7 +13,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -157,7 +157,7 @@ class Reading:
         fail: Callable[[Failure], None],
         since: datetime,
         reuse: bool = True,
-        only: set[str] | None = None,
+        only: Set[str] | None = None,
         helpers: int = 0,
     ) -> None:
         self.parsed = parsed

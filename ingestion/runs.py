@@ -22,6 +22,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
+from ingestion import run_log
 from ingestion.lease import Lease, is_free
 from ingestion.models import OPEN_STATES, Chunk, Document, Failure, Run, SourceRun, State
 from sources.models import Source
@@ -67,6 +68,7 @@ def move(source_run: SourceRun | int, to: str, *, during: int | None = None, **f
     moved = bool(rows.update(state=to, **fields))
     if moved:
         logger.info("source run %s: %s %s", pk, to, fields.get("error", ""))
+        run_log.told_move(pk, to, fields)
     return moved
 
 
@@ -91,13 +93,17 @@ def request(
     requested_by: Any = None,
     clean: bool = False,
     retry_failed: bool = False,
+    addresses: Iterable[str] = (),
     data_dir: Path | None = None,
 ) -> Request:
     """Queue a reading of each source; one that is queued or running already is joined instead.
 
+    With `retry_failed` only documents with open failures are read, with `addresses` only those.
     The rows and the tasks are written in one transaction: either all of it stands, or nothing.
     """
     options: dict[str, Any] = {"clean": clean, "retry_failed": retry_failed}
+    if chosen := sorted(set(addresses)):
+        options["addresses"] = chosen
     if data_dir is not None:
         options["data_dir"] = str(data_dir)
     run = Run.objects.create(origin=origin, requested_by=requested_by, options=options)
@@ -179,9 +185,11 @@ def cancel(source_run: SourceRun, who: str = "") -> str:
     note = f"Cancelled{by}. What was stored stays; start it again to go on from there."
     waiting = SourceRun.objects.filter(pk=source_run.pk, state__in=[State.QUEUED, State.WAITING])
     if waiting.update(state=State.CANCELLED, error=note, finished_at=timezone.now()):
+        run_log.told_move(source_run.pk, State.CANCELLED, {"error": note})
         return f"{source_run.source_name} was cancelled before it ran on."
     running = SourceRun.objects.filter(pk=source_run.pk, state=State.RUNNING)
     if running.update(cancel_requested=True, last_line=f"Cancel requested{by}."):
+        run_log.told(source_run.pk, f"Cancel requested{by}.")
         return f"{source_run.source_name} stops within seconds; what was stored stays."
     source_run.refresh_from_db(fields=["state"])
     return f"{source_run.source_name} has ended already ({source_run.get_state_display()})."
