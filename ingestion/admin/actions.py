@@ -15,6 +15,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from ingestion import runs
+from ingestion.admin import reports
+from ingestion.admin.display import documents
 from ingestion.models import OPEN_STATES, Chunk, Run, SourceRun
 from ingestion.worker import Presence
 from sources.models import Source
@@ -63,6 +65,8 @@ def start(request: HttpRequest, sources: Iterable[Source], **options: Any) -> ru
 
 
 def _how(options: dict[str, Any]) -> str:
+    if addresses := options.get("addresses"):
+        return f" (retry of {documents(len(addresses))})"
     chosen = [name.replace("_", " ") for name, on in options.items() if on]
     return f" ({', '.join(chosen)})" if chosen else ""
 
@@ -135,11 +139,18 @@ def cancel_one(request: HttpRequest, source_run: SourceRun) -> None:
 
 
 def retry_one(request: HttpRequest, source_run: SourceRun) -> int | None:
-    """Read again what has failed of the source; the new run's number."""
+    """Read again what has failed of the source, or one group of it; the new run's number."""
     if source_run.source is None:
         messages.error(request, "The source was deleted: there is nothing to retry.")
         return None
-    asked = start(request, [source_run.source], retry_failed=True)
+    if chosen := request.POST.get("group", ""):
+        addresses = reports.addresses_like(source_run, chosen)
+        if not addresses:
+            messages.info(request, "None of these failures is open any more: nothing to retry.")
+            return None
+        asked = start(request, [source_run.source], retry_failed=True, addresses=addresses)
+    else:
+        asked = start(request, [source_run.source], retry_failed=True)
     return asked.run.pk if asked else None
 
 

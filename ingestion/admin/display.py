@@ -39,6 +39,10 @@ def seconds(value: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def documents(number: int) -> str:
+    return "1 document" if number == 1 else f"{number:,} documents"
+
+
 def records_link(model: str, pk: Any = None, text: Any = None, **filters: Any) -> str:
     """A link to one row's page, or to the list of rows that the filters choose."""
     if pk is not None:

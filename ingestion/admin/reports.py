@@ -12,8 +12,14 @@ from ingestion import health
 from ingestion.admin.charts import Bar, bars
 from ingestion.admin.display import seconds
 from ingestion.admin.overview import Progress, progress
-from ingestion.models import OPEN_STATES, Document, Failure, Run, SourceRun, State
+from ingestion.models import OPEN_STATES, Document, Failure, LogLine, Run, SourceRun, State
 
+SHOWN_LINES = 200
+# What the log of a reading can be narrowed to, by what the page's address says.
+LEVELS = {
+    "warning": [LogLine.Level.WARNING, LogLine.Level.ERROR],
+    "error": [LogLine.Level.ERROR],
+}
 SHOWN = 200  # documents, failures of one reason or addresses in one list
 READ_FAILURES = 2000
 _VARIABLE = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\S*/\S+|\d+")
@@ -27,6 +33,12 @@ class Group:
     level: str
     stage: str
     rows: list[Failure] = field(default_factory=list)
+
+    @property
+    def addresses(self) -> set[str]:
+        """Of the documents that a retry could mend."""
+        errors = (row for row in self.rows if row.level == Failure.Level.ERROR)
+        return {row.document_url for row in errors if row.document_url and not row.resolved}
 
 
 @dataclass(frozen=True)
@@ -47,28 +59,37 @@ class Report:
     groups: list[Group]
     changes: list[Change]
     waiting: list[str]
+    lines: list[LogLine]
 
     @property
     def has_errors(self) -> bool:
         return any(group.level == Failure.Level.ERROR for group in self.groups)
 
 
-def reports(run: Run) -> list[Report]:
+def reports(run: Run, level: str = "") -> list[Report]:
     rows = run.source_runs.select_related("source").order_by("source_name")
-    return [report(row) for row in rows]
+    return [report(row, level) for row in rows]
 
 
-def report(row: SourceRun) -> Report:
-    failures = row.failure_rows.order_by("level", "pk")[:READ_FAILURES]
+def report(row: SourceRun, level: str = "") -> Report:
     held = row.state == State.NEEDS_APPROVAL
     return Report(
         row=row,
         times=times(row),
         stages=stages(row),
-        groups=grouped(failures),
+        groups=groups(row),
         changes=changes(row),
         waiting=row.vanished if held else [],
+        lines=lines(row, level),
     )
+
+
+def lines(row: SourceRun, level: str = "") -> list[LogLine]:
+    """The newest lines of the reading's log, the newest first; with a level, of it and above."""
+    mine = LogLine.objects.filter(source_run=row)
+    if levels := LEVELS.get(level):
+        mine = mine.filter(level__in=levels)
+    return list(mine.order_by("-pk")[:SHOWN_LINES])
 
 
 def times(row: SourceRun) -> list[tuple[str, datetime]]:
@@ -90,6 +111,18 @@ def stages(row: SourceRun) -> list[Bar]:
         Bar(f"{name}: {seconds(value)}", bar.value, bar.length)
         for bar, (name, value) in zip(drawn, spent.items(), strict=True)
     ]
+
+
+def groups(row: SourceRun) -> list[Group]:
+    return grouped(row.failure_rows.order_by("level", "pk")[:READ_FAILURES])
+
+
+def addresses_like(row: SourceRun, failure: str) -> set[str]:
+    """The open ones of the group in which a failure, given by its key, stands."""
+    for group in groups(row):
+        if any(str(member.pk) == failure for member in group.rows):
+            return group.addresses
+    return set()
 
 
 def grouped(failures: Iterable[Failure]) -> list[Group]:
@@ -131,11 +164,13 @@ def changes(row: SourceRun) -> list[Change]:
     return [change for change in found if change.number]
 
 
-def live(run: Run) -> dict[str, Any]:
+def live(run: Run, level: str = "") -> dict[str, Any]:
     """The part of the page that moves while the run goes on."""
     open_runs = list(SourceRun.objects.filter(state__in=OPEN_STATES).defer("vanished"))
     why = health.why_waiting(open_runs)
-    mine: list[Progress] = [
-        progress(row, why.get(row.pk, "")) for row in open_runs if row.run_id == run.pk
+    mine: list[tuple[Progress, list[LogLine]]] = [
+        (progress(row, why.get(row.pk, "")), lines(row, level))
+        for row in open_runs
+        if row.run_id == run.pk
     ]
-    return {"progress": mine, "original": run}
+    return {"progress": mine, "original": run, "level": level if level in LEVELS else ""}

@@ -64,7 +64,9 @@ class RunAdmin(LookAdmin):
             raise PermissionDenied
         if run is None:
             raise Http404(f"There is no run {pk} (any more).")
-        return render(request, "admin/ingestion/run/live.html", reports.live(run))
+        return render(
+            request, "admin/ingestion/run/live.html", reports.live(run, level_of(request))
+        )
 
     def _act(self, request: HttpRequest, pk: int, permission: str, act: Any) -> HttpResponse:
         if request.method != "POST":
@@ -78,9 +80,9 @@ class RunAdmin(LookAdmin):
         return HttpResponseRedirect(reverse("admin:ingestion_run_change", args=[there]))
 
     def details(self, request: HttpRequest, obj: Run) -> dict[str, Any]:
-        found = reports.reports(obj)
+        found = reports.reports(obj, level_of(request))
         state = state_of(report.row for report in found)
-        return {"reports": found, "state": state, **reports.live(obj)}
+        return {"reports": found, "state": state, **reports.live(obj, level_of(request))}
 
     @admin.display(description="run", ordering="pk")
     def number(self, run: Run) -> str:
@@ -123,6 +125,11 @@ class RunAdmin(LookAdmin):
     def took(self, run: Run) -> str:
         known = [row.seconds for row in run.source_runs.all() if row.seconds is not None]
         return seconds(max(known, default=None))
+
+
+def level_of(request: HttpRequest) -> str:
+    """To which lines of the log the page is narrowed."""
+    return request.GET.get("level", "")
 
 
 def state_of(rows: Any) -> State:

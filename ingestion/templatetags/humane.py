@@ -11,6 +11,7 @@ from ingestion.admin import display
 register = template.Library()
 register.filter("ago", display.ago)
 register.filter("duration", display.seconds)
+register.filter("documents", display.documents)
 
 
 @register.filter

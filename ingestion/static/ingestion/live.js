@@ -22,12 +22,16 @@ async function refresh(part) {
 function replace(part, html) {
   const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
   const scrolled = part.querySelector(".scroll")?.scrollLeft;
+  const read = new Map([...part.querySelectorAll("ol.log")].map((log) => [log.id, log.scrollTop]));
   part.innerHTML = html;
   if (focused) {
     document.getElementById(focused)?.focus();
   }
   if (scrolled) {
     part.querySelector(".scroll").scrollLeft = scrolled;
+  }
+  for (const [id, top] of read) {
+    document.getElementById(id)?.scrollTo(0, top);
   }
   if (part.querySelector("[data-ended]")) {
     location.reload(); // the rest of the page can now tell how it ended
