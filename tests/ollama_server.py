@@ -65,6 +65,11 @@ def as_json(value: object, status: int = 200) -> Reply:
     return Reply(json.dumps(value).encode(), status)
 
 
+def honest() -> Fault:
+    """No fault at all, for a place in the queue."""
+    return lambda request: request.server.honest(request.texts, request.body)
+
+
 def status(code: int, message: object = "something went wrong") -> Fault:
     return lambda request: as_json({"error": message}, code)
 
@@ -247,7 +252,7 @@ class OllamaServer:
             self.most_at_once = max(self.most_at_once, self.at_once)
             fault = self._fault(texts)
         try:
-            reply = fault(Request(self, texts, body)) if fault else self._honest(texts, body)
+            reply = fault(Request(self, texts, body)) if fault else self.honest(texts, body)
         finally:
             with self.lock:
                 self.at_once -= 1
@@ -261,7 +266,7 @@ class OllamaServer:
                 return fault
         return self.standing
 
-    def _honest(self, texts: list[str], body: dict[str, Any]) -> Reply:
+    def honest(self, texts: list[str], body: Mapping[str, Any]) -> Reply:
         window = min(body.get("options", {}).get("num_ctx", 2048), self.context_length)
         if body.get("truncate") is False and any(self.count_tokens(t) > window for t in texts):
             return as_json({"error": "input length exceeds maximum context length"}, 400)
