@@ -85,7 +85,7 @@ def _walk(
             yield Failure(url(path), f"The link {problem} and was not followed.", stage="read")
         elif entry.is_dir(follow_symlinks=False):
             yield from _walk(config, root, path, prefix, suffixes)
-        elif path.suffix.lower() in suffixes and path.is_file():
+        elif path.suffix.lower() in suffixes and entry.is_file():  # as it was listed
             yield SourceFile(
                 path, url(path), PurePosixPath(path.relative_to(root).as_posix()), root
             )
