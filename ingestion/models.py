@@ -77,7 +77,12 @@ class EmbeddingProfile(models.Model):
 
 
 class Chunk(models.Model):
-    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="chunks")
+    document = models.ForeignKey(
+        Document,
+        on_delete=models.CASCADE,
+        related_name="chunks",
+        db_index=False,  # the unique constraint begins with it
+    )
     ordinal = models.PositiveIntegerField()
     title = models.CharField(max_length=1000, help_text="A copy of the document's title.")
     heading_path = ArrayField(models.TextField(), default=list)
@@ -90,7 +95,12 @@ class Chunk(models.Model):
     tokens = models.PositiveIntegerField()
     start_line = models.PositiveIntegerField(null=True)
     start_page = models.PositiveIntegerField(null=True)
-    profile = models.ForeignKey(EmbeddingProfile, on_delete=models.PROTECT, related_name="chunks")
+    profile = models.ForeignKey(
+        EmbeddingProfile,
+        on_delete=models.PROTECT,
+        related_name="chunks",
+        db_index=False,  # an index of its own tempted the planner to read the whole profile
+    )
     embedding = VectorField()
     search_vector = SearchVectorField(
         null=True, help_text="Made by `ingestion.terms`, which takes identifiers apart."

@@ -44,6 +44,7 @@ Item = TypeVar("Item")
 
 UNTAGGED = "untagged"
 REFRESHED_AT_ONCE = 200
+TEXTS_UNDER_WAY = 1024  # given to the embedder; reading goes on while it is at them
 SWAPPED_AT_ONCE = 300  # chunks
 SWAP_SECONDS = 1.0  # what is complete is not held back longer
 MAX_URL_BYTES = 2000
@@ -166,6 +167,7 @@ class Reading:
         self.chunker = chunker
         self.preparation = Preparation(chunker, helpers, partial(report, "chunking"))
         self.embedder = embedder
+        self.most_flights = max(2 * embedder.concurrency, TEXTS_UNDER_WAY // embedder.batch_size)
         self.versions = versions
         self.report = report
         self.fail = fail
@@ -352,24 +354,24 @@ class Reading:
     def _fly(self) -> None:
         """Keep the embedder busy; wait only when enough batches are under way."""
         self._launch(partial=False)
-        while len(self.flights) >= 2 * self.embedder.concurrency:
+        self._land(patience=0.0)
+        while len(self.flights) >= self.most_flights:
             self._land()
             self._launch(partial=False)
-        self._swap()
 
     def _launch(self, *, partial: bool) -> None:
         size = self.embedder.batch_size
-        while len(self.flights) < 2 * self.embedder.concurrency and (
+        while len(self.flights) < self.most_flights and (
             len(self.texts) >= size or (partial and self.texts)
         ):
             keys = list(self.texts)[:size]
             batch = [self.texts.pop(key) for key in keys]
             self.flights[self.pool.submit(embed_each, self.embedder, batch)] = keys
 
-    def _land(self) -> None:
+    def _land(self, patience: float = 0.5) -> None:
         """Wait for a batch; note its vectors, and swap in the documents that are complete."""
         with self.clock("embed"):
-            done, _ = wait(self.flights, timeout=0.5, return_when=FIRST_COMPLETED)
+            done, _ = wait(self.flights, timeout=patience, return_when=FIRST_COMPLETED)
         for future in done:
             keys = self.flights.pop(future)
             vectors, rejected = future.result()

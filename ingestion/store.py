@@ -238,13 +238,18 @@ def profile_of(embedder: Any) -> EmbeddingProfile:
 
 
 def stored_vectors(profile: EmbeddingProfile, hashes: Iterable[str]) -> dict[str, bytes]:
-    """The vectors, packed, that the profile holds for these content hashes already."""
+    """The vectors, packed, that the profile holds for these content hashes already.
+
+    Each hash is looked up by itself: the plan is the same whatever the table's statistics say,
+    which know nothing of a first load.
+    """
     sql = (
-        "SELECT DISTINCT ON (content_hash) content_hash, vector_send(embedding)"
-        " FROM ingestion_chunk WHERE profile_id = %s AND content_hash = ANY(%s)"
+        "SELECT asked.hash, vector_send(stored.embedding) FROM unnest(%s::text[]) AS asked(hash)"
+        " CROSS JOIN LATERAL (SELECT embedding FROM ingestion_chunk"
+        " WHERE profile_id = %s AND content_hash = asked.hash LIMIT 1) AS stored"
     )
     with connection.cursor() as cursor:
-        cursor.execute(sql, [profile.pk, list(hashes)])
+        cursor.execute(sql, [list(hashes), profile.pk])
         return {key: bytes(vector) for key, vector in cursor.fetchall()}
 
 
