@@ -222,7 +222,7 @@ Q_CLUSTER = {
     "workers": WORKERS,
     "queue_limit": WORKERS,
     "bulk": 1,
-    "poll": 0.2,
+    "poll": 0,  # the worker itself pauses between two looks
     "timeout": 7 * 24 * 3600,
     "retry": 7 * 24 * 3600 + 3600,
     "max_attempts": 2,

@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 CANARY = "ingestion.tasks.canary"
 BUILD_INDEXES = "ingestion.tasks.build_indexes"
 WORKER = 0  # the second key of a worker's presence; sources have their ids, from 1
+LOOK_EVERY = 0.2  # seconds between two looks for a task, of a process that has none
 fork = multiprocessing.get_context("fork")
 
 
@@ -54,7 +55,7 @@ class Inbox:
         self.ending = False
 
     def get(self) -> Any:
-        while not (self.ending or process.stopping.is_set()):
+        while not self._ends():
             process.pulse.beat()
             try:
                 if (task := self._take()) is not None:
@@ -63,7 +64,17 @@ class Inbox:
                 logger.warning("No task can be fetched: %s", error)
                 connections.close_all()
                 time.sleep(1.0)
+            self._rest()
         return "STOP"
+
+    def _ends(self) -> bool:
+        return self.ending or process.stopping.is_set()
+
+    def _rest(self) -> None:
+        """Until the next look at the table; cut short where the worker stops."""
+        due = time.monotonic() + LOOK_EVERY
+        while not self._ends() and time.monotonic() < due:
+            time.sleep(0.01)
 
     def _take(self) -> dict[str, Any] | None:
         for ack_id, payload in self.broker.dequeue() or ():
@@ -142,7 +153,9 @@ class Place:
         self.process.start()
 
     def kill(self) -> None:
-        """End the process and all below it at once."""
+        """End the process and all below it at once; what is below one that has ended ends alone."""
+        if not self.process.is_alive():
+            return
         try:
             members = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
