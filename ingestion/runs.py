@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
@@ -49,6 +50,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 DONE_STATES = [State.SUCCEEDED, State.PARTIAL, State.FAILED, State.CANCELLED]
 ENDED_STATES = [*DONE_STATES, State.INTERRUPTED, State.NEEDS_APPROVAL]
+CLAIMED_WITHIN = timedelta(seconds=10)  # of taking its task, a source run
 RUN_SOURCE = "ingestion.tasks.run_source"
 DELETED = "The source was deleted, and its documents with it."
 
@@ -282,7 +284,7 @@ def reap(now: datetime | None = None) -> list[str]:
     said = [_reap_dead(source_run) for source_run in running if _is_silent(source_run, now)]
     said += wake(now)
     tasks = _tasks()
-    ringing = {pk for pk, taken in tasks.values() if not taken}
+    ringing = {pk for pk, lost in tasks.values() if not lost}
     for pk in (
         SourceRun.objects.filter(state=State.QUEUED)
         .exclude(pk__in=ringing)
@@ -325,23 +327,28 @@ def end_without_source(source_run: SourceRun) -> str:
 
 
 def _tasks() -> dict[int, tuple[int, bool]]:
-    """The tasks in the queue: the source run of each, and whether a worker has taken it."""
+    """The tasks in the queue: the source run of each, and whether the worker that took it is lost.
+
+    One that lives claims the source run at once, and removes the task when it is done.
+    """
     now = timezone.now()
+    taken_long_ago = now + timedelta(seconds=Conf.RETRY) - CLAIMED_WITHIN
     found = {}
     for row in OrmQ.objects.all():
         if row.task.get("func") == RUN_SOURCE:
-            found[row.pk] = row.task["args"][0], row.lock > now
+            found[row.pk] = row.task["args"][0], now < row.lock < taken_long_ago
     return found
 
 
 def _forget_tasks(tasks: dict[int, tuple[int, bool]]) -> None:
     """Remove what lost workers had taken, where there is nothing left to do for it."""
-    taken = {pk for pk, is_taken in tasks.values() if is_taken}
+    lost = {row: pk for row, (pk, is_lost) in tasks.items() if is_lost}
     open_ = set(
-        SourceRun.objects.filter(pk__in=taken, state__in=OPEN_STATES).values_list("pk", flat=True)
+        SourceRun.objects.filter(pk__in=lost.values(), state__in=OPEN_STATES).values_list(
+            "pk", flat=True
+        )
     )
-    over = [row for row, (pk, is_taken) in tasks.items() if is_taken and pk not in open_]
-    OrmQ.objects.filter(pk__in=over).delete()
+    OrmQ.objects.filter(pk__in=[row for row, pk in lost.items() if pk not in open_]).delete()
 
 
 def interrupt(source_runs: Sequence[SourceRun], line: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, connections, transaction
 from django.utils import timezone
+from django_q.brokers import get_broker
 from django_q.models import OrmQ
 from pytest_django import Settings
 
@@ -308,6 +309,13 @@ def test_the_reaper_rings_for_a_queued_run_without_a_task(source: Source, lost: 
     assert OrmQ.objects.filter(lock__lte=timezone.now()).count() == 1
     runs.reap()
     assert OrmQ.objects.filter(lock__lte=timezone.now()).count() == 1
+
+
+def test_the_reaper_leaves_a_task_that_was_taken_this_moment(source: Source) -> None:
+    ask(source)
+    assert get_broker().dequeue()
+    assert runs.reap() == []
+    assert OrmQ.objects.count() == 1
 
 
 def test_the_reaper_forgets_tasks_of_lost_workers(source: Source) -> None:
