@@ -16,12 +16,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from ingestion import health, runs, trial
+from ingestion import runs
 from ingestion.admin import actions
 from ingestion.admin.charts import history
 from ingestion.admin.display import ago, badge, records_link
 from ingestion.admin.overview import newest_runs, numbers
-from ingestion.admin.preview import preview
+from ingestion.admin.preview import tried
 from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
 from sources.forms import SourceForm
 from sources.models import Source
@@ -32,8 +32,6 @@ else:
     Admin = admin.ModelAdmin
 
 
-TEST_SECONDS = 5
-PREVIEW_SECONDS = 20
 SHOWN_RUNS = 20
 # The list's actions that stand on a source's own page too, and what their buttons say there.
 ACTS = {
@@ -126,42 +124,18 @@ class SourceAdmin(Admin):
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
-        own = [
-            path("<int:pk>/test/", wrap(self.test), name="sources_source_test"),
-            path("<int:pk>/preview/", wrap(self.preview), name="sources_source_preview"),
-            path("<int:pk>/act/", wrap(self.act), name="sources_source_act"),
-        ]
+        own = [path("<int:pk>/act/", wrap(self.act), name="sources_source_act")]
         return [*own, *super().get_urls()]
-
-    def test(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Read for some seconds and show what comes."""
-        source = self._allowed(request, pk, self.has_run_permission)
-        problems = [text for texts in source.problems().values() for text in texts]
-        found = None if problems else trial.run(trial.order(source, seconds=TEST_SECONDS))
-        context = {"problems": problems, "trial": found, "embedder": health.embedder()}
-        return self._page(request, source, f"Test of {source.name}", "test", context)
-
-    def preview(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Read as far as the time goes, and compare with what is stored."""
-        source = self._allowed(request, pk, self.has_run_permission)
-        if any(source.problems().values()):
-            return self.test(request, pk)
-        if url := request.POST.get("document", ""):
-            return self._preview_document(request, source, url)
-        tried = trial.run(trial.order(source, seconds=PREVIEW_SECONDS))
-        context = {"preview": preview(source, tried), "seconds": PREVIEW_SECONDS}
-        return self._page(request, source, f"Preview of {source.name}", "preview", context)
-
-    def _preview_document(self, request: HttpRequest, source: Source, url: str) -> HttpResponse:
-        """One document beside the chunks it would be cut into."""
-        tried = trial.run(trial.order(source, seconds=PREVIEW_SECONDS, show=url))
-        document = next((item for item in tried.documents if item.url == url), None)
-        context = {"document": document, "trial": tried}
-        return self._page(request, source, f"Preview of {url}", "preview_document", context)
 
     def act(self, request: HttpRequest, pk: int) -> HttpResponse:
         """One of the list's actions on this source alone, where the person may do it."""
-        source = self._allowed(request, pk, self.has_view_permission)
+        if request.method != "POST":
+            raise BadRequest("Use the buttons on the source's page.")
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        source = Source.objects.filter(pk=pk).first()
+        if source is None:
+            raise Http404(f"There is no source {pk} (any more).")
         found = self.get_actions(request).get(request.POST.get("action", ""))
         if not found or found[1] == "delete_selected":
             raise PermissionDenied
@@ -170,24 +144,25 @@ class SourceAdmin(Admin):
         response = action(self, request, Source.objects.filter(pk=source.pk))
         return response or HttpResponseRedirect(there)
 
-    def _allowed(
-        self, request: HttpRequest, pk: int, permission: Callable[[HttpRequest], bool]
-    ) -> Source:
-        if request.method != "POST":
-            raise BadRequest("Use the buttons on the source's page.")
-        if not permission(request):
-            raise PermissionDenied
-        source = Source.objects.filter(pk=pk).first()
-        if source is None:
-            raise Http404(f"There is no source {pk} (any more).")
-        return source
-
-    def _page(
-        self, request: HttpRequest, source: Source, title: str, name: str, context: dict[str, Any]
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
     ) -> HttpResponse:
-        shared = {**self.admin_site.each_context(request), "opts": self.opts, "title": title}
-        template = f"admin/sources/source/{name}.html"
-        return TemplateResponse(request, template, {**shared, "source": source, **context})
+        """The form; and where that was asked for, what comes of it as it stands, unsaved."""
+        response = super().changeform_view(request, object_id, form_url, extra_context)
+        if not isinstance(response, TemplateResponse) or response.context_data is None:
+            return response
+        context = response.context_data
+        context["may_run"] = self.has_run_permission(request)
+        form = context["adminform"].form
+        if isinstance(form, SourceForm) and form.trial and not form.errors:
+            if not self.has_run_permission(request):
+                raise PermissionDenied
+            context |= tried(form.instance, form.trial, request.POST[form.trial])
+        return response
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -201,7 +176,6 @@ class SourceAdmin(Admin):
             "history": rows,
             "columns": history(rows),
             "acts": acts,
-            "may_run": self.has_run_permission(request),
         }
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 

@@ -23,6 +23,8 @@ KINDS = {
 }
 
 
+TRIALS = ("_test", "_preview", "_show")  # buttons that ask to try the form instead of storing it
+
 # Django's own class takes no parameter when it runs.
 if TYPE_CHECKING:
     SourceModelForm = forms.ModelForm[Source]
@@ -112,6 +114,15 @@ class SourceForm(SourceModelForm):
         super().__init__(*args, **kwargs)
         if "parser" in self.fields:
             self._describe_parsers()
+
+    @property
+    def trial(self) -> str:
+        """The button that asks to try what the form holds; empty when it is to be stored."""
+        return next((name for name in TRIALS if name in self.data), "")
+
+    def is_valid(self) -> bool:
+        """What is only tried is checked like all else, and never valid: so nothing is stored."""
+        return super().is_valid() and not self.trial
 
     def _describe_parsers(self) -> None:
         """Tell the page's script what each parser reads; name a parser that is not there."""

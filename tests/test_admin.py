@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
@@ -92,13 +93,13 @@ def form(**changes: Any) -> dict[str, Any]:
     return fields | changes
 
 
-def page(client: Client, name: str, *args: Any, **query: Any) -> str:
+def page(client: Client, name: str, /, *args: Any, **query: Any) -> str:
     response = client.get(reverse(f"admin:{name}", args=args), query)
     assert response.status_code == 200
     return str(response.content.decode())
 
 
-def post(client: Client, name: str, *args: Any, **data: Any) -> str:
+def post(client: Client, name: str, /, *args: Any, **data: Any) -> str:
     response = client.post(reverse(f"admin:{name}", args=args), data, follow=True)
     assert response.status_code == 200
     return str(response.content.decode())
@@ -308,17 +309,62 @@ def test_health_names_what_is_missing(admin_client: Client) -> None:
     assert "wordllama" in html
 
 
+def try_out(client: Client, button: str, source: Source | None = None, **fields: Any) -> str:
+    """The page after one of the form's trying buttons was pressed; the form need not be saved."""
+    value = fields.pop("value", "1")
+    name = "sources_source_change" if source else "sources_source_add"
+    typed = form(**{"name": "mine", "title": "Mine", **fields})
+    return post(client, name, *([source.pk] if source else []), **typed, **{button: value})
+
+
 def test_a_test_shows_what_comes(admin_client: Client, source: Source) -> None:
-    html = post(admin_client, "sources_source_test", source.pk)
+    html = try_out(admin_client, "_test", source)
     assert "It can be read" in html
     assert "mine://window" in html
     assert not Document.objects.exists()
 
 
+def test_a_test_takes_the_form_as_it_stands(
+    admin_client: Client, source: Source, data_dir: Path
+) -> None:
+    (data_dir / "drafts").mkdir()
+    (data_dir / "drafts/grid.md").write_text("# Grid\n\nA grid.\n")
+    html = try_out(admin_client, "_test", source, paths="drafts", title="Typed")
+    assert "mine://grid" in html
+    assert 'value="Typed"' in html
+    source.refresh_from_db()
+    assert (source.paths, source.title) == (["docs"], "Mine")
+    assert not LogEntry.objects.exists()
+
+
+def test_a_source_is_tried_before_it_is_added(admin_client: Client) -> None:
+    Source.objects.all().delete()
+    assert "It can be read" in try_out(admin_client, "_test")
+    assert "Would be added (1)" in try_out(admin_client, "_preview")
+    assert not Source.objects.exists()
+
+
+@pytest.mark.parametrize("button", ["_test", "_preview", "_show"])
+def test_what_is_wrong_is_told_at_its_field_and_not_tried(
+    admin_client: Client, source: Source, button: str
+) -> None:
+    html = try_out(admin_client, button, source, paths="nowhere")
+    assert 'class="errorlist"' in html
+    assert "nowhere" in html
+    assert 'id="trial"' not in html
+
+
+def test_a_disabled_source_without_its_files_cannot_run(
+    admin_client: Client, source: Source
+) -> None:
+    html = try_out(admin_client, "_preview", source, paths="nowhere", enabled="")
+    assert "It cannot run" in html
+
+
 def test_a_preview_tells_what_a_run_would_do(
     admin_client: Client, chunk: Chunk, data_dir: Path
 ) -> None:
-    html = post(admin_client, "sources_source_preview", chunk.document.source_id)
+    html = try_out(admin_client, "_preview", chunk.document.source)
     assert "Would be added (1)" in html
     assert "Would be removed (1)" in html
     assert Document.objects.count() == 1
@@ -326,7 +372,7 @@ def test_a_preview_tells_what_a_run_would_do(
 
 def test_a_preview_shows_a_document_beside_its_chunks(admin_client: Client, source: Source) -> None:
     found = trial.run(trial.order(source, seconds=5)).documents[0]
-    html = post(admin_client, "sources_source_preview", source.pk, document=found.url)
+    html = try_out(admin_client, "_show", source, value=found.url)
     assert html.count("A window holds controls.") == 2
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 
@@ -50,8 +50,8 @@ def forged(client: Client, chunk: Chunk, row: SourceRun) -> dict[str, int]:
         "change": ("sources_source_change", [source], form(title="Changed")),
         "act": ("sources_source_act", [source], {"action": "reingest"}),
         "disable": ("sources_source_act", [source], {"action": "disable"}),
-        "test": ("sources_source_test", [source], {}),
-        "preview": ("sources_source_preview", [source], {}),
+        "test": ("sources_source_change", [source], form(_test="1")),
+        "preview": ("sources_source_add", [], form(_preview="1")),
         "cancel": ("ingestion_cancel", [row.pk], {}),
         "retry": ("ingestion_retry", [row.pk], {}),
         "removal": ("ingestion_removal", [row.pk], {"decision": "approve"}),
@@ -131,6 +131,16 @@ def test_a_manager_runs_and_edits_but_does_not_delete(chunk: Chunk) -> None:
     row.refresh_from_db()
     assert row.state == State.CANCELLED
     assert Document.objects.count() == 1
+
+
+def test_trying_a_source_needs_the_right_to_run_it(source: Source) -> None:
+    client = person("Manager")
+    Group.objects.get(name="Manager").permissions.remove(
+        Permission.objects.get(codename="start_run")
+    )
+    url = reverse("admin:sources_source_change", args=[source.pk])
+    assert "_test" not in client.get(url).content.decode()
+    assert client.post(url, form(_test="1")).status_code == 403
 
 
 def test_a_manager_keeps_no_users(chunk: Chunk) -> None:

@@ -1,16 +1,20 @@
-"""What a run of a source would add, change and remove, from a trial reading and what is stored."""
+"""What comes of a source as a form has it: whether it can be read, and what a run of it would add,
+change and remove. Nothing is stored, and the source need not be."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
-from ingestion import documents
+from ingestion import documents, health, trial
 from ingestion.execution import needs_approval
 from ingestion.models import Chunk, Document
 from ingestion.trial import Trial, Tried
 from sources.models import Source
 
+TEST_SECONDS = 5
+PREVIEW_SECONDS = 20
 FIELDS = (
     *("title", "doc_type", "generations", "deprecated"),
     *("display_url", "breadcrumb", "metadata"),
@@ -36,9 +40,26 @@ class Preview:
         return needs_approval(len(self.removed), self.stored)
 
 
+def tried(source: Source, how: str, value: str) -> dict[str, Any]:
+    """What the page shows of a trial: `how` is `_test`, `_preview`, or `_show` with an address."""
+    problems = [text for texts in source.problems().values() for text in texts]
+    if problems:
+        return {"tried": "test", "problems": problems}
+    if how == "_test":
+        found = trial.run(trial.order(source, seconds=TEST_SECONDS))
+        return {"tried": "test", "trial": found, "embedder": health.embedder()}
+    if how == "_preview":
+        found = trial.run(trial.order(source, seconds=PREVIEW_SECONDS))
+        return {"tried": "preview", "preview": preview(source, found), "seconds": PREVIEW_SECONDS}
+    found = trial.run(trial.order(source, seconds=PREVIEW_SECONDS, show=value))
+    shown = next((document for document in found.documents if document.url == value), None)
+    return {"tried": "document", "document": shown, "trial": found}
+
+
 def preview(source: Source, tried: Trial) -> Preview:
     stored = {
-        row["url"]: row for row in Document.objects.filter(source=source).values("url", *FIELDS)
+        row["url"]: row
+        for row in Document.objects.filter(source_id=source.pk).values("url", *FIELDS)
     }
     hashes = stored_hashes(source)
     found = Preview(tried, stored=len(stored))
@@ -60,7 +81,7 @@ def preview(source: Source, tried: Trial) -> Preview:
 def stored_hashes(source: Source) -> dict[str, list[str]]:
     """For each document of the source, by its address, the hashes of its chunks in order."""
     found: dict[str, list[str]] = {}
-    rows = Chunk.objects.filter(document__source=source).order_by("document_id", "ordinal")
+    rows = Chunk.objects.filter(document__source_id=source.pk).order_by("document_id", "ordinal")
     for url, key in rows.values_list("document__url", "content_hash").iterator():
         found.setdefault(url, []).append(key)
     return found
