@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -10,9 +11,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
 MISCONFIGURED = 2
+# Nearly all that a start and a reading make stays: to look it through for cycles at every 700 new
+# objects, as Python does, took 7 % of a run. This costs some 15 MB.
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 
 def main() -> None:
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bbjrag.settings")
     try:
         execute_from_command_line(sys.argv)
