@@ -9,6 +9,7 @@ from __future__ import annotations
 import html.entities
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
 
@@ -204,6 +205,19 @@ class HtmlRenderer:
         elif text:
             self.level = min(level, 6)
             flow.add_block(f"{'#' * self.level} {text}")
+
+    @contextmanager
+    def under(self, hotspot: str, flow: Flow) -> Iterator[None]:
+        """What is folded away, while it is added: under a heading one below the last, of the
+        hotspot's text where it has any."""
+        level, floor = self.level, self.floor
+        flow.end_line()
+        if hotspot:
+            self.add_heading(flow, hotspot, level + 1)
+            self.floor = min(self.level + 1, 6)
+        yield
+        flow.end_line()
+        self.level, self.floor = level, floor
 
     def span(self, element: Element, flow: Flow) -> None:
         classes = element.get("class")

@@ -165,17 +165,11 @@ class FlareRenderer(HtmlRenderer):
         """The hotspot is a heading one below the last; what the body holds stands under it."""
         head = element.find(f"{MADCAP}dropDownHead")
         text = "" if head is None or self.hidden(head) else self.inline_of(head)
-        level, floor = self.level, self.floor
-        flow.end_line()
-        if text:
-            self.add_heading(flow, text, level + 1)
-            self.floor = min(self.level + 1, 6)
-        for part in element:
-            if part is not head and not self.hidden(part):
-                self.block(part, flow)
-            flow.inline.append(part.tail or "")
-        flow.end_line()
-        self.level, self.floor = level, floor
+        with self.under(text, flow):
+            for part in element:
+                if part is not head and not self.hidden(part):
+                    self.block(part, flow)
+                flow.inline.append(part.tail or "")
 
     def equation(self, element: Element, flow: Flow) -> None:
         inner = self.inline_of(element)

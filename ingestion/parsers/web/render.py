@@ -167,17 +167,11 @@ class WebRenderer(HtmlRenderer):
         """The hotspot is a heading one below the last; what is folded away stands under it."""
         head = next((part for part in element if _is_head(part)), None)
         text = "" if head is None else self.inline_of(head)
-        level, floor = self.level, self.floor
-        flow.end_line()
-        if text:
-            self.add_heading(flow, text, level + 1)
-            self.floor = min(self.level + 1, 6)
-        for part in element:
-            if part is not head and isinstance(part.tag, str):
-                self.wrapped(part, flow)
-            flow.inline.append(part.tail or "")
-        flow.end_line()
-        self.level, self.floor = level, floor
+        with self.under(text, flow):
+            for part in element:
+                if part is not head and isinstance(part.tag, str):
+                    self.wrapped(part, flow)
+                flow.inline.append(part.tail or "")
 
 
 FLARE_WRAPPERS = frozenset(("codesnippet", "codesnippetbody"))
