@@ -32,8 +32,8 @@ LOOKING = (
 )
 
 
-def person(role: str | None) -> Client:
-    user = User.objects.create_user("someone", password="secret", is_staff=True)
+def person(role: str | None, name: str = "someone") -> Client:
+    user = User.objects.create_user(name, password="secret", is_staff=True)
     if role:
         user.groups.add(Group.objects.get(name=role))
     client = Client()

@@ -19,7 +19,8 @@ from ingestion.admin import overview, quality, search
 from ingestion.admin.chunks import ChunkAdmin
 from ingestion.admin.documents import DocumentAdmin, EmbeddingProfileAdmin
 from ingestion.admin.runs import FailureAdmin, RunAdmin
-from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run
+from ingestion.admin.tokens import ApiTokenAdmin
+from ingestion.models import ApiToken, Chunk, Document, EmbeddingProfile, Failure, Run
 
 PAGES: dict[type[Model], type[admin.ModelAdmin[Any]]] = {
     Document: DocumentAdmin,
@@ -27,6 +28,7 @@ PAGES: dict[type[Model], type[admin.ModelAdmin[Any]]] = {
     Run: RunAdmin,
     Failure: FailureAdmin,
     EmbeddingProfile: EmbeddingProfileAdmin,
+    ApiToken: ApiTokenAdmin,
 }
 
 
