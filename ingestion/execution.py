@@ -341,8 +341,8 @@ class Judged:
 
     A file that was passed over as unchanged keeps its own; that of a folder, or of the source, is
     over when the folder was walked without meeting it again. With `partly`, documents that had not
-    failed were passed over as well; with `chosen`, all that none of these addresses covers. Of
-    fetching, each reading tells anew what fails.
+    failed were passed over as well; with `chosen`, all that none of these addresses covers. What
+    cannot be fetched or read, each reading tells anew.
     """
 
     def __init__(
@@ -365,10 +365,16 @@ class Judged:
             return True
         if url in self.outcome.reread or row.stage == "fetch":
             return False
-        if {url, url.partition("#")[0]} & self.passed:
+        if row.level == Failure.Level.WARNING:
+            return self._warning_stands(url)
+        return row.stage != "read" and self._is_passed(url)
+
+    def _is_passed(self, url: str) -> bool:
+        return bool({url, url.partition("#")[0]} & self.passed)
+
+    def _warning_stands(self, url: str) -> bool:
+        if self._is_passed(url):
             return True
-        if row.level != Failure.Level.WARNING:
-            return False
         vanished = url in self.stored and url not in self.outcome.seen
         return self.partly or (bool(self.passed) and not vanished)
 

@@ -163,11 +163,12 @@ class KnownDocuments:
         return bool(urls) and all(self._is_current(u) for u in urls)
 
     def standing_failures(self, url: str) -> list[documents.Failure]:
-        """The open failures of a file that was passed over as unchanged: they still hold."""
+        """The open failures of a file that was passed over as unchanged: they still hold, save
+        that it could not be read."""
         if url not in self.failing:
             return []
         if self.current(url):
-            return self.failing[url]
+            return [f for f in self.failing[url] if f.stage != "read"]
         fetched = bool(self.validators(url))
         return [f for f in self.failing[url] if fetched and f.stage != "fetch"]
 

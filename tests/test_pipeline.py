@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from errno import EIO
 from pathlib import Path
 
 import pytest
@@ -318,6 +319,28 @@ def test_a_folder_that_is_gone_fails_the_source_and_keeps_its_documents(
     assert (row.state, row.failures, Document.objects.count()) == ("failed", 1, 4)
     assert "does not exist" in row.error
     assert not wrong(but=())
+
+
+def test_that_a_stored_file_could_not_be_read_is_over_once_it_can(
+    source: Source, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is passed over then, as the very one that is stored."""
+    read(source)
+    readable = Path.read_bytes
+
+    def broken(path: Path) -> bytes:
+        if path.name == "button.md":
+            raise OSError(EIO, "Input/output error")
+        return readable(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", broken)
+        row = read(source, clean=True)
+    assert (row.state, row.failures, row.documents) == ("partial", 1, 4)
+    assert "Input/output error" in errors_of(row)[0]
+    row = read(source)
+    assert (row.state, row.failures, row.unchanged) == ("succeeded", 0, 4)
+    assert not Failure.objects.filter(resolved=False).exists()
 
 
 def test_many_vanished_documents_wait_for_a_person(source: Source, folder: Path) -> None:

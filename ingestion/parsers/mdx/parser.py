@@ -85,7 +85,7 @@ class MdxParser(Parser):
         try:
             page = self._read_page(file, categories)
         except DocumentError as error:
-            yield Failure(file.url, str(error))
+            yield Failure(file.url, str(error), stage="read")
             return
         except RecursionError:
             yield Failure(file.url, "The page is nested too deeply to be read: simplify it.")
