@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -12,8 +13,15 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
+EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
+LISTED = re.compile(r"^# ([A-Z][A-Z_]*)=", re.MULTILINE)
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
+
+
+def listed() -> set[str]:
+    """The names of all settings, as .env.example has them: `# NAME=default`."""
+    return set(LISTED.findall(EXAMPLE.read_text()))
 
 
 def text(name: str, default: str) -> str:

@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from bbjrag import env
+
 FOLDER = Path(os.environ.get("BENCH_DIR") or Path(__file__).resolve().parent.parent / ".data/bench")
 MATERIAL = FOLDER / "material"
 ENVIRONMENT = {
@@ -15,21 +17,12 @@ ENVIRONMENT = {
     "DATA_DIR": str(MATERIAL),
     "LOG_LEVEL": "ERROR",
 }
-LISTED = Path(__file__).resolve().parent.parent / ".env.example"
-
-
-def _own_variables() -> set[str]:
-    """The settings' names, as .env.example lists them."""
-    lines = LISTED.read_text().splitlines()
-    return {line.lstrip("# ").partition("=")[0] for line in lines if "=" in line}
-
-
 REAL_OLLAMA = os.environ.get("OLLAMA_HOST", "http://127.0.0.1:11434")
 
 
 def enter() -> None:
     """Set the environment. Before anything reads the settings."""
-    for name in _own_variables():
+    for name in env.listed():
         os.environ.pop(name, None)
     os.environ.update(ENVIRONMENT)
 

@@ -7,23 +7,16 @@ own, unless DATABASE_URL names another server.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+from bbjrag import env
 
 KEPT = {"BBJRAG_CORPUS", "OLLAMA_HOST", "DATABASE_URL"}
-LISTED = Path(__file__).resolve().parent.parent / ".env.example"
 
-
-def own_variables() -> set[str]:
-    """The names in .env.example."""
-    lines = LISTED.read_text().splitlines()
-    return {line.lstrip("# ").partition("=")[0] for line in lines if "=" in line}
-
-
-for name in own_variables() - KEPT:
+for name in env.listed() - KEPT:
     os.environ.pop(name, None)
 os.environ |= {
     "ENV_FILE": os.devnull,
-    "STATE_DIR": str(LISTED.parent / ".data" / "tests"),
+    "STATE_DIR": str(env.EXAMPLE.parent / ".data" / "tests"),
     "EMBEDDED_POSTGRES_SETTINGS": "fsync=off,synchronous_commit=off,full_page_writes=off",
     "DJANGO_ALLOW_ASYNC_UNSAFE": "true",  # Playwright's own loop runs beside the tests
 }

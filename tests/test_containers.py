@@ -27,8 +27,8 @@ import yaml
 from django.conf import settings
 from django.db import connection
 
+from bbjrag import env
 from bbjrag.postgres import installation
-from tests.environment import own_variables
 
 ROOT = Path(settings.BASE_DIR)
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -135,9 +135,9 @@ def test_only_the_web_is_published_and_only_to_this_machine() -> None:
 
 
 def test_the_services_know_only_variables_that_are_read() -> None:
-    extra = {f"{name}_FILE" for name in own_variables()}
+    extra = {f"{name}_FILE" for name in env.listed()}
     for name in OURS:
-        assert set(SERVICES[name]["environment"]) <= own_variables() | extra
+        assert set(SERVICES[name]["environment"]) <= env.listed() | extra
 
 
 def test_the_image_holds_only_what_the_dockerfile_copies() -> None:

@@ -15,10 +15,10 @@ import pytest
 from django.conf import settings
 from django.core.management import get_commands
 
+from bbjrag import env
 from ingestion.documents import Document
 from ingestion.parsers import PARSERS, parser_class
 from ingestion.parsers.base import SourceConfig
-from tests.environment import own_variables
 from tests.test_containers import SERVICES
 from tests.test_moving_out import Installation
 
@@ -163,14 +163,14 @@ def test_each_compose_command_names_what_is() -> None:
 def test_each_setting_named_is_read() -> None:
     compose = (ROOT / "docker-compose.yml").read_text()
     filled_in = set(re.findall(r"\$\{(\w+)", compose)) | {"COMPOSE_PROFILES"}
-    filed = {f"{name}_FILE" for name in own_variables()}
+    filed = {f"{name}_FILE" for name in env.listed()}
     for _, block in fences("ini"):
         for name in re.findall(r"(?m)^(\w+)=", block):
-            assert name in own_variables() | filled_in
+            assert name in env.listed() | filled_in
     for page in PAGES:
         for name in re.findall(r"`([A-Z]+_[A-Z_]+)(?:=[^`]*)?`", page.read_text()):
             known = (
-                own_variables() | filled_in | filed | {"BBJRAG_CORPUS", "PYTHON_IMAGE", "NAME_FILE"}
+                env.listed() | filled_in | filed | {"BBJRAG_CORPUS", "PYTHON_IMAGE", "NAME_FILE"}
             )
             assert name in known | {"PARSERS", "EMBEDDERS", "TRANSITIONS"}, f"{page.name}: {name}"
 

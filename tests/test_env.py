@@ -58,9 +58,7 @@ def test_a_value_that_does_not_fit_is_refused_with_the_mend(
 def test_env_example_lists_every_variable_and_no_other() -> None:
     root = Path(settings.BASE_DIR)
     read = set(READ.findall((root / "bbjrag/settings.py").read_text()))
-    lines = (root / ".env.example").read_text().splitlines()
-    listed = {m.group(1) for line in lines if (m := re.match(r"# ([A-Z_]+)=", line))}
-    assert listed == read
+    assert env.listed() == read
 
 
 def test_env_example_tells_the_true_defaults() -> None:

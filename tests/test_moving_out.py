@@ -17,10 +17,10 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from pyarrow import parquet
 
+from bbjrag import env
 from ingestion import exports
 from ingestion.models import Chunk, Document, EmbeddingProfile
 from sources.models import Source
-from tests.environment import own_variables
 
 ROOT = Path(settings.BASE_DIR)
 
@@ -149,7 +149,7 @@ class Installation:
     """bbjrag with an embedded server of its own."""
 
     def __init__(self, folder: Path) -> None:
-        kept = set(os.environ) - own_variables()
+        kept = set(os.environ) - env.listed()
         self.environment = {
             **{name: os.environ[name] for name in kept},
             "ENV_FILE": os.devnull,

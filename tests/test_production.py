@@ -20,9 +20,9 @@ from django.contrib.auth import get_user_model
 from django.test import Client, RequestFactory
 from django.views.debug import ExceptionReporter
 
+from bbjrag import env
 from bbjrag.proxies import client_address
 from ingestion.log_context import RunContext, log_context
-from tests.environment import own_variables
 
 ROOT = Path(live.BASE_DIR)
 SECRET = "k" * 20 + "0123456789" * 4
@@ -35,7 +35,7 @@ print(json.dumps({name: getattr(settings, name) for name in dir(settings) if nam
 
 
 def run(tmp_path: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = set(os.environ) - own_variables() - {"DJANGO_ALLOW_ASYNC_UNSAFE"}
+    kept = set(os.environ) - env.listed() - {"DJANGO_ALLOW_ASYNC_UNSAFE"}
     clean = {name: os.environ[name] for name in kept}
     given = {"ENV_FILE": os.devnull, "STATE_DIR": str(tmp_path / "state"), **environment}
     return subprocess.run(
