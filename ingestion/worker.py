@@ -14,9 +14,9 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from multiprocessing.connection import wait
-from types import TracebackType
 from typing import Any
 
 import psutil
@@ -113,19 +113,8 @@ class Timer:
 
     value = -1.0
 
-    def get_lock(self) -> Timer:
-        return self
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
+    def get_lock(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def _serve(parent: int, pulse: Pulse) -> None:
