@@ -14,6 +14,8 @@ help:
 	@echo "make test         run the tests"
 	@echo "make check        format, lint, types, migrations, tests: what CI runs"
 	@echo "make serve        the admin on http://$(ADDRESS), with a worker"
+	@echo "make worker       the worker alone"
+	@echo "make bench        how fast it is here, ratios first (up to 20 minutes)"
 	@echo "make test-faults  the tests that kill processes (minutes)"
 	@echo "make secrets      the passwords that docker-compose.yml asks for"
 	@echo "make audit        known weaknesses of the dependencies (asks the network)"
@@ -32,8 +34,10 @@ migrate: $(STAMP)
 	@$(MANAGE) migrate --verbosity 0
 
 # The sample sites are served on the loopback meanwhile; with your own DATA_DIR they are not.
+SAMPLES := $(BIN)/python sample_data/serve.py
+
 ingest: migrate
-	$(BIN)/python sample_data/serve.py $(MANAGE) ingest_all
+	$(SAMPLES) $(MANAGE) ingest_all
 
 # Two test processes: the fixtures give each a database of its own.
 TESTS := $(BIN)/python -m pytest -n 2
@@ -52,10 +56,10 @@ test-faults: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m faults
 
 serve: migrate
-	$(BIN)/python -m bbjrag.serve $(ADDRESS)
+	$(SAMPLES) $(BIN)/python -m bbjrag.serve $(ADDRESS)
 
 worker: migrate
-	$(MANAGE) worker
+	$(SAMPLES) $(MANAGE) worker
 
 # What docker-compose.yml asks for. Files that are there stay; only this user may enter the folder.
 SECRETS := secret_key database_password postgres_password

@@ -11,6 +11,7 @@ in the environment or in .env, the command runs as it is. The exit status is the
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -58,20 +59,22 @@ def reads_samples() -> bool:
 
 def main(command: list[str]) -> int:
     if not reads_samples():
-        return subprocess.run(command).returncode
+        os.execvp(command[0], command)
     with ExitStack() as stack:
         sites = sorted(path for path in (HERE / "web").iterdir() if path.is_dir())
         pairs = [f"https://{site.name}={stack.enter_context(served(site))}" for site in sites]
         networks = [network for network in (setting("WEB_ALLOW_NETWORKS"), LOOPBACK) if network]
-        environment = {
-            **os.environ,
-            "WEB_ORIGIN_MAP": ",".join(pairs),
-            "WEB_ALLOW_NETWORKS": ",".join(networks),
-        }
-        try:
-            return subprocess.run(command, env=environment).returncode
-        except KeyboardInterrupt:
-            return 130
+        sites_here = {"WEB_ORIGIN_MAP": ",".join(pairs), "WEB_ALLOW_NETWORKS": ",".join(networks)}
+        return outlive(subprocess.Popen(command, env={**os.environ, **sites_here}))
+
+
+def outlive(process: subprocess.Popen[bytes]) -> int:
+    """The exit status of the command, which ends in its own time: Ctrl-C reaches it by itself, and
+    SIGTERM is passed on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    code = process.wait()
+    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":

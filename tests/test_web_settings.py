@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from ipaddress import ip_network
@@ -20,6 +21,18 @@ pairs = dict(pair.split("=") for pair in os.environ["WEB_ORIGIN_MAP"].split(",")
 page = urllib.request.urlopen(pairs["https://basis.cloud"] + "/robots.txt").read().decode()
 print(os.environ["WEB_ALLOW_NETWORKS"], "User-agent" in page)
 sys.exit(7)
+"""
+
+STOP_SLOWLY = """
+import signal, sys, time
+def stop(*_):
+    time.sleep(1)
+    print("ended well")
+    sys.exit(3)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, stop)
+print("ready", flush=True)
+time.sleep(30)
 """
 
 
@@ -52,22 +65,47 @@ def test_what_is_no_pair_of_origins_stops_the_start(
         env.origins("WEB_ORIGIN_MAP")
 
 
-def serve(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def serving(code: str, **variables: str) -> subprocess.Popen[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("WEB_", "DATA_DIR"))}
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, str(SERVE), sys.executable, "-c", code],
         env={**kept, **variables},
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=60,
+        start_new_session=True,
     )
 
 
+def serve(code: str, **variables: str) -> tuple[str, int]:
+    process = serving(code, **variables)
+    said, _ = process.communicate(timeout=60)
+    return said.strip(), process.returncode
+
+
 def test_the_samples_are_served_while_a_command_runs_and_its_status_is_kept() -> None:
-    done = serve(FETCH, DATA_DIR=str(SERVE.parent))
-    assert (done.stdout.strip(), done.returncode) == ("127.0.0.0/8 True", 7)
+    assert serve(FETCH, DATA_DIR=str(SERVE.parent)) == ("127.0.0.0/8 True", 7)
 
 
 def test_with_other_data_the_command_runs_as_it_is(tmp_path: Path) -> None:
-    done = serve("import os; print('WEB_ORIGIN_MAP' in os.environ)", DATA_DIR=str(tmp_path))
-    assert done.stdout.strip() == "False"
+    said, _ = serve("import os; print('WEB_ORIGIN_MAP' in os.environ)", DATA_DIR=str(tmp_path))
+    assert said == "False"
+
+
+@pytest.mark.parametrize("ctrl_c", [True, False])
+def test_a_command_that_is_told_to_stop_ends_in_its_own_time(ctrl_c: bool) -> None:
+    process = serving(STOP_SLOWLY, DATA_DIR=str(SERVE.parent))
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    if ctrl_c:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    else:
+        process.terminate()
+    said, _ = process.communicate(timeout=60)
+    assert (said.strip(), process.returncode) == ("ended well", 3)
+
+
+@pytest.mark.parametrize("target", ["ingest", "serve", "worker"])
+def test_what_reads_sources_reads_the_sample_sites(target: str) -> None:
+    command = ["make", "--dry-run", "--always-make", target]
+    done = subprocess.run(command, cwd=SERVE.parent.parent, capture_output=True, text=True)
+    assert " sample_data/serve.py .venv/bin/python " in done.stdout.splitlines()[-1]
