@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ingestion import terms, vocabulary
+from ingestion.question import content_words
 
-MOST_WORDS = 48  # of a query; more add work, and hardly change what is found
+MOST_TERMS = 48  # that a query is asked by: those that gain most
+MOST_GUESSED = 12  # of its words that stand nowhere
 PART = 0.5  # how much of a term's rarity counts where the query did not name it as it stands
 JOINED = 0.8
 COMPLETED = 0.6
 CORRECTED = 0.7
 PAIRED = 0.5
 GUESSED_SHARE = 1e-3  # of all chunks, for a term that is not counted yet
-
-_STOP_WORDS = """
-a about all also am an and any are as at be because been being but by can could did do
-does doing done for from get give gets had has have having he her here him his how i if in
-into is it its just let make me might must my no nor not of on one or our out please shall
-she should show so some such than that the their them then there these they this those
-through to too until up us use used using want was we were what when where which while who
-whom why will with would you your
-"""
-STOP_WORDS = frozenset(_STOP_WORDS.split())
-STOP_WORDS_OF_PROSE = 0.3  # their share, about, in a question
-_CODE = re.compile(r"[(){}=<>$#_%;]|::|!\w|\w!")
-_CLAUSE = re.compile(
-    r"[?;]\s+|,?\s+\b(?:and|und)\s+(?=(?:how|what|which|where|when|why|who|wie)\b)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,42 +67,10 @@ class QueryTerms:
         return {w.term + ("*" if w.beginning else ""): w.gain for w in self.wanted}
 
 
-def clauses(query: str) -> list[str]:
-    """The parts of a question that asks for two or three things; empty where it asks for one."""
-    found = [clause.strip() for clause in _CLAUSE.split(query)]
-    worded = [clause for clause in found if not STOP_WORDS.issuperset(_plain(clause))]
-    return worded if 2 <= len(worded) <= 3 else []
-
-
-def _plain(text: str) -> list[str]:
-    return [word.casefold() for word in terms.words(text)]
-
-
-def prose(query: str) -> float:
-    """How much of a sentence the query is: 0 for names, keywords and code, 1 for a question."""
-    said = _plain(query)
-    if not said or _CODE.search(query):
-        return 0.0
-    return min(1.0, sum(word in STOP_WORDS for word in said) / (STOP_WORDS_OF_PROSE * len(said)))
-
-
-def content_words(query: str) -> list[str]:
-    """Its words without those of any sentence; BASIC's ON, IF and NOT stay where they are written
-    in capitals. All words, where nothing else is left."""
-    found = terms.words(query)[:MOST_WORDS]
-    shouted = all(word.isupper() for word in found if word.isalpha())
-    kept = [
-        word
-        for word in found
-        if word.casefold() not in STOP_WORDS or (word.isupper() and len(word) > 1 and not shouted)
-    ]
-    return kept or found
-
-
 def query_terms(query: str) -> QueryTerms:
     """Look the query's words up: whole, in parts, joined, completed, corrected."""
-    found = terms.words(query)[:MOST_WORDS]
-    kept = [word for word in content_words(query) if len(word) <= terms.LONGEST_WORD]
+    found = terms.words(query)
+    kept = [word for word in content_words(found) if len(word) <= terms.LONGEST_WORD]
     shares: dict[str, float] = {}
     for term, share in _named(kept):
         shares[term] = max(share, shares.get(term, 0.0))
@@ -134,8 +88,10 @@ def query_terms(query: str) -> QueryTerms:
             result.wanted.append(Wanted(term, share * rarity(number, chunks), number))
     if unknown:
         spelt = {terms.forms(word).whole: word.casefold() for word in kept}
-        _guess({term: spelt.get(term, term) for term in unknown}, shares, chunks, result)
-    result.wanted.sort(key=lambda wanted: (wanted.chunks, wanted.term))
+        guessed = {term: spelt.get(term, term) for term in unknown[:MOST_GUESSED]}
+        _guess(guessed, shares, chunks, result)
+    result.wanted.sort(key=lambda wanted: (-wanted.gain, wanted.term))
+    result.wanted = sorted(result.wanted[:MOST_TERMS], key=lambda term: (term.chunks, term.term))
     result.pairs = [*_pairs(kept, {wanted.term: wanted.gain for wanted in result.wanted})]
     return result
 

@@ -16,8 +16,9 @@ from django.db import connection
 
 from ingestion.hits import COLUMNS, MODES, Hit, Mode, Part, Results
 from ingestion.models import EmbeddingProfile
-from ingestion.query_terms import Pair, QueryTerms, Wanted, clauses, prose, query_terms
+from ingestion.query_terms import Pair, QueryTerms, Wanted, query_terms
 from ingestion.query_vectors import NotAskable, query_vectors
+from ingestion.question import clauses, prose
 from ingestion.snippets import Gains, snippet
 from ingestion.terms import words
 
@@ -43,8 +44,10 @@ ALIKE = 0.8  # of the words in common (Jaccard): the same text in another place
 ECHO = 0.8  # of what a hit was found by stands in hits above it, line by line
 SHORTEST_ECHO = 4  # words of such a line; a call of one method may well stand in many programs
 
+# Without the last one, the planner reads the whole table as soon as a word stands in a fifth of it,
+# as it takes matching and ranking a text for as cheap as comparing two numbers.
 INDEX_SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
-    set_config('hnsw.ef_search', '120', true)"""
+    set_config('hnsw.ef_search', '120', true), set_config('enable_seqscan', 'off', true)"""
 MATCHED = 4000  # chunks whose text is ranked, about: the rarest terms choose them
 WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B and A: parts, text, headings and keys, title
 LENGTH_NORM = "0.8 + 0.2 * c.tokens / 250.0"  # as BM25's b: a long chunk holds more by chance

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from ingestion import evaluation
 from ingestion.evaluation import Answer, Question
 from ingestion.exceptions import ConfigError
-from ingestion.query_terms import prose
+from ingestion.question import prose
 from tests.indexed import document, index
 
 QUESTIONS = Path(__file__).parent / "data"

@@ -16,10 +16,12 @@ from ingestion import search as search_module
 from ingestion import vector_index, vocabulary
 from ingestion.exceptions import EmbedderUnavailable
 from ingestion.models import Chunk, Document, EmbeddingProfile
-from ingestion.query_terms import clauses, content_words, query_terms
+from ingestion.query_terms import query_terms
 from ingestion.query_vectors import QueryVectors
+from ingestion.question import clauses, content_words, prose
 from ingestion.search import Results, search
 from ingestion.snippets import Gains, snippet
+from ingestion.terms import words
 from tests.indexed import document, index, pages, source
 
 pytestmark = pytest.mark.django_db
@@ -145,10 +147,38 @@ def test_a_question_for_one_thing_is_not_split() -> None:
     assert len(clauses("What is a channel? How do I add a button?")) == 2
 
 
-def test_verbs_in_capitals_are_no_stop_words() -> None:
-    assert content_words("ON GOTO label") == ["ON", "GOTO", "label"]
-    assert content_words("IF THE FILE IS OPEN") == ["FILE", "OPEN"]
-    assert content_words("to be or not to be") == ["to", "be", "or", "not", "to", "be"]
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("ON GOTO label", "ON GOTO label"),
+        ("IF THE FILE IS OPEN", "FILE OPEN"),
+        ("to be or not to be", "to be or not to be"),
+        ("Wie sperre ich einen Record?", "sperre Record"),
+        ("the MIT licence and die size", "MIT licence die size"),
+    ],
+)
+def test_words_of_any_sentence_are_left_out(query: str, kept: str) -> None:
+    assert content_words(words(query)) == kept.split()
+
+
+def test_a_german_question_is_a_question() -> None:
+    assert prose("Wie sperre ich einen Satz?") == 1.0
+    assert len(clauses("Wie sperre ich einen Satz und wie gebe ich ihn frei?")) == 2
+
+
+def test_a_comparison_asks_for_both_sides() -> None:
+    assert clauses("Difference between BBjWindow and BBjChildWindow") == [
+        "BBjWindow",
+        "BBjChildWindow",
+    ]
+    assert clauses("DWC vs. BUI") == ["DWC", "BUI"]
+    assert clauses("How do I compare two dates?") == []
+
+
+def test_a_long_text_is_asked_by_its_rarest_words(stored: EmbeddingProfile) -> None:
+    log = " ".join(f"line {number} of the window" for number in range(300))
+    assert "extract" in {wanted.term for wanted in query_terms(f"{log} EXTRACT").wanted}
+    assert len(query_terms(" ".join(WINDOW.content.split() * 40)).wanted) <= 48
 
 
 def test_words_before_the_first_count_are_found() -> None:
