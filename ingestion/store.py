@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ CHUNK_COLUMNS = {
 }
 
 
+SHARED_FILES = 4096  # looked at once for all the documents that draw from them
 NO_VALIDATORS: Mapping[str, str] = {}
 
 
@@ -149,7 +150,7 @@ class KnownDocuments:
             told = self.failing.setdefault(row.document_url, [])
             if failure not in told:  # an earlier attempt of this run may have met it as well
                 told.append(failure)
-        self._on_disk = cache(self._stat)
+        self._on_disk = lru_cache(SHARED_FILES)(self._stat)
 
     def covered(self, url: str) -> list[str]:
         """The stored addresses that `url` is, or that are sections of it."""

@@ -150,7 +150,7 @@ class _Reader:
         return self._titles[path]
 
     def _read_title(self, path: str) -> str:
-        file = self.project.files[path]
+        file = self.project.file(path)
         try:
             data, _ = read_file(self.config, file.path, MAX_TOPIC_BYTES)
         except DocumentError:

@@ -7,6 +7,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -132,8 +133,7 @@ class FlareProject:
         several = len(config.paths) > 1
         self.prefix = f"{config.name}://" + (f"{configured.strip('/')}/" if several else "")
         self.failures: list[Failure] = []
-        self.files = dict(self._list_content())
-        self._spelling = {path.casefold(): path for path in self.files}
+        self.files = dict.fromkeys(self._list_content())  # paths alone: there may be very many
         self._snippets: OrderedDict[str, tuple[Snippet, int]] = OrderedDict()
         self.inputs: list[InputFile] = []
         self._add_folder_inputs()
@@ -143,13 +143,20 @@ class FlareProject:
         self._read_tocs(master_toc)
 
     def topics(self) -> Iterator[tuple[str, SourceFile]]:
-        for path, file in self.files.items():
+        for path in self.files:
             if path.casefold().endswith(TOPIC_SUFFIXES):
-                yield path, file
+                yield path, self.file(path)
+
+    def file(self, path: str) -> SourceFile:
+        return SourceFile(self.root / path, self.url(path), PurePosixPath(path), self.root)
 
     def find(self, path: str) -> str:
         """The path as it is spelt on disk (a project made on Windows ignores case), or empty."""
         return path if path in self.files else self._spelling.get(path.casefold(), "")
+
+    @cached_property
+    def _spelling(self) -> dict[str, str]:
+        return {path.casefold(): path for path in self.files}
 
     def url(self, path: str) -> str:
         return self.prefix + path
@@ -212,12 +219,11 @@ class FlareProject:
         return snippet
 
     def _read_snippet(self, path: str) -> tuple[Snippet, int]:
-        file = self.files[path]
         try:
-            data, source = read_file(self.config, file.path)
+            data, source = read_file(self.config, self.root / path)
         except DocumentError as error:
             self.warnings.add(f"snippet {path}", self.url(path), str(error))
-            return Snippet(path, None, stat_input(self.config, file.path)), 0
+            return Snippet(path, None, self.input_of(path)), 0
         markup = read_markup(data)
         if markup.problem:
             self.warnings.add(f"snippet {path}", self.url(path), markup.problem)
@@ -227,7 +233,7 @@ class FlareProject:
         """A file of the project as an input, also one that was looked for and is not there."""
         return stat_input(self.config, self.root / path)
 
-    def _list_content(self) -> Iterator[tuple[str, SourceFile]]:
+    def _list_content(self) -> Iterator[str]:
         content = self._folder("Content")
         if content is None:
             raise SourceError(
@@ -241,7 +247,7 @@ class FlareProject:
             if isinstance(found, Failure):
                 self.failures.append(replace(found, url=self.url(path)))
             else:
-                yield path, replace(found, url=self.url(path))
+                yield path
 
     def _config_for(self, folder: Path) -> SourceConfig:
         path = folder.relative_to(self.config.data_dir.resolve()).as_posix()
