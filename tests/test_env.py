@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -11,6 +16,12 @@ from django.core.exceptions import ImproperlyConfigured
 
 from bbjrag import env
 
+WEB_OF_A_SOURCE = """
+from sources.models import Source
+web = Source(parser="WebCrawlParser", start_url="https://a.example/").config().web
+found = [web.contact, str(web.allow_networks[0]), dict(web.origin_map), web.connect_seconds,
+         web.read_seconds, web.request_seconds, web.attempts]
+"""
 READ = re.compile(r"env\.\w+\(\s*\"(\w+)\"")
 
 
@@ -68,3 +79,48 @@ def test_env_example_tells_the_true_defaults() -> None:
     assert told
     for name, value in told.items():
         assert float(getattr(settings, name)) == float(value), name
+
+
+def test_each_number_in_env_example_can_be_changed(tmp_path: Path) -> None:
+    lines = env.EXAMPLE.read_text().splitlines()
+    told = dict(m.groups() for line in lines if (m := re.match(r"# ([A-Z_]+)=([\d.]+)$", line)))
+    other = {name: str(_another(float(value))) for name, value in told.items()}
+    found = f"{{name: getattr(settings, name) for name in {list(other)}}}"
+    read = loaded(tmp_path, f"found = {found}", **other)
+    assert read == {name: float(value) for name, value in other.items()}
+
+
+def test_web_settings_reach_the_sources(tmp_path: Path) -> None:
+    assert loaded(
+        tmp_path,
+        WEB_OF_A_SOURCE,
+        WEB_CONTACT="ops@example.org",
+        WEB_ALLOW_NETWORKS="10.0.0.0/8",
+        WEB_ORIGIN_MAP="https://a.example=http://127.0.0.1:1",
+        WEB_TIMEOUT="7",
+        WEB_REQUEST_LIMIT="70",
+        WEB_ATTEMPTS="5",
+    ) == [
+        "ops@example.org",
+        "10.0.0.0/8",
+        {"https://a.example": "http://127.0.0.1:1"},
+        *(7.0, 7.0, 70.0, 5),
+    ]
+
+
+def _another(value: float) -> float | int:
+    return value / 2 if value < 1 else int(value) + 1
+
+
+def loaded(tmp_path: Path, code: str, **given: str) -> Any:
+    """What `code` has found with the settings that a process has in that environment."""
+    begin = "import django, json; django.setup(); from django.conf import settings"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{begin}\n{code}\nprint(json.dumps(found))"],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, "STATE_DIR": str(tmp_path), **given},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)

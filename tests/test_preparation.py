@@ -5,12 +5,17 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from pytest_django import Settings
 
 from ingestion.chunker import Chunker
 from ingestion.documents import Document
+from ingestion.exceptions import ConfigError
+from ingestion.pipeline import Reading
 from ingestion.preparation import BatchFailed, Helpers, Preparation, prepare
+from tests.reading import make_source, read, write_pages
 
 CHUNKER = Chunker(size=100, overlap=10)
 
@@ -165,3 +170,17 @@ def test_a_document_that_cannot_be_cut_raises_when_it_is_in_hand() -> None:
         list(preparation.rest())
     preparation.close()
     assert told == ["test://1", "test://2"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_reading_has_as_many_helpers_as_the_setting_says(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def tell(reading: Reading) -> None:
+        raise ConfigError(f"{reading.preparation.helpers.number} helpers.")
+
+    monkeypatch.setattr(Reading, "run", tell)
+    settings.DATA_DIR, settings.CHUNKING_PROCESSES = tmp_path, number
+    write_pages(tmp_path / "pages", ["a"])
+    assert f"{number} helpers." in read(make_source("pages")).error
