@@ -312,7 +312,9 @@ class Worker:
         self.stop()
 
     def start(self) -> None:
+        """Fork the processes, then say that they are there: a command would bring its own else."""
         self.cluster.start()
+        self.tick()
 
     def stop(self) -> None:
         self.cluster.stop()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from ingestion import quality
+from ingestion import quality, worker
 from ingestion.models import Chunk, Document, Failure, Run, SourceRun, State
 from sources.models import Source
 
@@ -176,6 +176,17 @@ def test_no_wait_queues_and_warns_when_no_worker_is_alive(docs: Path) -> None:
     assert "queued pages" in out
     assert "No worker is alive" in err
     assert SourceRun.objects.get().state == State.QUEUED
+
+
+def test_a_worker_is_known_from_its_start(docs: Path) -> None:
+    started = worker.Worker(1)
+    assert not worker.is_alive()
+    started.start()
+    try:
+        assert "No worker is alive" not in run("--no-wait")[2]
+    finally:
+        started.stop()
+    assert not worker.is_alive()
 
 
 def test_a_second_request_joins_the_open_run(docs: Path) -> None:
