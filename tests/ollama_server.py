@@ -21,6 +21,7 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -204,13 +205,7 @@ class OllamaServer:
 
     def vector(self, text: str) -> list[float]:
         words = re.findall(r"\w+", text.lower()) or [text]
-        rows = [
-            np.random.default_rng(zlib.crc32(word.encode("utf-8", "replace"))).normal(
-                size=self.dimensions
-            )
-            for word in words
-        ]
-        row: list[float] = np.sum(rows, axis=0).tolist()
+        row: list[float] = np.sum([_direction(w, self.dimensions) for w in words], axis=0).tolist()
         return row
 
     def answer(self, path: str, body: dict[str, Any]) -> Reply:
@@ -273,6 +268,12 @@ class OllamaServer:
         with self.lock:
             self.embedded.update(texts)
         return Request(self, texts, body).answer()
+
+
+@lru_cache(100_000)
+def _direction(word: str, dimensions: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    seed = zlib.crc32(word.encode("utf-8", "replace"))
+    return np.random.default_rng(seed).normal(size=dimensions)
 
 
 class _Listener(ThreadingHTTPServer):

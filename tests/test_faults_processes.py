@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import IntegrityError, connections
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from ingestion import runs, vector_index
-from ingestion.models import Chunk, Document, Failure, SourceRun, State
+from ingestion import runs, schedules, vector_index
+from ingestion.models import Chunk, Document, Failure, Run, ScheduledRun, SourceRun, State
 from ingestion.parsers import PARSERS
 from ingestion.worker import Presence, Worker, is_alive
 from sources.models import Source
@@ -536,20 +542,183 @@ def test_waiting_for_locks_ends_and_is_tried_again(pages: Source) -> None:
     assert not wrong()
 
 
-def test_command_admin_and_schedule_start_a_source_at_once(pages: Source) -> None:
+MANY = [f"many{number:03}" for number in range(600)]
+
+
+@pytest.fixture
+def many(pages: Source, tmp_path: Path, settings: Settings) -> Source:
+    """A source that is far from read when its first texts are at the embedder."""
+    settings.EMBEDDING_BATCH_SIZE = 16
+    (tmp_path / "many").mkdir()
+    for name in MANY:
+        sections = [f"## {n}\n\n{name}{n}word {'filler ' * 90}\n" for n in range(2)]
+        (tmp_path / "many" / f"{name}.md").write_text("\n".join(sections))
+    return make_source("many")
+
+
+def half_read(server: OllamaServer, row: SourceRun) -> None:
+    """Wait until the reading stands at the embedder, its folder listed and not read to the end."""
+    until(lambda: SourceRun.objects.get(pk=row.pk).stage == "embedding")
+    until(lambda: server.at_once > 0)
+    row.refresh_from_db()
+    assert 0 < row.read < len(MANY) - 50
+
+
+def test_files_that_change_vanish_or_come_while_they_are_read(
+    many: Source, ollama: OllamaServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    ollama.for_text("many0000word", hanging(60))
     with working():
-        starters = [fork.Process(target=_request, args=(pages.pk,)) for _ in range(6)]
+        row = ask(many)
+        half_read(ollama, row)
+        for name in ("many000", "many598"):
+            path = folder / f"{name}.md"
+            path.write_text(path.read_text().replace(f"{name}1word", "meanwhile"))
+        (folder / "many599.md").unlink()
+        write_pages(folder, ["new"])
+        let_go(ollama)
+        until(lambda: settled([row]), 60)
+    row.refresh_from_db()
+    assert (row.state, row.failures, row.documents) == ("partial", 1, 599)
+    failure = Failure.objects.get(source_run=row)
+    assert failure.document_url == "many://many599.md"
+    assert "cannot be read (No such file or directory)" in failure.message
+    said = Chunk.objects.filter(content__contains="meanwhile").values_list("document__url")
+    assert [url for (url,) in said] == ["many://many598.md"]
+    again = read(many)
+    assert (again.state, again.changed, again.added, again.removed) == ("succeeded", 1, 1, 0)
+    assert Chunk.objects.filter(content__contains="meanwhile").count() == 2
+    assert not Failure.objects.filter(resolved=False).exists()
+    assert not wrong()
+
+
+def test_a_folder_unmounted_while_it_is_read_loses_no_document(
+    many: Source, ollama: OllamaServer, tmp_path: Path
+) -> None:
+    assert read(many).documents == len(MANY)
+    ollama.for_text("many0000word", hanging(60))
+    with working():
+        row = ask(many, clean=True)
+        half_read(ollama, row)
+        (tmp_path / "many").rename(tmp_path / "away")
+        let_go(ollama)
+        until(lambda: settled([row]), 60)
+    row.refresh_from_db()
+    assert (row.state, row.removed, row.documents) == ("partial", 0, len(MANY))
+    (tmp_path / "away").rename(tmp_path / "many")
+    again = read(many)
+    assert (again.state, again.documents, again.removed) == ("succeeded", len(MANY), 0)
+    assert not Failure.objects.filter(resolved=False).exists()
+    assert not wrong()
+
+
+@pytest.mark.parametrize("victim", ["one helper", "all helpers"])
+def test_helpers_that_are_killed_cost_nothing(
+    many: Source, ollama: OllamaServer, settings: Settings, victim: str
+) -> None:
+    settings.CHUNKING_PROCESSES = 2
+    ollama.for_text("many0000word", hanging(60))
+    with working(workers=1) as pid:
+        row = ask(many)
+        half_read(ollama, row)
+        helpers = readings(pid)[0].children()
+        assert len(helpers) == 2
+        for helper in helpers if victim == "all helpers" else helpers[:1]:
+            helper.kill()
+        let_go(ollama)
+        until(lambda: settled([row]), 60)
+    row.refresh_from_db()
+    assert (row.state, row.attempt, row.documents) == ("succeeded", 1, len(MANY)), row.error
+    assert not wrong()
+
+
+def test_cancelling_while_a_huge_document_is_cut_into_chunks(
+    pages: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PARSERS, "OddParser", "tests.odd_parsers.OddParser")
+    write_pages(tmp_path / "huge", ["huge"], sections=20_000, words=100)
+    with working(workers=1) as pid:
+        row = ask(make_source("huge", parser="OddParser"))
+        until(lambda: SourceRun.objects.get(pk=row.pk).stage == "reading")
+        members = readings(pid)[0].children(recursive=True)
+        time.sleep(0.5)
+        assert not Document.objects.exists()
+        runs.cancel(row, "anna")
+        assert until(in_state(row, "cancelled"), 15) < 5
+        until(lambda: not any(_lives(member.pid) for member in members), 10)
+    assert not wrong()
+
+
+def test_what_needs_approval_waits_for_a_person(many: Source, tmp_path: Path) -> None:
+    """60 % of the source gone: nothing is removed before a person has said so."""
+    with working():
+        first = ask(many)
+        until(in_state(first, "succeeded"), 60)
+    for name in MANY[:360]:
+        (tmp_path / "many" / f"{name}.md").unlink()
+    with working():
+        row = ask(many)
+        until(in_state(row, "needs_approval"))
+        assert "has ended already (needs approval)" in runs.cancel(row, "anna")
+        assert Document.objects.count() == len(MANY)
+        row.refresh_from_db()
+        assert runs.decide_removal(row, approve=True, who="anna").startswith("360 documents")
+    assert Document.objects.count() == 240
+    assert not wrong()
+
+
+def test_command_admin_and_schedule_start_a_source_at_once(
+    pages: Source, ollama: OllamaServer, tmp_path: Path
+) -> None:
+    """One of them starts a run; each of the others says which one it joined."""
+    User.objects.create_superuser("anna", password="secret")
+    Source.objects.filter(pk=pages.pk).update(schedule="0 3 * * *")
+    schedules.fire()
+    ScheduledRun.objects.update(at=timezone.now())
+    hold(ollama)
+    ways = [_by_command, _by_admin, _by_schedule] * 2
+    notes = [tmp_path / f"said{number}" for number in range(len(ways))]
+    with working():
+        starters = [
+            fork.Process(target=_start, args=(way, pages.pk, path))
+            for way, path in zip(ways, notes, strict=True)
+        ]
         connections.close_all()
         for starter in starters:
             starter.start()
         for starter in starters:
-            starter.join(30)
-        assert [starter.exitcode for starter in starters] == [0] * 6
+            starter.join(60)
+        assert [starter.exitcode for starter in starters] == [0] * len(ways)
+        run = Run.objects.get()
+        let_go(ollama)
         until(lambda: settled(list(SourceRun.objects.all())))
-    assert {row.state for row in SourceRun.objects.all()} == {"succeeded"}
+    said = [path.read_text() for path in notes]
+    assert SourceRun.objects.get().state == "succeeded"
+    assert sum("joined" in line.lower() for line in said) >= 4, said
+    assert all(str(run.pk) in line for line in said if "joined" in line.lower()), said
     assert not wrong()
 
 
-def _request(pk: int) -> None:
+def _start(way: Callable[[Source], str], pk: int, note: Path) -> None:
     connections.close_all()
-    ask(Source.objects.get(pk=pk))
+    note.write_text(way(Source.objects.get(pk=pk)))
+
+
+def _by_command(source: Source) -> str:
+    said = io.StringIO()
+    with contextlib.suppress(SystemExit):
+        call_command("ingest_all", "--source", source.name, "--no-wait", stdout=said, stderr=said)
+    return said.getvalue()
+
+
+def _by_admin(source: Source) -> str:
+    client = Client()
+    client.force_login(User.objects.get(username="anna"))
+    action = {"action": "reingest", "_selected_action": [source.pk]}
+    response = client.post(reverse("admin:sources_source_changelist"), action, follow=True)
+    return " ".join(str(message) for message in response.context["messages"])
+
+
+def _by_schedule(source: Source) -> str:
+    return " ".join(schedules.fire())
