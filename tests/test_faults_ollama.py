@@ -6,6 +6,7 @@ OLLAMA_UP names a program that starts a server of the tests' own (`--port`) and 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ pytestmark = [
 PORT = 11687
 HOST = f"http://127.0.0.1:{PORT}"
 MODEL = "all-minilm"
+UNBOUNDED = "bbjrag-unbounded"
 NAMES = [f"page{number}" for number in range(30)]
 
 
@@ -108,6 +110,79 @@ def test_texts_beyond_the_context_of_the_model_are_cut_finer(
     found = " ".join(chunks.values_list("content", flat=True)).split()
     assert set(dense.split()) <= set(found)
     assert httpx.get(f"{HOST}/api/version").status_code == 200
+    assert not wrong(but=())
+
+
+@pytest.fixture
+def unbounded(ollama: str) -> str:
+    """The model without its `num_ctx`: such a one's runner dies of a text beyond its context."""
+    shown = httpx.post(f"{ollama}/api/show", json={"model": MODEL}, timeout=60).json()
+    digest = shown["modelfile"].partition("/blobs/sha256-")[2][:64]
+    made = {
+        "model": UNBOUNDED,
+        "modelfile": f"FROM @sha256:{digest}\n",  # servers before 0.5.5
+        "files": {"model.gguf": f"sha256:{digest}"},
+        "stream": False,
+    }
+    httpx.post(f"{ollama}/api/create", json=made, timeout=300).raise_for_status()
+    shown = httpx.post(f"{ollama}/api/show", json={"model": UNBOUNDED}, timeout=60).json()
+    assert "num_ctx" not in shown.get("parameters", "")
+    return UNBOUNDED
+
+
+def _too_long(model: str) -> httpx.Response:
+    """What the server answers to a text beyond the model's context, sent without options."""
+    body = {"model": model, "input": ["0x1f=_/ " * 1500]}
+    return httpx.post(f"{HOST}/api/embed", json=body, timeout=120)
+
+
+def test_no_text_of_ours_kills_the_runner_of_a_model_without_num_ctx(
+    source: Source, settings: Settings, tmp_path: Path, unbounded: str
+) -> None:
+    if _too_long(unbounded).status_code == 200:
+        pytest.skip("this server reads any text without its runner dying")
+    settings.EMBEDDING_MODEL = unbounded
+    settings.CHUNK_SIZE, settings.CHUNK_OVERLAP = 2000, 20
+    dense = " ".join(f"{number:x}/=_{number * 7919:b}" for number in range(1500))
+    (tmp_path / "pages" / "dense.md").write_text(f"---\ntitle: Dense\n---\n\n{dense}\n")
+    row = read(source)
+    assert (row.state, row.failures, row.documents) == ("succeeded", 0, len(NAMES) + 1), row.error
+    found = Chunk.objects.filter(document__url="pages://dense.md").values_list("content", flat=True)
+    assert set(dense.split()) <= set(" ".join(found).split())
+    assert not wrong(but=())
+
+
+def test_a_runner_killed_by_somebody_elses_text_costs_no_document(
+    source: Source, settings: Settings, unbounded: str
+) -> None:
+    """Whoever shares the server may send what its runner dies of, again and again."""
+    settings.EMBEDDING_MODEL = unbounded
+    assert read(source).state == "succeeded"
+    undisturbed = digest()
+    row = ask(source, clean=True)
+    connections.close_all()  # no process may share a connection with another
+    neighbour = os.fork()
+    if neighbour == 0:
+        try:
+            for _ in range(50):
+                _too_long(unbounded)
+        finally:
+            os._exit(0)
+    try:
+        process.supervise(row.pk)
+        row.refresh_from_db()
+        while row.state == "waiting":
+            runs.wake(row.resume_at)
+            process.supervise(row.pk)
+            row.refresh_from_db()
+    finally:
+        os.kill(neighbour, signal.SIGKILL)
+        os.waitpid(neighbour, 0)
+    assert row.state in ("succeeded", "partial"), row.error
+    if row.state == "partial":
+        row = read(source)
+    assert (row.state, row.failures, row.documents) == ("succeeded", 0, len(NAMES)), row.error
+    assert {item[:-1] for item in digest()} == {item[:-1] for item in undisturbed}
     assert not wrong(but=())
 
 
