@@ -31,8 +31,9 @@ def main() -> None:
     given = _arguments()
     ingest.prepare()
     findings: list[Finding] = []
-    for name in given.only.split(","):
-        for finding in MEASURES[name](_size(given)):
+    size = _size(given)
+    for name in given.only.split(",") if given.only else size.measures:
+        for finding in MEASURES[name](size):
             findings.append(finding)
             sys.stderr.write(f"{line(finding)}\n")
             _keep(given, findings)  # at once: a long measure may be broken off
@@ -54,7 +55,7 @@ def _size(given: argparse.Namespace) -> Size:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("size", nargs="?", choices=SIZES, default="standard")
-    parser.add_argument("--only", default=",".join(MEASURES), help=", ".join(MEASURES))
+    parser.add_argument("--only", default="", help=f"of {', '.join(MEASURES)}")
     parser.add_argument("--json", type=Path, default=place.FOLDER / "result.json")
     parser.add_argument("--topics", type=int, help="of the main measures, instead of the size's")
     parser.add_argument("--slack", type=float, default=3.0)

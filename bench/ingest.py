@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from django.db import connection
 
 from ingestion.models import Chunk, SourceRun
 from ingestion.process import EXPENDABLE
+from ingestion.worker import Presence
 from sources.models import Source
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,9 +65,9 @@ def _may_checkpoint() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def add_source(name: str) -> Source:
-    """A Flare source that reads the folder of its name."""
-    return Source.objects.create(name=name, title=name, parser="FlareParser", paths=[name])
+def add_source(name: str, parser: str = "FlareParser") -> Source:
+    """A source that reads the folder of its name."""
+    return Source.objects.create(name=name, title=name, parser=parser, paths=[name])
 
 
 def ingest(
@@ -97,6 +99,25 @@ def ingest(
     if process.returncode or json.loads(out)["status"] != "succeeded":
         raise RuntimeError(f"{' '.join(command)} failed:\n{out[-2000:]}\n{errors[-4000:]}")
     return _measured(json.loads(out)["run"], seconds, peak)
+
+
+@contextmanager
+def workers(number: int) -> Iterator[None]:
+    """So many workers, each with its own command, as on hosts of their own."""
+    command = [sys.executable, "manage.py", "worker", "--workers", "1"]
+    started = [
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        for _ in range(number)
+    ]
+    try:
+        while number and not Presence.anybody():
+            time.sleep(0.1)
+        yield
+    finally:
+        for worker in started:
+            worker.terminate()
+        for worker in started:
+            worker.wait()
 
 
 def _measured(run: int, command: float, peak: float) -> Ingested:

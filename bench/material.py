@@ -8,8 +8,10 @@ from pathlib import Path
 from bench import place
 from tests.scripts import generate_flare
 
-BYTES_A_TOPIC = 12_800
+BYTES_A_TOPIC = 9_200
 """As the topics are in which 7,000 make about 50,000 chunks."""
+
+BYTES_A_PAGE = 8_000
 
 
 def project(name: str, topics: int, seed: int = 1) -> Path:
@@ -17,6 +19,43 @@ def project(name: str, topics: int, seed: int = 1) -> Path:
     folder = place.fresh_folder(name)
     generate_flare.generate(folder, topics, topics * BYTES_A_TOPIC, seed)
     return folder
+
+
+def pages(name: str, number: int, seed: int = 1) -> Path:
+    """A folder of so many Markdown pages, of 8 KB in the mean."""
+    folder = place.fresh_folder(name)
+    rng = random.Random(seed)
+    for page in range(number):
+        generate_flare.write(folder / f"part{page % 70}/page{page}.md", _page(rng, page))
+    return folder
+
+
+def _page(rng: random.Random, number: int) -> str:
+    title = f"{generate_flare.words(rng, 3)} {number}"
+    parts, written = [f"---\ntitle: {title}\n---\n"], 0
+    wanted = max(200, int(rng.lognormvariate(0, 0.8) * BYTES_A_PAGE / 1.38))
+    while written < wanted:
+        parts.append(rng.choices([_text, _list, _code], weights=[8, 2, 1])[0](rng))
+        written += len(parts[-1])
+        if len(parts) % 8 == 0:
+            parts.append(f"## {generate_flare.words(rng, 4)}\n")
+    return "\n".join(parts)
+
+
+def _text(rng: random.Random) -> str:
+    words = generate_flare.words
+    return f"{words(rng, rng.randint(15, 70))} **{words(rng, 2)}** `{words(rng, 1)}!`.\n"
+
+
+def _list(rng: random.Random) -> str:
+    lines = (f"- {generate_flare.words(rng, 15)}\n" for _ in range(rng.randint(2, 8)))
+    return "".join(lines)
+
+
+def _code(rng: random.Random) -> str:
+    names = rng.choices(generate_flare.WORDS, k=rng.randint(3, 20))
+    lines = (f"{name}! = sysgui!.add{name}({rng.randrange(999)})\n" for name in names)
+    return f"```bbj\n{''.join(lines)}```\n"
 
 
 def change(folder: Path, share: float, seed: int = 1) -> int:

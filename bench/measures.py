@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,29 +19,35 @@ import numpy as np
 
 from bench import bare, embedder, ingest, material, place
 from bench.ingest import Ingested
+from ingestion import sanity
 from ingestion.embedding.base import EmbedderSettings
 from ingestion.models import Chunk, EmbeddingProfile
 from sources.models import Source
 
 REAL_MODEL = "all-minilm"
 CHANGED = 0.01
+CLUSTERS = 4
+PEERS = {"chunks_per_second": 536.0, "unchanged_seconds": 10.0, "peak_mb": 300.0}
+PEERS_PAGES = 7_000
 
 
 @dataclass(frozen=True)
 class Size:
     """Topics of the main measures, of the one with a real Ollama, and of those that show growth;
-    chunks to search in."""
+    chunks to search in; the measures that are taken."""
 
     topics: int
     ollama_topics: int
     growth: tuple[int, ...]
     searched: int
+    measures: tuple[str, ...]
 
 
+MOST = ("loads", "pages", "workers", "clusters", "large", "ollama", "search")
 SIZES = {
-    "quick": Size(400, 12, (100, 400), 3_000),
-    "standard": Size(7_000, 40, (500, 1_500, 4_500), 50_000),
-    "full": Size(7_000, 100, (1_000, 10_000, 100_000), 1_000_000),
+    "quick": Size(400, 12, (100, 400), 3_000, ("loads", "workers", "clusters", "search")),
+    "standard": Size(7_000, 40, (500, 1_500, 4_500), 50_000, (*MOST, "growth")),
+    "full": Size(7_000, 100, (1_000, 10_000, 100_000), 1_000_000, (*MOST, "growth")),
 }
 
 
@@ -167,6 +174,42 @@ def _hashes() -> set[str]:
     return set(Chunk.objects.order_by().values_list("content_hash", flat=True))
 
 
+def pages(size: Size) -> Iterator[Finding]:
+    """Markdown pages, embedded by a server that answers at once with 1024 dimensions.
+
+    The bounds are the best that three others reached, each in what it is best at, with 7,000 pages
+    of 56 MB on a machine with two cores: PEERS.
+    """
+    material.pages("pages", size.topics)
+    ingest.empty()
+    source = ingest.add_source("pages", "MdxParser")
+    with _served(1024) as (environment, _):
+        cold = ingest.ingest([source], environment)
+        same = ingest.ingest([source], environment)
+    rate = cold.counters["chunks"] / cold.command
+    share = size.topics / PEERS_PAGES
+    figures = {"cold": asdict(cold), "same": asdict(same)}
+    name = f"{size.topics:,} Markdown pages"
+    yield Finding(
+        f"{name}: chunks a second / the fastest other's",
+        rate / PEERS["chunks_per_second"],
+        least=1.0,
+        note=f"{cold.counters['chunks']:,} chunks in {cold.command:.1f} s, {rate:,.0f}/s",
+        figures=figures,
+    )
+    yield Finding(
+        f"{name}, unchanged: seconds / the fastest other's",
+        same.command / (PEERS["unchanged_seconds"] * share),
+        most=1.0,
+        note=f"{same.command:.2f} s, the start of the command included",
+        figures=figures,
+    )
+    peak = max(cold.peak_mb, same.peak_mb)
+    yield Finding(
+        f"{name}: peak / the smallest other's", peak / PEERS["peak_mb"], note=f"{peak:.0f} MB"
+    )
+
+
 def workers(size: Size) -> Iterator[Finding]:
     """Two sources with one worker and with two.
 
@@ -188,6 +231,35 @@ def workers(size: Size) -> Iterator[Finding]:
         note=f"{seconds[1]:.1f} s with one, {seconds[2]:.1f} s with two, both on this machine",
         figures={"seconds": seconds},
     )
+
+
+def clusters(size: Size) -> Iterator[Finding]:
+    """Several workers, as on several hosts, on one database; all sources are asked for twice."""
+    names = [f"part{number}" for number in range(2 * CLUSTERS)]
+    for seed, name in enumerate(names, 1):
+        material.project(name, max(10, size.topics // 20), seed)
+    wanted, alone = _read_all(names, 0)
+    stored, together = _read_all(names, CLUSTERS)
+    yield Finding(
+        f"{CLUSTERS} workers, {len(names)} sources asked for twice at once: wrong rows",
+        len(wanted ^ stored) + sum(finding.number for finding in sanity.examine()),
+        unit="",
+        most=0,
+        exact=True,
+        note=f"{len(stored):,} chunks in {together:.1f} s, by one worker in {alone:.1f} s",
+        figures={"seconds": {"1": alone, str(CLUSTERS): together}},
+    )
+
+
+def _read_all(names: Sequence[str], number: int) -> tuple[set[tuple[str, int, str]], float]:
+    """What is stored after so many workers have read the sources; the seconds it took."""
+    ingest.empty()
+    sources = [ingest.add_source(name) for name in names]
+    with ingest.workers(number), ThreadPoolExecutor(2) as pool:
+        requests = [pool.submit(ingest.ingest, sources) for _ in range(2 if number else 1)]
+        seconds = max(request.result().seconds for request in requests)
+    rows = Chunk.objects.order_by().values_list("document__url", "ordinal", "content_hash")
+    return set(rows), seconds
 
 
 def large_document(size: Size) -> Iterator[Finding]:
@@ -294,7 +366,9 @@ def search(size: Size) -> Iterator[Finding]:
 
 MEASURES: dict[str, Callable[[Size], Iterator[Finding]]] = {
     "loads": loads,
+    "pages": pages,
     "workers": workers,
+    "clusters": clusters,
     "large": large_document,
     "ollama": real_ollama,
     "growth": growth,

@@ -9,6 +9,7 @@ in four of ten, tables and drop-downs in some, one topic in five in the table of
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -22,14 +23,33 @@ VOCABULARY = (
     "printer"
 )
 WORDS = VOCABULARY.split()
+PARTS_OF_WORDS = (
+    "re con de tion al in pro ter com men ver ex per ment ing ac cess si ble di rec tor y tive sub "
+    "ject form at par am e trans fer un load man ag er dis play inter face"
+)
+SYLLABLES = PARTS_OF_WORDS.split()
 FOLDERS = ("bbjobjects/Window", "bbjevents", "commands", "mnemonic/sysgui", "usr", "dwc", "util")
 STYLE = "TableStyle-Methods_Table"
 SNIPPETS = 200
 Writer = Callable[[random.Random], str]
 
 
+def lexicon(size: int) -> list[str]:
+    """The vocabulary, and made-up words up to `size`: always the same ones."""
+    rng = random.Random(size)
+    made = dict.fromkeys(WORDS)
+    while len(made) < size:
+        made["".join(rng.choices(SYLLABLES, k=rng.randint(2, 4)))] = None
+    return list(made)
+
+
+LEXICON = lexicon(12_000)
+RANKED = list(itertools.accumulate(1 / (rank + 3) for rank in range(len(LEXICON))))
+"""The frequency of a word is that of its rank, as in a language: most are rare."""
+
+
 def words(rng: random.Random, count: int) -> str:
-    return " ".join(rng.choices(WORDS, k=count)).capitalize()
+    return " ".join(rng.choices(LEXICON, cum_weights=RANKED, k=count)).capitalize()
 
 
 def path_of(number: int) -> str:
