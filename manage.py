@@ -24,6 +24,8 @@ def main() -> None:
     except ImproperlyConfigured as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(MISCONFIGURED)
+    finally:
+        gc.freeze()  # the last collection, of what ends with the process anyway, took 0.3 s
 
 
 if __name__ == "__main__":
