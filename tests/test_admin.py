@@ -119,6 +119,30 @@ def test_the_list_of_sources_shows_how_each_stands(admin_client: Client, chunk: 
     assert f"/chunk/?document__source__id__exact={chunk.document.source_id}" in html
 
 
+def test_a_narrow_list_names_its_columns_in_each_cell(admin_client: Client, source: Source) -> None:
+    html = page(admin_client, "sources_source_changelist")
+    assert 'data-label="Parser"' in html
+    assert 'data-label="Last state"' in html
+
+
+def test_a_filter_tells_what_it_chose(admin_client: Client, source: Source) -> None:
+    html = page(admin_client, "sources_source_changelist", parser__exact="PdfParser")
+    assert "By parser: <strong>PdfParser</strong>" in html
+    assert "Clear all filters" in html
+
+
+def test_an_empty_list_says_so(admin_client: Client) -> None:
+    assert "There is nothing here yet." in page(admin_client, "ingestion_chunk_changelist")
+    html = page(admin_client, "ingestion_chunk_changelist", q="nowhere")
+    assert "Nothing matches." in html
+
+
+def test_the_menu_begins_with_what_people_come_for(admin_client: Client) -> None:
+    apps = admin_client.get(reverse("admin:index")).context["available_apps"]
+    assert [app["name"] for app in apps[:2]] == ["What is read", "Index and runs"]
+    assert [model["object_name"] for model in apps[1]["models"][:2]] == ["Run", "Failure"]
+
+
 def test_a_source_is_added(admin_client: Client) -> None:
     admin_client.post(reverse("admin:sources_source_add"), form(paths=" docs \n\n"))
     assert Source.objects.get(name="new").paths == ["docs"]

@@ -138,10 +138,20 @@ def state_of(rows: Any) -> State:
 
 class FailureAdmin(LookAdmin):
     page = "admin/ingestion/failure/page.html"
-    list_display = ("message", "level", "stage", "document_url", "source", "when", "resolved")
+    list_display = ("message", "level", "stage", "document", "source", "when", "standing")
     list_filter = ("resolved", "level", "source", "stage")
     list_select_related = ("source",)
     search_fields = ("document_url", "message")
+
+    @admin.display(description="document", ordering="document_url")
+    def document(self, failure: Failure) -> str:
+        return failure.document_url or "the source itself"
+
+    @admin.display(description="state", ordering="resolved")
+    def standing(self, failure: Failure) -> str:
+        if failure.resolved:
+            return badge("off", "over")
+        return badge("bad" if failure.level == Failure.Level.ERROR else "warn", "open")
 
     @admin.display(description="when", ordering="created_at")
     def when(self, failure: Failure) -> str:

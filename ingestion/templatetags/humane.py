@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import capfirst
 
 from ingestion.admin import display
 
@@ -23,3 +27,13 @@ def thousands(value: Any) -> str:
 def unlocal(value: float) -> str:
     """A number as SVG reads it, whatever the language."""
     return f"{value:.2f}"
+
+
+@register.filter
+def labelled(cells: Iterable[str], headers: Iterable[Mapping[str, Any]]) -> Iterator[SafeString]:
+    """The cells of a row of an admin's list, each with the name of its column, which a narrow
+    window shows beside it. The first cell of a row, a link to its page, goes without."""
+    for cell, header in zip(cells, headers, strict=True):
+        label = "" if "action-checkbox" in cell else capfirst(header["text"])
+        named = format_html('<td data-label="{}"', label) if label else "<td"
+        yield mark_safe(cell.replace("<td", named, 1) if cell.lstrip().startswith("<td") else cell)
