@@ -6,22 +6,27 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from django.contrib.auth.models import User
+from django.apps import apps
+from django.contrib.auth.models import Group, User
 from django.db import connections
 from playwright.sync_api import Page, expect, sync_playwright
 
-from ingestion.models import Chunk, Document, Failure, SourceRun, State
+from ingestion import runs
+from ingestion.models import Chunk, Document, Failure, Run, SourceRun, State
 from ingestion.worker import Worker
 from sources.models import Source
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+ROLES = import_module("ingestion.migrations.0007_roles")
 PATIENCE = 30_000  # milliseconds
 
 
@@ -63,15 +68,21 @@ def worker(transactional_db: None, data_dir: Path) -> Iterator[Worker]:
 
 @pytest.fixture
 def page(browser: Any, live_server: Any, admin: User) -> Iterator[Page]:
-    """A page of the admin, logged in; anything the browser complains about fails the test."""
-    context = browser.new_context(base_url=live_server.url)
+    with logged_in(browser, live_server.url, "ada") as page:
+        yield page
+
+
+@contextmanager
+def logged_in(browser: Any, url: str, name: str) -> Iterator[Page]:
+    """A page of the admin; anything the browser complains about fails the test."""
+    context = browser.new_context(base_url=url)
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto("/admin/")
-    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill("secret")
     page.get_by_role("button", name="Log in").click()
     yield page
@@ -149,6 +160,9 @@ def test_a_run_is_watched_and_cancelled(page: Page, worker: Worker, data_dir: Pa
     live = page.locator("#overview")
     expect(live.locator("progress")).to_be_visible()
     expect(live).to_contain_text(re.compile(r"[1-9][\d,]* chunks embedded"))
+    live.get_by_role("link", name="many").first.click()
+    expect(page.locator("ol.log")).to_contain_text("Embedding begins")
+    page.goto("/admin/")
     page.get_by_role("button", name="Cancel many").click()
     expect(page.locator(".messagelist")).to_contain_text("many")
     expect(page.locator(".source-run .state").first).to_have_text("Cancelled")
@@ -168,11 +182,33 @@ def test_a_failing_document_is_mended_and_retried(
     expect(page.locator(".source-run")).to_contain_text("Failures by reason")
     expect(page.locator(".source-run")).to_contain_text("broken.bbj")
     program.write_text('rem mended\nprint "mended"\n')
-    page.get_by_role("button", name="Retry the open failures").click()
+    page.get_by_role("button", name="Retry this document").click()
     expect(page.locator(".messagelist")).to_contain_text("Queued programs")
     expect(page.locator(".source-run .state").first).to_have_text("Succeeded")
     assert Chunk.objects.filter(content__contains="mended").exists()
     assert not Failure.objects.filter(resolved=False, level="error").exists()
+
+
+def test_a_form_is_tried_before_it_is_saved(page: Page, data_dir: Path) -> None:
+    (data_dir / "drafts").mkdir()
+    (data_dir / "drafts/grid.md").write_text("# Grids\n\nA grid shows rows.\n")
+    guide = source("guide")
+    page.goto(f"/admin/sources/source/{guide.pk}/change/")
+    page.get_by_label("Paths").fill("nowhere")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator(".field-paths .errorlist")).to_contain_text("does not exist")
+    page.get_by_label("Paths").fill("drafts")
+    page.get_by_role("button", name="Test").click()
+    expect(page.locator("#trial")).to_contain_text("It can be read")
+    page.get_by_role("button", name="Preview", exact=True).click()
+    expect(page.locator("#trial")).to_contain_text("Would be added (1)")
+    page.get_by_role("button", name="Grids").click()
+    expect(page.locator("#trial .beside pre")).to_contain_text(["A grid shows rows."] * 2)
+    expect(page.get_by_label("Paths")).to_have_value("drafts")
+    assert Source.objects.get(pk=guide.pk).paths == ["docs"]
+    page.get_by_label("Title").press("Enter")
+    expect(page.locator(".messagelist")).to_contain_text("was changed successfully")
+    assert Source.objects.get(pk=guide.pk).paths == ["drafts"]
 
 
 def test_a_removal_is_approved(page: Page, worker: Worker, data_dir: Path) -> None:
@@ -243,16 +279,103 @@ def test_the_keyboard_reaches_what_can_be_pressed(page: Page) -> None:
     assert {"TEST", "PREVIEW", "RE-INGEST", "ID_TITLE", "ID_PATHS", "SEARCH"} <= names
 
 
+def things_to_look_at(data_dir: Path) -> tuple[Source, SourceRun]:
+    """A source that was read, with a failure, a removal that waits and a reading in the queue."""
+    (data_dir / "docs/broken.bbj").write_bytes(b"<<bbj>>\x00\x01\x02\x03" * 40)
+    (data_dir / "docs/fine.bbj").write_text('rem fine\nprint "hello"\n')
+    programs = source("programs", "BbjSourceParser")
+    row = runs.request([programs], origin=Run.Origin.COMMAND).started[0]
+    wait_for_the_end("programs")
+    SourceRun.objects.filter(pk=row.pk).update(
+        state=State.NEEDS_APPROVAL, vanished=["programs://fine.bbj"]
+    )
+    runs.request([source("other")], origin=Run.Origin.SCHEDULE)
+    return programs, SourceRun.objects.get(pk=row.pk)
+
+
+def test_a_viewer_sees_all_of_it_and_changes_nothing(
+    browser: Any, live_server: Any, worker: Worker, data_dir: Path
+) -> None:
+    programs, row = things_to_look_at(data_dir)
+    wait_for_the_end("other")
+    open_run = runs.request([source("waiting")], origin=Run.Origin.SCHEDULE).started[0]
+    worker.stop()
+    ROLES.make_groups(apps, None)  # the tests before this one have emptied all tables
+    viewer = User.objects.create_user("vera", password="secret", is_staff=True)
+    viewer.groups.add(Group.objects.get(name="Viewer"))
+    chunk, failure = Chunk.objects.latest("pk"), Failure.objects.latest("pk")
+    before = stored()
+    with logged_in(browser, live_server.url, "vera") as page:
+        for address, said in {
+            "": "programs",
+            "search/?q=hello": "fine.bbj",
+            "quality/": "Chunks by source",
+            "sources/source/": "programs",
+            f"sources/source/{programs.pk}/change/": "programs",
+            "ingestion/run/": f"Run {row.run_id}",
+            f"ingestion/run/{row.run_id}/change/": "1 documents vanished",
+            f"ingestion/run/{open_run.run_id}/change/": "waiting",
+            "ingestion/failure/": "broken.bbj",
+            f"ingestion/failure/{failure.pk}/change/": "broken.bbj",
+            "ingestion/document/": "fine.bbj",
+            f"ingestion/document/{chunk.document_id}/change/": chunk.document.title,
+            "ingestion/chunk/": chunk.title,
+            f"ingestion/chunk/{chunk.pk}/change/": chunk.title,
+            "ingestion/embeddingprofile/": "wordllama",
+        }.items():
+            page.goto(f"/admin/{address}")
+            expect(page.locator("#content")).to_contain_text(said)
+            assert pressable(page) <= {"Search"}, address
+        assert forged_answers(page, programs, row, open_run) == {403}
+    assert stored() == before
+
+
+def pressable(page: Page) -> set[str]:
+    """What the buttons of the page's content say; its links only lead elsewhere."""
+    buttons = page.locator("#content").locator("button, input[type=submit], select[name=action]")
+    told = "element => element.innerText || element.value || element.name"
+    return {str(button.evaluate(told)) for button in buttons.all() if button.is_visible()}
+
+
+def forged_answers(page: Page, source: Source, row: SourceRun, open_run: SourceRun) -> set[int]:
+    """The status codes of requests that no page offers, sent with the viewer's own cookies."""
+    token = page.locator("input[name=csrfmiddlewaretoken]").first.get_attribute("value")
+    headers = {"X-CSRFToken": str(token), "Referer": page.url}
+    changed = {"title": "Forged", "name": source.name, "parser": source.parser, "paths": "docs"}
+    requests: dict[str, dict[str, str | float | bool]] = {
+        f"sources/source/{source.pk}/change/": {**changed},
+        f"sources/source/{source.pk}/change/?": {**changed, "_test": "1"},
+        f"sources/source/{source.pk}/act/": {"action": "reingest"},
+        f"sources/source/{source.pk}/act/?": {"action": "disable"},
+        f"sources/source/{source.pk}/delete/": {"post": "yes"},
+        "sources/source/add/": {**changed, "name": "forged"},
+        f"ingestion/run/source-run/{open_run.pk}/cancel/": {},
+        f"ingestion/run/source-run/{row.pk}/retry/": {},
+        f"ingestion/run/source-run/{row.pk}/removal/": {"decision": "approve"},
+        "ingestion/apitoken/add/": {"name": "forged", "requests_per_minute": "9"},
+        "auth/user/add/": {"username": "forged"},
+    }
+    return {
+        page.request.post(f"/admin/{address}", form=fields, headers=headers).status
+        for address, fields in requests.items()
+    }
+
+
+def stored() -> list[Any]:
+    return [
+        *Source.objects.values_list("name", "title", "enabled"),
+        *SourceRun.objects.values_list("pk", "state", "cancel_requested"),
+        *Document.objects.values_list("url", flat=True),
+        *User.objects.values_list("username", flat=True),
+    ]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_the_pages(
     page: Page, worker: Worker, data_dir: Path, scheme: Literal["light", "dark"]
 ) -> None:
-    (data_dir / "docs/broken.bbj").write_bytes(b"<<bbj>>\x00\x01\x02\x03" * 40)
-    (data_dir / "docs/fine.bbj").write_text('rem fine\nprint "hello"\n')
-    programs = source("programs", "BbjSourceParser")
-    reingest(page, programs)
-    wait_for_the_end("programs")
-    run, chunk = SourceRun.objects.latest("pk").run_id, Chunk.objects.latest("pk")
+    programs, row = things_to_look_at(data_dir)
+    run, chunk = row.run_id, Chunk.objects.latest("pk")
     looked = page.context.new_page()  # axe itself sets styles, which the policy refuses
     looked.emulate_media(color_scheme=scheme)
     found = []
@@ -262,14 +385,19 @@ def test_everybody_can_use_the_pages(
         "quality/",
         "sources/source/",
         f"sources/source/{programs.pk}/change/",
+        "sources/source/add/",
+        "ingestion/run/",
         f"ingestion/run/{run}/change/",
         "ingestion/chunk/",
         f"ingestion/chunk/{chunk.pk}/change/",
         f"ingestion/document/{chunk.document_id}/change/",
         "ingestion/failure/",
+        "ingestion/apitoken/",
+        "ingestion/apitoken/add/",
     ):
         looked.goto(f"/admin/{address}")
         looked.wait_for_load_state("networkidle")
+        looked.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
         for violation in Axe().run(looked).response["violations"]:
             if violation["impact"] in ("serious", "critical"):
                 nodes = [node["html"][:150] for node in violation["nodes"][:5]]
