@@ -200,6 +200,20 @@ def _kill(victim: str, pid: int, row: SourceRun) -> None:
         until(lambda: not [w for w in workers if psutil.pid_exists(w) and _lives(w)])
 
 
+def test_what_a_killed_worker_read_is_taken_up_without_waiting_for_the_reaper(
+    pages: Source, ollama: OllamaServer, settings: Settings
+) -> None:
+    settings.REAPER_INTERVAL = 600.0
+    hold(ollama)
+    with working(workers=2):
+        row = ask(pages)
+        held(ollama, row)
+        os.kill(watcher_of(row), signal.SIGKILL)
+        let_go(ollama)
+        until(in_state(row, "succeeded"))
+    assert not wrong()
+
+
 def _lives(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
