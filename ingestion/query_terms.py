@@ -55,11 +55,12 @@ def _quoted(term: str) -> str:
 @dataclass
 class QueryTerms:
     """The terms of one query, the rarest first; `corrected` maps what was written to the terms it
-    was taken for."""
+    was taken for; `chunks` are all that there are."""
 
     wanted: list[Wanted] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     corrected: dict[str, list[str]] = field(default_factory=dict)
+    chunks: int = 0
 
     @property
     def gains(self) -> dict[str, float]:
@@ -76,7 +77,7 @@ def query_terms(query: str) -> QueryTerms:
         shares[term] = max(share, shares.get(term, 0.0))
     joined = {term: words for term, words in _joined(found, kept) if term not in shares}
     counts, chunks = vocabulary.counts([*shares, *joined])
-    result = QueryTerms()
+    result = QueryTerms(chunks=chunks)
     for term in joined.keys() & counts.keys():
         said = sum(rarity(counts.get(terms.stem(word), 0), chunks) for word in joined[term])
         gain = JOINED * min(rarity(counts[term], chunks), said)

@@ -32,6 +32,8 @@ GERMAN_ENOUGH = 2  # words of German that make a query German
 
 STOP_WORDS_OF_PROSE = 0.3  # their share, about, in a question
 MOST_CLAUSES = 3
+_NAME = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]|_|\d")
+LANGUAGE = "bbj"  # looks like a name, and is said in any question
 _CODE = re.compile(r"[(){}=<>$#_%;]|::|!\w|\w!")
 _ASKING = r"(?:how|what|which|where|when|why|who|wie|welche[rs]?|wo|wann|warum)\b"
 _CLAUSE = re.compile(
@@ -64,12 +66,21 @@ def _compared(clause: str) -> list[str]:
 
 
 def prose(query: str) -> float:
-    """How much of a sentence the query is: 0 for names, keywords and code, 1 for a question."""
-    said = [word.casefold() for word in terms.words(query)]
-    if not said or _CODE.search(query):
+    """How much of a sentence the query is: 0 for names, keywords and code, 1 for a question; less
+    where it asks for names or numbers."""
+    words = terms.words(query)
+    if not words or _CODE.search(query):
         return 0.0
+    said = [word.casefold() for word in words]
     stop_words = _stop_words(said)
-    return min(1.0, sum(word in stop_words for word in said) / (STOP_WORDS_OF_PROSE * len(said)))
+    share = sum(word in stop_words for word in said) / (STOP_WORDS_OF_PROSE * len(said))
+    return min(1.0, share) * (1 - _names(content_words(words)))
+
+
+def _names(words: Sequence[str]) -> float:
+    """Their share that looks like identifiers or numbers."""
+    found = [word for word in words if _NAME.search(word) and word.casefold() != LANGUAGE]
+    return len(found) / len(words)
 
 
 def content_words(words: Sequence[str], *, strict: bool = False) -> list[str]:

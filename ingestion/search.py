@@ -28,15 +28,18 @@ LONGEST_EMBEDDED = 1000  # characters of a query that are embedded: within any m
 
 DEPTH = 100  # places of each ranking
 # Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009), the constant smaller than their 60, as
-# two lists are fused and not dozens. The text counts by the share of the query that its best chunk
-# holds: a name or an error number says all, a question in other words than the document's little.
+# two lists are fused and not dozens. Each list counts by how much it can be trusted for this query.
+# The text by the share of the query that its best chunk holds: a name or an error number says all,
+# a question in other words than the document's little. The vectors by how clearly the nearest
+# stands out from those after it; and they know what a sentence means, but hardly a name.
 RANK_CONSTANT = 10
 TEXT_WEIGHT = 1.0
-# Vectors know what a sentence means; for names and keywords their nearest are only somewhere near.
-DENSE_WEIGHT = 0.2
+DENSE_WEIGHT = 0.1
 DENSE_WEIGHT_OF_PROSE = 1.0
-STATIC_DENSE_WEIGHT = 0.2  # of a model that knows words but not sentences
+STATIC_DENSE_WEIGHT_OF_PROSE = 0.2  # of a model that knows words but not sentences
 STATIC_PROVIDERS = frozenset({"wordllama"})
+CLEAR = 0.3  # of the distance that the next have on average: as far as the first need stand out
+LEAST_TRUST = 0.1
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 PER_DOCUMENT = 2  # hits of one document, as long as there are others
 PER_DOCUMENT_RANKED = 4  # chunks of one document in one ranking
@@ -48,7 +51,9 @@ SHORTEST_ECHO = 4  # words of such a line; a call of one method may well stand i
 # as it takes matching and ranking a text for as cheap as comparing two numbers.
 INDEX_SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
     set_config('hnsw.ef_search', '120', true), set_config('enable_seqscan', 'off', true)"""
-MATCHED = 4000  # chunks whose text is ranked, about: the rarest terms choose them
+MATCHED = 2000  # chunks whose text is ranked, about: the rarest terms choose them
+LEAST_MATCHED = 500  # that common terms must choose together, by chance, to be asked for together
+MOST_MATCHED = 50_000  # so many, where all terms stand nearly everywhere and tell little
 WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B and A: parts, text, headings and keys, title
 LENGTH_NORM = "0.8 + 0.2 * c.tokens / 250.0"  # as BM25's b: a long chunk holds more by chance
 
@@ -87,16 +92,15 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A ranked list of chunks as a subquery (id, place, value), and what a place in it counts.
-
-    `full` is the value of a chunk that holds all that was asked for; None where none can be named.
+    """A ranked list of chunks as a subquery (id, place, value), and what a place in it counts: its
+    weight times `trust`, which is SQL over the list as `r` and made to lie within 0.1 and 1.
     """
 
     name: str
     weight: float
     sql: str
     parameters: Sequence[Any]
-    full: float | None = None
+    trust: str
 
 
 def search(
@@ -182,22 +186,32 @@ def _text_rankings(
             FROM (
                 SELECT c.id, c.document_id, ({scores}) / ({LENGTH_NORM}) AS value
                 FROM {filters.table} WHERE c.search_vector @@ %s::tsquery{condition}
+                LIMIT {MOST_MATCHED}
             ) AS matched
         ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED} ORDER BY value DESC, id LIMIT {DEPTH}"""
-    choosing = " | ".join(term.tsquery for term in _choosing(wanted))
-    full = sum(term.gain for term in wanted)
-    yield Ranking(name, weight, sql, [*gains, choosing, *parameters], full)
+    trust = f"max(r.value) OVER () / {sum(term.gain for term in wanted):.9g}"
+    choosing = _choosing(wanted, asked.chunks)
+    yield Ranking(name, weight, sql, [*gains, choosing, *parameters], trust)
 
 
-def _choosing(wanted: Sequence[Wanted]) -> list[Wanted]:
-    """The rarest terms, until they choose enough chunks; the others only add to the rank."""
-    chosen, chunks = list[Wanted](), 0
-    for term in sorted(wanted, key=lambda term: (term.chunks, term.term)):
-        if chosen and chunks + term.chunks > MATCHED:
+def _choosing(wanted: Sequence[Wanted], chunks: int) -> str:
+    """Any of the rarest terms, until they choose enough chunks; the others only add to the rank.
+    Where all terms are common, those that hold several of them."""
+    rarest, *others = sorted(wanted, key=lambda term: (term.chunks, term.term))
+    chosen, number = [rarest], float(rarest.chunks)
+    if rarest.chunks > MATCHED:
+        for term in others:
+            number *= term.chunks / max(chunks, term.chunks)
+            if number < LEAST_MATCHED:
+                break
+            chosen.append(term)
+        return " & ".join(term.tsquery for term in chosen)
+    for term in others:
+        number += term.chunks
+        if number > MATCHED:
             break
         chosen.append(term)
-        chunks += term.chunks
-    return chosen
+    return " | ".join(term.tsquery for term in chosen)
 
 
 def _dense_rankings(
@@ -216,9 +230,9 @@ def _dense_rankings(
 
 
 def _dense_weight(profile: EmbeddingProfile, text: str) -> float:
-    if profile.provider in STATIC_PROVIDERS:
-        return STATIC_DENSE_WEIGHT
-    return DENSE_WEIGHT + prose(text) * (DENSE_WEIGHT_OF_PROSE - DENSE_WEIGHT)
+    is_static = profile.provider in STATIC_PROVIDERS
+    of_prose = STATIC_DENSE_WEIGHT_OF_PROSE if is_static else DENSE_WEIGHT_OF_PROSE
+    return DENSE_WEIGHT + prose(text) * (of_prose - DENSE_WEIGHT)
 
 
 def _profiles_in_use() -> list[int]:
@@ -229,6 +243,11 @@ def _profiles_in_use() -> list[int]:
             " (SELECT FROM ingestion_chunk c WHERE c.profile_id = p.id)"
         )
         return [row[0] for row in cursor.fetchall()]
+
+
+STANDS_OUT = f"""
+    (max(r.value) OVER () - avg(r.value) OVER ())
+    / ({CLEAR} * greatest(1 - avg(r.value) OVER (), 1e-6))"""
 
 
 def dense_ranking(
@@ -249,7 +268,7 @@ def dense_ranking(
                 ORDER BY {distance} LIMIT {DEPTH}
             ) AS nearest
         ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED}"""
-    return Ranking(name, weight, sql, [vector, *parameters, vector])
+    return Ranking(name, weight, sql, [vector, *parameters, vector], STANDS_OUT)
 
 
 def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
@@ -257,7 +276,7 @@ def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
 
     One message to the server: the settings of the index scan count for its transaction only.
     """
-    lists = " UNION ALL ".join(_weighed(number, ranking) for number, ranking in enumerate(rankings))
+    lists = " UNION ALL ".join(weighed(number, ranking) for number, ranking in enumerate(rankings))
     sql = f"""
         {INDEX_SETTINGS};
         WITH ranked AS ({lists}), fused AS (
@@ -272,17 +291,17 @@ def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
         JOIN ingestion_document d ON d.id = c.document_id
         JOIN sources_source s ON s.id = d.source_id
         ORDER BY f.score DESC, c.id"""
-    parameters = [value for r in rankings for value in (r.weight, r.full, *r.parameters)]
+    parameters = [value for r in rankings for value in (r.weight, *r.parameters)]
     with connection.cursor() as cursor:
         cursor.execute(sql, [*parameters, limit * 4 + 20])
         cursor.nextset()
         return [_hit(row, rankings) for row in cursor.fetchall()]
 
 
-def _weighed(number: int, ranking: Ranking) -> str:
-    share = "least(1, coalesce(max(r.value) OVER () / %s::float8, 1))"
+def weighed(number: int, ranking: Ranking) -> str:
+    trust = f"least(1, greatest({LEAST_TRUST}, {ranking.trust}))"
     return (
-        f"SELECT {number} AS ranking, %s::float8 * {share} AS weight, r.* FROM ({ranking.sql}) AS r"
+        f"SELECT {number} AS ranking, %s::float8 * {trust} AS weight, r.* FROM ({ranking.sql}) AS r"
     )
 
 

@@ -50,8 +50,20 @@ class Gains(dict[str, float]):
         super().__init__()
         self.gains = gains
         self.beginnings = [(term[:-1], gain) for term, gain in gains.items() if term.endswith("*")]
+        self.initials = {term[0] for term in gains}
 
     def __missing__(self, word: str) -> float:
+        found = 0.0 if self._is_foreign(word) else self._best(word)
+        self[word] = found
+        return found
+
+    def _is_foreign(self, word: str) -> bool:
+        """A plain word that begins with another letter than all terms: no stem changes the first,
+        and most words of a text need not be stemmed so."""
+        plain = word.isascii() and word.isalpha() and (word.islower() or word.istitle())
+        return plain and word[0].lower() not in self.initials
+
+    def _best(self, word: str) -> float:
         best = 0.0
         for folded in terms.words(word):
             whole, parts = terms.forms(folded)
@@ -59,7 +71,6 @@ class Gains(dict[str, float]):
             for beginning, gain in self.beginnings:
                 if whole.startswith(beginning):
                     best = max(best, gain)
-        self[word] = best
         return best
 
 

@@ -166,6 +166,18 @@ def test_a_german_question_is_a_question() -> None:
     assert len(clauses("Wie sperre ich einen Satz und wie gebe ich ihn frei?")) == 2
 
 
+def test_a_list_counts_by_how_clearly_its_first_stands_out() -> None:
+    weights = {}
+    for name, best in {"clear": 0.9, "vague": 0.401}.items():
+        values = ", ".join(f"({n}, {n}, {best if n == 1 else 0.4}::float8)" for n in range(1, 101))
+        sql = f"SELECT * FROM (VALUES {values}) AS v(id, place, value)"
+        ranking = search_module.Ranking(name, 1.0, sql, [], search_module.STANDS_OUT)
+        with connection.cursor() as cursor:
+            cursor.execute(search_module.weighed(0, ranking), [1.0])
+            weights[name] = cursor.fetchone()[1]
+    assert weights == {"clear": 1.0, "vague": search_module.LEAST_TRUST}
+
+
 def test_a_comparison_asks_for_both_sides() -> None:
     assert clauses("Difference between BBjWindow and BBjChildWindow") == [
         "BBjWindow",
