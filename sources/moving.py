@@ -35,7 +35,6 @@ PREDECESSOR = {
         "https://documentation.basis.cloud/BASISHelp/WebHelp/",
     ),
 }
-PREDECESSOR_KEYS = {"name", "parser", "paths", "generation_tag", "enabled", "data_dir"}
 TYPES: Mapping[str, type[Any]] = {"paths": list, "options": dict, "enabled": bool}
 
 Verdict = Literal["create", "update", "same", "refuse"]

@@ -25,7 +25,6 @@ WIDTH_IN_A_LOG = 120
 class Command(BaseCommand):
     help = "Reads all enabled sources, or the named ones, into the index."
     requires_system_checks: list[str] = []
-    stealth_options = ("interactive",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument

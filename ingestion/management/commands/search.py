@@ -10,8 +10,6 @@ from ingestion.hits import MODES, Hit, Results
 from ingestion.search import MAX_LIMIT, search
 from sources.models import Source
 
-NOTHING_FOUND = 1
-
 
 class Command(BaseCommand):
     help = "Searches the index, by meaning and by words."

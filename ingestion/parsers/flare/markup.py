@@ -34,7 +34,6 @@ _PAGE_NUMBER = re.compile(
     r"\s*[(\[]\s*(?:pg|pp|page|pages)\.?\s*\d*\s*[)\]]\s*$|,?\s+on page\s*\d*\s*$", re.IGNORECASE
 )
 _MARKUP = re.compile(r"<[^<>]*>")
-_STEP_NUMBER = re.compile(r"\d{1,9}[.)]")
 _AUTONUM = f"{MADCAP}autonum"
 _CONDITIONS = f"{MADCAP}conditions"
 _MISSING = "The snippet {} is not in the project: correct its path or add the file."

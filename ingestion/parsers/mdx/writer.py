@@ -33,7 +33,6 @@ class _List:
     indent: str
     content: str
     marker: str = ""
-    item_open: bool = False
 
 
 class Heading(NamedTuple):

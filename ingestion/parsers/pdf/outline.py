@@ -22,7 +22,6 @@ from ingestion.parsers.pdf.layout import Item, Line, PageLayout
 from ingestion.parsers.pdf.typography import LEADER, SECTION_NUMBER, Typography
 
 TINY = 400  # characters: a section with less text joins the one above it
-NEAR = 60.0  # points: how far from its destination a title is looked for first
 MAX_ENTRIES = 20_000
 
 
