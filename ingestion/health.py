@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
-from django.utils import formats, timezone
+from django.utils import timezone
 from django_q.models import OrmQ
 
 from ingestion import preflight
@@ -58,7 +58,7 @@ def worker() -> Check:
     running = SourceRun.objects.filter(state=State.RUNNING).count()
     late = OrmQ.objects.filter(lock__lt=timezone.now() - SOON).order_by("lock").first()
     if late and running < settings.WORKERS:
-        since = formats.time_format(timezone.localtime(late.lock))
+        since = _clock(late.lock)
         text = f"A worker is there but has taken nothing since {since}: it may be stuck."
         return Check("Worker", "warn", text)
     return Check("Worker", "ok", f"{running} of {settings.WORKERS} places read a source now")
@@ -73,7 +73,7 @@ def embedder() -> Check:
     state, text = _ask_embedder()
     since = known["since"] if known and known["state"] == state else now
     if state == "bad":
-        text = f"Down since {formats.time_format(timezone.localtime(since))}: {text}"
+        text = f"Down since {_clock(since)}: {text}"
     kept = {"state": state, "text": text, "since": since, "asked": now}
     cache.set(EMBEDDER, kept, timeout=24 * 3600)
     return Check("Embedder", state, text)
@@ -131,9 +131,9 @@ def why_waiting(open_runs: Sequence[SourceRun]) -> Mapping[int, str]:
 
 
 def _waits(row: SourceRun) -> str:
-    since = f" since {_clock(row.waiting_since)}" if row.waiting_since else ""
-    again = f" Tries again at {_clock(row.resume_at)}." if row.resume_at else ""
-    return f"Waits{since}: {row.error}{again}"
+    since = f" It has waited since {_clock(row.waiting_since)}." if row.waiting_since else ""
+    again = f" It tries again at {_clock(row.resume_at)}." if row.resume_at else ""
+    return f"{row.error}{since}{again}"
 
 
 def _silent(row: SourceRun) -> str:
@@ -150,7 +150,7 @@ def _queued(row: SourceRun) -> str:
 
 
 def _clock(moment: datetime | None) -> str:
-    return formats.time_format(timezone.localtime(moment)) if moment else ""
+    return f"{timezone.localtime(moment):%H:%M}" if moment else ""
 
 
 def held_leases() -> set[int]:

@@ -326,6 +326,19 @@ def test_the_first_page_shows_every_source(admin_client: Client, chunk: Chunk) -
     assert "Going on now" in page(admin_client, "overview")
 
 
+def test_what_waits_says_why_and_until_when(admin_client: Client, source: Source) -> None:
+    since = timezone.now().replace(hour=20, minute=2)
+    source_run(
+        source,
+        State.WAITING,
+        error="Waits for the embedder: no connection.",
+        waiting_since=since,
+        resume_at=since + timedelta(minutes=43),
+    )
+    said = "no connection. It has waited since 20:02. It tries again at 20:45."
+    assert said in page(admin_client, "overview")
+
+
 def test_health_names_what_is_missing(admin_client: Client) -> None:
     html = page(admin_client, "health")
     assert "pgvector" in html

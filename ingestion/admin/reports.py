@@ -167,6 +167,7 @@ def changes(row: SourceRun) -> list[Change]:
 def live(run: Run, level: str = "") -> dict[str, Any]:
     """The part of the page that moves while the run goes on."""
     open_runs = list(SourceRun.objects.filter(state__in=OPEN_STATES).defer("vanished"))
+    open_runs.sort(key=lambda row: row.source_name)
     why = health.why_waiting(open_runs)
     mine: list[tuple[Progress, list[LogLine]]] = [
         (progress(row, why.get(row.pk, "")), lines(row, level))

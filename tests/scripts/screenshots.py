@@ -33,9 +33,14 @@ TALLEST = 2600
 SOURCES = ("mdx-dwc", "mdx-beginner", "bbj-source", "pdf", "flare")
 PAGES = {
     "overview": "/admin/",
+    "sources": "/admin/sources/source/",
     "source": "/admin/sources/source/ -> mdx-dwc",
+    "preview": "/admin/sources/source/ -> flare -> Preview",
+    "runs": "/admin/ingestion/run/",
     "run": "/admin/ingestion/run/ -> .",
+    "failures": "/admin/ingestion/failure/",
     "search": "/admin/search/?q=open a window",
+    "chunks": "/admin/ingestion/chunk/",
     "chunk": "/admin/ingestion/chunk/?q=theme -> .",
     "quality": "/admin/quality/",
 }
@@ -128,12 +133,15 @@ def log_in(page: Page) -> None:
 
 
 def go(page: Page, where: str) -> None:
-    """Open an address; after an arrow, follow the first link of the list that has that text."""
-    address, _, link = where.partition(" -> ")
+    """Open an address; after an arrow, follow the first link of the list that has that text; after
+    another one, press the button of that name."""
+    address, link, button = [*where.split(" -> "), "", ""][:3]
     page.goto(address)
     if link:
         links = page.locator("#result_list tbody th a, .hits a.hit")
         (links.first if link == "." else links.filter(has_text=link).first).click()
+    if button:
+        page.get_by_role("button", name=button, exact=True).click()
     page.wait_for_load_state("networkidle")
 
 
