@@ -15,7 +15,7 @@ import psycopg
 
 from bbjrag.postgres import EmbeddedPostgres
 from tests.ollama_server import MODEL, OllamaServer
-from tests.reading import page
+from tests.pages import page
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [f"page{number}" for number in range(40)]

@@ -132,7 +132,7 @@ def hanging(seconds: float = 60.0) -> Fault:
 
     def reply(request: Request) -> Reply:
         request.server.stopping.wait(seconds)
-        return request.answer()
+        return honest()(request)
 
     return reply
 

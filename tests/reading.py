@@ -16,17 +16,9 @@ from django_q.models import OrmQ
 from ingestion import process, runs, sanity
 from ingestion.models import OPEN_STATES, Chunk, Document, Failure, Run, SourceRun, State
 from sources.models import Source
+from tests.pages import page
 
 LEGAL_END = {*runs.ENDED_STATES, State.WAITING}
-
-
-def page(name: str, sections: int = 3, words: int = 12) -> str:
-    """A page whose sections are chunks of their own, each with a text no other page has."""
-    parts = [f"---\ntitle: Page {name}\n---\n"]
-    for number in range(sections):
-        text = " ".join(f"{name}{number}word{index}" for index in range(words))
-        parts.append(f"## Section {number} of {name}\n\n{text}.\n")
-    return "\n".join(parts)
 
 
 def write_pages(folder: Path, names: list[str], **shape: int) -> None:
