@@ -7,6 +7,7 @@ memory limit, a cancel) leaves the worker and its queue alone, and the reading d
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -32,6 +33,8 @@ from ingestion.tether import die_with_parent
 logger = logging.getLogger(__name__)
 
 SETTLE_PATIENCE = 30.0  # seconds to wait for a database that is away, to say how a reading ended
+OBJECTS_BETWEEN_COLLECTIONS = 2_000
+"""Documents of some parsers hold cycles: looked for as rarely as in a command, they took 250 MB."""
 EXPENDABLE = "500"  # the kernel, short of memory, takes the reading before its worker (0 to 1000)
 
 # What PostgreSQL reports when it, and not what was asked of it, is the trouble: connections (08),
@@ -83,6 +86,8 @@ def _become_child(watcher: int) -> None:
     die_with_parent(watcher)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # what was there before is not looked through again
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     with contextlib.suppress(OSError):  # not Linux, or not allowed: then the kernel chooses
         Path("/proc/self/oom_score_adj").write_text(EXPENDABLE)
     connection.settings_dict["CONN_MAX_AGE"] = None
