@@ -37,15 +37,18 @@ class ChunkFacts(Frozen):
 
 
 class Part(Frozen):
-    """What one ranking gave a hit: `value` is a cosine similarity, or the rank of the text."""
+    """What one ranking gave a hit: `value` is a cosine similarity, or the rank of the text; the hit
+    gains weight / (10 + place)."""
 
     ranking: str
+    clause: int = Field(description="The part of the question it is for; 0: the whole.")
     place: int
     value: float
+    weight: float
 
 
 class Hit(DocumentFacts, ChunkFacts):
-    """A chunk that was found. `score` is the sum of 1 / (10 + place), weighed, over its `parts`."""
+    """A chunk that was found; `score` is what its `parts` gain."""
 
     context_header: str
     snippet: str = ""
@@ -61,10 +64,13 @@ class Hit(DocumentFacts, ChunkFacts):
 
     @property
     def link(self) -> str:
-        """Where people find it: the link or address, with the line or page where it is known."""
-        place = f", line {self.start_line}" if self.start_line else ""
-        place = f", page {self.start_page}" if self.start_page else place
-        return f"{self.display_url or self.url}{place}"
+        """Where people find it: the link or address, with the page, or the line where that is of
+        the file the link leads to."""
+        link = self.display_url or self.url
+        is_file = link.rpartition("/")[2] == self.url.rpartition("/")[2]
+        if self.start_page and "#page=" not in link:
+            return f"{link}, page {self.start_page}"
+        return f"{link}, line {self.start_line}" if self.start_line and is_file else link
 
     def with_snippet(self, snippet: Snippet) -> Hit:
         return self.model_copy(update={"snippet": snippet.text, "marks": snippet.marks})

@@ -134,15 +134,21 @@ def _guess(
         number = sum(longer.values())
         gain = shares[term] * COMPLETED * rarity(number, chunks)
         result.wanted.append(Wanted(term, gain, number, beginning=True))
-    split = _split({term: word for term, word in unknown.items() if term not in completed})
-    near = vocabulary.corrections(term for term in unknown if term not in split)
-    for meant, share in ((split, PART), (near, CORRECTED)):
+    near = vocabulary.corrections(term for term in unknown if term not in completed)
+    sure = {term for term, others in near.items() if any(_is_slip(term, o) for o in others)}
+    split = _split({t: word for t, word in unknown.items() if t not in completed.keys() | sure})
+    corrected = {term: others for term, others in near.items() if term not in split}
+    for meant, share in ((split, PART), (corrected, CORRECTED)):
         for term, others in meant.items():
             if others:
                 result.corrected[term] = list(others)
             for other, number in others.items():
                 gain = shares[term] * share * rarity(number, chunks)
                 result.wanted.append(Wanted(other, gain, number))
+
+
+def _is_slip(term: str, other: str) -> bool:
+    return terms.edits(term, other, 1) == 1
 
 
 def _split(unknown: dict[str, str]) -> vocabulary.Found:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ingestion import terms
 
 LENGTH = 280
+LEAST_MARKED = 0.2  # of the best gain; bbj in each BBjString is no hit that anybody looks for
 _WORD = re.compile(r"\d+(?:\.\d+)+|\w+")
 _MARKUP = re.compile(
     r"^[ \t]*(?:`{3,}|~{3,}).*$|^ {0,3}#{1,6}(?=\s)|^[ \t]*\|[-:| \t]+\|[ \t]*$", re.M
@@ -85,8 +86,10 @@ def snippet(content: str, gain: Gains, length: int = LENGTH) -> Snippet:
     start, stop = _window(text, hits, length)
     before, after = "… " if start else "", " …" if stop < len(text) else ""
     shift = len(before) - start
-    marks = (Mark(a + shift, b + shift) for a, b, _ in hits if start <= a and b <= stop)
-    return Snippet(f"{before}{text[start:stop]}{after}", tuple(marks))
+    least = LEAST_MARKED * max((hit[2] for hit in hits), default=0.0)
+    shown = [hit for hit in hits if start <= hit[0] and hit[1] <= stop and hit[2] >= least]
+    marks = tuple(Mark(a + shift, b + shift) for a, b, _ in shown)
+    return Snippet(f"{before}{text[start:stop]}{after}", marks)
 
 
 def _window(text: str, hits: list[tuple[int, int, float]], length: int) -> tuple[int, int]:

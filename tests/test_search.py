@@ -12,8 +12,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from ingestion import query_vectors as vectors_module
+from ingestion import rankings, vector_index, vocabulary
 from ingestion import search as search_module
-from ingestion import vector_index, vocabulary
 from ingestion.exceptions import EmbedderUnavailable
 from ingestion.models import Chunk, Document, EmbeddingProfile
 from ingestion.query_terms import query_terms
@@ -55,7 +55,7 @@ LICENCE = "Permission is hereby granted, free of charge, to any person who opens
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """No vector or embedder of another test's profiles."""
-    monkeypatch.setattr(search_module, "query_vectors", QueryVectors())
+    monkeypatch.setattr(rankings, "query_vectors", QueryVectors())
 
 
 @pytest.fixture
@@ -142,6 +142,18 @@ def test_a_question_for_two_things_brings_both(stored: EmbeddingProfile) -> None
     assert set(titles(search(both))[:2]) == {"Files", "Styling"}
 
 
+def test_the_best_of_each_part_stands_above_the_rest(stored: EmbeddingProfile) -> None:
+    index(*(document(f"Lock {n}", f"Lock a record, way {n} of many to lock.") for n in range(6)))
+    results = search("How do I lock a record? What does setCss do?", mode="text")
+    assert "Styling" in titles(results)[:2]
+    assert {part.clause for part in results.hits[0].parts} == {0, 1}
+
+
+def test_a_slip_of_a_letter_is_mended_before_a_word_is_taken_apart() -> None:
+    index(document("Starting", "A starter of programs."), document("Sky", "A star and ten more."))
+    assert dict(search("starten", mode="text").corrected) == {"starten": ("starter",)}
+
+
 def test_a_question_for_one_thing_is_not_split() -> None:
     assert clauses("How do I open and read a keyed file?") == []
     assert len(clauses("What is a channel? How do I add a button?")) == 2
@@ -171,7 +183,7 @@ def test_a_list_counts_by_how_clearly_its_first_stands_out() -> None:
     for name, best in {"clear": 0.9, "vague": 0.401}.items():
         values = ", ".join(f"({n}, {n}, {best if n == 1 else 0.4}::float8)" for n in range(1, 101))
         sql = f"SELECT * FROM (VALUES {values}) AS v(id, place, value)"
-        ranking = search_module.Ranking(name, 1.0, sql, [], search_module.STANDS_OUT)
+        ranking = rankings.Ranking(name, 0, 1.0, sql, [], rankings.STANDS_OUT)
         with connection.cursor() as cursor:
             cursor.execute(search_module.weighed(0, ranking), [1.0])
             weights[name] = cursor.fetchone()[1]
@@ -270,7 +282,37 @@ def test_hits_say_what_each_ranking_gave(stored: EmbeddingProfile) -> None:
     assert names == ["text", f"dense {stored}"]
     assert hit.parts[0].place == 1
     assert 0 < hit.parts[1].value <= 1
-    assert hit.score > 0
+    gained = sum(part.weight / (10 + part.place) for part in hit.parts)
+    assert hit.score == pytest.approx(gained)
+
+
+def test_a_stub_stands_below_a_text_that_says_as_much() -> None:
+    text = " ".join(f"It reads line {number} of the file and checks it." for number in range(12))
+    index(document("Stub", "readLedger"), document("Told", f"readLedger\n\n{text}"))
+    assert titles(search("readLedger", mode="text")) == ["Told", "Stub"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "place", "link"),
+    [
+        ("a/b.bbj", {}, {"start_line": 7}, "docs://a/b.bbj, line 7"),
+        (
+            "a/b.bbj",
+            {"display_url": "https://x.y/b.bbj"},
+            {"start_line": 7},
+            "https://x.y/b.bbj, line 7",
+        ),
+        ("a/b.md", {"display_url": "https://x.y/b"}, {"start_line": 7}, "https://x.y/b"),
+        ("c.pdf", {}, {"start_page": 3}, "docs://c.pdf, page 3"),
+        ("c.pdf", {"display_url": "c.pdf#page=3"}, {"start_page": 3}, "c.pdf#page=3"),
+    ],
+)
+def test_a_link_says_the_line_only_of_the_file_it_leads_to(
+    name: str, fields: dict[str, str], place: dict[str, int], link: str
+) -> None:
+    index(document(name, "A ledger.", **fields))
+    Chunk.objects.update(**{"start_line": None, **place})
+    assert search("ledger").hits[0].link == link
 
 
 def test_search_asks_the_server_for_the_hits_once(stored: EmbeddingProfile) -> None:
@@ -284,8 +326,8 @@ def test_the_index_is_used(stored: EmbeddingProfile) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     vector_index.build(stored)
-    vector = search_module.query_vectors.vector(stored, "window")
-    ranking = search_module.dense_ranking("dense", 1.0, stored, vector, search_module.Filters())
+    vector = rankings.query_vectors.vector(stored, "window")
+    ranking = rankings.dense_ranking(0, 1.0, stored, vector, rankings.Filters())
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_bitmapscan = off")
@@ -464,6 +506,11 @@ def test_a_snippet_shows_the_best_stretch_with_its_hits() -> None:
     assert "**EXTRACT** **locks** a **record**" in cut.marked()
     assert len(cut.text) < 320
     assert "".join(text for text, _ in cut.parts()) == cut.text
+
+
+def test_a_snippet_marks_no_word_that_hardly_counts() -> None:
+    cut = snippet("A BBjString of addButton", Gains({"bbj": 0.5, "addbutton": 6.0}))
+    assert cut.marked() == "A BBjString of **addButton**"
 
 
 def test_a_snippet_of_code_leaves_its_fence_out() -> None:

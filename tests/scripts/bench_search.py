@@ -33,8 +33,9 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection, connections  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from ingestion import search, terms, vector_index, vocabulary  # noqa: E402
+from ingestion import rankings, search, terms, vector_index, vocabulary  # noqa: E402
 from ingestion.models import Chunk, Document, EmbeddingProfile  # noqa: E402
+from ingestion.query_vectors import query_vectors  # noqa: E402
 from ingestion.store import CHUNK_COLUMNS, pack_vector  # noqa: E402
 from sources.models import Source  # noqa: E402
 
@@ -55,7 +56,7 @@ def main() -> None:
     made = Made(options.chunks, options.dimensions)
     profile = made.profile()
     queries = made.queries(options.queries)
-    search.query_vectors.vector = (  # type: ignore[method-assign]  # the embedder's time is not ours
+    query_vectors.vector = (  # type: ignore[method-assign]  # the embedder's time is not ours
         lambda profile, text: queries[text]
     )
     figures = {
@@ -249,11 +250,11 @@ def recall(
     Asked as search asks, which ranks more of them and keeps few of one document.
     """
     found = 0
-    filters = search.Filters(sources=sources)
+    filters = rankings.Filters(sources=sources)
     for vector, chunks in zip(queries.values(), exact[sources].chunks, strict=True):
-        ranking = search.dense_ranking("", 1.0, profile, vector, filters)
+        ranking = rankings.dense_ranking(0, 1.0, profile, vector, filters)
         with connection.cursor() as cursor:
-            sql = f"{search.INDEX_SETTINGS}; {ranking.sql} ORDER BY place LIMIT 10"
+            sql = f"{search.QUERY_SETTINGS}; {ranking.sql} ORDER BY place LIMIT 10"
             cursor.execute(sql, list(ranking.parameters))
             cursor.nextset()
             found += len({row[0] for row in cursor.fetchall()} & set(chunks.tolist()))
