@@ -280,9 +280,7 @@ def put_to_wait(source_run: SourceRun, reason: str, what: str = "the embedder") 
 
 def reap(now: datetime | None = None) -> list[str]:
     """Bring every source run that stands still back to life or to an end; a sentence for each."""
-    running = SourceRun.objects.filter(state=State.RUNNING).select_related("source")
-    said = [_reap_dead(source_run) for source_run in running if _is_silent(source_run, now)]
-    said += wake(now)
+    said = [*revive(now), *wake(now)]
     tasks = _tasks()
     ringing = {pk for pk, lost in tasks.values() if not lost}
     for pk in (
@@ -293,6 +291,13 @@ def reap(now: datetime | None = None) -> list[str]:
         ring(pk)
         said.append(f"Source run {pk} was queued without a task: queued one.")
     _forget_tasks(tasks)
+    return said
+
+
+def revive(now: datetime | None = None) -> list[str]:
+    """Queue again, or end, what is marked as running and nobody reads; a sentence for each."""
+    running = SourceRun.objects.filter(state=State.RUNNING).select_related("source")
+    said = [_reap_dead(source_run) for source_run in running if _is_silent(source_run, now)]
     return [line for line in said if line]
 
 
@@ -303,12 +308,20 @@ def wake(now: datetime | None = None) -> list[str]:
 
 
 def _is_silent(source_run: SourceRun, now: datetime | None) -> bool:
-    """Whether the worker is known to be gone, or has not been heard of for three heartbeats."""
+    """Whether the worker has not been heard of for three heartbeats, or for half as long and seems
+    to be gone: a container of the same name has processes that are not seen from here."""
     host, _, pid = source_run.worker.partition(" ")
-    if host == socket.gethostname() and not (pid.isdigit() and psutil.pid_exists(int(pid))):
-        return True
-    stale = (now or timezone.now()) - timedelta(seconds=3 * settings.RUN_HEARTBEAT)
+    gone = host == socket.gethostname() and not (pid.isdigit() and _lives(int(pid)))
+    beats = 1.5 if gone else 3
+    stale = (now or timezone.now()) - timedelta(seconds=beats * settings.RUN_HEARTBEAT)
     return source_run.heartbeat is None or source_run.heartbeat < stale
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _reap_dead(source_run: SourceRun) -> str:

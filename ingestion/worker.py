@@ -44,7 +44,6 @@ CANARY = "ingestion.tasks.canary"
 BUILD_INDEXES = "ingestion.tasks.build_indexes"
 WORKER = 0  # the second key of a worker's presence; sources have their ids, from 1
 LOOK_EVERY = 0.2  # seconds between two looks for a task, of a process that has none
-TENDED_AFTER = 2.0  # seconds in which the server notices that the reading of a lost process is gone
 fork = multiprocessing.get_context("fork")
 
 
@@ -175,9 +174,8 @@ class Cluster:
         connections.close_all()  # no process may share a connection with another
         self.places = [Place() for _ in range(self.size)]
 
-    def look(self) -> bool:
-        """Put new processes in the place of those that ended or stand still; whether any did."""
-        replaced = False
+    def look(self) -> None:
+        """Put new processes in the place of those that ended or stand still."""
         for place in self.places:
             if place.process.is_alive() and place.pulse.age <= settings.WORKER_STALL_LIMIT:
                 continue
@@ -185,8 +183,6 @@ class Cluster:
             place.kill()
             connections.close_all()
             place.start()
-            replaced = True
-        return replaced
 
     def _report(self, place: Place) -> None:
         pid, code = place.process.pid, place.process.exitcode
@@ -329,15 +325,9 @@ class Worker:
 
     def tick(self) -> None:
         """Do what is due: look after the processes, and every so often after runs and schedules."""
-        if self.cluster.look():
-            self._tend_soon()
+        self.cluster.look()
         self._every(1.0, "wake", self.wake)
         self._every(settings.REAPER_INTERVAL, "tend", self.tend)
-
-    def _tend_soon(self) -> None:
-        """What a lost process read stands still from now on, and its lease is free in a moment."""
-        soon = time.monotonic() + TENDED_AFTER
-        self.due["tend"] = min(self.due.get("tend", soon), soon)
 
     def _every(self, seconds: float, name: str, action: Callable[[], None]) -> None:
         now = time.monotonic()
@@ -353,6 +343,8 @@ class Worker:
 
     def wake(self) -> None:
         self.presence.announce()
+        for line in runs.revive():
+            logger.warning("%s", line)
         runs.wake()
         for line in schedules.fire():
             logger.info("%s", line)

@@ -200,17 +200,19 @@ def _kill(victim: str, pid: int, row: SourceRun) -> None:
         until(lambda: not [w for w in workers if psutil.pid_exists(w) and _lives(w)])
 
 
-def test_what_a_killed_worker_read_is_taken_up_without_waiting_for_the_reaper(
-    pages: Source, ollama: OllamaServer, settings: Settings
+@pytest.mark.parametrize("whole", [False, True], ids=["its process", "the whole worker"])
+def test_what_a_killed_worker_read_is_taken_up_within_seconds(
+    pages: Source, ollama: OllamaServer, settings: Settings, whole: bool
 ) -> None:
     settings.REAPER_INTERVAL = 600.0
     hold(ollama)
-    with working(workers=2):
+    with working(workers=2) as pid:
         row = ask(pages)
         held(ollama, row)
-        os.kill(watcher_of(row), signal.SIGKILL)
+        os.kill(pid if whole else watcher_of(row), signal.SIGKILL)
         let_go(ollama)
-        until(in_state(row, "succeeded"))
+        with working() if whole else contextlib.nullcontext():
+            until(in_state(row, "succeeded"))
     assert not wrong()
 
 

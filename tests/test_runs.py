@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -254,10 +255,44 @@ def test_the_reaper_queues_what_nobody_reads(source: Source) -> None:
     assert "is gone" in fresh(row).last_line
 
 
-def test_the_reaper_knows_that_a_process_of_this_machine_is_gone(source: Source) -> None:
+def claimed_by(source: Source, worker: str, seconds: float) -> SourceRun:
+    """A running one whose last sign of life is so old."""
     row = ask(source)
-    runs.claim(row.pk, f"{gethostname()} 999999999")
-    runs.reap()
+    runs.claim(row.pk, worker)
+    heartbeat = timezone.now() - timedelta(seconds=seconds)
+    SourceRun.objects.filter(pk=row.pk).update(heartbeat=heartbeat)
+    return row
+
+
+def test_a_process_of_this_machine_that_is_gone_is_given_less_time(
+    source: Source, settings: Settings
+) -> None:
+    settings.RUN_HEARTBEAT = 5.0
+    row = claimed_by(source, f"{gethostname()} 999999999", 8)
+    elsewhere = claimed_by(make_source("other"), "elsewhere 999999999", 8)
+    runs.revive()
+    assert (fresh(row).state, fresh(elsewhere).state) == ("queued", "running")
+
+
+def test_a_process_of_another_container_of_this_name_is_left_alone(
+    source: Source, settings: Settings
+) -> None:
+    """It has claimed the row, and not taken the lease yet."""
+    settings.RUN_HEARTBEAT = 5.0
+    row = claimed_by(source, f"{gethostname()} 999999999", 6)
+    runs.revive()
+    assert fresh(row).state == "running"
+
+
+def test_a_process_that_is_dead_but_not_buried_is_gone(source: Source, settings: Settings) -> None:
+    settings.RUN_HEARTBEAT = 5.0
+    dead = os.fork()
+    if dead == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, dead, os.WEXITED | os.WNOWAIT)
+    row = claimed_by(source, f"{gethostname()} {dead}", 8)
+    runs.revive()
+    os.waitpid(dead, 0)
     assert fresh(row).state == "queued"
 
 

@@ -67,8 +67,10 @@ def kill_idle(scene: Scene) -> None:
     scene.idle().kill()
 
 
-def stop_watcher(scene: Scene) -> None:
-    scene.watcher().suspend()
+def stand_still(scene: Scene) -> None:
+    for member in scene.members():
+        for process in [member, *member.children(recursive=True)]:
+            process.suspend()
 
 
 def kill_worker(scene: Scene) -> None:
@@ -193,7 +195,7 @@ FAULTS = [
     Fault("kill -9 of the process that reads", kill_reading, "next attempt"),
     Fault("kill -9 of the process that watches it", kill_watcher, "next attempt"),
     Fault("kill -9 of an idle process of the worker", kill_idle, "nothing to notice"),
-    Fault("the watching process stands still (SIGSTOP)", stop_watcher, "replaced, next attempt"),
+    Fault("all processes of the worker stand still (SIGSTOP)", stand_still, "next attempt"),
     Fault("kill -9 of the whole worker, restarted", kill_worker, "next attempt"),
     Fault("SIGTERM to the worker, restarted", terminate_worker, "given back, no attempt burnt"),
     Fault("power cut: worker and PostgreSQL killed", power_cut, "next attempt"),
