@@ -87,7 +87,7 @@ def restart_postgres(scene: Scene) -> None:
     scene.home.server.stop()  # whoever needs it next starts it again
 
 
-def power_cut(scene: Scene) -> None:
+def kill_everything(scene: Scene) -> None:
     data = str(scene.home.server.data)
     postmaster = int((Path(data) / "postmaster.pid").read_text().split()[0])
     for process in [*psutil.Process(postmaster).children(), psutil.Process(postmaster)]:
@@ -198,7 +198,7 @@ FAULTS = [
     Fault("all processes of the worker stand still (SIGSTOP)", stand_still, "next attempt"),
     Fault("kill -9 of the whole worker, restarted", kill_worker, "next attempt"),
     Fault("SIGTERM to the worker, restarted", terminate_worker, "given back, no attempt burnt"),
-    Fault("power cut: worker and PostgreSQL killed", power_cut, "next attempt"),
+    Fault("kill -9 of the worker and of PostgreSQL, restarted", kill_everything, "next attempt"),
     Fault("PostgreSQL restarted", restart_postgres, "waits for the database"),
     Fault("all connections cut", cut_connections, "waits for the database"),
     Fault(f"no connection left for {LASTS:g} s", take_connections, "waits for the database"),
