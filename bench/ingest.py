@@ -23,7 +23,7 @@ from ingestion.worker import Presence
 from sources.models import Source
 
 ROOT = Path(__file__).resolve().parent.parent
-LOOK_EVERY = 0.25  # seconds between two looks at the memory
+LOOK_EVERY = 0.5  # seconds between two looks at the memory
 TABLES = "ingestion_document, ingestion_run, ingestion_embeddingprofile, sources_source"
 
 

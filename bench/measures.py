@@ -206,7 +206,10 @@ def pages(size: Size) -> Iterator[Finding]:
     )
     peak = max(cold.peak_mb, same.peak_mb)
     yield Finding(
-        f"{name}: peak / the smallest other's", peak / PEERS["peak_mb"], note=f"{peak:.0f} MB"
+        f"{name}: peak / the smallest other's",
+        peak / PEERS["peak_mb"],
+        most=1.0,
+        note=f"{peak:.0f} MB",
     )
 
 

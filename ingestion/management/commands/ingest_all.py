@@ -20,6 +20,8 @@ from sources.models import Source
 STARTED_NOTHING = 2
 SHOWN_FAILURES = 20
 WIDTH_IN_A_LOG = 120
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.5  # seconds between two looks at a run
+LOOK_EVERY = 0.01  # of the time it has lasted
 
 
 class Command(BaseCommand):
@@ -114,11 +116,12 @@ class Command(BaseCommand):
         own = None if worker.is_alive() else worker.Worker(self.options["workers"])
         if own:
             own.start()
+        begun = time.monotonic()
         with self._display() as display:
             while not self._has_ended(pks, display) and not self.interrupt.asked:
                 if own:
                     own.tick()
-                time.sleep(0.05)
+                time.sleep(pause_after(time.monotonic() - begun))
         if own:
             own.stop()
         if self.interrupt.asked:
@@ -195,6 +198,12 @@ class Command(BaseCommand):
             empty = progress.as_json([], None, "refused")
             self.stdout.write(json.dumps(empty | {"error": message}))
         sys.exit(STARTED_NOTHING)
+
+
+def pause_after(seconds: float) -> float:
+    """The pause before the next look at a run that has lasted so long: looking takes from the cores
+    that read and embed."""
+    return min(max(LOOK_EVERY * seconds, SHORTEST_PAUSE), LONGEST_PAUSE)
 
 
 class _Interrupt:
