@@ -313,7 +313,7 @@ def test_a_viewer_sees_all_of_it_and_changes_nothing(
             "sources/source/": "programs",
             f"sources/source/{programs.pk}/change/": "programs",
             "ingestion/run/": f"Run {row.run_id}",
-            f"ingestion/run/{row.run_id}/change/": "1 documents vanished",
+            f"ingestion/run/{row.run_id}/change/": "1 document vanished",
             f"ingestion/run/{open_run.run_id}/change/": "waiting",
             "ingestion/failure/": "broken.bbj",
             f"ingestion/failure/{failure.pk}/change/": "broken.bbj",
