@@ -31,6 +31,7 @@ GERMAN_OR_NOT = frozenset(_GERMAN_OR_NOT.split())  # words of other languages, o
 GERMAN_ENOUGH = 2  # words of German that make a query German
 
 STOP_WORDS_OF_PROSE = 0.3  # their share, about, in a question
+LEAST_STOP_WORDS = 2  # "get user principal" is a name in words
 MOST_CLAUSES = 3
 _NAME = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]|_|\d")
 LANGUAGE = "bbj"  # looks like a name, and is said in any question
@@ -73,7 +74,10 @@ def prose(query: str) -> float:
         return 0.0
     said = [word.casefold() for word in words]
     stop_words = _stop_words(said)
-    share = sum(word in stop_words for word in said) / (STOP_WORDS_OF_PROSE * len(said))
+    number = sum(word in stop_words for word in said)
+    if number < LEAST_STOP_WORDS:
+        return 0.0
+    share = number / (STOP_WORDS_OF_PROSE * len(said))
     return min(1.0, share) * (1 - _names(content_words(words)))
 
 

@@ -31,11 +31,13 @@ DENSE_WEIGHT_OF_PROSE = 1.0
 STATIC_DENSE_WEIGHT_OF_PROSE = 0.2  # of a model that knows words but not sentences
 STATIC_PROVIDERS = frozenset({"wordllama"})
 CLEAR = 0.3  # of the distance that the next have on average: as far as the first need stand out
+LEAST_COMPARED = 20  # places; a shorter list, of a model that few chunks have, counts as longer
 
 MATCHED = 2000  # chunks whose text is ranked, about: the rarest terms choose them
 MATCHED_FILTERED = 20_000  # with a filter, which keeps few of them
 LEAST_MATCHED = 500  # that common terms must choose together, by chance, to be asked for together
-MOST_MATCHED = 50_000  # so many, where all terms stand nearly everywhere and tell little
+MOST_RANKED = 200_000  # chunks times terms, where all terms stand nearly everywhere and tell little
+FEW = 10_000  # chunks that a filter keeps, and that are rather compared one by one
 WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B and A: parts, text, headings and keys, title
 # As BM25's b: a long chunk holds more by chance; and a stub hardly more than its headings.
 LENGTH_NORM = "0.8 + 0.2 * c.tokens / 250.0 + 0.4 * greatest(0, 1 - c.tokens / 80.0)"
@@ -70,6 +72,17 @@ class Filters:
             conditions.append("NOT d.deprecated")
         return "".join(f" AND {condition}" for condition in conditions), parameters
 
+    def keep_few(self) -> bool:
+        """Whether so few chunks pass that comparing each is faster than looking for the nearest of
+        all, and finds more."""
+        condition, parameters = self.sql()
+        if not condition:
+            return False
+        with connection.cursor() as cursor:
+            some = f"SELECT FROM {self.table} WHERE true{condition} LIMIT {FEW + 1}"
+            cursor.execute(f"SELECT count(*) FROM ({some}) AS kept", parameters)
+            return bool(cursor.fetchone()[0] <= FEW)
+
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
@@ -102,7 +115,7 @@ def text_rankings(
             FROM (
                 SELECT c.id, c.document_id, ({scores}) / ({LENGTH_NORM}) AS value
                 FROM {filters.table} WHERE c.search_vector @@ %s::tsquery{condition}
-                LIMIT {MOST_MATCHED}
+                LIMIT {max(MATCHED, MOST_RANKED // len(gaining))}
             ) AS matched
         ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED} ORDER BY value DESC, id LIMIT {DEPTH}"""
     trust = f"max(r.value) OVER () / {sum(term.gain for term in wanted):.9g}"
@@ -136,12 +149,13 @@ def dense_rankings(
     texts: Sequence[tuple[str, float]], filters: Filters, notes: list[str]
 ) -> Iterator[Ranking]:
     profiles = EmbeddingProfile.objects.filter(pk__in=_profiles_in_use()).order_by("pk")
+    exact = filters.keep_few()
     for profile in profiles:
         try:
             for number, (text, share) in enumerate(texts):
                 vector = query_vectors.vector(profile, text[:LONGEST_EMBEDDED])
                 weight = share * _dense_weight(profile, text)
-                yield dense_ranking(number, weight, profile, vector, filters)
+                yield dense_ranking(number, weight, profile, vector, filters, exact=exact)
         except NotAskable as error:
             notes.append(f"Chunks of {profile} were found by their text alone: {error}")
 
@@ -162,15 +176,22 @@ def _profiles_in_use() -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
+_AVERAGE = f"(sum(r.value) OVER () / greatest(count(*) OVER (), {LEAST_COMPARED}))"
 STANDS_OUT = f"""
-    (max(r.value) OVER () - avg(r.value) OVER ())
-    / ({CLEAR} * greatest(1 - avg(r.value) OVER (), 1e-6))"""
+    (max(r.value) OVER () - {_AVERAGE}) / ({CLEAR} * greatest(1 - {_AVERAGE}, 1e-6))"""
 
 
 def dense_ranking(
-    clause: int, weight: float, profile: EmbeddingProfile, vector: str, filters: Filters
+    clause: int,
+    weight: float,
+    profile: EmbeddingProfile,
+    vector: str,
+    filters: Filters,
+    *,
+    exact: bool = False,
 ) -> Ranking:
-    """The nearest chunks of a profile. Cast and predicate are those of its index, and must be."""
+    """The nearest chunks of a profile. Cast and predicate are those of its index, and must be.
+    Where it is `exact`, the index is not asked."""
     condition, parameters = filters.sql()
     distance = (
         f"c.embedding::halfvec({profile.dimensions:d}) <=> %s::halfvec({profile.dimensions:d})"
@@ -180,10 +201,12 @@ def dense_ranking(
             SELECT id, distance, row_number() OVER (
                 PARTITION BY document_id ORDER BY distance, id) AS nth
             FROM (
-                SELECT c.id, c.document_id, {distance} AS distance
-                FROM {filters.table} WHERE c.profile_id = {profile.pk:d}{condition}
-                ORDER BY {distance} LIMIT {DEPTH}
+                SELECT * FROM (
+                    SELECT c.id, c.document_id, {distance} AS distance
+                    FROM {filters.table} WHERE c.profile_id = {profile.pk:d}{condition}
+                    {"OFFSET 0" if exact else ""}
+                ) AS kept ORDER BY distance LIMIT {DEPTH}
             ) AS nearest
         ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED}"""
     name = f"dense {profile}" + (f" {clause}" if clause else "")
-    return Ranking(name, clause, weight, sql, [vector, *parameters, vector], STANDS_OUT)
+    return Ranking(name, clause, weight, sql, [vector, *parameters], STANDS_OUT)

@@ -92,6 +92,7 @@ def test_the_projects_own_questions_can_be_read(name: str) -> None:
         ("if x = 1 then goto the_end", 0.0),
         ("odds ratio meta analysis", 0.0),
         ("addWorkdays and makeCall", 0.0),
+        ("get user principal", 0.0),
         ("How do I write a class in BBj?", 1.0),
         ("What was new in version 2020.1?", 2 / 3),
     ],

@@ -323,17 +323,31 @@ def test_search_asks_the_server_for_the_hits_once(stored: EmbeddingProfile) -> N
 
 
 def test_the_index_is_used(stored: EmbeddingProfile) -> None:
+    assert stored.index_name in plan(stored, rankings.Filters())
+
+
+def test_what_a_filter_keeps_few_of_is_compared_one_by_one(
+    stored: EmbeddingProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filters = rankings.Filters(sources=["docs"])
+    assert filters.keep_few()
+    assert stored.index_name not in plan(stored, filters, exact=True)
+    monkeypatch.setattr(rankings, "FEW", 2)
+    assert not filters.keep_few()
+    assert not rankings.Filters().keep_few()
+
+
+def plan(profile: EmbeddingProfile, filters: rankings.Filters, *, exact: bool = False) -> str:
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    vector_index.build(stored)
-    vector = rankings.query_vectors.vector(stored, "window")
-    ranking = rankings.dense_ranking(0, 1.0, stored, vector, rankings.Filters())
+    vector_index.build(profile)
+    vector = rankings.query_vectors.vector(profile, "window")
+    ranking = rankings.dense_ranking(0, 1.0, profile, vector, filters, exact=exact)
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_bitmapscan = off")
         cursor.execute(f"EXPLAIN {ranking.sql}", list(ranking.parameters))
-        plan = "\n".join(row[0] for row in cursor.fetchall())
-    assert stored.index_name in plan
+        return "\n".join(row[0] for row in cursor.fetchall())
 
 
 @pytest.mark.parametrize(

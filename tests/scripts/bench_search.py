@@ -251,8 +251,9 @@ def recall(
     """
     found = 0
     filters = rankings.Filters(sources=sources)
+    few = filters.keep_few()
     for vector, chunks in zip(queries.values(), exact[sources].chunks, strict=True):
-        ranking = rankings.dense_ranking(0, 1.0, profile, vector, filters)
+        ranking = rankings.dense_ranking(0, 1.0, profile, vector, filters, exact=few)
         with connection.cursor() as cursor:
             sql = f"{search.QUERY_SETTINGS}; {ranking.sql} ORDER BY place LIMIT 10"
             cursor.execute(sql, list(ranking.parameters))
