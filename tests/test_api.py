@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ingestion import preflight
@@ -97,6 +100,12 @@ def test_any_text_is_a_query(client: Client, stored: None, query: str) -> None:
     assert post(client, {"query": query}).status_code == 200
 
 
+def test_the_request_in_the_documentation_is_answered(client: Client, stored: None) -> None:
+    page = Path(settings.BASE_DIR, "docs", "search.md").read_text()
+    example = page.partition("```json\n")[2].partition("```")[0]
+    assert post(client, example).status_code == 200
+
+
 def test_a_whole_number_may_be_written_with_a_point(client: Client, stored: None) -> None:
     assert len(post(client, '{"query": "window", "limit": 1.0}').json()["hits"]) == 1
 
@@ -105,7 +114,7 @@ def test_a_body_that_is_too_large_is_refused(client: Client) -> None:
     assert post(client, {"query": "x", "sources": ["a" * 70_000]}).status_code == 413
 
 
-@settings(
+@hypothesis_settings(
     max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
