@@ -14,7 +14,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from ingestion import documents, pipeline, quality, run_log, runs, vector_index, vocabulary
@@ -245,16 +244,14 @@ class Attempt:
         self.note.hold("")
         self.note.pulse.rest()
         self._update(stage="indexing", current_url="")
-        if self._is_last():
-            with reading.clock("index"):
-                vector_index.build(self.writer.profile)
-                if self._has_changed_anything(outcome):
-                    vocabulary.rebuild()
-                    self.log.say("The search index and its vocabulary are up to date.")
+        with reading.clock("index"):
+            if self._is_last() and vector_index.build(self.writer.profile):
+                self.log.say("The index over the vectors was built.")
         self.log.keep()
         with transaction.atomic(), reading.clock("finish"):
             self.writer.guard()
             state, fields = self._end(reading, outcome)
+            self._keep_vocabulary(reading.counters.removed)
             fields = self._counted() | self._stored(reading) | fields
             fields |= {"stage": "", "current_url": "", "waiting_since": None, "resume_at": None}
             quality.keep(self.source_run)
@@ -268,13 +265,15 @@ class Attempt:
         others = SourceRun.objects.filter(state__in=[State.QUEUED, State.RUNNING])
         return not others.exclude(pk=self.source_run.pk).exists()
 
-    def _has_changed_anything(self, outcome: pipeline.Outcome) -> bool:
-        """Whether this source run, or another one of its run, has changed what is stored."""
-        counted = self._counted()
-        changed = Q(added__gt=0) | Q(changed__gt=0) | Q(removed__gt=0)
-        others = SourceRun.objects.filter(changed, run=self.source_run.run_id)
-        mine = counted["added"] or counted["changed"] or outcome.vanished
-        return bool(mine) or others.exists()
+    def _keep_vocabulary(self, removed: int) -> None:
+        vocabulary.learn(self._changed_documents(), removed)
+        if self._is_last() and vocabulary.is_stale():
+            vocabulary.rebuild()
+
+    def _changed_documents(self) -> list[int]:
+        """Those stored since the run began, by whichever of its attempts."""
+        rows = Document.objects.filter(source=self.source, changed_at__gte=self.since)
+        return list(rows.order_by().values_list("pk", flat=True))
 
     def _stored(self, reading: pipeline.Reading) -> dict[str, int]:
         """The counters that describe the tables as they are now."""

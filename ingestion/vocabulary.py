@@ -1,7 +1,8 @@
 """The terms of the full text index: how rare each is, and which of them a mistyped word means.
 
-The table is made anew at the end of runs. Until then a term that is new is still found; only its
-rarity is guessed.
+A run that changes little adds the terms that are new, as every run should take time only for what
+it changes; when more than a few documents have changed since, all are counted anew. Until then the
+rarity of a term is that of the last count.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ CANDIDATES = 60  # terms with the most trigrams in common, whose letters are the
 CORRECTIONS = 2
 COMPLETIONS = 8
 ALL_CHUNKS = ""
+UNCOUNTED = " "
+"""Stands for the documents that have changed since all terms were counted."""
+
+STALE_SHARE = 0.05  # of the documents: beyond it, all terms are counted anew
+_LOCK = 0x766F63
 
 _COUNT = """
 DROP TABLE IF EXISTS pg_temp.counted;
@@ -27,6 +33,21 @@ SELECT word AS term, ndoc AS chunks FROM ts_stat('SELECT search_vector FROM inge
 UNION ALL SELECT '', count(*) FROM ingestion_chunk;
 ALTER TABLE counted ADD PRIMARY KEY (term);
 ANALYZE counted
+"""
+_COUNT_NEW = """
+DROP TABLE IF EXISTS pg_temp.counted;
+CREATE TEMPORARY TABLE counted ON COMMIT DROP AS
+SELECT word AS term, ndoc AS chunks FROM ts_stat({chunks}) AS stat
+WHERE NOT EXISTS (SELECT FROM ingestion_searchterm s WHERE s.term = stat.word)
+"""
+_NOTE = """
+INSERT INTO ingestion_searchterm AS s (term, chunks, trigrams) VALUES (%s, %s, '{}')
+ON CONFLICT (term) DO UPDATE SET chunks = s.chunks + excluded.chunks
+"""
+_STALE = """
+SELECT NOT EXISTS (SELECT FROM ingestion_searchterm WHERE term = %s)
+    OR coalesce((SELECT chunks FROM ingestion_searchterm WHERE term = %s), 0)
+       > %s * (SELECT count(*) FROM ingestion_document)
 """
 _DROP = """
 DELETE FROM ingestion_searchterm s
@@ -78,12 +99,35 @@ Found = dict[str, dict[str, int]]
 def rebuild() -> int:
     """Count the terms of all chunks; the number of terms. Searches go on meanwhile."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [0x766F63])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
         cursor.execute(_COUNT)
         cursor.execute(_DROP)
         cursor.execute(_STORE)
         cursor.execute("SELECT count(*) FROM ingestion_searchterm")
         return int(cursor.fetchone()[0])
+
+
+@transaction.atomic
+def learn(changed: Sequence[int], removed: int = 0) -> None:
+    """Add the terms of changed documents (their keys) that are new, and note how many documents
+    have changed or were removed. Where `is_stale` then, terms are left to `rebuild`."""
+    if not changed and not removed:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
+        cursor.execute(_NOTE, [UNCOUNTED, len(changed) + removed])
+        if changed and not is_stale():
+            keys = ",".join(f"{key:d}" for key in changed)
+            chunks = f"SELECT search_vector FROM ingestion_chunk WHERE document_id IN ({keys})"
+            cursor.execute(_COUNT_NEW.format(chunks=f"'{chunks}'"))
+            cursor.execute(_STORE)
+
+
+def is_stale() -> bool:
+    """Whether so many documents have changed since `rebuild` that it should count again."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STALE, [ALL_CHUNKS, UNCOUNTED, STALE_SHARE])
+        return bool(cursor.fetchone()[0])
 
 
 def counts(asked: Iterable[str]) -> tuple[dict[str, int], int]:
