@@ -305,8 +305,8 @@ class Attempt:
         counters = self._counted()
         state = State.PARTIAL if counters["failures"] else State.SUCCEEDED
         line = (
-            f"{counters['added']} documents added, {counters['changed']} changed, "
-            f"{counters['removed']} removed, {counters['failures']} failures."
+            f"Documents added: {counters['added']}, changed: {counters['changed']}, "
+            f"removed: {counters['removed']}. Failures: {counters['failures']}."
         )
         return state, fields | {"last_line": line}
 

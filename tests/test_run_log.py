@@ -39,7 +39,7 @@ def test_a_reading_tells_how_it_went(source: Source) -> None:
     said = lines(read(source))
     assert said[0].startswith("Running: ")
     assert any(line.startswith("Embedding begins, with wordllama/") for line in said)
-    assert said[-1] == "Succeeded: 2 documents added, 0 changed, 0 removed, 0 failures."
+    assert said[-1] == "Succeeded: Documents added: 2, changed: 0, removed: 0. Failures: 0."
     nothing_left_behind()
 
 
