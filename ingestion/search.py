@@ -26,7 +26,7 @@ RANK_CONSTANT = 10
 LEAST_TRUST = 0.1
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
-# Real texts repeat themselves, which a graph bears badly: with ef_search 120, HNSW found 0.81 of the
+# Real texts repeat themselves, which a graph bears badly: with ef_search 120 HNSW found 0.81 of the
 # ten nearest among 25,000 chunks of all-minilm, with 800 it finds 0.97, for 3 ms more. Without the
 # last setting, the planner reads the whole table as soon as a word stands in a fifth of it, as it
 # takes matching and ranking a text for as cheap as comparing two numbers.
