@@ -117,6 +117,7 @@ class Attempt:
             key,
             self.data_dir,
             made_since=self.since if clean else None,
+            trust_times=settings.TRUST_FILE_TIMES,
             in_hand=self.note.hold,
         )
         self.writer = Writer(self.source, profile, self.lease, key, timezone.now(), self._progress)

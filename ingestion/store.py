@@ -116,8 +116,9 @@ class KnownDocuments:
 
     `key` covers the parser, the row's settings and the chunking: a document read under another key
     is never current. With `made_since`, only what was made since then counts as known: a run that
-    makes everything anew goes on where an earlier attempt of it ended. `in_hand` is told what the
-    parser asks for: that is what it reads next.
+    makes everything anew goes on where an earlier attempt of it ended. Without `trust_times`, no
+    file is current because of its size and time. `in_hand` is told what the parser asks for: that
+    is what it reads next.
     """
 
     def __init__(
@@ -127,12 +128,14 @@ class KnownDocuments:
         data_dir: Path,
         *,
         made_since: datetime | None = None,
+        trust_times: bool = True,
         in_hand: Callable[[str], None] = lambda url: None,
     ) -> None:
         self.source = source
         self.key = key
         self.data_dir = data_dir.resolve()
         self.made_since = made_since
+        self.trust_times = trust_times
         self.in_hand = in_hand
         self.by_url: dict[str, Stored] = {}
         self.by_file: dict[str, list[str]] = {}
@@ -212,7 +215,7 @@ class KnownDocuments:
 
     def _is_current(self, url: str) -> bool:
         stored = self.by_url[url]
-        if not self._counts(stored) or not stored.inputs:
+        if not (self.trust_times and stored.inputs and self._counts(stored)):
             return False
         return all(self._on_disk(path) == (size, mtime) for path, size, mtime in stored.inputs)
 

@@ -117,6 +117,23 @@ def test_a_file_that_was_only_touched_is_read_but_not_swapped(
     assert Document.objects.get(url="pages://anchor.md").inputs[0][2] == 1
 
 
+def test_times_that_are_not_trusted_are_not_asked(
+    source: Source, folder: Path, ollama: OllamaServer, settings: Settings
+) -> None:
+    read(source)
+    path = folder / "anchor.md"
+    times = path.stat().st_mtime_ns
+    path.write_text(path.read_text().replace("anchor1word3", "anchor1word4"))  # of the same length
+    os.utime(path, ns=(times, times))
+    assert read(source).unchanged == 4
+    settings.TRUST_FILE_TIMES = False
+    embedded(ollama)
+    row = read(source)
+    assert (row.changed, row.unchanged, row.embedded, embedded(ollama)) == (1, 3, 1, 1)
+    before = physical_rows()
+    assert (read(source).unchanged, physical_rows()) == (4, before)
+
+
 def test_an_edited_file_has_only_its_changed_chunks_embedded(
     source: Source, folder: Path, ollama: OllamaServer
 ) -> None:
