@@ -55,17 +55,18 @@ _ODD = """
 def keep(source_run: SourceRun) -> None:
     """Store the figures of the source with its run, where those of an earlier run do not hold any
     more: to take them is to read every chunk."""
-    if source_run.source_id and not _still_hold(source_run.source_id):
-        found = figures(source_run.source_id)
+    if not source_run.source_id:
+        return
+    earlier, basis = _newest(source_run.source_id), _basis(source_run.source_id)
+    if {name: earlier.get(name) for name in basis} != basis:
+        found = figures(source_run.source_id, earlier)
         SourceRun.objects.filter(pk=source_run.pk).update(quality=found)
 
 
-def _still_hold(source_id: int) -> bool:
-    """Whether the newest figures are of the chunks that are stored, and taken as they are now."""
+def _newest(source_id: int) -> dict[str, Any]:
+    """The figures that were taken last; empty where there are none."""
     rows = SourceRun.objects.filter(source=source_id, quality__has_key="chunks").order_by("-pk")
-    newest = rows.values_list("quality", flat=True).first() or {}
-    basis = _basis(source_id)
-    return {name: newest.get(name) for name in basis} == basis
+    return rows.values_list("quality", flat=True).first() or {}
 
 
 def _basis(source_id: int) -> dict[str, Any]:
@@ -76,12 +77,12 @@ def _basis(source_id: int) -> dict[str, Any]:
     return {"version": VERSION, "limit": settings.CHUNK_SIZE, "documents": documents, **counted}
 
 
-def figures(source_id: int) -> dict[str, Any]:
+def figures(source_id: int, earlier: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The figures of a source; with `earlier` ones, only newer chunks are searched for markup."""
     basis = _basis(source_id)
     untagged, deprecated, empty = _row(_DOCUMENTS, UNTAGGED, source_id)
     small, large, tokens = _row(_ODD, SMALL, basis["limit"], source_id)
-    markup = with_markup(Chunk.objects.filter(document__source=source_id)).order_by("pk")
-    markup_ids = list(markup.values_list("pk", flat=True))
+    markup_ids = _markup_ids(source_id, earlier or {})
     return {
         **basis,
         "untagged": untagged,
@@ -96,6 +97,18 @@ def figures(source_id: int) -> dict[str, Any]:
         "by_generation": _counts(_BY_GENERATION, source_id),
         "lengths": _counts(_LENGTHS, BUCKET, BUCKET, source_id),
     }
+
+
+def _markup_ids(source_id: int, earlier: Mapping[str, Any]) -> list[int]:
+    """The chunks with leftover markup. A chunk is never edited, so what was said of it holds."""
+    chunks = Chunk.objects.filter(document__source=source_id)
+    known: list[int] = []
+    all_named = earlier.get("version") == VERSION and earlier.get("markup", NAMED) < NAMED
+    if all_named and earlier.get("newest_chunk"):
+        kept = chunks.filter(pk__in=earlier["markup_ids"])
+        known = list(kept.order_by("pk").values_list("pk", flat=True))
+        chunks = chunks.filter(pk__gt=earlier["newest_chunk"])
+    return [*known, *with_markup(chunks).order_by("pk").values_list("pk", flat=True)]
 
 
 def with_markup(chunks: QuerySet[Chunk]) -> QuerySet[Chunk]:

@@ -47,6 +47,27 @@ def test_figures_are_taken_anew_only_of_other_chunks(chunk: Chunk) -> None:
     assert kept == [True, False, True]
 
 
+def test_only_newer_chunks_are_searched_for_markup(
+    chunk: Chunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content(chunk, "A <b>bold</b> word.")
+    first = quality.figures(chunk.document.source_id)
+    text = "An <i>italic</i> word."
+    added = add_chunk(chunk.document.source, chunk.profile, text, "window-guide://more.md")
+    searched: list[int] = []
+    look = quality.with_markup
+
+    def watched(chunks: Any) -> Any:
+        searched.extend(chunks.values_list("pk", flat=True))
+        return look(chunks)
+
+    monkeypatch.setattr(quality, "with_markup", watched)
+    both = quality.figures(chunk.document.source_id, first)
+    assert (both["markup_ids"], searched) == ([chunk.pk, added.pk], [added.pk])
+    chunk.delete()
+    assert quality.figures(added.document.source_id, both)["markup_ids"] == [added.pk]
+
+
 def test_figures_are_taken_anew_when_others_are_counted(
     chunk: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

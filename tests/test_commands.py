@@ -87,9 +87,9 @@ def test_a_source_has_its_figures_when_the_command_ends(
 ) -> None:
     taken = quality.figures
 
-    def slowly(source_id: int) -> dict[str, Any]:
+    def slowly(*asked: Any) -> dict[str, Any]:
         time.sleep(0.5)  # as those of many chunks are; the command ends its worker meanwhile
-        return taken(source_id)
+        return taken(*asked)
 
     monkeypatch.setattr(quality, "figures", slowly)
     assert run()[0] == 0
