@@ -106,6 +106,6 @@ def test_a_command_that_is_told_to_stop_ends_in_its_own_time(ctrl_c: bool) -> No
 
 @pytest.mark.parametrize("target", ["ingest", "serve", "worker"])
 def test_what_reads_sources_reads_the_sample_sites(target: str) -> None:
-    command = ["make", "--dry-run", "--always-make", target]
+    command = ["make", "--no-print-directory", "--dry-run", "--always-make", target]
     done = subprocess.run(command, cwd=SERVE.parent.parent, capture_output=True, text=True)
     assert " sample_data/serve.py .venv/bin/python " in done.stdout.splitlines()[-1]
