@@ -333,9 +333,11 @@ def growth(size: Size) -> Iterator[Finding]:
 def _exponent(
     name: str, topics: Sequence[int], runs: Sequence[Ingested], what: str, most: float
 ) -> Finding:
-    values = [getattr(run, what) for run in runs]
-    slope = float(np.polyfit(np.log(topics), np.log(values), 1)[0])
-    pairs = ", ".join(f"{n:,}: {value:.1f}" for n, value in zip(topics, values, strict=True))
+    measured = [(n, getattr(run, what)) for n, run in zip(topics, runs, strict=True)]
+    seen = [pair for pair in measured if pair[1]]  # no look falls into a run that is short enough
+    numbers, values = np.log(np.transpose(seen))
+    slope = float(np.polyfit(numbers, values, 1)[0])
+    pairs = ", ".join(f"{n:,}: {value:.1f}" for n, value in seen)
     unit = "s" if what == "seconds" else "MB"
     figures = {"runs": [asdict(run) for run in runs]}
     return Finding(name, slope, "", most, note=f"{pairs} {unit}", figures=figures)

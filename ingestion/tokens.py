@@ -19,7 +19,7 @@ from tokenizers import Encoding, Tokenizer
 from ingestion.exceptions import ConfigError
 
 TOKENIZER_FILE = "tokenizers/l2_supercat_tokenizer_config.json"
-REMEMBERED_WORDS = 1 << 18
+REMEMBERED_WORDS = 1 << 17
 REMEMBERED_LENGTH = 64
 
 _WORD = re.compile(r" *[^ \n\t]+| +|[\n\t]")
