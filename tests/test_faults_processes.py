@@ -25,7 +25,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from ingestion import runs, schedules, vector_index
+from ingestion import pipeline, runs, schedules, vector_index
 from ingestion.models import Chunk, Document, Failure, Run, ScheduledRun, SourceRun, State
 from ingestion.parsers import PARSERS
 from ingestion.worker import Presence, Worker, is_alive
@@ -562,9 +562,12 @@ MANY = [f"many{number:03}" for number in range(600)]
 
 
 @pytest.fixture
-def many(pages: Source, tmp_path: Path, settings: Settings) -> Source:
+def many(
+    pages: Source, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Source:
     """A source that is far from read when its first texts are at the embedder."""
     settings.EMBEDDING_BATCH_SIZE = 16
+    monkeypatch.setattr(pipeline, "TEXTS_UNDER_WAY", 256)
     (tmp_path / "many").mkdir()
     for name in MANY:
         sections = [f"## {n}\n\n{name}{n}word {'filler ' * 90}\n" for n in range(2)]
