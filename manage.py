@@ -11,8 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
 MISCONFIGURED = 2
-# Nearly all that a start and a reading make stays: to look it through for cycles at every 700 new
-# objects, as Python does, took 7 % of a run. This costs some 15 MB.
+# Nearly all that a start makes stays: to look it through for cycles at every 700 new objects, as
+# Python does, took 7 % of a run. A reading chooses its own number (`ingestion.process`).
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 

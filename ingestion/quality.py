@@ -59,7 +59,7 @@ def keep(source_run: SourceRun) -> None:
         return
     earlier, basis = _newest(source_run.source_id), _basis(source_run.source_id)
     if {name: earlier.get(name) for name in basis} != basis:
-        found = figures(source_run.source_id, earlier)
+        found = figures(source_run.source_id, earlier, basis)
         SourceRun.objects.filter(pk=source_run.pk).update(quality=found)
 
 
@@ -77,9 +77,14 @@ def _basis(source_id: int) -> dict[str, Any]:
     return {"version": VERSION, "limit": settings.CHUNK_SIZE, "documents": documents, **counted}
 
 
-def figures(source_id: int, earlier: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The figures of a source; with `earlier` ones, only newer chunks are searched for markup."""
-    basis = _basis(source_id)
+def figures(
+    source_id: int,
+    earlier: Mapping[str, Any] | None = None,
+    basis: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The figures of a source; with `earlier` ones, only newer chunks are searched for markup.
+    `basis` is given where it was counted already."""
+    basis = basis or _basis(source_id)
     untagged, deprecated, empty = _row(_DOCUMENTS, UNTAGGED, source_id)
     small, large, tokens = _row(_ODD, SMALL, basis["limit"], source_id)
     markup_ids = _markup_ids(source_id, earlier or {})

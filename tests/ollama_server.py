@@ -26,6 +26,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 import numpy as np
+from pytest_django import Settings
 
 MODEL = "all-minilm:latest"
 DIGEST = "17aa35393e5a35db44f782dfef405a7fc55fab6b79979ab9091d1cd9251e25b4"
@@ -341,3 +342,12 @@ def _shut(connection: socket.socket) -> None:
 
 def _full_name(model: str) -> str:
     return model if ":" in model else f"{model}:latest"
+
+
+def embed_small(settings: Settings, server: OllamaServer) -> None:
+    """Have what is read embedded by the server, in small chunks and batches."""
+    settings.EMBEDDING_PROVIDER = "ollama"
+    settings.EMBEDDING_MODEL = MODEL
+    settings.OLLAMA_HOSTS = [server.host]
+    settings.EMBEDDING_BATCH_SIZE = 4
+    settings.CHUNK_SIZE, settings.CHUNK_OVERLAP = 100, 10

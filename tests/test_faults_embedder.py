@@ -23,6 +23,7 @@ from tests.ollama_server import (
     Request,
     cut_off,
     disconnected,
+    embed_small,
     filled,
     hanging,
     honest,
@@ -47,13 +48,9 @@ HONEST = 3  # answers before the fault: one to the probe, two batches
 def ollama(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[OllamaServer]:
     monkeypatch.setattr("ingestion.embedding.ollama.PAUSES", (0.0, 0.05))
     with OllamaServer() as server:
-        settings.EMBEDDING_PROVIDER = "ollama"
-        settings.EMBEDDING_MODEL = MODEL
-        settings.OLLAMA_HOSTS = [server.host]
+        embed_small(settings, server)
         settings.EMBEDDING_TIMEOUT = 5.0
-        settings.EMBEDDING_BATCH_SIZE = 4
         settings.EMBEDDING_CONCURRENCY = 1
-        settings.CHUNK_SIZE, settings.CHUNK_OVERLAP = 100, 10
         yield server
 
 

@@ -24,7 +24,7 @@ from ingestion.execution import execute
 from ingestion.models import Failure, SourceRun, State
 from ingestion.shared_memory import Flag, Note
 from ingestion.store import Writer
-from tests.ollama_server import MODEL, OllamaServer
+from tests.ollama_server import OllamaServer, embed_small
 from tests.reading import ask, digest, make_source, page, read, write_pages, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -130,11 +130,7 @@ def injection(monkeypatch: pytest.MonkeyPatch) -> Injection:
 @pytest.fixture
 def ollama(settings: Settings) -> Iterator[OllamaServer]:
     with OllamaServer() as server:
-        settings.EMBEDDING_PROVIDER = "ollama"
-        settings.EMBEDDING_MODEL = MODEL
-        settings.OLLAMA_HOSTS = [server.host]
-        settings.EMBEDDING_BATCH_SIZE = 4
-        settings.CHUNK_SIZE, settings.CHUNK_OVERLAP = 100, 10
+        embed_small(settings, server)
         yield server
 
 

@@ -30,7 +30,7 @@ from ingestion.models import Chunk, Document, Failure, Run, ScheduledRun, Source
 from ingestion.parsers import PARSERS
 from ingestion.worker import Presence, Worker, is_alive
 from sources.models import Source
-from tests.ollama_server import MODEL, OllamaServer, hanging
+from tests.ollama_server import OllamaServer, embed_small, hanging
 from tests.reading import (
     ask,
     digest,
@@ -95,12 +95,8 @@ def short_times(settings: Settings) -> Iterator[None]:
 @pytest.fixture
 def ollama(settings: Settings) -> Iterator[OllamaServer]:
     with OllamaServer() as server:
-        settings.EMBEDDING_PROVIDER = "ollama"
-        settings.EMBEDDING_MODEL = MODEL
-        settings.OLLAMA_HOSTS = [server.host]
-        settings.EMBEDDING_BATCH_SIZE = 4
+        embed_small(settings, server)
         settings.EMBEDDING_CONCURRENCY = 1
-        settings.CHUNK_SIZE, settings.CHUNK_OVERLAP = 100, 10
         SERVERS[:] = [server]
         yield server
         SERVERS.clear()

@@ -16,7 +16,7 @@ from ingestion import process, runs
 from ingestion.models import Chunk, Document, Failure, SourceRun, State
 from ingestion.parsers import PARSERS
 from sources.models import Source
-from tests.ollama_server import MODEL, OllamaServer, filled, runner_died, wrong_count
+from tests.ollama_server import MODEL, OllamaServer, embed_small, filled, runner_died, wrong_count
 from tests.reading import (
     ask,
     digest,
@@ -40,13 +40,8 @@ IN_FLIGHT = 12  # texts whose documents were not complete yet
 def ollama(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[OllamaServer]:
     monkeypatch.setattr("ingestion.embedding.ollama.PAUSES", (0.0, 0.05))
     with OllamaServer(context_length=2048) as server:
-        settings.EMBEDDING_PROVIDER = "ollama"
-        settings.EMBEDDING_MODEL = MODEL
-        settings.OLLAMA_HOSTS = [server.host]
+        embed_small(settings, server)
         settings.EMBEDDING_TIMEOUT = 5.0
-        settings.EMBEDDING_BATCH_SIZE = 4
-        settings.CHUNK_SIZE = 100
-        settings.CHUNK_OVERLAP = 10
         yield server
 
 
