@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, re_path
 
 from ingestion.api import views
 
@@ -11,7 +11,7 @@ urlpatterns = [
     path("api/documents/<int:pk>", views.document_view, name="api-document"),
     path("api/stats", views.stats_view, name="api-stats"),
     path("api/openapi.json", views.openapi_view, name="api-openapi"),
-    path("api/<path:rest>", views.missing_view, name="api-missing"),
+    re_path(r"^api/(?s:.*)", views.missing_view, name="api-missing"),  # line breaks, too
     path("health", views.health_view, name="health"),
     path("ready", views.ready_view, name="ready"),
     path("metrics", views.metrics_view, name="metrics"),
