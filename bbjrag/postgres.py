@@ -55,6 +55,9 @@ LONGEST_SOCKET_FOLDER = 89
 # Above every pid the kernel gives out (pid_max is at most this), so never a living process.
 NO_PID = 4194304
 MEGABYTE = 1024 * 1024
+INDEX_MEGABYTES = 2048
+"""At most, to build a vector index in: enough for 1.7 million vectors of 256 dimensions, 800,000 of
+1024. A build takes of it what it needs (see ingestion.vector_index)."""
 
 
 class PostgresError(BbjragError):
@@ -568,9 +571,10 @@ def installation() -> Path:
 
 def default_settings(memory: int) -> dict[str, str]:
     """Server settings for one machine with `memory` bytes that mainly does other things."""
+    for_index = _share(memory, INDEX_MEGABYTES)
     settings = {
         "shared_buffers": f"{_share(memory, 256)}MB",
-        "maintenance_work_mem": f"{_share(memory, 512)}MB",
+        "maintenance_work_mem": f"{for_index}MB",
         "effective_cache_size": f"{max(memory // 2 // MEGABYTE, 64)}MB",
         "work_mem": "16MB",
         "max_connections": "100",
@@ -585,7 +589,7 @@ def default_settings(memory: int) -> dict[str, str]:
         "default_text_search_config": "pg_catalog.english",
         **LOGGING,
     }
-    if _shared_memory_is_small():
+    if _shared_memory_is_below(2 * for_index):
         settings["dynamic_shared_memory_type"] = "sysv"
     return settings
 
@@ -619,13 +623,13 @@ def _share(memory: int, most: int) -> int:
     return max(16, min(most, memory // 8 // MEGABYTE))
 
 
-def _shared_memory_is_small() -> bool:
-    """Whether /dev/shm holds less than a parallel index build needs (containers get 64 MB)."""
+def _shared_memory_is_below(megabytes: int) -> bool:
+    """Whether /dev/shm, where a parallel build keeps an index, is smaller (containers get 64)."""
     try:
         found = os.statvfs("/dev/shm")
     except OSError:
         return sys.platform == "linux"
-    return found.f_blocks * found.f_frsize < 1024 * MEGABYTE
+    return found.f_blocks * found.f_frsize < megabytes * MEGABYTE
 
 
 def _account_for_root(parent_owner: int) -> Account:

@@ -25,7 +25,7 @@ from ingestion.lease import Lease, LeaseLost, LeaseTaken
 from ingestion.log_context import log_context
 from ingestion.models import Chunk, Document, Failure, SourceRun, State
 from ingestion.parsers import parser_class
-from ingestion.pipeline import places_of
+from ingestion.pipeline import is_asked_for
 from ingestion.shared_memory import Note
 from ingestion.store import KnownDocuments, Writer, profile_of, read_key
 from ingestion.terms import TERMS_VERSION
@@ -73,7 +73,7 @@ class Attempt:
         self.note = note
         self.log = log
         self.options: dict[str, Any] = source_run.run.options
-        self.chosen = frozenset(self.options.get("addresses", ()))
+        self.only: Set[str] | None = None
         self.data_dir = Path(self.options.get("data_dir") or settings.DATA_DIR)
         self.lease = Lease(connection, self.source.pk)
         self.since: datetime = source_run.started_at or timezone.now()
@@ -112,6 +112,7 @@ class Attempt:
         versions = versions_of(self.source, chunker, profile.pk)
         key = read_key(self.source, versions, self.data_dir)
         clean = bool(self.options.get("clean"))
+        self.only = self._only()
         self.known = KnownDocuments(
             self.source,
             key,
@@ -133,15 +134,16 @@ class Attempt:
             fail=self._fail,
             since=self.since,
             reuse=not clean,
-            only=self._only(),
+            only=self.only,
             helpers=settings.CHUNKING_PROCESSES,
         )
         return self.reading
 
     def _only(self) -> Set[str] | None:
-        """The addresses to retry, where the run asks only for some, or for all that failed."""
-        if self.chosen:
-            return self.chosen
+        """The addresses to retry, where the run asks only for some, or for all that failed; None
+        where it asks for everything."""
+        if chosen := self.options.get("addresses"):
+            return frozenset(chosen)
         if not self.options.get("retry_failed"):
             return None
         failing = Failure.objects.filter(source=self.source, resolved=False)
@@ -207,7 +209,7 @@ class Attempt:
 
     def _fail(self, failure: documents.Failure) -> None:
         """Record it; save those of documents that this run was not asked for."""
-        if self.chosen and failure.url and self.chosen.isdisjoint(places_of(failure.url)):
+        if failure.url and not is_asked_for(failure.url, self.only):
             return
         level = Failure.Level.WARNING if failure.warning else Failure.Level.ERROR
         url = failure.url[:2000].replace("\x00", "")
@@ -293,7 +295,7 @@ class Attempt:
         self.writer.mark_seen([s.pk for url, s in self.known.by_url.items() if url in outcome.seen])
         if not outcome.seen and reading.only is None:
             self._nothing_found(reading)
-        self._resolve(outcome, reading.only is not None)
+        self._resolve(outcome)
         vanished = outcome.vanished if outcome.seen and reading.only is None else []
         fields: dict[str, Any] = {"error": ""}
         if needs_approval(len(vanished), len(self.known.by_url)):
@@ -320,12 +322,12 @@ class Attempt:
         reading.counters.failures += 1
         self._fail(documents.Failure(f"{self.source.name}://", message, stage="source"))
 
-    def _resolve(self, outcome: pipeline.Outcome, partly: bool) -> None:
+    def _resolve(self, outcome: pipeline.Outcome) -> None:
         """Earlier failures of what was judged again are over; those of what was passed over stay.
 
         What an earlier attempt of this very run recorded and this one did not meet is removed.
         """
-        judged = Judged(outcome, self.known.by_url.keys(), partly, self.chosen)
+        judged = Judged(outcome, self.known.by_url.keys(), self.only)
         rows = Failure.objects.filter(source=self.source, resolved=False)
         rows = rows.only("pk", "document_url", "level", "stage")
         over = [row.pk for row in rows if not judged.stands(row)]
@@ -340,28 +342,23 @@ class Judged:
     """Which earlier failures a complete reading leaves standing.
 
     A file that was passed over as unchanged keeps its own; that of a folder, or of the source, is
-    over when the folder was walked without meeting it again. With `partly`, documents that had not
-    failed were passed over as well; with `chosen`, all that none of these addresses covers. What
-    cannot be fetched or read, each reading tells anew.
+    over when the folder was walked without meeting it again. With `only`, all that none of these
+    addresses covers was passed over as well. What cannot be fetched or read, each reading tells
+    anew.
     """
 
     def __init__(
-        self,
-        outcome: pipeline.Outcome,
-        stored: Collection[str],
-        partly: bool,
-        chosen: Set[str] = frozenset(),
+        self, outcome: pipeline.Outcome, stored: Collection[str], only: Set[str] | None
     ) -> None:
         self.outcome = outcome
         self.stored = stored
-        self.partly = partly
-        self.chosen = chosen
+        self.only = only
         passed = outcome.seen - outcome.reread
         self.passed = passed | {url.partition("#")[0] for url in passed}
 
     def stands(self, row: Failure) -> bool:
         url = row.document_url
-        if self.chosen and self.chosen.isdisjoint(places_of(url)):
+        if not is_asked_for(url, self.only):
             return True
         if url in self.outcome.reread or row.stage == "fetch":
             return False
@@ -376,7 +373,7 @@ class Judged:
         if self._is_passed(url):
             return True
         vanished = url in self.stored and url not in self.outcome.seen
-        return self.partly or (bool(self.passed) and not vanished)
+        return self.only is not None or (bool(self.passed) and not vanished)
 
 
 def needs_approval(vanished: int, stored: int) -> bool:

@@ -268,7 +268,7 @@ class Reading:
         self.fail(failure)
 
     def _document(self, document: documents.Document) -> None:
-        if self.only is not None and self.only.isdisjoint(places_of(document.url)):
+        if not is_asked_for(document.url, self.only):
             return
         self.counters.read += 1
         self.reread.add(document.url)
@@ -500,6 +500,11 @@ def places_of(url: str) -> Iterator[str]:
         place = place.rstrip("/").rpartition("/")[0]
         yield place
         yield f"{place}/"
+
+
+def is_asked_for(url: str, only: Set[str] | None) -> bool:
+    """Whether a reading that was asked for these addresses only (None: for all) covers this one."""
+    return only is None or not only.isdisjoint(places_of(url))
 
 
 class Clock:

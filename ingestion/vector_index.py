@@ -14,6 +14,8 @@ from ingestion.models import EmbeddingProfile, SourceRun, State
 logger = logging.getLogger(__name__)
 
 BUILDING = 0x626278  # the first key of the lock that a builder holds; the second: its profile
+BYTES_OF_A_NODE = 720  # pgvector's, while it builds, beside the vector: 32 neighbours and a header
+SPARE_KB = 32 * 1024
 
 
 def exists(profile: EmbeddingProfile) -> bool:
@@ -56,9 +58,36 @@ def build(profile: EmbeddingProfile) -> bool:
         if not cursor.fetchone()[0]:
             return False
         logger.info("building %s", profile.index_name)
+        _take_memory(profile)
         cursor.execute(
             f"CREATE INDEX IF NOT EXISTS {profile.index_name} ON ingestion_chunk USING hnsw"
             f" ((embedding::halfvec({profile.dimensions:d})) halfvec_cosine_ops)"
             f" WHERE profile_id = {profile.pk:d}"
         )
     return True
+
+
+def _take_memory(profile: EmbeddingProfile) -> None:
+    """Let this transaction's build have what it needs of the server's maintenance_work_mem.
+
+    A parallel build takes all that it may have at once, needed or not; one that has too little goes
+    on several times slower.
+    """
+    needed = memory_kb(profile.chunks.count(), profile.dimensions)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setting::int FROM pg_settings WHERE name = 'maintenance_work_mem'")
+        allowed = cursor.fetchone()[0]
+        taken = min(needed, allowed)
+        cursor.execute("SELECT set_config('maintenance_work_mem', %s, true)", [f"{taken}kB"])
+    if needed > allowed:
+        logger.warning(
+            "%s is built slowly: set the server's maintenance_work_mem to %d MB (it has %d).",
+            profile.index_name,
+            -(-needed // 1024),
+            allowed // 1024,
+        )
+
+
+def memory_kb(chunks: int, dimensions: int) -> int:
+    """What the graph of so many vectors takes while it is built, in kB."""
+    return chunks * (2 * dimensions + BYTES_OF_A_NODE) // 1024 + SPARE_KB

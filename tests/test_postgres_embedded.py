@@ -352,7 +352,7 @@ def test_a_failed_initdb_says_why_and_leaves_nothing(
 def test_settings_fit_the_machine() -> None:
     small, large = (postgres.default_settings(n << 30) for n in (1, 64))
     assert (small["shared_buffers"], large["shared_buffers"]) == ("128MB", "256MB")
-    assert (small["maintenance_work_mem"], large["maintenance_work_mem"]) == ("128MB", "512MB")
+    assert (small["maintenance_work_mem"], large["maintenance_work_mem"]) == ("128MB", "2048MB")
     assert "fsync" not in large
 
 

@@ -1,0 +1,39 @@
+"""The build of a profile's vector index takes the memory it needs, and says where there is less."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from django.db import connection
+
+from ingestion import vector_index
+from ingestion.models import EmbeddingProfile
+from tests.indexed import document, index
+
+pytestmark = pytest.mark.django_db
+
+
+def build(profile: EmbeddingProfile, allowed: str) -> str:
+    """The memory that the build was given, where the server allows so much."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SELECT set_config('maintenance_work_mem', %s, true)", [allowed])
+        assert vector_index.build(profile)
+        cursor.execute("SHOW maintenance_work_mem")
+        return str(cursor.fetchone()[0])
+
+
+def test_a_build_takes_what_it_needs(caplog: pytest.LogCaptureFixture) -> None:
+    profile = index(document("Files", "The verb EXTRACT locks a record."))
+    spare = vector_index.SPARE_KB
+    assert build(profile, "1GB") == f"{spare + 1}kB"
+    assert vector_index.memory_kb(1_000_000, 256) // 1024 == 1206
+    assert not caplog.records
+
+
+def test_a_build_with_too_little_memory_says_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
+    profile = index(document("Files", "The verb EXTRACT locks a record."))
+    with caplog.at_level(logging.WARNING):
+        assert build(profile, "16MB") == "16MB"
+    assert "set the server's maintenance_work_mem to 33 MB (it has 16)" in caplog.text
