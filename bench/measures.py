@@ -47,7 +47,7 @@ MOST = ("loads", "pages", "workers", "clusters", "large", "ollama", "search")
 SIZES = {
     "quick": Size(400, 12, (100, 400), 3_000, ("loads", "workers", "clusters", "search")),
     "standard": Size(7_000, 40, (500, 1_500, 4_500), 50_000, (*MOST, "growth")),
-    "full": Size(7_000, 100, (1_000, 10_000, 100_000), 1_000_000, (*MOST, "growth")),
+    "full": Size(7_000, 100, (1_000, 10_000, 100_000, 140_000), 1_000_000, (*MOST, "growth")),
 }
 
 
@@ -325,6 +325,10 @@ def growth(size: Size) -> Iterator[Finding]:
         source = ingest.add_source("flare")
         cold.append(ingest.ingest([source]))
         same.append(ingest.ingest([source]))
+    peaks = [max(first.peak_mb, again.peak_mb) for first, again in zip(cold, same, strict=True)]
+    pairs = ", ".join(f"{n:,}: {mb:.0f}" for n, mb in zip(size.growth, peaks, strict=True))
+    most = "growth: most memory of a reading"
+    yield Finding(most, max(peaks), unit="MB", most=400, note=f"{pairs} MB")
     for name, runs in (("cold", cold), ("unchanged", same)):
         yield _exponent(f"growth, {name}: exponent of time", size.growth, runs, "seconds", 1.15)
         yield _exponent(f"growth, {name}: exponent of memory", size.growth, runs, "peak_mb", 1.0)

@@ -6,6 +6,7 @@ chunks whose model cannot be asked are found by their text alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,8 +37,11 @@ LEAST_COMPARED = 20  # places; a shorter list, of a model that few chunks have, 
 MATCHED = 2000  # chunks whose text is ranked, about: the rarest terms choose them
 MATCHED_FILTERED = 20_000  # with a filter, which keeps few of them
 LEAST_MATCHED = 500  # that common terms must choose together, by chance, to be asked for together
-MOST_RANKED = 200_000  # chunks times terms, where all terms stand nearly everywhere and tell little
-FEW = 10_000  # chunks that a filter keeps, and that are rather compared one by one
+MOST_RANKED = 100_000  # chunks times terms, where all terms stand nearly everywhere and tell little
+# A filter may keep so many chunks that comparing each costs what the index does, which must pass
+# by those that it does not keep: this times the root of all chunks.
+FEW = 20
+LEAST_FEW = 2_000
 WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B and A: parts, text, headings and keys, title
 # As BM25's b: a long chunk holds more by chance; and a stub hardly more than its headings.
 LENGTH_NORM = "0.8 + 0.2 * c.tokens / 250.0 + 0.4 * greatest(0, 1 - c.tokens / 80.0)"
@@ -72,16 +76,17 @@ class Filters:
             conditions.append("NOT d.deprecated")
         return "".join(f" AND {condition}" for condition in conditions), parameters
 
-    def keep_few(self) -> bool:
-        """Whether so few chunks pass that comparing each is faster than looking for the nearest of
-        all, and finds more."""
+    def keep_few(self, chunks: int) -> bool:
+        """Whether so few of all `chunks` pass that comparing each is faster than looking for the
+        nearest of all, and finds more."""
         condition, parameters = self.sql()
         if not condition:
             return False
         with connection.cursor() as cursor:
-            some = f"SELECT FROM {self.table} WHERE true{condition} LIMIT {FEW + 1}"
+            few = max(LEAST_FEW, int(FEW * math.sqrt(chunks)))
+            some = f"SELECT FROM {self.table} WHERE true{condition} LIMIT {few + 1}"
             cursor.execute(f"SELECT count(*) FROM ({some}) AS kept", parameters)
-            return bool(cursor.fetchone()[0] <= FEW)
+            return bool(cursor.fetchone()[0] <= few)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +151,11 @@ def _choosing(wanted: Sequence[Wanted], chunks: int, room: int) -> str:
 
 
 def dense_rankings(
-    texts: Sequence[tuple[str, float]], filters: Filters, notes: list[str]
+    texts: Sequence[tuple[str, float]], chunks: int, filters: Filters, notes: list[str]
 ) -> Iterator[Ranking]:
+    """Of each text, given with its share of the weight, among all `chunks`."""
     profiles = EmbeddingProfile.objects.filter(pk__in=_profiles_in_use()).order_by("pk")
-    exact = filters.keep_few()
+    exact = filters.keep_few(chunks)
     for profile in profiles:
         try:
             for number, (text, share) in enumerate(texts):

@@ -27,11 +27,11 @@ LEAST_TRUST = 0.1
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
 # Real texts repeat themselves, which a graph bears badly: with ef_search 120 HNSW found 0.81 of the
-# ten nearest among 25,000 chunks of all-minilm, with 800 it finds 0.97, for 3 ms more. Without the
-# last setting, the planner reads the whole table as soon as a word stands in a fifth of it, as it
-# takes matching and ranking a text for as cheap as comparing two numbers.
+# ten nearest among 25,000 chunks of all-minilm, with 800 it finds 0.97, for 3 ms more; 1000 is the
+# most there is. Without the last setting, the planner reads the whole table once a word stands
+# in a fifth of it, as it takes matching and ranking a text for as cheap as comparing two numbers.
 QUERY_SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
-    set_config('hnsw.ef_search', '800', true), set_config('enable_seqscan', 'off', true)"""
+    set_config('hnsw.ef_search', '1000', true), set_config('enable_seqscan', 'off', true)"""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
@@ -96,9 +96,8 @@ def _rankings(
         for number, clause in enumerate(parts, 1):
             yield from text_rankings(number, 1.0, query_terms(clause), filters)
     if mode != "text":
-        yield from dense_rankings(
-            [(asked, whole), *((part, 1.0) for part in parts)], filters, notes
-        )
+        texts = [(asked, whole), *((part, 1.0) for part in parts)]
+        yield from dense_rankings(texts, asked_terms.chunks, filters, notes)
 
 
 def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:

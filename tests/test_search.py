@@ -330,11 +330,12 @@ def test_what_a_filter_keeps_few_of_is_compared_one_by_one(
     stored: EmbeddingProfile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filters = rankings.Filters(sources=["docs"])
-    assert filters.keep_few()
+    assert filters.keep_few(chunks=1_000)
     assert stored.index_name not in plan(stored, filters, exact=True)
-    monkeypatch.setattr(rankings, "FEW", 2)
-    assert not filters.keep_few()
-    assert not rankings.Filters().keep_few()
+    monkeypatch.setattr(rankings, "LEAST_FEW", 2)
+    assert not filters.keep_few(chunks=0)
+    assert filters.keep_few(chunks=1_000_000)
+    assert not rankings.Filters().keep_few(chunks=1_000_000)
 
 
 def plan(profile: EmbeddingProfile, filters: rankings.Filters, *, exact: bool = False) -> str:

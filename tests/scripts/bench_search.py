@@ -251,7 +251,7 @@ def recall(
     """
     found = 0
     filters = rankings.Filters(sources=sources)
-    few = filters.keep_few()
+    few = filters.keep_few(Chunk.objects.count())
     for vector, chunks in zip(queries.values(), exact[sources].chunks, strict=True):
         ranking = rankings.dense_ranking(0, 1.0, profile, vector, filters, exact=few)
         with connection.cursor() as cursor:
