@@ -16,7 +16,16 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from ingestion import documents, pipeline, quality, run_log, runs, vector_index, vocabulary
+from ingestion import (
+    documents,
+    pipeline,
+    quality,
+    removal,
+    run_log,
+    runs,
+    vector_index,
+    vocabulary,
+)
 from ingestion.chunker import Chunker
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.configured import configured_embedder
@@ -298,9 +307,9 @@ class Attempt:
         self._resolve(outcome)
         vanished = outcome.vanished if outcome.seen and reading.only is None else []
         fields: dict[str, Any] = {"error": ""}
-        if needs_approval(len(vanished), len(self.known.by_url)):
-            number, total = len(vanished), len(self.known.by_url)
-            line = f"{number} of {total} documents vanished: approve or refuse their removal."
+        name, paths = self.source.name, self.source.paths
+        if reason := removal.reason_to_ask(name, paths, vanished, self.known.by_url):
+            line = f"{reason}: approve or refuse their removal."
             return State.NEEDS_APPROVAL, fields | {"vanished": vanished, "last_line": line}
         if vanished:
             reading.counters.removed = self.writer.remove(vanished)
@@ -374,12 +383,6 @@ class Judged:
             return True
         vanished = url in self.stored and url not in self.outcome.seen
         return self.only is not None or (bool(self.passed) and not vanished)
-
-
-def needs_approval(vanished: int, stored: int) -> bool:
-    """Whether that many vanished documents are too many to remove without asking."""
-    share = settings.REMOVAL_GATE_SHARE
-    return vanished >= settings.REMOVAL_GATE_DOCUMENTS and vanished > share * stored
 
 
 def versions_of(source: Source, chunker: Chunker, profile: int | None) -> tuple[object, ...]:

@@ -19,7 +19,7 @@ class Document(models.Model):
     url = models.CharField(max_length=2000, unique=True)
     display_url = models.CharField(max_length=2000, blank=True)
     title = models.CharField(max_length=1000)
-    doc_type = models.CharField(max_length=40, db_index=True)
+    doc_type = models.CharField("type", max_length=40, db_index=True)
     generations = ArrayField(models.CharField(max_length=20), default=list)
     deprecated = models.BooleanField(default=False)
     breadcrumb = ArrayField(models.TextField(), default=list)

@@ -100,7 +100,7 @@ class _Counts(dict[str, int]):
 def _encode(word: str) -> Encoding:
     """`word` behind a line break, so that the tokenizer's own leading space does not touch it."""
     readable = word.encode("utf-8", "replace").decode("utf-8")
-    return _tokenizer().encode(f"\n{readable}", add_special_tokens=False)
+    return tokenizer().encode(f"\n{readable}", add_special_tokens=False)
 
 
 @cache
@@ -109,8 +109,11 @@ def _counts() -> _Counts:
 
 
 @cache
-def _tokenizer() -> Tokenizer:
-    """Read from the wheel: nothing is downloaded, and wordllama itself is not imported."""
+def tokenizer() -> Tokenizer:
+    """Read from the wheel: nothing is downloaded, and wordllama itself is not imported.
+
+    Raises ConfigError when it is missing or another one.
+    """
     spec = find_spec("wordllama")
     folders = spec.submodule_search_locations if spec else None
     path = Path(folders[0]) / TOKENIZER_FILE if folders else None
@@ -121,11 +124,11 @@ def _tokenizer() -> Tokenizer:
         )
     definition = path.read_text("utf-8")
     _check_words_are_apart(json.loads(definition)["model"]["vocab"], path)
-    tokenizer = Tokenizer.from_str(definition)
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.encode_special_tokens = True
-    return tokenizer
+    read = Tokenizer.from_str(definition)
+    read.no_padding()
+    read.no_truncation()
+    read.encode_special_tokens = True
+    return read
 
 
 def _check_words_are_apart(vocabulary: dict[str, int], path: Path) -> None:

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 BUILDING = 0x626278  # the first key of the lock that a builder holds; the second: its profile
 BYTES_OF_A_NODE = 720  # pgvector's, while it builds, beside the vector: 32 neighbours and a header
 SPARE_KB = 32 * 1024
+KB_OF_A_PROCESS = 32 * 1024  # PostgreSQL lets a build have so many processes as have this
 
 
 def exists(profile: EmbeddingProfile) -> bool:
@@ -75,9 +76,9 @@ def _take_memory(profile: EmbeddingProfile) -> None:
     """
     needed = memory_kb(profile.chunks.count(), profile.dimensions)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT setting::int FROM pg_settings WHERE name = 'maintenance_work_mem'")
-        allowed = cursor.fetchone()[0]
-        taken = min(needed, allowed)
+        allowed = _setting("maintenance_work_mem")
+        processes = 1 + _setting("max_parallel_maintenance_workers")
+        taken = min(max(needed, processes * KB_OF_A_PROCESS), allowed)
         cursor.execute("SELECT set_config('maintenance_work_mem', %s, true)", [f"{taken}kB"])
     if needed > allowed:
         logger.warning(
@@ -86,6 +87,13 @@ def _take_memory(profile: EmbeddingProfile) -> None:
             -(-needed // 1024),
             allowed // 1024,
         )
+
+
+def _setting(name: str) -> int:
+    """In the server's own unit."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setting::int FROM pg_settings WHERE name = %s", [name])
+        return int(cursor.fetchone()[0])
 
 
 def memory_kb(chunks: int, dimensions: int) -> int:

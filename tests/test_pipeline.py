@@ -371,6 +371,21 @@ def test_many_vanished_documents_wait_for_a_person(source: Source, folder: Path)
     assert not wrong(but=())
 
 
+def test_a_path_of_several_that_is_empty_is_asked_about(source: Source, folder: Path) -> None:
+    """However few documents it had: a folder that is not mounted looks like that."""
+    other = folder.parent / "other"
+    write_pages(other, ["one", "two"], sections=1, words=8)
+    source.paths = [folder.name, "other"]
+    source.save()
+    read(source)
+    (other / "one.md").unlink()
+    assert read(source).removed == 1
+    (other / "two.md").unlink()
+    row = read(source)
+    assert (row.state, row.vanished) == ("needs_approval", ["pages://other/two.md"])
+    assert row.last_line.startswith("1 of 5 documents vanished, all of other among them: approve")
+
+
 def test_a_person_may_keep_what_vanished(source: Source, folder: Path) -> None:
     write_pages(folder, [f"more{number}" for number in range(20)], sections=1, words=8)
     read(source)

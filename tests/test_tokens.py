@@ -122,7 +122,7 @@ def test_a_missing_tokenizer_says_the_way_out(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(tokens, "find_spec", lambda name: None)
 
     with pytest.raises(ConfigError, match="pip install"):
-        tokens._tokenizer.__wrapped__()
+        tokens.tokenizer.__wrapped__()
 
 
 def test_context_header_joins_breadcrumb_title_and_headings() -> None:

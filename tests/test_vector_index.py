@@ -26,10 +26,15 @@ def build(profile: EmbeddingProfile, allowed: str) -> str:
 
 def test_a_build_takes_what_it_needs(caplog: pytest.LogCaptureFixture) -> None:
     profile = index(document("Files", "The verb EXTRACT locks a record."))
-    spare = vector_index.SPARE_KB
-    assert build(profile, "1GB") == f"{spare + 1}kB"
+    assert build(profile, "1GB") == "96MB"  # 32 for each of three processes
     assert vector_index.memory_kb(1_000_000, 256) // 1024 == 1206
     assert not caplog.records
+
+
+def test_a_large_build_takes_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = index(document("Files", "The verb EXTRACT locks a record."))
+    monkeypatch.setattr(vector_index, "BYTES_OF_A_NODE", 200 * 1024 * 1024)
+    assert build(profile, "1GB") == "232MB"
 
 
 def test_a_build_with_too_little_memory_says_what_to_set(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingestion import documents, health, trial
-from ingestion.execution import needs_approval
+from ingestion import documents, health, removal, trial
 from ingestion.models import Chunk, Document
 from ingestion.trial import Trial, Tried
 from sources.models import Source
@@ -23,7 +22,8 @@ FIELDS = (
 
 @dataclass
 class Preview:
-    """Documents by what a run would do with them. `removed` is empty unless all was read."""
+    """Documents by what a run would do with them. `removed` is empty unless all was read; `held` is
+    why the removal would wait for somebody's approval."""
 
     trial: Trial
     added: list[Tried] = field(default_factory=list)
@@ -33,11 +33,7 @@ class Preview:
     stored: int = 0
     chunks: int = 0
     to_embed: int = 0
-
-    @property
-    def held(self) -> bool:
-        """Whether the removal would wait for somebody's approval."""
-        return needs_approval(len(self.removed), self.stored)
+    held: str = ""
 
 
 def tried(source: Source, how: str, value: str) -> dict[str, Any]:
@@ -75,6 +71,7 @@ def preview(source: Source, tried: Trial) -> Preview:
     found.to_embed = missing(key for document in tried.documents for key in document.hashes)
     if tried.complete and tried.documents:
         found.removed = _gone(stored, tried)
+        found.held = removal.reason_to_ask(source.name, source.paths, found.removed, stored)
     return found
 
 

@@ -33,6 +33,7 @@ PAGES: dict[type[Model], type[admin.ModelAdmin[Any]]] = {
 }
 NAMES = [model._meta.object_name for model in PAGES]
 APPS = ["sources", "ingestion"]  # before all others
+PEOPLE = "People and roles"
 
 
 class Site(admin.AdminSite):
@@ -63,6 +64,7 @@ class Site(admin.AdminSite):
         """What people come for first, instead of by the alphabet."""
         found: list[Any] = super().get_app_list(request, app_label)
         for app in found:
+            app["name"] = PEOPLE if app["app_label"] == "auth" else app["name"]
             app["models"].sort(key=lambda model: place(model["object_name"], NAMES))
         return sorted(found, key=lambda app: place(app["app_label"], APPS))
 

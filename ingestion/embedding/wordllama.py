@@ -19,13 +19,13 @@ import numpy as np
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+from ingestion import tokens
 from ingestion.embedding.base import EmbedderSettings, Vectors
 from ingestion.embedding.checks import BadVectors, check_texts, checked
 from ingestion.exceptions import EmbedderError, TextRejected, TextTooLong
 
 MODEL = "l2_supercat"
 WEIGHTS = f"weights/{MODEL}_256.safetensors"
-TOKENIZER = f"tokenizers/{MODEL}_tokenizer_config.json"
 REINSTALL = "install the version that requirements.txt names (pip install -r requirements.txt)."
 
 CONTEXT = 16384
@@ -87,17 +87,14 @@ class WordLlamaEmbedder:
 @cache
 def _weights() -> Weights:
     """The token rows (float32), the tokenizer and the SHA-256 of the weights file."""
-    weights, tokens = _file(WEIGHTS), _file(TOKENIZER)
+    weights = _file(WEIGHTS)
     try:
         rows = load_file(weights)["embedding.weight"].astype(np.float32)
-        tokenizer = Tokenizer.from_file(str(tokens))
+        tokenizer = tokens.tokenizer()  # which chunks are measured with as well
     except Exception as error:  # both libraries raise bare Exceptions of their own
         raise EmbedderError(f"wordllama's files cannot be read ({error}): {REINSTALL}") from error
     if tokenizer.get_vocab_size() > len(rows):
         raise EmbedderError(f"wordllama's weights and tokenizer do not match: {REINSTALL}")
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.encode_special_tokens = True
     return Weights(rows, tokenizer, hashlib.sha256(weights.read_bytes()).hexdigest())
 
 
