@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from ingestion.models import EmbeddingProfile, SourceRun, State
 
@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 BUILDING = 0x626278  # the first key of the lock that a builder holds; the second: its profile
 BYTES_OF_A_NODE = 720  # pgvector's, while it builds, beside the vector: 32 neighbours and a header
 SPARE_KB = 32 * 1024
+NO_ROOM = ("53100", "53200")  # PostgreSQL's codes where shared memory, too, cannot grow
 KB_OF_A_PROCESS = 32 * 1024  # PostgreSQL lets a build have so many processes as have this
 
 
@@ -60,12 +61,30 @@ def build(profile: EmbeddingProfile) -> bool:
             return False
         logger.info("building %s", profile.index_name)
         _take_memory(profile)
+        try:
+            _create(profile)
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", "") not in NO_ROOM:
+                raise
+            logger.warning(
+                "%s is built by one process: the server's shared memory is too small for several "
+                "(in a container, raise shm_size): %s",
+                profile.index_name,
+                error,
+            )
+            cursor.execute("SET LOCAL max_parallel_maintenance_workers = 0")
+            _create(profile)
+    return True
+
+
+@transaction.atomic
+def _create(profile: EmbeddingProfile) -> None:
+    with connection.cursor() as cursor:
         cursor.execute(
             f"CREATE INDEX IF NOT EXISTS {profile.index_name} ON ingestion_chunk USING hnsw"
             f" ((embedding::halfvec({profile.dimensions:d})) halfvec_cosine_ops)"
             f" WHERE profile_id = {profile.pk:d}"
         )
-    return True
 
 
 def _take_memory(profile: EmbeddingProfile) -> None:

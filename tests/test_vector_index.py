@@ -42,3 +42,20 @@ def test_a_build_with_too_little_memory_says_what_to_set(caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         assert build(profile, "16MB") == "16MB"
     assert "set the server's maintenance_work_mem to 33 MB (it has 16)" in caplog.text
+
+
+def test_a_build_that_several_processes_have_no_room_for_is_left_to_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a container, which has 64 MB of shared memory unless it asks for more."""
+    profile = index(document("Files", "The verb EXTRACT locks a record."))
+    monkeypatch.setattr(vector_index, "BYTES_OF_A_NODE", 1 << 50)
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW dynamic_shared_memory_type")
+        if cursor.fetchone()[0] != "posix":
+            pytest.skip("the server keeps shared memory elsewhere than in /dev/shm")
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE ingestion_chunk SET (parallel_workers = 2)")
+    build(profile, "2047GB")  # more than any machine has
+    assert vector_index.exists(profile)
+    assert "is built by one process" in caplog.text

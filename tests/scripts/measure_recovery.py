@@ -131,12 +131,17 @@ def proxy_page(scene: Scene) -> None:
     scene.ollama.for_text("word", honest)
 
 
-def hang_ollama(scene: Scene) -> None:
+def hang_requests(scene: Scene) -> None:
+    """What is asked meanwhile is never answered; EMBEDDING_TIMEOUT ends the waiting."""
     honest = scene.ollama.by_text.pop("word")
     scene.ollama.for_text("", hanging(3600))
     time.sleep(LASTS)
     scene.ollama.by_text.clear()
     scene.ollama.for_text("word", honest)
+
+
+def hang_ollama(scene: Scene) -> None:
+    hang_requests(scene)
     scene.ollama.stop()  # a server that hangs is restarted
     scene.ollama.start()
 
@@ -207,6 +212,7 @@ FAULTS = [
     Fault(f"Ollama down for {LASTS:g} s", stop_ollama, "waits for the embedder"),
     Fault(f"a proxy's error page for {LASTS:g} s", proxy_page, "waits for the embedder"),
     Fault(f"Ollama hangs for {LASTS:g} s, is restarted", hang_ollama, "retried at once"),
+    Fault(f"Ollama never answers what it is asked in {LASTS:g} s", hang_requests, "retried"),
     Fault("two answers of 500", kill_runner_twice, "retried at once"),
 ]
 
