@@ -212,7 +212,11 @@ FAULTS = [
     Fault(f"Ollama down for {LASTS:g} s", stop_ollama, "waits for the embedder"),
     Fault(f"a proxy's error page for {LASTS:g} s", proxy_page, "waits for the embedder"),
     Fault(f"Ollama hangs for {LASTS:g} s, is restarted", hang_ollama, "retried at once"),
-    Fault(f"Ollama never answers what it is asked in {LASTS:g} s", hang_requests, "retried"),
+    Fault(
+        f"Ollama never answers what it is asked in {LASTS:g} s",
+        hang_requests,
+        "retried after EMBEDDING_TIMEOUT",
+    ),
     Fault("two answers of 500", kill_runner_twice, "retried at once"),
 ]
 
