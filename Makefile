@@ -15,7 +15,7 @@ help:
 	@echo "make check        format, lint, types, migrations, tests: what CI runs"
 	@echo "make serve        the admin on http://$(ADDRESS), with a worker"
 	@echo "make worker       the worker alone"
-	@echo "make bench        how fast it is here, ratios first (up to 20 minutes)"
+	@echo "make bench        how fast it is here, ratios first (ten minutes)"
 	@echo "make test-faults  the tests that kill processes (minutes)"
 	@echo "make secrets      the passwords that docker-compose.yml asks for"
 	@echo "make audit        known weaknesses of the dependencies (asks the network)"
@@ -83,7 +83,7 @@ audit: $(STAMP)
 screenshots: $(DEV_STAMP)
 	$(BIN)/python -m tests.scripts.screenshots docs/screenshots
 
-# Ratios first; bench takes up to 20 minutes, bench-full hours.
+# Ratios first; bench takes ten minutes, bench-full an hour and more.
 bench: $(DEV_STAMP)
 	$(BIN)/python -m bench standard
 

@@ -330,8 +330,8 @@ def growth(size: Size) -> Iterator[Finding]:
         cold.append(ingest.ingest([source]))
         same.append(ingest.ingest([source]))
     for name, runs in (("cold", cold), ("unchanged", same)):
-        yield _exponent(f"growth, {name}: exponent of time", size.growth, runs, "seconds", 1.15)
-        yield _exponent(f"growth, {name}: exponent of memory", size.growth, runs, "peak_mb", 1.0)
+        yield from _exponent(f"growth, {name}: exponent of time", size, runs, "seconds", 1.15)
+        yield from _exponent(f"growth, {name}: exponent of memory", size, runs, "peak_mb", 1.0)
 
 
 def memory(size: Size) -> Iterator[Finding]:
@@ -355,16 +355,18 @@ def memory(size: Size) -> Iterator[Finding]:
 
 
 def _exponent(
-    name: str, topics: Sequence[int], runs: Sequence[Ingested], what: str, most: float
-) -> Finding:
-    measured = [(n, getattr(run, what)) for n, run in zip(topics, runs, strict=True)]
+    name: str, size: Size, runs: Sequence[Ingested], what: str, most: float
+) -> Iterator[Finding]:
+    measured = [(n, getattr(run, what)) for n, run in zip(size.growth, runs, strict=True)]
     seen = [pair for pair in measured if pair[1]]  # no look falls into a run that is short enough
+    if len(seen) < 2:
+        return
     numbers, values = np.log(np.transpose(seen))
     slope = float(np.polyfit(numbers, values, 1)[0])
     pairs = ", ".join(f"{n:,}: {value:.1f}" for n, value in seen)
     unit = "s" if what == "seconds" else "MB"
     figures = {"runs": [asdict(run) for run in runs]}
-    return Finding(name, slope, "", most, note=f"{pairs} {unit}", figures=figures)
+    yield Finding(name, slope, "", most, note=f"{pairs} {unit}", figures=figures)
 
 
 def search(size: Size) -> Iterator[Finding]:
