@@ -7,7 +7,7 @@ chunks whose model cannot be asked are found by their text alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,12 +151,15 @@ def _choosing(wanted: Sequence[Wanted], chunks: int, room: int) -> str:
 
 
 def dense_rankings(
-    texts: Sequence[tuple[str, float]], chunks: int, filters: Filters, notes: list[str]
+    texts: Sequence[tuple[str, float]],
+    chunks: int,
+    profiles: Collection[int],
+    filters: Filters,
+    notes: list[str],
 ) -> Iterator[Ranking]:
-    """Of each text, given with its share of the weight, among all `chunks`."""
-    profiles = EmbeddingProfile.objects.filter(pk__in=_profiles_in_use()).order_by("pk")
+    """Of each text, given with its share of the weight, among all `chunks`, by each profile."""
     exact = filters.keep_few(chunks)
-    for profile in profiles:
+    for profile in EmbeddingProfile.objects.filter(pk__in=profiles).order_by("pk"):
         try:
             for number, (text, share) in enumerate(texts):
                 vector = query_vectors.vector(profile, text[:LONGEST_EMBEDDED])
@@ -172,14 +175,14 @@ def _dense_weight(profile: EmbeddingProfile, text: str) -> float:
     return DENSE_WEIGHT + prose(text) * (of_prose - DENSE_WEIGHT)
 
 
-def _profiles_in_use() -> list[int]:
-    """A loose index scan: one step per profile, however many chunks there are."""
+def profiles_in_use() -> frozenset[int]:
+    """Those that have chunks. A loose index scan: one step per profile, however many there are."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT p.id FROM ingestion_embeddingprofile p WHERE EXISTS"
             " (SELECT FROM ingestion_chunk c WHERE c.profile_id = p.id)"
         )
-        return [row[0] for row in cursor.fetchall()]
+        return frozenset(row[0] for row in cursor.fetchall())
 
 
 _AVERAGE = f"(sum(r.value) OVER () / greatest(count(*) OVER (), {LEAST_COMPARED}))"

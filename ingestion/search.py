@@ -6,7 +6,7 @@ A question for two things is asked as a whole and by its parts, each a ranking o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from django.db import connection
@@ -14,7 +14,13 @@ from django.db import connection
 from ingestion.hits import COLUMNS, MODES, Hit, Mode, Part, Results
 from ingestion.query_terms import QueryTerms, query_terms
 from ingestion.question import clauses
-from ingestion.rankings import Filters, Ranking, dense_rankings, text_rankings
+from ingestion.rankings import (
+    Filters,
+    Ranking,
+    dense_rankings,
+    profiles_in_use,
+    text_rankings,
+)
 from ingestion.snippets import Gains, snippet
 from ingestion.variety import varied
 
@@ -62,13 +68,11 @@ def search(
         _cleaned(doc_types),
         deprecated=include_deprecated is not False,
     )
-    notes = list[str]()
     if not any(map(str.isalnum, asked)):
-        notes.append("The query holds no word to search for.")
-        return Results(query=query, mode=mode, notes=tuple(notes))
+        nothing = "The query holds no word to search for."
+        return Results(query=query, mode=mode, notes=(nothing,))
     asked_terms = query_terms(asked)
-    rankings = [*_rankings(asked, asked_terms, filters, mode, notes)]
-    hits = _each_clause_first(_hits(rankings, limit)) if rankings else []
+    hits, notes = _found(asked, asked_terms, filters, mode, limit)
     gains = Gains(asked_terms.gains)
     chosen = [hit.with_snippet(snippet(hit.content, gains)) for hit in varied(hits, limit, gains)]
     if include_deprecated is None:
@@ -77,7 +81,7 @@ def search(
         query=query,
         mode=mode,
         hits=tuple(chosen),
-        notes=tuple(notes),
+        notes=notes,
         corrected={term: tuple(meant) for term, meant in asked_terms.corrected.items()},
     )
 
@@ -86,8 +90,33 @@ def _cleaned(values: Sequence[str]) -> list[str]:
     return [_CONTROL.sub("", value) for value in values]
 
 
+def _found(
+    asked: str, asked_terms: QueryTerms, filters: Filters, mode: Mode, limit: int
+) -> tuple[list[Hit], tuple[str, ...]]:
+    """The hits, and what is to be said about them.
+
+    Asked again where a profile has come into use meanwhile: a document that a run embeds with
+    another model has left those that were asked.
+    """
+    by_meaning = mode != "text"
+    in_use = profiles_in_use() if by_meaning else frozenset[int]()
+    while True:
+        notes = list[str]()
+        rankings = [*_rankings(asked, asked_terms, filters, mode, in_use, notes)]
+        hits = _each_clause_first(_hits(rankings, limit)) if rankings else []
+        now = profiles_in_use() if by_meaning else in_use
+        if now <= in_use:
+            return hits, tuple(notes)
+        in_use = now
+
+
 def _rankings(
-    asked: str, asked_terms: QueryTerms, filters: Filters, mode: Mode, notes: list[str]
+    asked: str,
+    asked_terms: QueryTerms,
+    filters: Filters,
+    mode: Mode,
+    profiles: Collection[int],
+    notes: list[str],
 ) -> Iterator[Ranking]:
     parts = clauses(asked)
     whole = WHOLE_WEIGHT if parts else 1.0
@@ -97,7 +126,7 @@ def _rankings(
             yield from text_rankings(number, 1.0, query_terms(clause), filters)
     if mode != "text":
         texts = [(asked, whole), *((part, 1.0) for part in parts)]
-        yield from dense_rankings(texts, asked_terms.chunks, filters, notes)
+        yield from dense_rankings(texts, asked_terms.chunks, profiles, filters, notes)
 
 
 def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:

@@ -338,6 +338,24 @@ def test_what_a_filter_keeps_few_of_is_compared_one_by_one(
     assert not rankings.Filters().keep_few(chunks=1_000_000)
 
 
+def test_a_model_that_comes_into_use_meanwhile_is_asked_as_well(
+    stored: EmbeddingProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may store the first documents of another model after a search has looked which are in
+    use: the query's vector takes its time."""
+    other = EmbeddingProfile.objects.create(
+        provider="wordllama", model="other", digest="", dimensions=stored.dimensions
+    )
+    vector = rankings.query_vectors.vector
+
+    def slow(profile: EmbeddingProfile, text: str) -> str:
+        Chunk.objects.filter(document__title="Files").update(profile=other)
+        return vector(stored, text)
+
+    monkeypatch.setattr(rankings.query_vectors, "vector", slow)
+    assert "Files" in titles(search("EXTRACT locks a record", mode="dense"))
+
+
 def plan(profile: EmbeddingProfile, filters: rankings.Filters, *, exact: bool = False) -> str:
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
