@@ -260,13 +260,15 @@ class Attempt:
             if self._is_last() and vector_index.build(self.writer.profile):
                 self.log.say("The index over the vectors was built.")
         self.log.keep()
-        with transaction.atomic(), reading.clock("finish"):
-            self.writer.guard()
-            state, fields = self._end(reading, outcome)
-            self._keep_vocabulary(reading.counters.removed)
-            fields = self._counted() | self._stored(reading) | fields
+        with transaction.atomic():
+            with reading.clock("finish"):
+                self.writer.guard()
+                state, fields = self._end(reading, outcome)
+                self._keep_vocabulary(reading.counters.removed)
+                stored = self._stored(reading)
+                quality.keep(self.source_run)
+            fields = self._counted() | stored | fields
             fields |= {"stage": "", "current_url": "", "waiting_since": None, "resume_at": None}
-            quality.keep(self.source_run)
             if not runs.move(self.source_run, state, during=self.source_run.attempt, **fields):
                 raise LeaseLost(f"{self.source_run} was taken away from this process.")
             runs.supersede_approvals(self.source_run)

@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 UNTAGGED = "untagged"
+# What a reading spends its time on, in the order in which a document comes to each.
+STAGES = ("parse", "chunk", "look up", "embed", "store", "index", "finish")
 REFRESHED_AT_ONCE = 200
 TEXTS_UNDER_WAY = 1024  # given to the embedder; reading goes on while it is at them
 SWAPPED_AT_ONCE = 300  # chunks

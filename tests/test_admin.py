@@ -459,12 +459,13 @@ def test_a_run_tells_what_it_changed(admin_client: Client, chunk: Chunk) -> None
         vanished=["mine://gone.md"],
         started_at=before,
         finished_at=timezone.now(),
-        timings={"parse": 1.25},
+        timings={"store": 0.04, "embed": 12.0, "parse": 1.25},
     )
     html = page(admin_client, "ingestion_run_change", row.run_id)
     assert "Added (1)" in html
     assert "mine://gone.md" in html
-    assert "parse: 1.2 s" in html
+    stages = re.findall(r"(parse|embed|store): ([\d.]+ m?s)", html)
+    assert stages == [("parse", "1.2 s"), ("embed", "12 s"), ("store", "40 ms")]
 
 
 def test_failures_are_retried_from_the_run(admin_client: Client, source: Source) -> None:

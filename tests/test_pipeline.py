@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
-from ingestion import process, runs
+from ingestion import pipeline, process, runs
 from ingestion.models import Chunk, Document, Failure, SourceRun, State
 from ingestion.parsers import PARSERS
 from sources.models import Source
@@ -86,6 +86,7 @@ def test_it_stores_each_document_with_chunks_and_vectors(
     row = read(source)
     assert (row.state, row.documents, row.added, row.failures) == ("succeeded", 4, 4, 0)
     assert row.chunks == Chunk.objects.count() == row.embedded == embedded(ollama) > 4
+    assert set(row.timings) == set(pipeline.STAGES)
     assert not wrong(but=())
 
 

@@ -27,9 +27,11 @@ def ago(when: datetime | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration that people can read: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    """A duration that people can read: 40 ms, 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if value is None:
         return "-"
+    if value < 0.1:
+        return f"{value * 1000:.0f} ms"
     if value < 10:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)

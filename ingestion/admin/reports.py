@@ -13,6 +13,7 @@ from ingestion.admin.charts import Bar, bars
 from ingestion.admin.display import seconds
 from ingestion.admin.overview import Progress, progress
 from ingestion.models import OPEN_STATES, Document, Failure, LogLine, Run, SourceRun, State
+from ingestion.pipeline import STAGES
 
 SHOWN_LINES = 200
 # What the log of a reading can be narrowed to, by what the page's address says.
@@ -104,8 +105,8 @@ def times(row: SourceRun) -> list[tuple[str, datetime]]:
 
 
 def stages(row: SourceRun) -> list[Bar]:
-    """The seconds of each stage; stages overlap, so they may add up to more than the whole."""
-    spent = {name: float(value) for name, value in row.timings.items()}
+    """The time of each stage, in the order of a reading; they overlap, so the sum may be more."""
+    spent = {name: float(row.timings[name]) for name in STAGES if name in row.timings}
     drawn = bars((name, round(value * 1000), "") for name, value in spent.items())
     return [
         Bar(f"{name}: {seconds(value)}", bar.value, bar.length)
