@@ -285,6 +285,41 @@ def test_preformatted_text_keeps_its_braces_and_entities(tmp_path: Path) -> None
     assert parse(tmp_path, braced).content == "```\n<b>{x}</b>\n```"
 
 
+@pytest.mark.parametrize(
+    "component",
+    [
+        '<ExpandableCode language="bbj" title="Two lines">\n{`a = 1\n  b = 2`}\n</ExpandableCode>',
+        '<ExpandableCode title="Two lines" className="language-bbj">{`a = 1\n  b = 2`}'
+        "</ExpandableCode>",
+        '<Sample language="bbj" title="Two lines" code={`a = 1\n  b = 2`} />',
+    ],
+)
+def test_code_in_a_component_of_the_sites_own_keeps_its_lines(
+    component: str, tmp_path: Path
+) -> None:
+    content = "Before.\n\nTwo lines\n\n```bbj\na = 1\n  b = 2\n```\n\nAfter."
+    assert parse(tmp_path, f"Before.\n\n{component}\n\nAfter.").content == content
+
+
+def test_a_component_that_holds_more_than_code_is_read_as_any_other(tmp_path: Path) -> None:
+    text = "<CodeTabs>\n\nFirst.\n\n```bbj\na = 1\n```\n\n</CodeTabs>\n\n<Note>{`one\ntwo`}</Note>"
+    assert parse(tmp_path, text).content == "First.\n\n```bbj\na = 1\n```\n\none two"
+
+
+def test_a_page_shows_the_cards_it_names(tmp_path: Path) -> None:
+    text = """<DocCardList items={[
+  {type: 'link', label: 'DWC', href: '/{x}', description: "The {DWC}, BASIS\\' own."},
+  {"label": `BBj`},
+  {href: '/none'},
+]} />
+
+<DocCardList />
+
+After."""
+    content = "- DWC: The {DWC}, BASIS' own.\n- BBj\n\nAfter."
+    assert parse(tmp_path, text).content == content
+
+
 def test_images_speak_when_they_say_something(tmp_path: Path) -> None:
     text = "# Print ![logo of print](l.png)\n\n![Build](https://img.shields.io/x) ![A queue](q.png)"
     document = parse(tmp_path, text)

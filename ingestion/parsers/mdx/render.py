@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from markdown_it.token import Token
 
 from ingestion.parsers.mdx.admonitions import ADMONITIONS
 from ingestion.parsers.mdx.blocks import TOKENS, BlockRenderer
-from ingestion.parsers.mdx.syntax import Tag, attribute_text, expression_text
+from ingestion.parsers.mdx.syntax import (
+    STRING,
+    Tag,
+    attribute_text,
+    expression_text,
+    literal_text,
+)
 from ingestion.parsers.mdx.tags import BLOCK, THEME_BLOCKS, Event, is_component
 from ingestion.parsers.mdx.text import code_language, joined
 from ingestion.parsers.mdx.writer import MarkdownWriter
@@ -22,7 +28,11 @@ UNSEEN = frozenset(_UNSEEN.split())
 UNSEEN_COMPONENTS = frozenset({"Head"})
 VISIBLE_PROPS = ("title", "label", "heading", "caption", "summary", "description")
 
-_TAB_VALUE = re.compile(r"""\b(label|value)\s*:\s*(?:"([^"]*)"|'([^']*)'|`([^`]*)`)""")
+_OBJECT_PART = re.compile(
+    rf"""["']?\b(?P<name>label|value|description)["']?\s*:\s*(?P<text>{STRING})|{STRING}|\}}""",
+    re.DOTALL,
+)
+_CODE_COMPONENT = re.compile("code|snippet|highlight|terminal|mermaid", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -57,7 +67,7 @@ class Renderer(BlockRenderer):
             self._literal(event, tag)
         elif self._is_unseen(tag) and not tag.self_closing:
             return max(index, event.partner)
-        elif tag.name == "CodeBlock" and event.partner > index:
+        elif event.partner > index and self._shows_code(events[index + 1 : event.partner], tag):
             self._code_block(events, index, event.partner, tag)
             return event.partner
         elif is_component(tag.name) or not tag.name:
@@ -65,6 +75,16 @@ class Renderer(BlockRenderer):
         else:
             self._element(event, tag)
         return index
+
+    def _shows_code(self, inner: Sequence[Event], tag: Tag) -> bool:
+        """Docusaurus' own, and a component named like it around one string: what that shows keeps
+        its lines."""
+        if tag.name == "CodeBlock":
+            return True
+        if not is_component(tag.name) or not _CODE_COMPONENT.search(tag.name):
+            return False
+        shown = [event.token for event in inner if not _is_layout(event.token)]
+        return len(shown) == 1 and shown[0].type == "mdx_expression" and bool(self._code_of(shown))
 
     def _literal(self, event: Event, tag: Tag) -> None:
         if event.flow:
@@ -84,8 +104,11 @@ class Renderer(BlockRenderer):
             self._close_component(tag)
             return
         opener = _COMPONENTS.get(tag.name)
+        code = attribute_text(tag, "code", self._scope.names)
         if opener:
             opener(self, tag)
+        elif "\n" in code or (code and _CODE_COMPONENT.search(tag.name)):
+            self._write_component_code(tag, code.strip("\n"))
         else:
             self._visible_props(tag, own_lines)
         if tag.self_closing and tag.name in ("Tabs", "TabItem"):
@@ -124,9 +147,26 @@ class Renderer(BlockRenderer):
         self._add_text(title or (kind.capitalize() if kind in ADMONITIONS else ""))
         self._end_block()
 
+    def _card_list(self, tag: Tag) -> None:
+        """The cards that a page names itself; without `items` they are its neighbours' titles."""
+        items = tag.attribute("items")
+        cards = list(_objects(items.value)) if items else []
+        self.out.open_list(ordered=False)
+        for card in cards:
+            shown = [card[name].strip() for name in ("label", "description") if card.get(name)]
+            if shown:
+                self.out.open_item()
+                self._add_text(": ".join(shown))
+                self._end_block()
+        self.out.close_list()
+
     def _code_block(self, events: Sequence[Event], index: int, partner: int, tag: Tag) -> None:
-        inner = [events[n].token for n in range(index + 1, partner)]
-        code = "".join(self._code_text(token) for token in inner).strip("\n")
+        self._write_component_code(tag, self._code_of(e.token for e in events[index + 1 : partner]))
+
+    def _code_of(self, tokens: Iterable[Token]) -> str:
+        return "".join(self._code_text(token) for token in tokens).strip("\n")
+
+    def _write_component_code(self, tag: Tag, code: str) -> None:
         language = attribute_text(tag, "language", self._scope.names)
         if not language:
             language = code_language(attribute_text(tag, "className", self._scope.names))
@@ -206,18 +246,33 @@ class Renderer(BlockRenderer):
 
 def _tab_labels(code: str) -> dict[str, str]:
     """The labels of `values={[{label: 'npm', value: 'npm'}]}` by value."""
-    labels: dict[str, str] = {}
-    for entry in code.split("}"):
-        found = {match[0]: match[1] or match[2] or match[3] for match in _TAB_VALUE.findall(entry)}
-        if "label" in found and "value" in found:
-            labels[found["value"]] = found["label"]
-    return labels
+    found = _objects(code)
+    return {each["value"]: each["label"] for each in found if "label" in each and "value" in each}
+
+
+def _objects(code: str) -> Iterator[dict[str, str]]:
+    """The texts by their names of each object in a literal such as `[{label: 'npm'}]`."""
+    texts: dict[str, str] = {}
+    for match in _OBJECT_PART.finditer(code):
+        if match["name"]:
+            texts[match["name"]] = literal_text(match["text"], {})
+        elif match[0] == "}" and texts:
+            yield texts
+            texts = {}
+
+
+def _is_layout(token: Token) -> bool:
+    """Whether it shows nothing by itself."""
+    if token.type == "text":
+        return not token.content.strip()
+    return token.type in ("softbreak", "paragraph_open", "paragraph_close")
 
 
 _COMPONENTS: dict[str, Callable[[Renderer, Tag], None]] = {
     "Tabs": Renderer._open_tabs,
     "TabItem": Renderer._open_tab,
     "Admonition": Renderer._open_admonition,
+    "DocCardList": Renderer._card_list,
 }
 _OPENERS: dict[str, Callable[[Renderer, Tag], None]] = {
     **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6"), Renderer._heading_tag),
