@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from pypdf import PdfReader, PdfWriter
+from pypdf.generic import Fit
 
 from ingestion.documents import Document, Failure, Unchanged
 from ingestion.parsers import parser_class
@@ -163,6 +164,29 @@ def test_a_wrong_outline_loses_and_doubles_nothing() -> None:
         assert document.content.startswith(f"The examples of part {part} are short")
         assert document.content.endswith("in which it was changed.")
     assert sum(document.content.count("The examples of") for document in documents) == 3
+
+
+def test_an_entry_that_leads_before_its_parent_moves_no_text() -> None:
+    """As where two sections of one name share a destination, which leads both to the first."""
+    words = [
+        b"Line %d of those that make a section long enough to stand by itself." % n
+        for n in range(7)
+    ]
+    writer = PdfWriter()
+    for head, name in ((b"The base package", b"format"), (b"The utils package", b"round")):
+        texts = lines(head, *words, name, *words, y=190)
+        writer.append(PdfReader(io.BytesIO(pdf(texts))))
+    for page, title in enumerate(("The base package", "The utils package")):
+        package = writer.add_outline_item(title=title, page_number=page)
+        below_the_title = Fit.xyz(left=20, top=88)
+        writer.add_outline_item(title="format", page_number=0, parent=package, fit=below_the_title)
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    documents = [d for d in parse_bytes(buffer.getvalue()) if isinstance(d, Document)]
+    assert [document.title for document in documents] == [
+        "The base package", "format", "The utils package",
+    ]  # fmt: skip
+    assert [document.content.count("by itself") for document in documents] == [7, 7, 14]
 
 
 def test_unchanged_files_are_not_read() -> None:

@@ -105,7 +105,8 @@ def from_outline(
     """The sections of the entries, sorted by where they begin.
 
     An entry begins at the line that bears its title near its destination, else at its destination.
-    Of entries that begin at one place, only a parent and its child are kept beside each other.
+    Of entries that begin at one place, only a parent and its child are kept beside each other. One
+    that leads to a page before its parent's leads to another of its name, and is left out.
     """
     locator = _Locator(pages, items)
     sections: list[Section | None] = []
@@ -113,7 +114,7 @@ def from_outline(
     for entry in entries:
         above = _nearest(sections, entries, entry.parent) or root
         place = locator.find(entry)
-        if place is None or not entry.title:
+        if place is None or not entry.title or locator.is_pages_before(place[0], above):
             sections.append(None)
             continue
         start, heading, title = place
@@ -170,6 +171,12 @@ class _Locator:
         if not entry.page:
             return None
         return self._by_position(entry), 0, entry.title
+
+    def is_pages_before(self, index: int, above: Section) -> bool:
+        """Whether the item stands on a page before the one on which the section `above` begins."""
+        if above.parent is None or max(index, above.start) >= len(self.items):
+            return False
+        return self.items[index].page < self.items[above.start].page
 
     def _by_title(self, entry: Entry, page: int, *, anywhere: bool) -> tuple[int, int, str] | None:
         candidates = []
@@ -354,7 +361,7 @@ def addresses(root: Section) -> dict[Section, str]:
     """
     found: dict[Section, str] = {root: "start"}
     used = {"start"}
-    for section in sorted(_walk(root)[1:], key=lambda s: (s.start, s.depth)):
+    for section in sorted(_walk(root)[1:], key=lambda s: (s.depth, s.start)):
         assert section.parent is not None
         above = found[section.parent] if section.parent is not root else ""
         base = f"{above}/{section.slug}" if above else section.slug
