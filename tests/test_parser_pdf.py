@@ -248,6 +248,18 @@ def test_letters_set_apart_by_character_spacing_are_one_word() -> None:
     assert text_of(b"BT /F1 10 Tf 2 Tc 20 150 Td (Harbour) Tj ET") == "Harbour"
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [
+        b"(belo) Tj 19 0 Td 3 Tc (wt) Tj 13 0 Td 0 Tc (he line) Tj",
+        b"(belo) Tj 19 0 Td 3 Tc [(wt) 300 (h) 300 (el) 300 (i) 300 (n) 300 (e)] TJ",
+    ],
+)
+def test_character_spacing_in_place_of_spaces_parts_words(shown: bytes) -> None:
+    """As Ghostscript writes a word space between a few letters: for "below the line"."""
+    assert text_of(b"BT /F1 10 Tf 20 150 Td " + shown + b" ET") == "below the line"
+
+
 def test_glyphs_named_by_number_are_read() -> None:
     names = b"".join(b"/g%d" % (ord(c) - 29) for c in "quiet water")
     font = (

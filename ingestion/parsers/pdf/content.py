@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ MAX_FORMS_PER_PAGE = 2_000
 MAX_WORDS_PER_PAGE = 60_000
 KERNING = 0.1  # of the font size: a smaller gap between glyphs never parts them (Poppler's figure)
 LETTER_SPACING = 0.4  # of the font size: wider character spacing sets letters apart as words
+WORD_SPACING = 0.2  # of the font size: what character spacing in place of spaces is at least
 THIN_RULE = 3.0  # points: a filled rectangle no thicker than this is a line
 
 # Accents that a font draws as signs of their own, and what makes them part of a letter.
@@ -226,6 +227,7 @@ class _Interpreter:
         self.builder = _WordBuilder(self.content)
         self.state = _State()
         self.saved: list[_State] = []
+        self.spacing_is_new = False
         self.matrix = self.line = IDENTITY
         self.marks = _Marks()
         self.actual: str | None = None
@@ -306,6 +308,7 @@ class _Interpreter:
 
     def char_space(self, operands: list[Any]) -> None:
         self.state.char_space = float(operands[0])
+        self.spacing_is_new = True
 
     def word_space(self, operands: list[Any]) -> None:
         self.state.word_space = float(operands[0])
@@ -326,7 +329,7 @@ class _Interpreter:
 
     def show(self, operands: list[Any]) -> None:
         if isinstance(operands[0], bytes):
-            self._show(operands[0])
+            self._show(operands[0], parted=self._spacing_parts_words(operands))
 
     def next_line_show(self, operands: list[Any]) -> None:
         self.next_line([])
@@ -339,17 +342,32 @@ class _Interpreter:
 
     def show_all(self, operands: list[Any]) -> None:
         state = self.state
+        parted = self._spacing_parts_words(operands[0])
         for item in operands[0]:
             if isinstance(item, bytes):
-                self._show(item)
+                self._show(item, parted=parted)
             elif isinstance(item, (int, float)):
                 self._advance(-float(item) * 0.001 * state.size * state.stretch)
+
+    def _spacing_parts_words(self, items: Sequence[Any]) -> bool:
+        """Whether character spacing stands in place of spaces, as Ghostscript writes them: it is
+        set for a few letters, or taken back by a number where no space is."""
+        new, self.spacing_is_new = self.spacing_is_new, False
+        size, spacing = abs(self.state.size), self.state.char_space
+        if not new or spacing < WORD_SPACING * size:
+            return False
+        back = [float(i) * 0.001 * size for i in items if isinstance(i, (int, float))]
+        if any(abs(shift - spacing) < 0.1 * spacing for shift in back):
+            return True
+        shown = [self.state.face.decode(item) for item in items if isinstance(item, bytes)]
+        text = "".join(text for glyphs in shown for text, _ in glyphs)
+        return len(text) <= 3 and not text.isupper()
 
     def _advance(self, tx: float) -> None:
         a, b, c, d, e, f = self.matrix
         self.matrix = (a, b, c, d, e + tx * a, f + tx * b)
 
-    def _show(self, data: bytes) -> None:
+    def _show(self, data: bytes, *, parted: bool) -> None:
         state, face = self.state, self.state.face
         glyphs = face.decode(data)
         if not face.readable:
@@ -362,16 +380,20 @@ class _Interpreter:
         size = max(abs(state.size) * math.hypot(c, d) * face.height, 0.01)
         self.builder.pagination = self.marks.pagination
         self.builder.begin(x, y, size, face, angle, face.bold or state.stroked)
-        moved = self._place(glyphs, x, along, readable=face.readable)
+        inside = 0.0 if parted else min(state.char_space, LETTER_SPACING * abs(state.size))
+        moved = self._place(glyphs, x, along, inside)
         self._advance(moved)
 
     def _place(
-        self, glyphs: list[tuple[str, float]], x: float, along: float, *, readable: bool
+        self, glyphs: list[tuple[str, float]], x: float, along: float, inside: float
     ) -> float:
-        """Hand the glyphs to the builder from `x` on; return how far they move the text matrix."""
+        """Hand the glyphs to the builder from `x` on; return how far they move the text matrix.
+
+        `inside` is the part of the character spacing that belongs to a glyph.
+        """
         state, add = self.state, self.builder.add
+        readable = state.face.readable
         one_byte = not isinstance(getattr(state.face._font, "encoding", None), str)
-        inside = min(state.char_space, LETTER_SPACING * abs(state.size))
         tx = 0.0
         for text, width in glyphs:
             step = (width * state.size + state.char_space) * state.stretch
