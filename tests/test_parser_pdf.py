@@ -271,6 +271,18 @@ def test_glyphs_named_by_number_are_read() -> None:
     )
 
 
+def test_widths_of_a_font_with_a_cmap_of_its_own_are_known() -> None:
+    """A code is not the number of its glyph there, by which the widths are given."""
+    font = b"/F3<</Type/Font/Subtype/Type0/BaseFont/Own/Encoding 6 0 R/DescendantFonts[7 0 R]>>"
+    cmap = b"1 begincidrange <61> <7a> 1 endcidrange 1 begincidchar <20> 30 endcidchar"
+    descendant = b"<</Type/Font/Subtype/CIDFontType2/BaseFont/Own/DW 1000/W[1[%s]]>>" % (
+        b"250 " * 26
+    )
+    extra = [b"<</Type/CMap/Length %d>>stream\n%s\nendstream" % (len(cmap), cmap), descendant]
+    content = b"BT /F3 10 Tf 20 150 Td (quiet) Tj 15.5 0 Td (water) Tj ET"
+    assert text_of(content, font, extra=extra) == "quiet water"
+
+
 def test_a_footnote_number_stays_off_the_word_but_a_power_does_not() -> None:
     raised = b"BT /F1 10 Tf 20 150 Td (%s) Tj /F1 6 Tf 4 Ts (2) Tj ET"
     assert text_of(raised % b"reference") == "reference[2]"
@@ -346,6 +358,16 @@ def test_running_heads_and_page_numbers_are_dropped() -> None:
     text = "\n".join(document.content for document in read("manual.pdf"))
     assert "Harbour Manual" not in text
     assert " of 3" not in text
+
+
+def test_lines_that_repeat_stay_where_there_is_nothing_else() -> None:
+    writer = PdfWriter()
+    for number in range(1, 6):
+        writer.append(PdfReader(io.BytesIO(pdf(lines(b"Slide %d" % number, y=190)))))
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    read = "\n".join(d.content for d in parse_bytes(buffer.getvalue()) if isinstance(d, Document))
+    assert [f"Slide {number}" in read for number in range(1, 6)] == [True] * 5
 
 
 # What cannot be read

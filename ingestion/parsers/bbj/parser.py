@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from ingestion.documents import Document, Failure, InputFile, Location, Parsed, Unchanged
 from ingestion.enrichment.bbj_generations import bbj_generations
 from ingestion.exceptions import DocumentError
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions, failure_at
 from ingestion.parsers.bbj.description import description
 from ingestion.parsers.bbj.lines import split_lines
 from ingestion.parsers.bbj.syntax import Outline, Unit, outline
@@ -72,7 +72,10 @@ class BbjSourceParser(Parser):
             return
         if source.replaced:
             yield Failure(file.url, _replaced(file, source), stage="read", warning=True)
-        yield self._document(file, source, lines, read)
+        try:
+            yield self._document(file, source, lines, read)
+        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+            yield failure_at(file.url, error)
 
     def _document(
         self, file: SourceFile, source: SourceText, lines: list[str], read: InputFile

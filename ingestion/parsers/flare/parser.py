@@ -13,7 +13,7 @@ from ingestion.documents import Document, Failure, InputFile, Parsed, Unchanged
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of, is_deprecated
 from ingestion.exceptions import DocumentError
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, failure_at
 from ingestion.parsers.files import SourceFile, read_file
 from ingestion.parsers.flare.markup import FlareRenderer, body_of
 from ingestion.parsers.flare.project import (
@@ -81,9 +81,14 @@ class _Reader:
     ) -> Document | Failure | None:
         """The topic's document, or why there is none; None for what may be no topic at all."""
         try:
-            data, source = read_file(self.config, file.path, MAX_TOPIC_BYTES)
+            return self._read_topic(path, file, linked)
         except DocumentError as error:
             return Failure(file.url, str(error), stage="read")
+        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+            return failure_at(file.url, error)
+
+    def _read_topic(self, path: str, file: SourceFile, linked: bool) -> Document | Failure | None:
+        data, source = read_file(self.config, file.path, MAX_TOPIC_BYTES)
         root, problem = read_markup(data)
         conditions = split_conditions(root.get(f"{MADCAP}conditions"))
         if only_for_print(root.get(f"{MADCAP}conditions")):

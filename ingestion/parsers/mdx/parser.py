@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ingestion.documents import Document, Failure, InputFile, Parsed, Unchanged
 from ingestion.exceptions import DocumentError
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions, failure_at
 from ingestion.parsers.files import SourceFile, find_files, read_file, stat_input
 from ingestion.parsers.mdx import docusaurus
 from ingestion.parsers.mdx.assembly import PAGE_SUFFIXES, Assembly, decode
@@ -89,6 +89,9 @@ class MdxParser(Parser):
             return
         except RecursionError:
             yield Failure(file.url, "The page is nested too deeply to be read: simplify it.")
+            return
+        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+            yield failure_at(file.url, error)
             return
         finally:
             problems = [categories[folder].problem for folder in categories.keys() - before]

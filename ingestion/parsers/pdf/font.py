@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from pypdf.errors import PyPdfError
+from pypdf.generic import StreamObject
 
 # pypdf keeps its font reader in a private module, and offers no other way to the widths; the
 # version is pinned, and this is the only place that knows.
@@ -43,6 +44,9 @@ FIXED_PITCH, FORCE_BOLD = 1, 1 << 18
 # A sign without a known character. It stays until the line shows whether it is a bullet.
 UNKNOWN = "\ufffd"
 SIGNS = re.compile(r"symbol|dingbat|wingding|webding|bullet", re.IGNORECASE)
+CID_BLOCK = re.compile(rb"begincid(?:char|range)(.*?)endcid(?:char|range)", re.DOTALL)
+CID_ENTRY = re.compile(rb"<([0-9a-fA-F]{1,8})>\s*(?:<([0-9a-fA-F]{1,8})>\s*)?(\d{1,5})\b")
+MAX_CODES = 65_536
 NUMBERED = re.compile(r"/(?:g|gid|glyph|cid|index|a|c)[_.]?(\d{1,5})$", re.IGNORECASE)
 
 
@@ -64,6 +68,7 @@ class Face:
     _font: Font | None = None
     _glyphs: dict[str | int, tuple[str, float]] = field(default_factory=dict)
     _named: dict[str, str] = field(default_factory=dict)
+    _cids: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, resource: Any) -> Face:
@@ -76,6 +81,7 @@ class Face:
         face.mono = bool(MONO.search(face.name)) or _is_fixed_pitch(font, face)
         face.readable = font.interpretable and not _is_unmapped(font)
         face._named = _numbered_glyphs(font)
+        face._cids = _cids(resource)
         return face
 
     def decode(self, data: bytes) -> list[tuple[str, float]]:
@@ -110,6 +116,8 @@ class Face:
         if self._font is None:
             return 0.5
         key = chr(code) if isinstance(code, int) else code
+        if self._cids:
+            key = chr(self._cids.get(ord(key[:1] or "\0"), 0))
         widths = self._font.character_widths
         return float(widths.get(key, widths.get("default", 500))) * self.scale
 
@@ -171,6 +179,22 @@ def _is_fixed_pitch(font: Font, face: Face) -> bool:
 def _flags(font: Font) -> int:
     flags = font.font_descriptor.flags
     return flags if isinstance(flags, int) else 0
+
+
+def _cids(resource: Any) -> dict[int, int]:
+    """The glyph number, by which widths are given, of each code of a font that brings a CMap of its
+    own (ISO 32000-1, 9.7.5.4); empty where codes are glyph numbers themselves."""
+    encoding = resource.get("/Encoding")
+    encoding = encoding.get_object() if encoding is not None else None
+    if not isinstance(encoding, StreamObject):
+        return {}
+    found: dict[int, int] = {}
+    for block in CID_BLOCK.findall(encoding.get_data()):
+        for first, last, cid in CID_ENTRY.findall(block):
+            start, end = int(first, 16), int(last or first, 16)
+            count = min(end - start + 1, MAX_CODES - len(found))
+            found |= {start + n: int(cid) + n for n in range(count)}
+    return found
 
 
 def _numbered_glyphs(font: Font) -> dict[str, str]:

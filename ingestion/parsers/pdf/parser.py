@@ -26,7 +26,7 @@ from pypdf.errors import (
 
 from ingestion.documents import Document, Failure, InputFile, Location, Parsed, Unchanged
 from ingestion.exceptions import DocumentError
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, failure_at
 from ingestion.parsers.files import SourceFile, find_files, read_file
 from ingestion.parsers.pdf.blocks import Block, BlockBuilder
 from ingestion.parsers.pdf.content import PageContent, read_content
@@ -118,7 +118,10 @@ def read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed]:
     An error means that text is missing (password, damage, no text layer), a warning that a page is.
     """
     with apply_configuration(**LIMITS):
-        parsed = list(_read_pdf(data, origin))
+        try:
+            parsed = list(_read_pdf(data, origin))
+        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+            parsed = [failure_at(origin.url, error)]
     yield from parsed
 
 
@@ -277,7 +280,8 @@ def _documents(
     said = _metadata_title(reader)
     place = title_lines(items, typography.levels, said)
     title = said or heading_text(items, place) or origin.title
-    items, typography.levels = _without(items, typography.levels, place)
+    if len(place) < len(items):
+        items, typography.levels = _without(items, typography.levels, place)
     root = Section(title, "start", 0)
     sections = _sections(reader, pages, items, typography, root)
     root.end = sections[0].start if sections else len(items)
@@ -313,7 +317,7 @@ def _metadata_title(reader: PdfReader) -> str:
         found = reader.metadata.title if reader.metadata else None
     except BROKEN:
         return ""
-    title = " ".join(str(found or "").replace("\0", "").split())
+    title = " ".join(found.replace("\0", "").split()) if isinstance(found, str) else ""
     title = FILE_SUFFIX.sub("", PRODUCER_PREFIX.sub("", title)).strip()
     return "" if EMPTY_TITLE.match(title) else title
 

@@ -52,7 +52,8 @@ def drop_furniture(pages: Sequence[PageLayout]) -> None:
     """Take out what stands at the same place of the page's edge on several pages.
 
     The page number in it may vary: a number counts as its distance from the page's own number, and
-    a number at the end of a line may be any that rises from page to page.
+    a number at the end of a line may be any that rises from page to page. Where nothing else is
+    in the file, it stays.
     """
     edges = {page.number: _edge_lines(page) for page in pages}
     seen: dict[tuple[str, int], dict[int, int]] = defaultdict(dict)
@@ -68,11 +69,15 @@ def drop_furniture(pages: Sequence[PageLayout]) -> None:
         for page in pages
     }
     busy = _busy_slots(pages, edges, running)
+    kept: list[list[Item]] = []
     for page in pages:
         found = running[page.number]
         found |= {id(line) for line in edges[page.number] if _is_numbered_there(line, page, busy)}
         outermost = _outermost(page, found)
-        page.items = [item for item in page.items if id(item) not in outermost]
+        kept.append([item for item in page.items if id(item) not in outermost])
+    if any(kept):
+        for page, items in zip(pages, kept, strict=True):
+            page.items = items
 
 
 def _outermost(page: PageLayout, running: set[int]) -> set[int]:

@@ -16,7 +16,7 @@ from ingestion.documents import Document, Failure, Parsed, Unchanged
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of
 from ingestion.exceptions import DocumentError, SourceError
-from ingestion.parsers.base import Known, SourceConfig
+from ingestion.parsers.base import Known, SourceConfig, failure_at
 from ingestion.parsers.pdf import PdfOrigin, read_pdf
 from ingestion.parsers.web import lists, urls
 from ingestion.parsers.web.addresses import AddressRefused
@@ -342,7 +342,11 @@ class Crawl:
         if answer.content_type == "application/pdf" or start.startswith(b"%pdf-"):
             yield from self._pdf(lead, answer)
         elif answer.content_type in HTML_TYPES or start.startswith(HTML_STARTS):
-            yield from self._html(lead, answer)
+            try:
+                yield from self._html(lead, answer)
+            except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+                failure = failure_at(lead.url, error)
+                yield from self._unjudged(lead, failure.message, stage=failure.stage)
         else:
             self.new.visits[lead.url] = Visit(OTHER, answer.validators)
 
@@ -476,7 +480,10 @@ class Crawl:
                 stage="fetch",
             )
         elif not self.new.visits:
-            raise SourceError(f"{self.site.start}: nothing is there to read (404).")
+            reason = "nothing is there to read (404)"
+            if self.blind:
+                reason = "it could not be read, and it alone says what the site holds"
+            raise SourceError(f"{self.site.start}: {reason}.")
         self._remember(whole=not self.stopped)
 
     def _remember(self, whole: bool) -> None:
