@@ -59,6 +59,11 @@ def kill_reading(scene: Scene) -> None:
     scene.watcher().children()[0].kill()
 
 
+def stop_reading(scene: Scene) -> None:
+    for process in scene.watcher().children():
+        process.suspend()
+
+
 def kill_watcher(scene: Scene) -> None:
     scene.watcher().kill()
 
@@ -194,6 +199,7 @@ class Fault:
     expected: str
     settings: dict[str, str] = field(default_factory=dict)
     around: Callable[[Home], contextlib.AbstractContextManager[None]] | None = None
+    patience: float = PATIENCE  # seconds
 
 
 FAULTS = [
@@ -218,6 +224,12 @@ FAULTS = [
         "retried after EMBEDDING_TIMEOUT",
     ),
     Fault("two answers of 500", kill_runner_twice, "retried at once"),
+    Fault(
+        "the process that reads stands still (SIGSTOP)",
+        stop_reading,
+        "next attempt after RUN_STALL_LIMIT",
+        patience=1_000.0,
+    ),
 ]
 
 
@@ -244,7 +256,7 @@ def _disturbed(fault: Fault, home: Home, ollama: OllamaServer) -> float:
         began = time.monotonic()
         _until(lambda: home.state() is not None)  # the database answers
         stored = home.documents()
-        _until(lambda: home.documents() > stored)
+        _until(lambda: home.documents() > stored, fault.patience)
         seconds = time.monotonic() - began
         _until(lambda: home.state() in ("succeeded", "partial", "failed"))
         return seconds
@@ -262,8 +274,8 @@ def _seen(home: Home, ollama: OllamaServer) -> str:
     return f"{state}, attempt {attempt}, {twice} texts embedded twice"
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+def _until(condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+    deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError("it did not happen in time")
