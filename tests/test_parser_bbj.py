@@ -421,6 +421,16 @@ class TestDescription:
         )
 
     @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            ('0010 REM "Prints the customers"', "Prints the customers"),
+            ('rem Sets "quick" to "on"', 'Sets "quick" to "on"'),
+        ],
+    )
+    def test_quotes_around_a_remark_are_left_out(self, line: str, said: str) -> None:
+        assert description([line], "a.bbj") == said
+
+    @pytest.mark.parametrize(
         "header",
         [
             "rem MENU.BBJ",

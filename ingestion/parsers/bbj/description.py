@@ -54,7 +54,8 @@ def _blocks(lines: list[str]) -> Iterator[list[str]]:
 
 def _without_signs(comment: str) -> str:
     text = comment[_SIGNS.match(comment).end() :]  # type: ignore[union-attr]
-    return _TAGS.sub("", text.rstrip().removesuffix("*/").rstrip("* "))
+    text = _TAGS.sub("", text.rstrip().removesuffix("*/").rstrip("* "))
+    return text.removesuffix('"') if text.count('"') % 2 else text
 
 
 def _said(block: list[str], names: set[str]) -> Iterator[str]:

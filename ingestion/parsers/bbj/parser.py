@@ -46,7 +46,7 @@ class BbjSourceParser(Parser):
     `display_base_url` says where the files can be seen.
     """
 
-    version = 1
+    version = 2
     Options = BbjOptions
 
     def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
