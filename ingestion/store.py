@@ -39,6 +39,7 @@ CHUNK_COLUMNS = {
 }
 
 
+UNREAD = frozenset(("read", "fetch"))  # the stages of failures that a document could not be read
 SHARED_FILES = 4096  # looked at once for all the documents that draw from them
 NO_VALIDATORS: Mapping[str, str] = {}
 
@@ -168,13 +169,10 @@ class KnownDocuments:
 
     def standing_failures(self, url: str) -> list[documents.Failure]:
         """The open failures of a file that was passed over as unchanged: they still hold, save
-        that it could not be read."""
-        if url not in self.failing:
+        that it could not be read at all."""
+        if url not in self.failing or not (self.current(url) or self.validators(url)):
             return []
-        if self.current(url):
-            return [f for f in self.failing[url] if f.stage != "read"]
-        fetched = bool(self.validators(url))
-        return [f for f in self.failing[url] if fetched and f.stage != "fetch"]
+        return [failure for failure in self.failing[url] if failure.stage not in UNREAD]
 
     def validators(self, url: str) -> Mapping[str, str]:
         """Those of the document, or of the file whose sections are stored, where they all agree."""

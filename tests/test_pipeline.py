@@ -334,8 +334,15 @@ def test_a_folder_that_is_gone_fails_the_source_and_keeps_its_documents(
     assert not wrong(but=())
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(EIO, "Input/output error"), "Input/output error"),
+        (IndexError("no such row"), "The parser itself failed here (IndexError: no such row)"),
+    ],
+)
 def test_that_a_stored_file_could_not_be_read_is_over_once_it_can(
-    source: Source, folder: Path, monkeypatch: pytest.MonkeyPatch
+    source: Source, error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though it is passed over then, as the very one that is stored."""
     read(source)
@@ -343,14 +350,14 @@ def test_that_a_stored_file_could_not_be_read_is_over_once_it_can(
 
     def broken(path: Path) -> bytes:
         if path.name == "button.md":
-            raise OSError(EIO, "Input/output error")
+            raise error
         return readable(path)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", broken)
         row = read(source, clean=True)
     assert (row.state, row.failures, row.documents) == ("partial", 1, 4)
-    assert "Input/output error" in errors_of(row)[0]
+    assert message in errors_of(row)[0]
     row = read(source)
     assert (row.state, row.failures, row.unchanged) == ("succeeded", 0, 4)
     assert not Failure.objects.filter(resolved=False).exists()

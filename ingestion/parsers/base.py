@@ -127,4 +127,4 @@ def failure_at(url: str, error: Exception) -> Failure:
         f"The parser itself failed here ({type(error).__name__}: {error}). What is stored of it "
         "stays; report it with the file, or exclude the file."
     )
-    return Failure(url, message, stage="parse")
+    return Failure(url, message, stage="read")
