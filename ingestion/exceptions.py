@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
+from ingestion.documents import Failure
+
+logger = logging.getLogger(__name__)
+
 
 class BbjragError(Exception):
     """Anything that bbjrag reports to a person rather than crashing on."""
@@ -33,3 +39,18 @@ class TextRejected(EmbedderError):
 
 class TextTooLong(TextRejected):
     """The text is longer than the embedder's context: cut it smaller and ask again."""
+
+
+def failure_at(url: str, error: Exception, stage: str = "read") -> Failure:
+    """The Failure of a document at which bbjrag itself fails, so that the rest of a source goes on.
+
+    Raises `error` again where it concerns the source as a whole.
+    """
+    if isinstance(error, (BbjragError, MemoryError)):
+        raise error
+    logger.error("bbjrag itself failed at %s.", url, exc_info=error)
+    message = (
+        f"bbjrag itself failed here ({type(error).__name__}: {error}). What is stored of it stays; "
+        "report it with the file, or exclude the file."
+    )
+    return Failure(url, message, stage)

@@ -285,9 +285,12 @@ class Reading:
         with self.clock("chunk"):
             self.preparation.put(document, fingerprint)
 
-    def _gather(self, cut: Iterator[tuple[documents.Document, str, Prepared]]) -> None:
+    def _gather(self, cut: Iterator[tuple[documents.Document, str, Prepared | Failure]]) -> None:
         """Note documents that are cut into chunks, and look these up when they are many."""
         for document, fingerprint, prepared in self._timed("chunk", cut):
+            if isinstance(prepared, Failure):
+                self._failed(prepared)
+                continue
             pending = self._pend(document, fingerprint, self.chunker, prepared)
             if not pending.chunks:
                 message = "The document holds no text: nothing of it can be found by a search."

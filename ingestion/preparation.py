@@ -22,7 +22,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from ingestion import terms
 from ingestion.chunker import Chunk, Chunker
-from ingestion.documents import Document
+from ingestion.documents import Document, Failure
+from ingestion.exceptions import failure_at
 from ingestion.tether import die_with_parent
 
 logger = logging.getLogger(__name__)
@@ -191,7 +192,7 @@ class Preparation:
     for document, mark, prepared in preparation.rest(): ...
 
     A batch that failed is prepared again, here and one by one, `in_hand` being told each: so the
-    document at fault is known, whether it kills or raises.
+    document at fault is known where it kills, and a Failure stands in its place where it raises.
     """
 
     def __init__(
@@ -214,7 +215,7 @@ class Preparation:
         if self.characters >= self.wanted:
             self._submit()
 
-    def ready(self) -> Iterator[tuple[Document, str, Prepared]]:
+    def ready(self) -> Iterator[tuple[Document, str, Prepared | Failure]]:
         """Those that are prepared by now; it waits only where very many are under way."""
         if self.batch and time.monotonic() - self.begun > BATCH_SECONDS:
             self._submit()
@@ -223,7 +224,7 @@ class Preparation:
         ):
             yield from self._first()
 
-    def rest(self) -> Iterator[tuple[Document, str, Prepared]]:
+    def rest(self) -> Iterator[tuple[Document, str, Prepared | Failure]]:
         """All that were put in, waiting for them."""
         self._submit()
         while self.under_way:
@@ -239,19 +240,23 @@ class Preparation:
             self.batch, self.characters = [], 0
             self.wanted = min(2 * self.wanted, LARGEST_BATCH)
 
-    def _first(self) -> Iterator[tuple[Document, str, Prepared]]:
+    def _first(self) -> Iterator[tuple[Document, str, Prepared | Failure]]:
         batch, future = self.under_way.popleft()
+        results: list[Prepared | Failure]
         try:
-            results = future.result()
+            results = [*future.result()]
         except BatchFailed as error:
             logger.warning("once more, one by one: %s", error)
             results = [self._prepared_here(document) for document, _ in batch]
         for (document, mark), prepared in zip(batch, results, strict=True):
             yield document, mark, prepared
 
-    def _prepared_here(self, document: Document) -> Prepared:
+    def _prepared_here(self, document: Document) -> Prepared | Failure:
         self.in_hand(document.url)
-        return self.work(document)
+        try:
+            return self.work(document)
+        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+            return failure_at(document.url, error, "chunk")
 
 
 @dataclass(frozen=True)

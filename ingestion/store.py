@@ -39,7 +39,7 @@ CHUNK_COLUMNS = {
 }
 
 
-UNREAD = frozenset(("read", "fetch"))  # the stages of failures that a document could not be read
+UNREAD = frozenset(("fetch", "read", "chunk"))  # the stages of failures that cost all of a document
 SHARED_FILES = 4096  # looked at once for all the documents that draw from them
 NO_VALIDATORS: Mapping[str, str] = {}
 
@@ -169,7 +169,7 @@ class KnownDocuments:
 
     def standing_failures(self, url: str) -> list[documents.Failure]:
         """The open failures of a file that was passed over as unchanged: they still hold, save
-        that it could not be read at all."""
+        those for which nothing of it could be stored."""
         if url not in self.failing or not (self.current(url) or self.validators(url)):
             return []
         return [failure for failure in self.failing[url] if failure.stage not in UNREAD]

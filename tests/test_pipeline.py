@@ -338,7 +338,7 @@ def test_a_folder_that_is_gone_fails_the_source_and_keeps_its_documents(
     ("error", "message"),
     [
         (OSError(EIO, "Input/output error"), "Input/output error"),
-        (IndexError("no such row"), "The parser itself failed here (IndexError: no such row)"),
+        (IndexError("no such row"), "bbjrag itself failed here (IndexError: no such row)"),
     ],
 )
 def test_that_a_stored_file_could_not_be_read_is_over_once_it_can(

@@ -10,14 +10,19 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from ingestion.chunker import Chunker
-from ingestion.documents import Document
+from ingestion.chunker import Chunk, Chunker
+from ingestion.documents import Document, Failure
 from ingestion.exceptions import ConfigError
 from ingestion.pipeline import Reading
 from ingestion.preparation import BatchFailed, Helpers, Preparation, prepare
 from tests.reading import make_source, read, write_pages
 
 CHUNKER = Chunker(size=100, overlap=10)
+
+
+class Unfit(Chunker):
+    def chunk(self, document: Document) -> list[Chunk]:
+        raise ConfigError("It fits nothing.")
 
 
 def document(number: int, words: int = 30) -> Document:
@@ -160,16 +165,25 @@ def test_documents_of_a_killed_helper_are_prepared_here_and_told_before() -> Non
     assert told == ["test://2", "test://3"]
 
 
-def test_a_document_that_cannot_be_cut_raises_when_it_is_in_hand() -> None:
+def test_a_document_that_cannot_be_cut_is_a_failure_and_the_rest_is_cut() -> None:
     told: list[str] = []
     preparation = Preparation(CHUNKER, 1, told.append)
     broken = replace(document(2), title=None)  # type: ignore[arg-type]
     for one in (document(1), broken, document(3)):
         preparation.put(one, "")
-    with pytest.raises(AttributeError):
-        list(preparation.rest())
+    results = [result for *_, result in preparation.rest()]
     preparation.close()
-    assert told == ["test://1", "test://2"]
+    assert results[::2] == [prepare(CHUNKER, document(1)), prepare(CHUNKER, document(3))]
+    assert isinstance(results[1], Failure)
+    assert (results[1].url, results[1].stage) == ("test://2", "chunk")
+    assert told == ["test://1", "test://2", "test://3"]
+
+
+def test_settings_that_fit_no_document_end_the_reading() -> None:
+    preparation = Preparation(Unfit(), 0)
+    preparation.put(document(1), "")
+    with pytest.raises(ConfigError):
+        list(preparation.rest())
 
 
 @pytest.mark.django_db(transaction=True)

@@ -9,12 +9,11 @@
 
 `parse` yields Documents, and Failures for what cannot be read; it raises SourceError only when the
 source as a whole cannot be read. It yields `Unchanged(url)` for what `known.current(url)` vouches
-for. A document at which the parser itself fails is a Failure too: see `failure_at`.
+for. A document at which the parser itself fails is a Failure too (`exceptions.failure_at`).
 """
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,11 +22,9 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ingestion.documents import Failure, Parsed
-from ingestion.exceptions import BbjragError, ConfigError
+from ingestion.documents import Parsed
+from ingestion.exceptions import ConfigError
 from ingestion.parsers.web.settings import WebSettings
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +110,3 @@ class Parser(ABC):
 
     @abstractmethod
     def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]: ...
-
-
-def failure_at(url: str, error: Exception) -> Failure:
-    """The Failure of a document that trips the parser up, so that the rest of the source goes on.
-
-    Raises `error` again where it concerns the source as a whole.
-    """
-    if isinstance(error, (BbjragError, MemoryError)):
-        raise error
-    logger.error("The parser failed at %s.", url, exc_info=error)
-    message = (
-        f"The parser itself failed here ({type(error).__name__}: {error}). What is stored of it "
-        "stays; report it with the file, or exclude the file."
-    )
-    return Failure(url, message, stage="read")

@@ -12,8 +12,8 @@ from pydantic import Field, field_validator
 
 from ingestion.documents import Document, Failure, InputFile, Location, Parsed, Unchanged
 from ingestion.enrichment.bbj_generations import bbj_generations
-from ingestion.exceptions import DocumentError
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions, failure_at
+from ingestion.exceptions import DocumentError, failure_at
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
 from ingestion.parsers.bbj.description import description
 from ingestion.parsers.bbj.lines import split_lines
 from ingestion.parsers.bbj.syntax import Outline, Unit, outline

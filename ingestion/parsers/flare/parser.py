@@ -12,8 +12,8 @@ from urllib.parse import quote
 from ingestion.documents import Document, Failure, InputFile, Parsed, Unchanged
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of, is_deprecated
-from ingestion.exceptions import DocumentError
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, failure_at
+from ingestion.exceptions import DocumentError, failure_at
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
 from ingestion.parsers.files import SourceFile, read_file
 from ingestion.parsers.flare.markup import FlareRenderer, body_of
 from ingestion.parsers.flare.project import (

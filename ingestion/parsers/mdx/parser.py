@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from pydantic import Field
 
 from ingestion.documents import Document, Failure, InputFile, Parsed, Unchanged
-from ingestion.exceptions import DocumentError
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions, failure_at
+from ingestion.exceptions import DocumentError, failure_at
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
 from ingestion.parsers.files import SourceFile, find_files, read_file, stat_input
 from ingestion.parsers.mdx import docusaurus
 from ingestion.parsers.mdx.assembly import PAGE_SUFFIXES, Assembly, decode

@@ -25,8 +25,8 @@ from pypdf.errors import (
 )
 
 from ingestion.documents import Document, Failure, InputFile, Location, Parsed, Unchanged
-from ingestion.exceptions import DocumentError
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, failure_at
+from ingestion.exceptions import DocumentError, failure_at
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
 from ingestion.parsers.files import SourceFile, find_files, read_file
 from ingestion.parsers.pdf.blocks import Block, BlockBuilder
 from ingestion.parsers.pdf.content import PageContent, read_content

@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 from ingestion.documents import Document, Failure, Parsed, Unchanged
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of
-from ingestion.exceptions import DocumentError, SourceError
-from ingestion.parsers.base import Known, SourceConfig, failure_at
+from ingestion.exceptions import DocumentError, SourceError, failure_at
+from ingestion.parsers.base import Known, SourceConfig
 from ingestion.parsers.pdf import PdfOrigin, read_pdf
 from ingestion.parsers.web import lists, urls
 from ingestion.parsers.web.addresses import AddressRefused
