@@ -357,6 +357,7 @@ def test_the_same_pages_give_the_same_documents(documents: dict[str, Document]) 
         "<ul><li>" * 1000,
         "<table><tr><td>" * 300 + "x" + "</td></tr></table>" * 300,
         "<Tabs>\n<TabItem label='a'>\n" * 1000,
+        "<Code>" * 40_000 + "x" + "</Code>" * 40_000,
         "".join(f"<x{n}>" for n in range(2000)) + "".join(f"</y{n}>" for n in range(2000)),
         "# a" + " \t" * 20000 + "x",
         "---\na: " + "[" * 3000 + "\n---\nx",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from markdown_it.token import Token
 
@@ -67,8 +68,8 @@ class Renderer(BlockRenderer):
             self._literal(event, tag)
         elif self._is_unseen(tag) and not tag.self_closing:
             return max(index, event.partner)
-        elif event.partner > index and self._shows_code(events[index + 1 : event.partner], tag):
-            self._code_block(events, index, event.partner, tag)
+        elif (code := self._code_within(events, index, event.partner, tag)) is not None:
+            self._write_component_code(tag, code)
             return event.partner
         elif is_component(tag.name) or not tag.name:
             self._component(event, tag)
@@ -76,15 +77,21 @@ class Renderer(BlockRenderer):
             self._element(event, tag)
         return index
 
-    def _shows_code(self, inner: Sequence[Event], tag: Tag) -> bool:
-        """Docusaurus' own, and a component named like it around one string: what that shows keeps
-        its lines."""
-        if tag.name == "CodeBlock":
-            return True
-        if not is_component(tag.name) or not _CODE_COMPONENT.search(tag.name):
-            return False
-        shown = [event.token for event in inner if not _is_layout(event.token)]
-        return len(shown) == 1 and shown[0].type == "mdx_expression" and bool(self._code_of(shown))
+    def _code_within(
+        self, events: Sequence[Event], index: int, partner: int, tag: Tag
+    ) -> str | None:
+        """The code that Docusaurus' own component holds, or one named like it around one string;
+        None for any other tag."""
+        if partner < index or not (is_component(tag.name) and _CODE_COMPONENT.search(tag.name)):
+            return None
+        inner: Iterator[Token] = (events[n].token for n in range(index + 1, partner))
+        if tag.name != "CodeBlock":
+            shown = [*islice((token for token in inner if not _is_layout(token)), 2)]
+            if [token.type for token in shown] != ["mdx_expression"]:
+                return None
+            inner = iter(shown)
+        code = "".join(self._code_text(token) for token in inner).strip("\n")
+        return code if code or tag.name == "CodeBlock" else None
 
     def _literal(self, event: Event, tag: Tag) -> None:
         if event.flow:
@@ -159,12 +166,6 @@ class Renderer(BlockRenderer):
                 self._add_text(": ".join(shown))
                 self._end_block()
         self.out.close_list()
-
-    def _code_block(self, events: Sequence[Event], index: int, partner: int, tag: Tag) -> None:
-        self._write_component_code(tag, self._code_of(e.token for e in events[index + 1 : partner]))
-
-    def _code_of(self, tokens: Iterable[Token]) -> str:
-        return "".join(self._code_text(token) for token in tokens).strip("\n")
 
     def _write_component_code(self, tag: Tag, code: str) -> None:
         language = attribute_text(tag, "language", self._scope.names)
