@@ -42,10 +42,11 @@ class TextTooLong(TextRejected):
 
 
 def failure_at(url: str, error: Exception, stage: str = "read") -> Failure:
-    """The Failure of a document at which bbjrag itself fails, so that the rest of a source goes on.
-
-    Raises `error` again where it concerns the source as a whole.
+    """The Failure of a document that cannot be read, or at which bbjrag itself fails: the rest of
+    its source goes on. Raises `error` again where it concerns the source as a whole.
     """
+    if isinstance(error, DocumentError):
+        return Failure(url, str(error), stage)
     if isinstance(error, (BbjragError, MemoryError)):
         raise error
     logger.error("bbjrag itself failed at %s.", url, exc_info=error)

@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 
 from django.conf import settings
 
+from ingestion.parsers.files import address_of
+
 
 def reason_to_ask(
     name: str, paths: Sequence[str], vanished: Collection[str], stored: Collection[str]
@@ -29,7 +31,7 @@ def _emptied(
         return []
     emptied = []
     for path in paths:
-        below = f"{name}://{path.strip('/')}/"
+        below = address_of(name, path, paths)
         there = [url for url in stored if url.startswith(below)]
         if there and all(url in vanished for url in there):
             emptied.append(path)

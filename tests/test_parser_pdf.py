@@ -84,6 +84,12 @@ def assemble(objects: Sequence[bytes]) -> bytes:
     return bytes(out + b"startxref\n%d\n%%%%EOF\n" % start)
 
 
+def written(writer: PdfWriter) -> bytes:
+    out = io.BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
 def parse_bytes(data: bytes) -> list[Document | Failure]:
     origin = PdfOrigin("pdf://small.pdf", "small.pdf", "small")
     return [item for item in read_pdf(data, origin) if not isinstance(item, Unchanged)]
@@ -180,9 +186,7 @@ def test_an_entry_that_leads_before_its_parent_moves_no_text() -> None:
         package = writer.add_outline_item(title=title, page_number=page)
         below_the_title = Fit.xyz(left=20, top=88)
         writer.add_outline_item(title="format", page_number=0, parent=package, fit=below_the_title)
-    buffer = io.BytesIO()
-    writer.write(buffer)
-    documents = [d for d in parse_bytes(buffer.getvalue()) if isinstance(d, Document)]
+    documents = [d for d in parse_bytes(written(writer)) if isinstance(d, Document)]
     assert [document.title for document in documents] == [
         "The base package", "format", "The utils package",
     ]  # fmt: skip
@@ -364,9 +368,7 @@ def test_lines_that_repeat_stay_where_there_is_nothing_else() -> None:
     writer = PdfWriter()
     for number in range(1, 6):
         writer.append(PdfReader(io.BytesIO(pdf(lines(b"Slide %d" % number, y=190)))))
-    buffer = io.BytesIO()
-    writer.write(buffer)
-    read = "\n".join(d.content for d in parse_bytes(buffer.getvalue()) if isinstance(d, Document))
+    read = "\n".join(d.content for d in parse_bytes(written(writer)) if isinstance(d, Document))
     assert [f"Slide {number}" in read for number in range(1, 6)] == [True] * 5
 
 
@@ -416,9 +418,7 @@ def test_a_file_without_pages_is_a_failure() -> None:
 def encrypted(user: str, algorithm: str) -> bytes:
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf(lines(b"Not to be copied.")))))
     writer.encrypt(user_password=user, owner_password="owner", algorithm=algorithm)
-    out = io.BytesIO()
-    writer.write(out)
-    return out.getvalue()
+    return written(writer)
 
 
 @pytest.mark.parametrize("algorithm", ["RC4-128", "AES-128", "AES-256"])
@@ -446,9 +446,7 @@ def test_one_broken_page_leaves_the_others() -> None:
     writer = PdfWriter()
     for text in (b"First page.", b"Second page."):
         writer.add_page(PdfReader(io.BytesIO(pdf(lines(text)))).pages[0])
-    out = io.BytesIO()
-    writer.write(out)
-    data = out.getvalue().replace(b"(Second page.) Tj ET", b"(Second page.) Tj << <")
+    data = written(writer).replace(b"(Second page.) Tj ET", b"(Second page.) Tj << <")
     failure, document = parse_bytes(data)
     assert isinstance(failure, Failure)
     assert failure.warning
@@ -474,10 +472,9 @@ def test_a_font_without_characters_is_a_warning_not_gibberish() -> None:
 def test_a_bomb_is_given_up() -> None:
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf(b" " * 70_000_000))))
     writer.pages[0].compress_content_streams()
-    out = io.BytesIO()
-    writer.write(out)
-    assert len(out.getvalue()) < 1_000_000
-    warning, failure = parse_bytes(out.getvalue())
+    data = written(writer)
+    assert len(data) < 1_000_000
+    warning, failure = parse_bytes(data)
     assert isinstance(warning, Failure)
     assert "unpacks to too much" in warning.message
     assert isinstance(failure, Failure)

@@ -13,21 +13,27 @@ from ingestion.documents import Document, Failure, Parsed
 from ingestion.exceptions import SourceError
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import SourceConfig
-from ingestion.parsers.bbj.parser import BbjSourceParser
-from ingestion.parsers.flare.parser import _Reader
-from ingestion.parsers.mdx.parser import MdxParser
+from ingestion.parsers.bbj import parser as bbj_parser
+from ingestion.parsers.flare import parser as flare_parser
+from ingestion.parsers.mdx import parser as mdx_parser
 from ingestion.parsers.pdf import parser as pdf_parser
 from ingestion.parsers.web import crawl
-from ingestion.parsers.web.page import Page
+from ingestion.parsers.web.shelf import Shelf
+from tests.web_known import Kept
 from tests.web_known import read as read_site
 from tests.web_server import WebServer
 
 PDF = Path(__file__).parent / "fixtures" / "pdf" / "columns.pdf"
-TOPIC = "<html><body><h1>Windows</h1><p>A window holds controls.</p></body></html>"
+TOPIC = (
+    '<html xmlns:MadCap="http://www.madcapsoftware.com/Schemas/MadCap.xsd">'
+    "<body><h1>Windows</h1><p>A window holds controls.</p></body></html>"
+)
+PAGE = "# Windows\n\nA window holds controls.\n"
 PAGES = [
-    ("MdxParser", MdxParser, "_document", "{}.md", "# Windows\n\nA window holds controls.\n"),
-    ("BbjSourceParser", BbjSourceParser, "_document", "{}.bbj", 'print "A window"\n'),
-    ("FlareParser", _Reader, "_document", "Content/{}.htm", TOPIC),
+    ("MdxParser", mdx_parser.MdxParser, "_document", "{}.md", PAGE),
+    ("BbjSourceParser", bbj_parser, "_no_program", "{}.bbj", 'print "A window"\n'),
+    ("BbjSourceParser", bbj_parser.BbjSourceParser, "_document", "{}.bbj", 'print "A window"\n'),
+    ("FlareParser", flare_parser._Reader, "_document", "Content/{}.htm", TOPIC),
     ("PdfParser", pdf_parser, "_documents", "{}.pdf", PDF),
 ]
 
@@ -76,6 +82,51 @@ def test_a_file_that_trips_the_parser_up_is_a_failure_and_the_rest_is_read(
     assert read == {f"mine://{place.format(stem)}" for stem in ("a", "z")}
 
 
+@pytest.mark.parametrize(
+    ("name", "owner", "method", "word", "files"),
+    [
+        (
+            "MdxParser",
+            mdx_parser,
+            "_title",
+            "index.md",
+            {"guide/index.md": PAGE, "guide/z.md": PAGE},
+        ),
+        (
+            "FlareParser",
+            flare_parser._Reader,
+            "_title",
+            "Content/first.htm",
+            {
+                "Content/first.htm": TOPIC,
+                "Content/z.htm": TOPIC.replace(
+                    "controls", '<MadCap:xref href="first.htm"></MadCap:xref>'
+                ),
+            },
+        ),
+    ],
+)
+def test_a_file_whose_title_trips_the_parser_up_fails_alone(
+    name: str,
+    owner: Any,
+    method: str,
+    word: str,
+    files: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Though its neighbours ask for its title."""
+    trips = tripping(getattr(owner, method), IndexError("no such row"), word)
+    monkeypatch.setattr(owner, method, trips)
+    for path, content in files.items():
+        (tmp_path / "p" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / path).write_text(content)
+    parsed = list(parser_class(name)(SourceConfig("mine", tmp_path, ("p",))).parse())
+    first, last = files
+    assert [f.url for f in parsed if isinstance(f, Failure)] == [f"mine://{first}"]
+    assert [d.url for d in parsed if isinstance(d, Document)] == [f"mine://{last}"]
+
+
 @pytest.mark.parametrize("error", [SourceError("It is gone."), MemoryError()])
 def test_what_concerns_the_whole_source_ends_the_reading(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -86,21 +137,34 @@ def test_what_concerns_the_whole_source_ends_the_reading(
         parse(tmp_path, name, place, content)
 
 
+@pytest.mark.parametrize(
+    ("owner", "name", "word"),
+    [(crawl, "Page", "/poison', b"), (Shelf, "_document", "/poison', content")],
+)
 def test_a_page_that_trips_the_parser_up_is_a_failure_and_its_site_is_read(
-    monkeypatch: pytest.MonkeyPatch,
+    owner: Any, name: str, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "A text that is long enough to be the content of a page of its own."
     links = '<a href="poison">first</a> <a href="z">last</a>'
-    error = IndexError("no such row")
+    trips = tripping(getattr(owner, name), IndexError("no such row"), word)
+    monkeypatch.setattr(owner, name, trips)
     with WebServer() as server:
         server.page("/", f"<h1>Start</h1><p>{text}</p>{links}", title="Start")
-        for name in ("poison", "z"):
-            server.page(f"/{name}", f"<h1>About {name}</h1><p>{name}: {text}</p>", title=name)
-        monkeypatch.setattr(crawl, "Page", tripping(Page, error, f"{server.origin}/poison"))
-        reading = read_site("WebCrawlParser", server.origin)
-        monkeypatch.setattr(crawl, "Page", tripping(Page, error, server.origin))
-        with pytest.raises(SourceError, match="it alone says what the site holds"):
-            read_site("WebCrawlParser", server.origin)
+        for stem in ("poison", "z"):
+            server.page(f"/{stem}", f"<h1>About {stem}</h1><p>{stem}: {text}</p>", title=stem)
+        kept = Kept()
+        reading, again = (read_site("WebCrawlParser", server.origin, kept=kept) for _ in range(2))
+    assert set(again.errors) == {"/poison"}
     assert set(reading.documents) == {"/", "/z"}
     assert set(reading.errors) == {"/poison"}
     assert "IndexError: no such row" in reading.errors["/poison"]
+
+
+def test_a_start_page_that_trips_the_parser_up_ends_the_reading_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crawl, "Page", tripping(crawl.Page, IndexError("no such row"), "http"))
+    with WebServer() as server:
+        server.page("/", "<h1>Start</h1><p>A text.</p>", title="Start")
+        with pytest.raises(SourceError, match="it alone says what the site holds"):
+            read_site("WebCrawlParser", server.origin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -45,6 +45,11 @@ def resolve_inside(data_dir: Path, path: str) -> Path:
     return target
 
 
+def address_of(name: str, path: str, paths: Sequence[str]) -> str:
+    """What the addresses of a source's documents below one of its configured `paths` begin with."""
+    return f"{name}://{path.strip('/')}/" if len(paths) > 1 else f"{name}://"
+
+
 def find_files(config: SourceConfig, suffixes: Collection[str]) -> Iterator[SourceFile | Failure]:
     """The files of a source with one of the `suffixes` (lower case, with the dot), sorted by path.
 
@@ -54,7 +59,7 @@ def find_files(config: SourceConfig, suffixes: Collection[str]) -> Iterator[Sour
     several = len(config.paths) > 1
     for configured in config.paths:
         root = resolve_inside(config.data_dir, configured)
-        prefix = f"{config.name}://" + (f"{configured.strip('/')}/" if several else "")
+        prefix = address_of(config.name, configured, config.paths)
         if root.is_file():
             url = f"{config.name}://{configured}" if several else f"{config.name}://{root.name}"
             yield SourceFile(root, url, PurePosixPath(root.name), root.parent)

@@ -60,6 +60,12 @@ class BbjSourceParser(Parser):
 
     def _file(self, file: SourceFile) -> Iterator[Parsed]:
         try:
+            yield from self._read(file)
+        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+            yield failure_at(file.url, error)
+
+    def _read(self, file: SourceFile) -> Iterator[Parsed]:
+        try:
             data, read = read_file(self.config, file.path)
             source = decode(data)
         except DocumentError as error:
@@ -72,10 +78,7 @@ class BbjSourceParser(Parser):
             return
         if source.replaced:
             yield Failure(file.url, _replaced(file, source), stage="read", warning=True)
-        try:
-            yield self._document(file, source, lines, read)
-        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
-            yield failure_at(file.url, error)
+        yield self._document(file, source, lines, read)
 
     def _document(
         self, file: SourceFile, source: SourceText, lines: list[str], read: InputFile

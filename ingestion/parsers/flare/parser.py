@@ -12,7 +12,7 @@ from urllib.parse import quote
 from ingestion.documents import Document, Failure, InputFile, Parsed, Unchanged
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of, is_deprecated
-from ingestion.exceptions import DocumentError, failure_at
+from ingestion.exceptions import failure_at
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
 from ingestion.parsers.files import SourceFile, read_file
 from ingestion.parsers.flare.markup import FlareRenderer, body_of
@@ -82,8 +82,6 @@ class _Reader:
         """The topic's document, or why there is none; None for what may be no topic at all."""
         try:
             return self._read_topic(path, file, linked)
-        except DocumentError as error:
-            return Failure(file.url, str(error), stage="read")
         except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
             return failure_at(file.url, error)
 
@@ -158,10 +156,11 @@ class _Reader:
         file = self.project.file(path)
         try:
             data, _ = read_file(self.config, file.path, MAX_TOPIC_BYTES)
-        except DocumentError:
+            renderer = FlareRenderer(self.project, path, self.title_of)
+            return self._title(renderer, path, read_markup(data).root)
+        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+            failure_at(file.url, error)  # the topic's own, which comes when its turn does
             return _file_title(path)
-        renderer = FlareRenderer(self.project, path, self.title_of)
-        return self._title(renderer, path, read_markup(data).root)
 
     def _title(self, renderer: FlareRenderer, path: str, root: Element) -> str:
         """The title property, else the first h1, the entry in the contents, the file's name."""

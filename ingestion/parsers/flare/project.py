@@ -17,6 +17,7 @@ from ingestion.exceptions import DocumentError, SourceError
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.files import (
     SourceFile,
+    address_of,
     find_files,
     read_file,
     resolve_inside,
@@ -130,8 +131,7 @@ class FlareProject:
         self.config = config
         self.warnings = Warnings()
         self.root = _project_folder(config, configured)
-        several = len(config.paths) > 1
-        self.prefix = f"{config.name}://" + (f"{configured.strip('/')}/" if several else "")
+        self.prefix = address_of(config.name, configured, config.paths)
         self.failures: list[Failure] = []
         self.files = dict.fromkeys(self._list_content())  # paths alone: there may be very many
         self._snippets: OrderedDict[str, tuple[Snippet, int]] = OrderedDict()

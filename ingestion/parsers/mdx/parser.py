@@ -84,9 +84,6 @@ class MdxParser(Parser):
         before = set(categories)
         try:
             page = self._read_page(file, categories)
-        except DocumentError as error:
-            yield Failure(file.url, str(error), stage="read")
-            return
         except RecursionError:
             yield Failure(file.url, "The page is nested too deeply to be read: simplify it.")
             return
@@ -179,8 +176,8 @@ class MdxParser(Parser):
             if not given:
                 writer = Renderer().render(assembly.events(path, front_matter, body))
                 given = _title(relative, front_matter, writer)
-        except (DocumentError, RecursionError):
-            # the page itself is reported when its turn comes
+        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+            failure_at(str(relative), error)  # the page's own, which comes when its turn does
             return "", (stat_input(self.config, path),)
         return given, tuple(assembly.inputs.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -189,11 +190,13 @@ def _cids(resource: Any) -> dict[int, int]:
     if not isinstance(encoding, StreamObject):
         return {}
     found: dict[int, int] = {}
+    left = MAX_CODES
     for block in CID_BLOCK.findall(encoding.get_data()):
         for first, last, cid in CID_ENTRY.findall(block):
             start, end = int(first, 16), int(last or first, 16)
-            count = min(end - start + 1, MAX_CODES - len(found))
-            found |= {start + n: int(cid) + n for n in range(count)}
+            codes = range(start, min(end + 1, start + left))
+            found.update(zip(codes, itertools.count(int(cid)), strict=False))
+            left -= len(codes)
     return found
 
 

@@ -338,15 +338,18 @@ class Crawl:
     # Pages.
 
     def _content(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
+        try:
+            yield from self._read(lead, answer)
+        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+            failure = failure_at(lead.url, error)
+            yield from self._unjudged(lead, failure.message, stage=failure.stage)
+
+    def _read(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
         start = answer.body[:64].lstrip().lower()
         if answer.content_type == "application/pdf" or start.startswith(b"%pdf-"):
             yield from self._pdf(lead, answer)
         elif answer.content_type in HTML_TYPES or start.startswith(HTML_STARTS):
-            try:
-                yield from self._html(lead, answer)
-            except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
-                failure = failure_at(lead.url, error)
-                yield from self._unjudged(lead, failure.message, stage=failure.stage)
+            yield from self._html(lead, answer)
         else:
             self.new.visits[lead.url] = Visit(OTHER, answer.validators)
 
@@ -480,9 +483,8 @@ class Crawl:
                 stage="fetch",
             )
         elif not self.new.visits:
-            reason = "nothing is there to read (404)"
-            if self.blind:
-                reason = "it could not be read, and it alone says what the site holds"
+            unread = "it could not be read, and it alone says what the site holds"
+            reason = unread if self.blind else "nothing is there to read (404)"
             raise SourceError(f"{self.site.start}: {reason}.")
         self._remember(whole=not self.stopped)
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import unquote
 
-from ingestion.documents import Document
+from ingestion.documents import Document, Parsed
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of, is_deprecated
+from ingestion.exceptions import failure_at
 from ingestion.parsers.web import urls
 from ingestion.parsers.web.frontier import Rules
 from ingestion.parsers.web.furniture import repeated, without_repeated
@@ -67,12 +68,12 @@ class Shelf:
         self.held.append(item)
         self.waiting += item.size
 
-    def ready(self) -> Iterator[Document]:
+    def ready(self) -> Iterator[Parsed]:
         """What can be let go by now."""
         if self.settled or len(self.held) >= SAMPLE or self.waiting > MAX_HELD:
             yield from self.settle()
 
-    def settle(self) -> Iterator[Document]:
+    def settle(self) -> Iterator[Parsed]:
         """Learn from the pages held what all of them have, and let them go."""
         if not self.settled:
             self.settled = True
@@ -90,7 +91,7 @@ class Shelf:
         if self.waiting > 2 * MAX_HELD:
             yield from self.finish()
 
-    def finish(self) -> Iterator[Document]:
+    def finish(self) -> Iterator[Parsed]:
         """Decide about the pages that had to wait for the others."""
         deferred, self.deferred = self.deferred, []
         for item in deferred:
@@ -104,17 +105,22 @@ class Shelf:
         self.documents[url] = digest
         self.by_key.setdefault(urls.same_page_key(url), []).append(url)
 
-    def _let_go(self, item: Held) -> Iterator[Document]:
+    def _let_go(self, item: Held) -> Iterator[Parsed]:
         double = self._double_of(item)
+        try:
+            document = None if double else self._document(item)
+        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+            yield failure_at(item.url, error)
+            return
         kind = OTHER if double else DOCUMENT
         self.links += len(item.links)
         if self.links < MAX_LINKS_REMEMBERED:
             self.new.visits[item.url] = Visit(
                 kind, item.validators, item.links, item.digest, double
             )
-        if not double:
+        if document:
             self.note(item.url, item.digest)
-            yield self._document(item)
+            yield document
 
     def _double_of(self, item: Held) -> str:
         """The address under which the same page came already."""
