@@ -63,6 +63,7 @@ def table(head: Sequence[str], *rows: Sequence[str]) -> str:
         ("#hash -dash 1.5 < 2", "#hash -dash 1.5 < 2"),
         ("```a``b` c``` is code", "```a``b` c``` is code"),
         ("-*-", "-*-"),
+        ("[3, 10) is open", "[3, 10) is open"),
     ],
 )
 def test_prose_is_escaped_only_where_it_would_be_structure(line: str, written: str) -> None:
@@ -74,6 +75,10 @@ def test_prose_is_escaped_only_where_it_would_be_structure(line: str, written: s
 @given(st.lists(LINE, min_size=1, max_size=3))
 def test_whatever_prose_begins_with_it_is_one_paragraph(lines: list[str]) -> None:
     assert kinds(markdown.escape("\n".join(lines))) == ["paragraph_open"]
+
+
+def test_the_address_of_a_link_is_escaped_though_its_label_runs_over_lines() -> None:
+    assert markdown.escape("[a\nlabel]: x") == "\\[a\nlabel]: x"
 
 
 @THOROUGH

@@ -22,9 +22,10 @@ _STRUCTURE = re.compile(
     r"|>|`{3}(?=[^`]*$)|~{3}|\|"  # a quotation, a fence, a row
     r"|=+\s*$|([*_])(?:\s*\1){2,}\s*$"  # what underlines a heading, a rule
     r"|(?=[:\s]*-)[|:\-\s]+$"  # these too, and what stands below the head of a table
-    r"|\[[^\]]*(?:\]:|$)"  # the address of a link
+    r"|\[[^\]]+\]:"  # the address of a link
     r"|</?[A-Za-z!?]"  # HTML, which readers that know it would hide
 )
+_LABEL_OF_LINES = re.compile(r"^\[(?=[^\]]*\]:)", re.MULTILINE)
 _MARKERS = re.compile(r"(?:[ \t]*(?:-|\d+\.) )*[ \t]*")
 _BACKTICKS = re.compile(r"`+")
 _RUNS = {"`": re.compile(r"`{3,}"), "~": re.compile(r"~{3,}")}
@@ -33,9 +34,10 @@ _CLOSING_SIGNS = re.compile(r"(?:^|(?<=\s))#+\s*$")
 
 def escape(text: str) -> str:
     """Prose, none of whose lines is read as a heading, an item, a fence, a table or HTML."""
-    if "\n" in text:
-        return "\n".join(map(_escape_line, text.split("\n")))
-    return _escape_line(text)
+    if "\n" not in text:
+        return _escape_line(text)
+    escaped = "\n".join(map(_escape_line, text.split("\n")))
+    return _LABEL_OF_LINES.sub(r"\\\g<0>", escaped) if "]:" in text else escaped
 
 
 def _escape_line(line: str) -> str:
