@@ -161,7 +161,7 @@ class Attempt:
             return frozenset(chosen)
         if not self.options.get("retry_failed"):
             return None
-        failing = Failure.objects.filter(source=self.source, resolved=False)
+        failing = Failure.objects.open().filter(source=self.source)
         failing = failing.exclude(level=Failure.Level.WARNING)
         urls = set(failing.values_list("document_url", flat=True))
         return None if "" in urls else urls  # without an address, it is the source that failed
@@ -361,7 +361,7 @@ class Attempt:
         What an earlier attempt of this very run recorded and this one did not meet is removed.
         """
         judged = Judged(outcome, self.known.by_url.keys(), self.only)
-        rows = Failure.objects.filter(source=self.source, resolved=False)
+        rows = Failure.objects.open().filter(source=self.source)
         rows = rows.only("pk", "document_url", "level", "stage")
         over = [row.pk for row in rows if not judged.stands(row)]
         mine = set(self.earlier.values())

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
@@ -205,6 +207,12 @@ class State(models.TextChoices):
 OPEN_STATES = [State.QUEUED, State.RUNNING, State.WAITING]
 
 
+class SourceRuns(models.QuerySet["SourceRun"]):
+    def open(self) -> Self:
+        """Those that have not come to an end."""
+        return self.filter(state__in=OPEN_STATES)
+
+
 class SourceRun(models.Model):
     """The reading of one source within a Run. `runs` moves it from state to state."""
 
@@ -256,6 +264,8 @@ class SourceRun(models.Model):
     resume_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
+    objects = SourceRuns.as_manager()
+
     class Meta:
         ordering = ["-pk"]
         constraints = [
@@ -277,6 +287,16 @@ class SourceRun(models.Model):
         return None
 
 
+class Failures(models.QuerySet["Failure"]):
+    def open(self) -> Self:
+        """Those that no later run has resolved."""
+        return self.filter(resolved=False)
+
+    def errors(self) -> Self:
+        """Without warnings: each of these is a document, or a part of a source, that is missing."""
+        return self.filter(level=Failure.Level.ERROR)
+
+
 class Failure(models.Model):
     class Level(models.TextChoices):
         ERROR = "error"
@@ -290,6 +310,8 @@ class Failure(models.Model):
     message = models.TextField()
     created_at = models.DateTimeField(auto_now_add=True)
     resolved = models.BooleanField(default=False)
+
+    objects = Failures.as_manager()
 
     class Meta:
         ordering = ["-pk"]

@@ -10,12 +10,12 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Count, F, Func, Max, QuerySet, Sum, TextField, Value
 
+from ingestion.enrichment.generations import UNTAGGED
 from ingestion.models import Chunk, Document, SourceRun
 
 VERSION = 2  # of what is counted, and how: another one has all figures taken anew
 SMALL = 15  # tokens: hardly more than a heading
 BUCKET = 50  # tokens: the width of a bar of the histogram
-UNTAGGED = "untagged"
 NAMED = 2000  # chunks of one figure that can be listed
 
 # Code may hold anything; outside of it none of MARKUP belongs into a chunk. The first quantifier of

@@ -150,7 +150,7 @@ class KnownDocuments:
             if "#" in url:
                 self.by_file.setdefault(url.partition("#")[0], []).append(url)
         self.failing: dict[str, list[documents.Failure]] = {}
-        errors = Failure.objects.filter(source=source, resolved=False, level=Failure.Level.ERROR)
+        errors = Failure.objects.open().errors().filter(source=source)
         for row in errors.order_by("pk"):
             failure = documents.Failure(row.document_url, row.message, row.stage)
             told = self.failing.setdefault(row.document_url, [])

@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from ingestion import runs
 from ingestion.admin import reports
 from ingestion.admin.display import documents
-from ingestion.models import OPEN_STATES, Chunk, Run, SourceRun
+from ingestion.models import Chunk, Run, SourceRun
 from ingestion.worker import Presence
 from sources.models import Source
 
@@ -121,7 +121,7 @@ def retry_failures(
 def cancel_open(
     modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
 ) -> None:
-    open_runs = SourceRun.objects.filter(source__in=queryset, state__in=OPEN_STATES)
+    open_runs = SourceRun.objects.open().filter(source__in=queryset)
     if not cancel(request, open_runs):
         messages.info(request, "None of the selected sources is queued or running.")
 

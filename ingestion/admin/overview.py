@@ -10,7 +10,7 @@ from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from ingestion import health
-from ingestion.models import OPEN_STATES, Chunk, Document, Failure, SourceRun, State
+from ingestion.models import Chunk, Document, Failure, SourceRun, State
 from ingestion.schedules import next_time
 from sources.models import Source
 
@@ -49,7 +49,7 @@ class Progress:
 
 def overview() -> dict[str, Any]:
     open_runs = list(
-        SourceRun.objects.filter(state__in=OPEN_STATES)
+        SourceRun.objects.open()
         .select_related("source", "run")
         .defer("vanished", "moves")
         .order_by("pk")
@@ -95,7 +95,7 @@ def newest_runs() -> QuerySet[SourceRun]:
 
 
 def open_failures() -> QuerySet[Failure]:
-    return Failure.objects.filter(resolved=False, level=Failure.Level.ERROR)
+    return Failure.objects.open().errors()
 
 
 def numbers(rows: QuerySet[Any], group: str) -> dict[Any, int]:

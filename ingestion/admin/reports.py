@@ -12,7 +12,7 @@ from ingestion import health
 from ingestion.admin.charts import Bar, bars
 from ingestion.admin.display import seconds
 from ingestion.admin.overview import Progress, progress
-from ingestion.models import OPEN_STATES, Document, Failure, LogLine, Run, SourceRun, State
+from ingestion.models import Document, Failure, LogLine, Run, SourceRun, State
 from ingestion.pipeline import STAGES
 from ingestion.runs import has_failures
 
@@ -168,7 +168,7 @@ def changes(row: SourceRun) -> list[Change]:
 
 def live(run: Run, level: str = "") -> dict[str, Any]:
     """The part of the page that moves while the run goes on."""
-    open_runs = list(SourceRun.objects.filter(state__in=OPEN_STATES).defer("vanished", "moves"))
+    open_runs = list(SourceRun.objects.open().defer("vanished", "moves"))
     open_runs.sort(key=lambda row: row.source_name)
     why = health.why_waiting(open_runs)
     mine: list[tuple[Progress, list[LogLine]]] = [
