@@ -66,6 +66,34 @@ def test_a_value_that_does_not_fit_is_refused_with_the_mend(
         read()  # type: ignore[operator]
 
 
+@pytest.fixture
+def kept_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("X", "X_FILE", "Y", "Z"):
+        monkeypatch.setenv(name, "")  # so that what is loaded is forgotten afterwards
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("kept_environment")
+def test_a_file_fills_in_what_is_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "given").write_text("from its own file")
+    (tmp_path / ".env").write_text("X=a\nY='b c'\nZ=${Y}d\nA B\nQ\n")
+    monkeypatch.setenv("X_FILE", str(tmp_path / "given"))
+    env.load("NO_SUCH_VARIABLE", tmp_path / ".env")
+    assert [env.text(name, "") for name in "XYZQ"] == ["from its own file", "b c", "b cd", ""]
+
+
+@pytest.mark.usefixtures("kept_environment")
+def test_a_file_that_cannot_be_read_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    env.load("X", tmp_path / "missing")
+    (tmp_path / "binary").write_bytes(b"X=\xff")
+    for default, given in [("binary", ""), ("missing", str(tmp_path))]:
+        monkeypatch.setenv("X", given)
+        with pytest.raises(ImproperlyConfigured, match=r"^X=.* cannot be read \(\w+Error\)"):
+            env.load("X", tmp_path / default)
+
+
 def test_env_example_lists_every_variable_and_no_other() -> None:
     root = Path(settings.BASE_DIR)
     read = set(READ.findall((root / "bbjrag/settings.py").read_text()))
