@@ -1,8 +1,7 @@
-"""An installation whose commands are run, each with settings of its own."""
+"""An installation whose commands are run as a person runs them, each with settings of its own."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,26 +9,24 @@ from typing import Any
 
 import psutil
 
-from bbjrag import env
 from tests.installation import ROOT, Home
 from tests.ollama_server import OllamaServer
 
-ODD = str(ROOT / "tests" / "settings" / "odd_manage.py")
+ODD = "tests/settings/odd_manage.py"
 FRESH = "TRUNCATE ingestion_document, ingestion_run, django_q_ormq, ingestion_failure CASCADE"
 
 
 class Place(Home):
+    """It has one source, the pages below `pages`."""
+
     def __init__(self, folder: Path, ollama: OllamaServer) -> None:
-        super().__init__(folder, ollama, {})
+        super().__init__(folder, ollama, {"DATABASE_URL": ""})
+        self.environment.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)
         self.folder = folder
         self.pages = self.data / "pages"
-        theirs = {k: v for k, v in self.environment.items() if k not in env.listed()}
-        ours = {k: self.environment[k] for k in env.listed() if k in self.environment}
-        theirs.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)
-        self.environment = theirs | ours
 
     def fresh(self, *names: str) -> None:
-        """Nothing is stored, and these are the pages of the one source."""
+        """Nothing is stored, and these are the pages."""
         for page in self.pages.iterdir():
             page.unlink()
         self.write(list(names))
@@ -50,7 +47,9 @@ class Place(Home):
         with self.connect() as connection:
             return [row[0] for row in connection.execute(sql).fetchall()]
 
-    def spawn(self, *command: str, unset: tuple[str, ...] = (), **given: str) -> Any:
+    def spawn(
+        self, *command: str, unset: tuple[str, ...] = (), **given: str
+    ) -> subprocess.Popen[str]:
         kept = {k: v for k, v in self.environment.items() if k not in unset}
         return subprocess.Popen(
             [sys.executable, *command],
@@ -63,7 +62,9 @@ class Place(Home):
             start_new_session=True,
         )
 
-    def manage(self, *arguments: str, script: str = "manage.py", **given: Any) -> Any:
+    def manage(
+        self, *arguments: str, script: str = "manage.py", **given: Any
+    ) -> subprocess.Popen[str]:
         return self.spawn(script, *arguments, **given)
 
     def says(self, *arguments: str, code: int = 0, **given: Any) -> tuple[str, str]:
@@ -85,10 +86,6 @@ def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def end(process: subprocess.Popen[str]) -> tuple[str, str]:
+def end(process: subprocess.Popen[str]) -> None:
     process.terminate()
-    return process.communicate(timeout=60)
-
-
-def clean_environment() -> dict[str, str]:
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    process.communicate(timeout=60)
