@@ -348,6 +348,8 @@ def test_the_defaults_that_texts_name_are_true() -> None:
     gate = f"More than {share * 100:g} % of a source, and at least {documents} documents"
     assert gate in texts["README.md"]
     assert f"| {found['LOGIN_ATTEMPTS']} wrong passwords" in texts["security.md"]
+    minutes = str(found["AXES_COOLOFF_TIME"]).split(":")[1]
+    assert f"wait for {minutes} minutes" in env.EXAMPLE.read_text()
     production = settings_of_a_process(os.devnull, ALLOWED_HOSTS="lan")
     for name, text in texts.items():
         for setting, default in re.findall(r"`([A-Z_]+)`[^.|]{0,60}\((\S+) by default\)", text):

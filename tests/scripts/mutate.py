@@ -55,6 +55,9 @@ class Mutation:
     text: str
     was: str
 
+    def made_in(self, data: bytes) -> bytes:
+        return data[: self.start] + self.text.encode() + data[self.end :]
+
     def __str__(self) -> str:
         return f"{self.kind}: `{_brief(self.was)}` -> `{_brief(self.text) or 'nothing'}`"
 
@@ -103,13 +106,10 @@ class Source:
 
     def _compiles(self, mutation: Mutation) -> bool:
         try:
-            ast.parse(self.mutated(mutation))
+            ast.parse(mutation.made_in(self.data))
         except SyntaxError:
             return False
         return True
-
-    def mutated(self, mutation: Mutation) -> bytes:
-        return self.data[: mutation.start] + mutation.text.encode() + self.data[mutation.end :]
 
 
 def _values(node: ast.AST) -> Iterator[ast.AST]:
@@ -254,10 +254,10 @@ def table(tree: Path, mutations: list[Mutation], tests: list[str], seconds: floa
     yield "| where | mutation | caught by |"
     yield "|---|---|---|"
     for mutation in mutations:
-        source = Source(mutation.file)
-        (tree / mutation.file).write_bytes(source.mutated(mutation))
+        before = (tree / mutation.file).read_bytes()
+        (tree / mutation.file).write_bytes(mutation.made_in(before))
         caught = first_failure(tree, tests, seconds) or "**SURVIVED**"
-        (tree / mutation.file).write_bytes(source.data)
+        (tree / mutation.file).write_bytes(before)
         yield f"| {mutation.file}:{mutation.line} | {mutation} | {caught} |"
 
 

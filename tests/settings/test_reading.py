@@ -25,7 +25,7 @@ SETTINGS = {
     "EMBEDDING_MODEL": "other",
     "EMBEDDING_BATCH_SIZE": "3",
     "EMBEDDING_CONCURRENCY": "4",
-    "CHUNK_SIZE": "90",
+    "CHUNK_SIZE": "150",
     "CHUNK_OVERLAP": "0",
     "CHUNKING_PROCESSES": "3",
     "WORKERS": "3",
@@ -157,7 +157,7 @@ def test_so_many_processes_help_each_reading(seen: Seen) -> None:
 @pytest.mark.setting("CHUNK_SIZE")
 def test_chunks_are_as_long_as_they_may_be(seen: Seen) -> None:
     longest = max(map(count_tokens, seen.chunks))
-    assert 60 < longest <= 90
+    assert 100 < longest <= 150
 
 
 @pytest.mark.setting("CHUNK_OVERLAP")
