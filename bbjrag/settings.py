@@ -9,13 +9,12 @@ from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from dotenv import load_dotenv
 
 from bbjrag import env
 from ingestion.parsers.web.settings import WebSettings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-load_dotenv(env.text("ENV_FILE", str(BASE_DIR / ".env")))
+env.load("ENV_FILE", BASE_DIR / ".env")
 
 STATE_DIR = env.folder("STATE_DIR", BASE_DIR / ".data")
 DATA_DIR = env.folder("DATA_DIR", BASE_DIR / "sample_data")

@@ -21,7 +21,7 @@ import pytest
 from ingestion.embedding.base import Embedder, EmbedderSettings, Vectors
 from ingestion.embedding.checks import BadVectors, checked
 from ingestion.embedding.ollama import OllamaEmbedder
-from ingestion.embedding.ollama_host import parse_host
+from ingestion.embedding.ollama_host import OllamaHost, parse_host
 from ingestion.embedding.prefixes import INSTRUCTION, SENTENCE, prefixes_of
 from ingestion.embedding.registry import EMBEDDERS, embed_each, open_embedder
 from ingestion.embedding.wordllama import CONTEXT, WEIGHTS
@@ -311,6 +311,25 @@ def test_a_host_that_is_none_is_refused_without_showing_credentials(value: str) 
     with pytest.raises(ConfigError, match="OLLAMA_HOST") as refused:
         parse_host(value)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks5://me:secret@127.0.0.1:1"),
+        ("HTTPS_PROXY", "gopher://me:secret@127.0.0.1:1"),
+        ("NO_PROXY", "[::1"),
+        ("SSL_CERT_FILE", "/nowhere/secret.pem"),
+        ("OLLAMA_API_KEY", "sécret"),
+    ],
+)
+def test_an_environment_in_which_a_host_cannot_be_asked_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=rf"https://gpu.invalid:443 cannot .*{name}") as refused:
+        OllamaHost(parse_host("https://gpu.invalid"), 1.0)
+    assert "ecret" not in str(refused.value)
 
 
 # Ollama: the preflight
