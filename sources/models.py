@@ -17,9 +17,12 @@ from django.db.models.functions import Lower
 from ingestion.exceptions import BbjragError
 from ingestion.parsers import PARSERS, parser_choices, parser_class
 from ingestion.parsers.base import SourceConfig
-from ingestion.parsers.files import resolve_inside
+from ingestion.parsers.files import address_prefixes, quoted, resolve_inside
 
 RESERVED_NAMES = frozenset({"http", "https", "file", "ftp", "data", "javascript", "mailto"})
+SAME_NAME = (
+    "There is a source {!r} already: choose another name, as it begins the addresses of documents."
+)
 GENERATIONS = [
     ("auto", "auto (the parser decides, document by document)"),
     ("bbj", "bbj (BBj in general)"),
@@ -81,6 +84,12 @@ class Source(models.Model):
         help_text="Put before a document's path to make the link people follow. "
         "Example: https://basishub.github.io/DWC-Course/",
     )
+    address_prefixes = models.JSONField(
+        default=dict,
+        editable=False,
+        help_text="What the addresses of documents below each path begin with: see "
+        "`ingestion.parsers.files.address_prefixes`. A run writes it.",
+    )
     options = models.JSONField(
         default=dict,
         blank=True,
@@ -101,8 +110,7 @@ class Source(models.Model):
             models.UniqueConstraint(
                 Lower("name"),
                 name="source_name_unique_in_any_case",
-                violation_error_message="Another source has this name: two sources cannot share "
-                "the beginning of their documents' addresses.",
+                violation_error_message="Another source has this name.",
             )
         ]
 
@@ -114,12 +122,20 @@ class Source(models.Model):
             name=self.name,
             data_dir=data_dir or settings.DATA_DIR,
             paths=tuple(self.paths),
+            address_prefixes=self.address_prefixes,
             start_url=self.start_url,
             generation=self.generation,
             display_base_url=self.display_base_url,
             options=self.options,
             web=settings.WEB,
         )
+
+    def keep_address_prefixes(self) -> None:
+        """Store what the addresses of documents below each path begin with, for all later runs."""
+        kept = {**self.address_prefixes, **address_prefixes(self.paths, self.address_prefixes)}
+        if kept != self.address_prefixes:
+            self.address_prefixes = kept
+            Source.objects.filter(pk=self.pk).update(address_prefixes=kept)
 
     def problems(self, data_dir: Path | None = None) -> dict[str, list[str]]:
         """What keeps a run of this source from starting: field name to messages."""
@@ -145,7 +161,9 @@ class Source(models.Model):
                 messages.append(str(error))
                 continue
             if any(target.is_relative_to(other) or other.is_relative_to(target) for other in seen):
-                messages.append(f"{path!r} lies inside another path of this source: keep only one.")
+                messages.append(
+                    f"{quoted(path)} lies inside another path of this source: keep only one."
+                )
             seen.append(target)
         return {"paths": messages} if messages else {}
 
@@ -165,6 +183,8 @@ class Source(models.Model):
             found["name"] = [
                 f"{self.name!r} is the scheme of other addresses: choose another name."
             ]
+        elif twin := self._of_same_name():
+            found["name"] = [SAME_NAME.format(twin)]
         found |= self.problems()
         if not self.enabled:
             found = {
@@ -188,6 +208,11 @@ class Source(models.Model):
             return not (base / path).resolve().is_relative_to(base)
         except (OSError, RuntimeError, ValueError):  # a path that no file system can follow
             return True
+
+    def _of_same_name(self) -> str | None:
+        """Looked for here, so that it is reported once, and at its field."""
+        twins = Source.objects.exclude(pk=self.pk).filter(name__iexact=self.name)
+        return twins.values_list("name", flat=True).first()
 
     def _shared_prefix(self) -> str | None:
         if not self.start_url:
