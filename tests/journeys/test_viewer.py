@@ -44,8 +44,10 @@ class Request:
 
 
 SENT = """button => {
-    const action = button.hasAttribute("formaction") ? button.formAction : button.form.action;
-    return [action, button.form.method, Object.fromEntries(new FormData(button.form, button))];
+    const form = button.form;  // form.action may be one of its fields
+    const action = button.getAttribute("formaction") ?? form.getAttribute("action") ?? "";
+    const url = new URL(action, location.href);
+    return [url.href, form.method, Object.fromEntries(new FormData(form, button))];
 }"""
 
 
