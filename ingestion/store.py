@@ -102,15 +102,14 @@ def read_key(source: Source, versions: tuple[object, ...]) -> str:
     DATA_DIR is no part of it: the web server, each worker and the next release may reach the same
     files by another path.
     """
-    config = source.config()
     facts = [
         source.parser,
         versions,
-        config.paths,
-        config.start_url,
-        config.generation,
-        config.display_base_url,
-        config.options,
+        source.paths,
+        source.start_url,
+        source.generation,
+        source.display_base_url,
+        source.options,
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 

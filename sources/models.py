@@ -84,12 +84,6 @@ class Source(models.Model):
         help_text="Put before a document's path to make the link people follow. "
         "Example: https://basishub.github.io/DWC-Course/",
     )
-    address_prefixes = models.JSONField(
-        default=dict,
-        editable=False,
-        help_text="What the addresses of documents below each path begin with: see "
-        "`ingestion.parsers.files.address_prefixes`. A run writes it.",
-    )
     options = models.JSONField(
         default=dict,
         blank=True,
@@ -122,7 +116,7 @@ class Source(models.Model):
             name=self.name,
             data_dir=data_dir or settings.DATA_DIR,
             paths=tuple(self.paths),
-            address_prefixes=self.address_prefixes,
+            address_prefixes=self.address_prefixes(),
             start_url=self.start_url,
             generation=self.generation,
             display_base_url=self.display_base_url,
@@ -130,12 +124,16 @@ class Source(models.Model):
             web=settings.WEB,
         )
 
+    def address_prefixes(self) -> dict[str, str]:
+        """What the addresses of documents below each path began with in earlier runs."""
+        return dict(self.path_addresses.values_list("path", "prefix")) if self.pk else {}
+
     def keep_address_prefixes(self) -> None:
         """Store what the addresses of documents below each path begin with, for all later runs."""
-        kept = {**self.address_prefixes, **address_prefixes(self.paths, self.address_prefixes)}
-        if kept != self.address_prefixes:
-            self.address_prefixes = kept
-            Source.objects.filter(pk=self.pk).update(address_prefixes=kept)
+        known = self.address_prefixes()
+        for path, prefix in address_prefixes(self.paths, known).items():
+            if known.get(path) != prefix:
+                self.path_addresses.update_or_create(path=path, defaults={"prefix": prefix})
 
     def problems(self, data_dir: Path | None = None) -> dict[str, list[str]]:
         """What keeps a run of this source from starting: field name to messages."""
@@ -224,6 +222,22 @@ class Source(models.Model):
             if mine.startswith(theirs) or theirs.startswith(mine):
                 return str(name)
         return None
+
+
+class PathAddress(models.Model):
+    """What the addresses of the documents below a path of a source begin with: runs write it, so
+    that addresses stay when the source is given more paths or fewer."""
+
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="path_addresses")
+    path = models.CharField(max_length=500)
+    prefix = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "path"], name="path_address")]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.path}"
 
 
 class SourceMemory(models.Model):

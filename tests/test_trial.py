@@ -70,10 +70,11 @@ def test_an_order_reaches_the_process_as_it_was_given() -> None:
         generation="dwc",
         display_base_url="https://shown.example/",
         options={"exclude": ["x"], "delay": 0.5},
-        address_prefixes={"a": "", "b": "b"},
     )
     order = trial.order(source, seconds=3, documents=7, show="site://x")
-    order = replace(order, config=replace(order.config, web=every_field_changed(order.config.web)))
+    web = every_field_changed(order.config.web)
+    prefixes = {"a": "", "b": "b"}
+    order = replace(order, config=replace(order.config, web=web, address_prefixes=prefixes))
     assert trial.understood(trial.written(order)) == order
 
 
