@@ -43,13 +43,24 @@ class Case:
 
 FILES = [
     Case("FlareParser", "bbjdocs", "BBjWindow::addButton", "{}"),
-    Case("MdxParser", "bbj-dwc-tutorial/docs", "Themes", '{"exclude": ["03-components/*"]}'),
+    Case(
+        "MdxParser",
+        "bbj-dwc-tutorial/docs",
+        "Themes and Dark Mode",
+        '{"exclude": ["03-components/*"]}',
+    ),
     Case("BbjSourceParser", "bbj-beginner-tutorial/programs", "FirstWindow.bbj", "{}"),
-    Case("PdfParser", "bbj-ai-strategy", "1 The Parts of an Application", "{}"),
+    Case("PdfParser", "bbj-ai-strategy", "1.2 Top Level Windows", "{}"),
 ]
 KB = "https://basis.cloud/knowledge-base/"
 SITES = [
-    Case("AdvantageParser", "https://basis.cloud/advantage-index/", "", "{}", "advantage"),
+    Case(
+        "AdvantageParser",
+        "https://basis.cloud/advantage-index/",
+        "SQL Where It Hurts: Faster Reports on Old Files",
+        '{"delay": 0.1}',
+        "advantage",
+    ),
     Case("KnowledgeBaseParser", KB, "A Record Stays Locked", '{"delay": 0.1}', "kb"),
     Case(
         "WebCrawlParser",
@@ -73,6 +84,7 @@ def test_each_parser_is_tried() -> None:
 def test_a_source_that_reads_files(page: Page, data: Path, case: Case) -> None:
     new_source(page, title=case.name, parser=case.parser, paths="nowhere")
     expect(content(page).get_by_label("Start URL")).to_be_hidden()
+    shows_help_of(page, case.parser)
     press(page, "Preview")
     is_refused(page, "Paths", re.compile("nowhere.* does not exist"))
     fill_in(page, paths="../elsewhere")
@@ -91,6 +103,7 @@ def test_a_source_that_reads_files(page: Page, data: Path, case: Case) -> None:
 def test_a_source_that_reads_a_site(page: Page, case: Case) -> None:
     new_source(page, title=case.name, parser=case.parser)
     expect(content(page).get_by_label("Paths")).to_be_hidden()
+    shows_help_of(page, case.parser)
     press(page, "Test")
     is_refused(page, "Start URL", "give its start URL")
     fill_in(page, start_URL=f"{case.where}below/")
@@ -101,6 +114,13 @@ def test_a_source_that_reads_a_site(page: Page, case: Case) -> None:
     wrong_options(page)
     fill_in(page, options=case.options)
     tried_and_saved(page, case)
+
+
+def shows_help_of(page: Page, parser: str) -> None:
+    """The options of this parser are explained, and those of no other."""
+    for name in PARSERS:
+        help_of = content(page).get_by_role("heading", name=name)
+        expect(help_of).to_have_count(1 if name == parser else 0)  # what is hidden has no role
 
 
 def wrong_options(page: Page) -> None:

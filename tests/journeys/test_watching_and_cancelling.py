@@ -44,6 +44,9 @@ def test_a_run_is_watched_and_cancelled(page: Page, data: Path) -> None:
     some = embedded(page)
     embedded(page, more_than=some)
     expect(content(page).get_by_role("progressbar")).to_be_visible()
+    expect(content(page).get_by_role("list", name="Log of many")).to_contain_text(
+        "Embedding begins"
+    )
 
     open_section(page, "Overview")
     embedded(page, more_than=some)
