@@ -374,13 +374,6 @@ def test_a_test_takes_the_form_as_it_stands(
     assert not LogEntry.objects.exists()
 
 
-def test_a_source_is_tried_before_it_is_added(admin_client: Client) -> None:
-    Source.objects.all().delete()
-    assert "It can be read" in try_out(admin_client, "_test")
-    assert "Would be added (1)" in try_out(admin_client, "_preview")
-    assert not Source.objects.exists()
-
-
 @pytest.mark.parametrize("button", ["_test", "_preview", "_show"])
 def test_what_is_wrong_is_told_at_its_field_and_not_tried(
     admin_client: Client, source: Source, button: str
@@ -437,12 +430,6 @@ def test_a_trial_survives_a_parser_that_crashes(source: Source) -> None:
     found = trial.run(replace(order, parser="NoParser"))
     assert "NoParser" in found.problem
     assert not found.complete
-
-
-def test_a_source_is_started_from_its_own_page(admin_client: Client, source: Source) -> None:
-    assert "Re-ingest" in page(admin_client, "sources_source_change", source.pk)
-    html = post(admin_client, "sources_source_act", source.pk, action="reingest")
-    assert "Queued mine" in html
 
 
 def test_reading_from_scratch_is_confirmed_first(admin_client: Client, source: Source) -> None:

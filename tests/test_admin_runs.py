@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from ingestion import run_log
+from ingestion.admin import reports
 from ingestion.models import Failure, Run, SourceRun, State
 from sources.models import Source
 from tests.reading import make_source, nothing_left_behind, read, urls
@@ -68,6 +69,26 @@ def test_the_live_part_brings_new_lines(admin_client: Client, source: Source) ->
     html = page(admin_client, "ingestion_run_live", row.run_id, level="error")
     assert "A host was skipped." not in html
     assert "No such line" in html
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("part", ["live", "reports"])
+def test_a_page_that_says_running_follows_the_run(
+    admin_client: Client, source: Source, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """The run ends just before one part of the page is read, whichever comes first."""
+    row = source_run(source, State.RUNNING, started_at=timezone.now())
+    read_part = getattr(reports, part)
+
+    def ended(*arguments: Any) -> Any:
+        SourceRun.objects.filter(pk=row.pk).update(
+            state=State.CANCELLED, finished_at=timezone.now()
+        )
+        return read_part(*arguments)
+
+    monkeypatch.setattr(reports, part, ended)
+    html = page(admin_client, "ingestion_run_change", row.run_id)
+    assert "data-live=" in html or "state-running" not in html
 
 
 @pytest.mark.django_db
