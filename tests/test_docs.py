@@ -44,14 +44,22 @@ EFFECTS: dict[str, Effect] = {
     "sanity": lambda said, _: "chunks without a document" in said,
     "parse flare --json": lambda said, _: '"url": "flare://Content/' in said,
 }
+INSTALLED = (
+    "python3 -m venv /srv/bbjrag",
+    "/srv/bbjrag/bin/pip install . -c constraints.txt",
+    "/srv/bbjrag/bin/bbjrag migrate",
+    "/srv/bbjrag/bin/bbjrag ingest_all",
+    "/srv/bbjrag/bin/bbjrag serve 127.0.0.1:8000",
+)
 # Those that another test runs, or that want what is not here; each with what can be said of it.
 ELSEWHERE = {
     "make ingest": "the tests' own fixture does what it does",
     "make test": "this is it",
-    "make serve": "tests/test_containers.py starts both of its processes",
+    "make serve": "tests/test_packaging.py starts both of its processes",
     "make secrets": "tests/test_containers.py",
     PYTHON + "createsuperuser": "Django's own; it asks questions",
     PYTHON + "worker": "tests/test_containers.py",
+    **dict.fromkeys(INSTALLED, "tests/test_packaging.py"),
     PYTHON + "worker_health": "tests/test_containers.py",
     ".venv/bin/gunicorn bbjrag.wsgi --bind 127.0.0.1:8000": "tests/test_containers.py",
     ".venv/bin/python -m pip install pyarrow": "requirements-dev.txt has it",
