@@ -226,14 +226,20 @@ class SourceRun(models.Model):
     unchanged = models.PositiveIntegerField(default=0)
     embedded = models.PositiveIntegerField(default=0, help_text="Chunks embedded.")
     reused = models.PositiveIntegerField(
-        default=0, help_text="Chunks that kept a vector stored before."
+        default=0, help_text="Chunks of the documents met that kept a vector stored before."
     )
     removed = models.PositiveIntegerField(default=0, help_text="Documents removed.")
+    moved = models.PositiveIntegerField(
+        default=0, help_text="Documents that were met at a new address, with the same text."
+    )
     failures = models.PositiveIntegerField(default=0)
     warnings = models.PositiveIntegerField(default=0)
     vanished = models.JSONField(
         default=list,
         help_text="Addresses of the documents that were removed, or whose removal waits.",
+    )
+    moves = models.JSONField(
+        default=list, help_text="[old, new] addresses of the documents that have moved."
     )
     quality = models.JSONField(
         default=dict, help_text="Figures of what is stored of the source at its end."

@@ -104,6 +104,7 @@ class Counters:
     embedded: int = 0
     reused: int = 0
     removed: int = 0
+    moved: int = 0
     failures: int = 0
     warnings: int = 0
 

@@ -388,6 +388,11 @@ def _is_latest(source_run: SourceRun) -> bool:
     return not SourceRun.objects.filter(source=source_run.source, pk__gt=source_run.pk).exists()
 
 
+def has_failures(source: Source) -> bool:
+    """Whether a retry of the source would have anything to do."""
+    return Failure.objects.filter(source=source, resolved=False, level=Failure.Level.ERROR).exists()
+
+
 def sources_with_failures() -> list[Source]:
     failing = Failure.objects.filter(resolved=False, level=Failure.Level.ERROR).values("source")
     return list(Source.objects.filter(pk__in=failing, enabled=True))

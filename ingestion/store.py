@@ -95,19 +95,21 @@ class _Shared:
         return self.values.setdefault(value, value)
 
 
-def read_key(source: Source, versions: tuple[object, ...], data_dir: Path) -> str:
+def read_key(source: Source, versions: tuple[object, ...]) -> str:
     """Changes when the same files could give other chunks: the row's settings, or the `versions`
-    of parser, chunker and profile."""
-    config = source.config(data_dir)
+    of parser, chunker and profile.
+
+    DATA_DIR is no part of it: the web server, each worker and the next release may reach the same
+    files by another path.
+    """
     facts = [
         source.parser,
         versions,
-        str(config.data_dir.resolve()),
-        config.paths,
-        config.start_url,
-        config.generation,
-        config.display_base_url,
-        config.options,
+        source.paths,
+        source.start_url,
+        source.generation,
+        source.display_base_url,
+        source.options,
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -26,6 +26,8 @@ NO_WORKER = (
     "`python manage.py worker`."
 )
 
+NOTHING_TO_RETRY = "Nothing to retry: {} has no open failure."
+
 
 def note(request: HttpRequest, rows: Iterable[Model], message: str) -> None:
     """Write into the admin's history of each row who did what."""
@@ -110,7 +112,7 @@ def retry_failures(
     chosen = [source for source in queryset if source.pk in failing or not source.enabled]
     for source in queryset:
         if source not in chosen:
-            messages.info(request, f"Nothing to retry: {source.name} has no open failure.")
+            messages.info(request, NOTHING_TO_RETRY.format(source.name))
     if chosen:
         start(request, chosen, retry_failed=True)
 
@@ -149,6 +151,9 @@ def retry_one(request: HttpRequest, source_run: SourceRun) -> int | None:
             messages.info(request, "None of these failures is open any more: nothing to retry.")
             return None
         asked = start(request, [source_run.source], retry_failed=True, addresses=addresses)
+    elif not runs.has_failures(source_run.source):
+        messages.info(request, NOTHING_TO_RETRY.format(source_run.source.name))
+        return None
     else:
         asked = start(request, [source_run.source], retry_failed=True)
     return asked.run.pk if asked else None

@@ -51,7 +51,7 @@ def overview() -> dict[str, Any]:
     open_runs = list(
         SourceRun.objects.filter(state__in=OPEN_STATES)
         .select_related("source", "run")
-        .defer("vanished")
+        .defer("vanished", "moves")
         .order_by("pk")
     )
     held = SourceRun.objects.filter(state=State.NEEDS_APPROVAL).select_related("source")
@@ -91,7 +91,7 @@ def newest_runs() -> QuerySet[SourceRun]:
     """The newest SourceRun of each source."""
     mine = SourceRun.objects.filter(source=OuterRef("pk")).order_by("-pk").values("pk")[:1]
     newest = Source.objects.order_by().values_list(Subquery(mine))
-    return SourceRun.objects.filter(pk__in=newest).defer("vanished")
+    return SourceRun.objects.filter(pk__in=newest).defer("vanished", "moves")
 
 
 def open_failures() -> QuerySet[Failure]:

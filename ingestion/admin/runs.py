@@ -35,7 +35,7 @@ class RunAdmin(LookAdmin):
     ordering = ("-pk",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        rows = SourceRun.objects.order_by("source_name").defer("vanished")
+        rows = SourceRun.objects.order_by("source_name").defer("vanished", "moves")
         return Run.objects.prefetch_related(Prefetch("source_runs", rows))
 
     def get_urls(self) -> list[URLPattern]:
