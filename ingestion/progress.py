@@ -21,7 +21,7 @@ COLOURS = {
     State.CANCELLED: "red",
     State.INTERRUPTED: "red",
 }
-COUNTERS = ("documents", "chunks", "embedded", "reused", "moved", "removed", "failures")
+COUNTERS = ("documents", "chunks", "embedded", "reused", "removed", "failures")
 
 
 class Bars:

@@ -401,10 +401,29 @@ def test_a_disabled_source_without_its_files_cannot_run(
 def test_a_preview_tells_what_a_run_would_do(
     admin_client: Client, chunk: Chunk, data_dir: Path
 ) -> None:
+    assert "Would be moved (1)" in try_out(admin_client, "_preview", chunk.document.source)
+    Chunk.objects.update(content="Another text.")
     html = try_out(admin_client, "_preview", chunk.document.source)
     assert "Would be added (1)" in html
     assert "Would be removed (1)" in html
     assert Document.objects.count() == 1
+
+
+def test_a_test_that_stops_does_not_say_that_there_is_more(
+    admin_client: Client, source: Source, settings: Any
+) -> None:
+    settings.WEB = replace(settings.WEB, attempts=1)
+    html = try_out(
+        admin_client,
+        "_test",
+        source,
+        parser="WebCrawlParser",
+        paths="",
+        start_url="http://127.0.0.1:9/",
+    )
+    assert "It cannot be read" in html
+    assert "0 documents and 0 failures and warnings came before it stopped" in html
+    assert "there may be more" not in html
 
 
 def test_a_preview_shows_a_document_beside_its_chunks(admin_client: Client, source: Source) -> None:

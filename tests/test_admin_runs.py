@@ -138,3 +138,38 @@ def test_what_fails_beside_the_chosen_is_not_told_again(data_dir: Path) -> None:
     found = Failure.objects.filter(resolved=False).order_by("document_url")
     assert [row.document_url for row in found] == ["programs://a.bbj", "programs://b.bbj"]
     nothing_left_behind()
+
+
+@pytest.mark.django_db
+def test_a_page_of_an_old_run_offers_no_retry_when_nothing_is_open(
+    admin_client: Client, source: Source
+) -> None:
+    row = source_run(source, State.PARTIAL, failures=1, finished_at=timezone.now())
+    failure = fail(row, "a.md", "Torn.")
+    assert "Retry the open failures" in page(admin_client, "ingestion_run_change", row.run_id)
+    Failure.objects.filter(pk=failure.pk).update(resolved=True)
+    assert "Retry the open failures" not in page(admin_client, "ingestion_run_change", row.run_id)
+    runs_before = Run.objects.count()
+    html = post(admin_client, "ingestion_retry", row.pk)
+    assert "Nothing to retry: mine has no open failure." in html
+    assert Run.objects.count() == runs_before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_retry_of_nothing_reads_nothing(data_dir: Path) -> None:
+    (data_dir / "docs/a.bbj").write_text('rem a\nprint "a"\n')
+    programs = make_source("programs", "docs", parser="BbjSourceParser")
+    after = read(programs, retry_failed=True)
+    assert (after.state, after.read, after.documents) == (State.SUCCEEDED, 0, 0)
+    nothing_left_behind()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_retry_of_a_source_that_failed_as_a_whole_reads_it(data_dir: Path) -> None:
+    (data_dir / "docs/a.bbj").write_text('rem a\nprint "a"\n')
+    programs = make_source("programs", "docs", parser="BbjSourceParser")
+    fail(source_run(programs, State.FAILED, finished_at=timezone.now()), "", "It was away.")
+    after = read(programs, retry_failed=True)
+    assert (after.state, after.added) == (State.SUCCEEDED, 1)
+    assert not Failure.objects.filter(resolved=False).exists()
+    nothing_left_behind()

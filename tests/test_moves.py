@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.db import connection
 from pytest_django import Settings
 
 from ingestion import moves, preflight, runs, trial
@@ -14,7 +17,7 @@ from ingestion.admin.preview import preview
 from ingestion.embedding.configured import configured_embedder
 from ingestion.models import Chunk, Document, SourceRun
 from ingestion.parsers.files import address_prefixes
-from sources.models import Source
+from sources.models import PathAddress, Source
 from tests.reading import make_source, physical_rows, read, urls, write_pages, wrong
 from tests.test_pipeline import no_index_left
 
@@ -235,3 +238,20 @@ def test_a_run_counts_the_vectors_of_what_it_met(data_dir: Path) -> None:
     row = read(source)
     assert (row.read, row.embedded) == (12, 0)
     assert row.reused == sum(map(len, rows("docs://extra/").values())) < first.chunks
+
+
+def test_an_upgrade_keeps_the_addresses_that_documents_have() -> None:
+    """Of sources with documents; the others have none to keep."""
+    one, two = make_source("one", paths=["guide"]), make_source("two", paths=["guide/", "./extra"])
+    make_source("new", paths=["guide"])
+    read(one)
+    read(two)
+    PathAddress.objects.all().delete()
+    migration = import_module("sources.migrations.0004_path_addresses")
+    migration.keep_addresses(apps, connection.schema_editor())
+    kept = PathAddress.objects.values_list("source__name", "path", "prefix")
+    assert set(kept) == {
+        ("one", "guide", ""),
+        ("two", "guide", "guide"),
+        ("two", "extra", "./extra"),
+    }
