@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from dotenv.main import DotEnv
 
+from bbjrag.places import SHIPPED
+
 T = TypeVar("T")
-EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
+EXAMPLE = SHIPPED / ".env.example"
 LISTED = re.compile(r"^# ([A-Z][A-Z_]*)=", re.MULTILINE)
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}

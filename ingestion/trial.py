@@ -89,7 +89,7 @@ def order(source: Source, *, seconds: float, documents: int = 1_000_000, show: s
 
 def run(asked: Order) -> Trial:
     """Read in another process, and wait for it; it is ended when it takes too long."""
-    command = [sys.executable, "manage.py", "trial"]
+    command = [sys.executable, "-m", "bbjrag", "trial"]
     trial = Trial()
     try:
         done = subprocess.run(

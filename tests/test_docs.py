@@ -21,11 +21,16 @@ from ingestion.documents import Document
 from ingestion.parsers import PARSERS, parser_class
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.web.client import DEFAULT_DELAY
+from tests.scripts.screenshots import KEPT
 from tests.test_containers import SERVICES
 from tests.test_moving_out import Installation
 
 ROOT = Path(settings.BASE_DIR)
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+AT_THE_TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
+PAGES = [*(ROOT / name for name in AT_THE_TOP), *sorted((ROOT / "docs").rglob("*.md"))]
+PICTURES = ROOT / "docs" / "screenshots"
+# Constants of the code that pages name; what they say of it stands in the file.
+CONSTANTS = {"PARSERS", "EMBEDDERS", "TRANSITIONS", "TERMS_VERSION", "CONN_MAX_AGE"}
 FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
 PYTHON = ".venv/bin/python manage.py "
 
@@ -46,14 +51,22 @@ EFFECTS: dict[str, Effect] = {
     "sanity": lambda said, _: "chunks without a document" in said,
     "parse flare --json": lambda said, _: '"url": "flare://Content/' in said,
 }
+INSTALLED = (
+    "python3 -m venv /srv/bbjrag",
+    "/srv/bbjrag/bin/pip install . -c constraints.txt",
+    "/srv/bbjrag/bin/bbjrag migrate",
+    "/srv/bbjrag/bin/bbjrag ingest_all",
+    "/srv/bbjrag/bin/bbjrag serve 127.0.0.1:8000",
+)
 # Those that another test runs, or that want what is not here; each with what can be said of it.
 ELSEWHERE = {
     "make ingest": "the tests' own fixture does what it does",
     "make test": "this is it",
-    "make serve": "tests/test_containers.py starts both of its processes",
+    "make serve": "tests/test_packaging.py starts both of its processes",
     "make secrets": "tests/test_containers.py",
     PYTHON + "createsuperuser": "Django's own; it asks questions",
     PYTHON + "worker": "tests/test_containers.py",
+    **dict.fromkeys(INSTALLED, "tests/test_packaging.py"),
     PYTHON + "worker_health": "tests/test_containers.py",
     ".venv/bin/gunicorn bbjrag.wsgi --bind 127.0.0.1:8000": "tests/test_containers.py",
     ".venv/bin/python -m pip install pyarrow": "requirements-dev.txt has it",
@@ -174,7 +187,8 @@ def test_each_setting_named_is_read() -> None:
             known = (
                 env.listed() | filled_in | filed | {"BBJRAG_CORPUS", "PYTHON_IMAGE", "NAME_FILE"}
             )
-            assert name in known | {"PARSERS", "EMBEDDERS", "TRANSITIONS"}, f"{page.name}: {name}"
+            elsewhere = CONSTANTS | {"CI_MATERIAL", "PROCESS_EVENTS"}
+            assert name in known | elsewhere, f"{page.name}: {name}"
 
 
 def test_each_manage_command_named_is_there() -> None:
@@ -193,11 +207,33 @@ def test_each_make_target_named_is_there() -> None:
 def test_each_link_leads_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+            if target.startswith("https://"):
+                continue
             path, _, anchor = target.partition("#")
             linked = page.parent / path if path else page
             assert linked.exists(), f"{page.name}: {target}"
-            headings = re.findall(r"(?m)^#+ (.+)$", linked.read_text())
+            headings = re.findall(r"(?m)^#+ (.+)$", linked.read_text()) if anchor else []
             assert not anchor or anchor in {_anchor(h) for h in headings}, f"{page.name}: {target}"
+
+
+def test_each_page_is_linked_from_another() -> None:
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text())
+        if not target.startswith(("http", "#"))
+    }
+    assert set(PAGES) - linked <= {ROOT / "README.md"}
+
+
+def test_the_pictures_are_those_that_pages_show_and_that_make_screenshots_takes() -> None:
+    shown = {
+        (page.parent / target).resolve()
+        for page in PAGES
+        for target in re.findall(r"!\[[^\]]+\]\(([^)]+\.png)\)", page.read_text())
+    }
+    assert shown == set(PICTURES.iterdir())
+    assert {picture.stem for picture in shown} == set(KEPT)
 
 
 def _anchor(heading: str) -> str:

@@ -82,6 +82,7 @@ def every_field_changed(web: WebSettings | None) -> WebSettings:
     assert web is not None
     return WebSettings(
         contact="docs@example.com",
+        version="2.3.4",
         allow_networks=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
         origin_map={"https://a.example": "http://127.0.0.1:1"},
         connect_seconds=1.0,

@@ -20,6 +20,7 @@ class WebSettings:
     """
 
     contact: str = ""
+    version: str = ""
     allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     origin_map: Mapping[str, str] = field(default_factory=dict)
     connect_seconds: float = 10.0
@@ -31,4 +32,5 @@ class WebSettings:
 
     @property
     def user_agent(self) -> str:
-        return f"{USER_AGENT}/1.0 (+{self.contact})" if self.contact else f"{USER_AGENT}/1.0"
+        name = f"{USER_AGENT}/{self.version}".rstrip("/")
+        return f"{name} (+{self.contact})" if self.contact else name
