@@ -7,6 +7,7 @@ end can hurt the server that asked; that process opens no database.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -25,20 +26,23 @@ from ingestion.parsers import output
 from ingestion.parsers.base import SourceConfig
 from sources.models import Source
 
-PATIENCE = 10  # seconds beyond its time that a trial may take over its last document
+PATIENCE = 15  # seconds beyond its time that a trial may take over its last document
+STARTING = 60  # seconds in which its process has started, also on a busy machine
 SHOWN_CHARACTERS = 200_000
 
 
 @dataclass(frozen=True)
 class Order:
     """What to read, and when to stop: after so many documents or seconds. `show` names a document
-    whose text and chunks are wanted; the reading then ends with it."""
+    whose text and chunks are wanted; the reading then ends with it. What is in hand when the time
+    is over may take `patience` seconds more."""
 
     parser: str
     config: SourceConfig
     seconds: float
     documents: int = 1_000_000
     show: str = ""
+    patience: float = PATIENCE
 
 
 _ORDER = TypeAdapter(Order)
@@ -90,30 +94,45 @@ def order(source: Source, *, seconds: float, documents: int = 1_000_000, show: s
 
 def run(asked: Order) -> Trial:
     """Read in another process, and wait for it; it is ended when it takes too long."""
-    command = [sys.executable, "-m", "bbjrag", "trial"]
     trial = Trial()
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", "bbjrag", "trial"],
             input=written(asked),
             capture_output=True,
             cwd=settings.BASE_DIR,
-            timeout=asked.seconds + PATIENCE,
+            timeout=STARTING + asked.seconds + asked.patience,
             check=False,
         )
-        output, problem = done.stdout, _last_line(done.stderr) if done.returncode else ""
+        said, code, errors = done.stdout, done.returncode, done.stderr
     except subprocess.TimeoutExpired as expired:
-        output = expired.stdout or b""
-        problem = f"One document took longer than {PATIENCE} seconds; the trial was ended there."
-    for line in output.splitlines():
-        _note(trial, json.loads(line))
-    trial.problem = trial.problem or problem
+        said, code, errors = expired.stdout or b"", -signal.SIGALRM, b""
+    for line in said.splitlines(keepends=True):
+        if line.endswith(b"\n"):  # the last one may be cut off
+            _note(trial, json.loads(line))
+    trial.problem = trial.problem or _problem(asked, trial, code, errors)
     return trial
 
 
-def _last_line(stderr: bytes) -> str:
-    lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    return f"The reading crashed: {lines[-1] if lines else 'it was killed'}"
+def limit_time(asked: Order) -> None:
+    """Have the kernel end this process when one document, or page, takes too long, whatever it is
+    at. The time of starting it does not count."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, asked.seconds + asked.patience)
+
+
+def _problem(asked: Order, trial: Trial, code: int, errors: bytes) -> str:
+    """What ended the process before its time; empty when it ended by itself."""
+    if code == -signal.SIGALRM:
+        last = trial.documents[-1].url if trial.documents else ""
+        place = f"after {last}" if last else "before its first document"
+        return (
+            f"{asked.config.name} was stopped after {asked.seconds + asked.patience:g} seconds: it had "
+            f"not come to an end, nor any further, {place}. A slow site, or one very large "
+            "document, may be the reason; a run waits longer."
+        )
+    lines = errors.decode("utf-8", "replace").strip().splitlines()
+    return f"The reading crashed: {lines[-1] if lines else 'it was killed'}" if code else ""
 
 
 def _note(trial: Trial, said: dict[str, Any]) -> None:

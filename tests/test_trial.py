@@ -16,6 +16,7 @@ from ingestion.parsers import PARSERS
 from ingestion.parsers.web.settings import WebSettings
 from sample_data.serve import HERE, served
 from sources.models import Source
+from tests.web_server import WebServer, endless
 
 pytestmark = pytest.mark.django_db
 SEEDED = (
@@ -97,3 +98,23 @@ def every_field_changed(web: WebSettings | None) -> WebSettings:
 def test_a_trial_ends_at_the_number_it_was_given() -> None:
     found = trial.run(trial.order(Source.objects.get(name="flare"), seconds=30, documents=2))
     assert (len(found.documents), found.complete, found.problem) == (2, False, "")
+
+
+def test_a_site_that_does_not_answer_is_named_and_what_came_before_is_kept(
+    settings: Settings,
+) -> None:
+    """The kernel ends the process, whatever it is at."""
+    with WebServer() as server:
+        server.page("/", '<h1>Start</h1><p>A text of its own.</p><a href="slow.htm">slow</a>')
+        server.always("/slow.htm", endless(part=b"x", pause=0.2))
+        settings.WEB = replace(settings.WEB, origin_map={})
+        source = Source(
+            name="site",
+            parser="WebCrawlParser",
+            start_url=f"{server.origin}/",
+            options={"delay": 0},
+        )
+        found = trial.run(replace(trial.order(source, seconds=5), patience=1))
+    assert found.problem.startswith("site was stopped after 6 seconds")
+    assert "a run waits longer" in found.problem
+    assert not found.complete

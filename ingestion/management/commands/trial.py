@@ -20,6 +20,7 @@ class Command(BaseCommand):
             most = int(limit * 1.5) * 2**20
             resource.setrlimit(resource.RLIMIT_DATA, (most, most))
         order = trial.understood(sys.stdin.buffer.read())
+        trial.limit_time(order)
         for said in trial.read(order):
             self.stdout.write(json.dumps(said, default=str))
             self.stdout.flush()
