@@ -28,10 +28,11 @@ NINE = {
 
 @pytest.fixture
 def data_dir(tmp_path: Path, settings: Any) -> Path:
-    settings.DATA_DIR = tmp_path / "data"
-    (settings.DATA_DIR / "docs" / "sub").mkdir(parents=True)
-    (settings.DATA_DIR / "more").mkdir()
-    return settings.DATA_DIR
+    folder = tmp_path / "data"
+    settings.DATA_DIR = folder
+    (folder / "docs" / "sub").mkdir(parents=True)
+    (folder / "more").mkdir()
+    return folder
 
 
 def source(**fields: Any) -> Source:
