@@ -10,6 +10,7 @@ RUN /opt/venv/bin/python -m pip install -r /tmp/requirements.txt -c /tmp/constra
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="bbjrag" \
+      org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.description="A searchable vector index of everything written about BBj"
 RUN groupadd --gid 10001 bbjrag \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin bbjrag

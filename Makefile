@@ -61,7 +61,7 @@ test-faults: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m faults
 
 serve: migrate
-	$(SAMPLES) $(BIN)/python -m bbjrag.serve $(ADDRESS)
+	$(SAMPLES) $(MANAGE) serve $(ADDRESS)
 
 worker: migrate
 	$(SAMPLES) $(MANAGE) worker

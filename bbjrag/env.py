@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -11,9 +12,12 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from dotenv.main import DotEnv
+
+from bbjrag.places import SHIPPED
 
 T = TypeVar("T")
-EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
+EXAMPLE = SHIPPED / ".env.example"
 LISTED = re.compile(r"^# ([A-Z][A-Z_]*)=", re.MULTILINE)
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
@@ -38,6 +42,23 @@ def _from_file(name: str) -> str:
             f"{name}={path} cannot be read ({error.__class__.__name__}): "
             "mount the file, and let this process's user read it."
         ) from None
+
+
+def load(name: str, default: Path) -> None:
+    """Take from a file, the one that the variable `name` names or else the default one, what the
+    environment has neither as NAME nor as NAME_FILE. Only the default one may be missing."""
+    given = text(name, "")
+    if not given and not default.exists():
+        return
+    try:
+        content = Path(given or default).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(
+            f"{name}={given or default} cannot be read ({error.__class__.__name__}): "
+            "correct the path, and let this process's user read it."
+        ) from None
+    found = DotEnv(None, io.StringIO(content), override=False).dict()
+    os.environ |= {key: value for key, value in found.items() if value and not text(key, "")}
 
 
 def boolean(name: str, default: bool) -> bool:

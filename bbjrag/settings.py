@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from dotenv import load_dotenv
 
-from bbjrag import env
+from bbjrag import __version__, env, places
 from ingestion.parsers.web.settings import WebSettings
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-load_dotenv(env.text("ENV_FILE", str(BASE_DIR / ".env")))
+VERSION = __version__
+BASE_DIR = places.BASE_DIR
+env.load("ENV_FILE", BASE_DIR / ".env")
 
 STATE_DIR = env.folder("STATE_DIR", BASE_DIR / ".data")
-DATA_DIR = env.folder("DATA_DIR", BASE_DIR / "sample_data")
+DATA_DIR = env.folder("DATA_DIR", places.SHIPPED / "sample_data")
 DEBUG = env.boolean("DEBUG", False)
 
 # Who only serves this machine needs to set nothing; who names another host is in production.
@@ -111,7 +110,7 @@ ASGI_APPLICATION = "bbjrag.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [places.SHIPPED / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -206,6 +205,7 @@ WEB_TIMEOUT = env.number("WEB_TIMEOUT", 20.0, minimum=0.1, maximum=600.0)
 WEB_REQUEST_LIMIT = env.number("WEB_REQUEST_LIMIT", 120.0, minimum=0.1, maximum=3600.0)
 WEB_ATTEMPTS = env.integer("WEB_ATTEMPTS", 3, minimum=1, maximum=10)
 WEB = WebSettings(
+    version=VERSION,
     contact=WEB_CONTACT,
     allow_networks=WEB_ALLOW_NETWORKS,
     origin_map=WEB_ORIGIN_MAP,

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ingestion.documents import Document, Location
+from ingestion.documents import Document, Location, storable
 from ingestion.enrichment.context import context_header_within
 from ingestion.exceptions import ConfigError
 from ingestion.markdown_blocks import Block, Section, read_sections
@@ -20,7 +20,6 @@ CHUNKER_VERSION = 1
 SMALLEST_SIZE = 32
 
 _WORD = re.compile(r"[^\W_]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _BLANK_LINE_TOKENS = 2
 
 
@@ -107,9 +106,9 @@ class _Chunking:
         self.overlap = chunker.overlap
         self.tiny = chunker.size // 4
         self.enough = chunker.size // 2
-        self.breadcrumb = [_storable(step) for step in document.breadcrumb]
-        self.title = _storable(document.title)
-        self.text = _storable(document.content)
+        self.breadcrumb = [storable(step) for step in document.breadcrumb]
+        self.title = storable(document.title)
+        self.text = storable(document.content).replace("\r\n", "\n").replace("\r", "\n")
         self.lines = self.text.split("\n")
         self.headers: dict[tuple[str, ...], tuple[str, int]] = {}
 
@@ -236,9 +235,3 @@ def _embedded(header: str, content: str) -> str:
 def _number_at(locations: Sequence[Location], line: int) -> int | None:
     place = bisect_right(locations, line, key=lambda location: location.content_line)
     return locations[place - 1].number if place else None
-
-
-def _storable(text: str) -> str:
-    """Without NUL and lone surrogates, which PostgreSQL refuses; lines end in a line feed."""
-    text = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

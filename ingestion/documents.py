@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class InputFile(NamedTuple):
@@ -95,3 +99,16 @@ Parsed = Document | Unchanged | Failure
 def covers(url: str, document_url: str) -> bool:
     """Whether `document_url` is `url`, a section of it (`#...`), or lies below it as a folder."""
     return document_url == url or document_url.startswith((f"{url}#", f"{url.rstrip('/')}/"))
+
+
+def storable(value: Any) -> Any:
+    """The value with what neither PostgreSQL's text nor its JSON can hold made harmless."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value) if _UNSTORABLE.search(value) else value
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(storable(item) for item in value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int) else str(value)

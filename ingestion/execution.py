@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Set
+from collections.abc import Collection, Iterator, Set
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from ingestion import (
     documents,
+    moves,
     pipeline,
     quality,
     removal,
@@ -45,7 +46,7 @@ logger = logging.getLogger(__name__)
 LEASE_PATIENCE = 10.0  # seconds in which the server notices that a killed predecessor is gone
 REPORT_EVERY = 0.5  # seconds between two updates of the row
 TOLD_EVERY = 30.0  # seconds between two lines on how far it is
-CARRIED_OVER = ("added", "changed", "embedded", "removed")
+CARRIED_OVER = ("added", "changed", "embedded", "removed", "moved")
 FAILURES_KEPT = 1000  # rows of each level and run; beyond that they are only counted
 
 
@@ -95,6 +96,7 @@ class Attempt:
 
     def run(self) -> str:
         self._take_lease()
+        self.source.keep_address_prefixes()
         self._recall_failures()
         embedder = configured_embedder()
         reading = self._reading(embedder)
@@ -119,7 +121,7 @@ class Attempt:
         chunker = fitting_chunker(embedder)
         profile = profile_of(embedder)
         versions = versions_of(self.source, chunker, profile.pk)
-        key = read_key(self.source, versions, self.data_dir)
+        key = read_key(self.source, versions)
         clean = bool(self.options.get("clean"))
         self.only = self._only()
         self.known = KnownDocuments(
@@ -131,9 +133,8 @@ class Attempt:
             in_hand=self.note.hold,
         )
         self.writer = Writer(self.source, profile, self.lease, key, timezone.now(), self._progress)
-        parsed = pipeline.read(self.source.parser, self.source.config(self.data_dir), self.known)
         self.reading = pipeline.Reading(
-            parsed=parsed,
+            parsed=self._parsed(),
             known=self.known,
             writer=self.writer,
             chunker=chunker,
@@ -148,6 +149,11 @@ class Attempt:
         )
         return self.reading
 
+    def _parsed(self) -> Iterator[documents.Parsed]:
+        if self.only is not None and not self.only:
+            return iter(())  # a retry, and nothing has failed
+        return pipeline.read(self.source.parser, self.source.config(self.data_dir), self.known)
+
     def _only(self) -> Set[str] | None:
         """The addresses to retry, where the run asks only for some, or for all that failed; None
         where it asks for everything."""
@@ -155,10 +161,10 @@ class Attempt:
             return frozenset(chosen)
         if not self.options.get("retry_failed"):
             return None
-        failing = Failure.objects.filter(source=self.source, resolved=False)
-        return set(
-            failing.exclude(level=Failure.Level.WARNING).values_list("document_url", flat=True)
-        )
+        failing = Failure.objects.open().filter(source=self.source)
+        failing = failing.exclude(level=Failure.Level.WARNING)
+        urls = set(failing.values_list("document_url", flat=True))
+        return None if "" in urls else urls  # without an address, it is the source that failed
 
     def _report(self, stage: str, url: str) -> None:
         if url:
@@ -291,12 +297,13 @@ class Attempt:
 
     def _stored(self, reading: pipeline.Reading) -> dict[str, int]:
         """The counters that describe the tables as they are now."""
-        chunks = Chunk.objects.filter(document__source=self.source).count()
+        chunks = Chunk.objects.filter(document__source=self.source)
+        met = chunks.filter(document__last_seen=self.writer.now).count()
         embedded = reading.counters.embedded + self.base["embedded"]
         return {
             "documents": Document.objects.filter(source=self.source).count(),
-            "chunks": chunks,
-            "reused": max(chunks - embedded, 0),
+            "chunks": chunks.count(),
+            "reused": max(met - embedded, 0),
         }
 
     def _end(
@@ -308,9 +315,10 @@ class Attempt:
             self._nothing_found(reading)
         self._resolve(outcome)
         vanished = outcome.vanished if outcome.seen and reading.only is None else []
-        fields: dict[str, Any] = {"error": ""}
-        name, paths = self.source.name, self.source.paths
-        if reason := removal.reason_to_ask(name, paths, vanished, self.known.by_url):
+        moved, vanished = self._move(reading, vanished)
+        fields: dict[str, Any] = {"error": "", "moves": moved}
+        config = self.source.config(self.data_dir)
+        if reason := removal.reason_to_ask(config, vanished, self.known.by_url):
             line = f"{reason}: approve or refuse their removal."
             return State.NEEDS_APPROVAL, fields | {"vanished": vanished, "last_line": line}
         if vanished:
@@ -318,11 +326,25 @@ class Attempt:
             fields["vanished"] = vanished  # so that the run's page can name them
         counters = self._counted()
         state = State.PARTIAL if counters["failures"] else State.SUCCEEDED
+        moves = f"moved: {counters['moved']}, " if counters["moved"] else ""
         line = (
-            f"Documents added: {counters['added']}, changed: {counters['changed']}, "
+            f"Documents added: {counters['added']}, changed: {counters['changed']}, {moves}"
             f"removed: {counters['removed']}. Failures: {counters['failures']}."
         )
         return state, fields | {"last_line": line}
+
+    def _move(
+        self, reading: pipeline.Reading, vanished: list[str]
+    ) -> tuple[list[tuple[str, str]], list[str]]:
+        """Make one document of what vanished and what came up with its text elsewhere: the old and
+        new addresses, and what has vanished all the same."""
+        moved = moves.find(self.source.pk, vanished)
+        moves.settle(moved)
+        reading.counters.moved += len(moved)
+        reading.counters.added -= sum(move.came >= self.since for move in moved)
+        old = {move.old_url for move in moved}
+        pairs = [(move.old_url, move.new_url) for move in moved]
+        return pairs, [url for url in vanished if url not in old]
 
     def _nothing_found(self, reading: pipeline.Reading) -> None:
         if reading.counters.failures:
@@ -339,7 +361,7 @@ class Attempt:
         What an earlier attempt of this very run recorded and this one did not meet is removed.
         """
         judged = Judged(outcome, self.known.by_url.keys(), self.only)
-        rows = Failure.objects.filter(source=self.source, resolved=False)
+        rows = Failure.objects.open().filter(source=self.source)
         rows = rows.only("pk", "document_url", "level", "stage")
         over = [row.pk for row in rows if not judged.stands(row)]
         mine = set(self.earlier.values())

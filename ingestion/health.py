@@ -12,10 +12,9 @@ from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from ingestion import preflight
+from ingestion import lease, preflight
 from ingestion.embedding.configured import configured_embedder
 from ingestion.exceptions import BbjragError
-from ingestion.lease import LEASES
 from ingestion.models import SourceRun, State
 from ingestion.worker import Presence
 from sources.models import Source
@@ -110,7 +109,7 @@ def _count_remakes() -> tuple[str, str]:
 def why_waiting(open_runs: Sequence[SourceRun]) -> Mapping[int, str]:
     """For each source run that does not go on now, why; by its id."""
     there = Presence.anybody()
-    held = held_leases()
+    held = lease.held(connection)
     running = [row for row in open_runs if row.state == State.RUNNING]
     busy = ", ".join(f"{row.source_name} (run {row.run_id})" for row in running)
     reasons: dict[int, str] = {}
@@ -151,15 +150,3 @@ def _queued(row: SourceRun) -> str:
 
 def _clock(moment: datetime | None) -> str:
     return f"{timezone.localtime(moment):%H:%M}" if moment else ""
-
-
-def held_leases() -> set[int]:
-    """The ids of the sources whose lease somebody holds."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted"
-            " AND classid = %s AND objid > 0"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            [LEASES],
-        )
-        return {row[0] for row in cursor.fetchall()}

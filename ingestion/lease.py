@@ -5,12 +5,17 @@ Whoever loses the connection loses the lease, and cannot write with another one.
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ingestion.exceptions import BbjragError
 
 LEASES = 0x62626A  # the first key of each lease; the second is the source's id
+
+_HELD = (
+    "FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND classid = %s"
+)
 
 
 class LeaseLost(BbjragError):
@@ -48,11 +53,7 @@ class Lease:
 
     def check(self) -> None:
         """Raise LeaseLost unless this very connection holds the lock."""
-        held = (
-            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
-            " AND classid = %s AND objid = %s AND pid = pg_backend_pid() AND granted"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
-        )
+        held = f"SELECT EXISTS (SELECT {_HELD} AND objid = %s AND pid = pg_backend_pid())"
         if not self._ask(held):
             raise LeaseLost("The connection to the database was lost, and with it the lease.")
 
@@ -62,8 +63,13 @@ class Lease:
             return bool(cursor.fetchone()[0])
 
 
+def held(connection: BaseDatabaseWrapper) -> set[int]:
+    """The ids of the sources whose lease somebody holds, and what else is held beside them."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT objid {_HELD}", [LEASES])
+        return {key for (key,) in cursor.fetchall()}
+
+
 def is_free(connection: BaseDatabaseWrapper, source_id: int) -> bool:
     """Whether nobody holds the lease now."""
-    lease = Lease(connection, source_id)
-    with transaction.atomic(using=connection.alias):
-        return lease.acquire_for_transaction()
+    return source_id not in held(connection)

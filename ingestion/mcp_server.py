@@ -162,7 +162,9 @@ def _answer(text: str, structured: BaseModel) -> CallToolResult:
 
 
 def server() -> MCPServer:
-    made = MCPServer("bbjrag", instructions=INSTRUCTIONS, log_level="WARNING")
+    made = MCPServer(
+        "bbjrag", version=settings.VERSION, instructions=INSTRUCTIONS, log_level="WARNING"
+    )
     made.tool(annotations=READ_ONLY)(search_bbj_knowledge)
     made.tool(annotations=READ_ONLY)(get_document)
     return made

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
@@ -205,6 +207,12 @@ class State(models.TextChoices):
 OPEN_STATES = [State.QUEUED, State.RUNNING, State.WAITING]
 
 
+class SourceRuns(models.QuerySet["SourceRun"]):
+    def open(self) -> Self:
+        """Those that have not come to an end."""
+        return self.filter(state__in=OPEN_STATES)
+
+
 class SourceRun(models.Model):
     """The reading of one source within a Run. `runs` moves it from state to state."""
 
@@ -226,14 +234,20 @@ class SourceRun(models.Model):
     unchanged = models.PositiveIntegerField(default=0)
     embedded = models.PositiveIntegerField(default=0, help_text="Chunks embedded.")
     reused = models.PositiveIntegerField(
-        default=0, help_text="Chunks that kept a vector stored before."
+        default=0, help_text="Chunks of the documents met that kept a vector stored before."
     )
     removed = models.PositiveIntegerField(default=0, help_text="Documents removed.")
+    moved = models.PositiveIntegerField(
+        default=0, help_text="Documents that were met at a new address, with the same text."
+    )
     failures = models.PositiveIntegerField(default=0)
     warnings = models.PositiveIntegerField(default=0)
     vanished = models.JSONField(
         default=list,
         help_text="Addresses of the documents that were removed, or whose removal waits.",
+    )
+    moves = models.JSONField(
+        default=list, help_text="[old, new] addresses of the documents that have moved."
     )
     quality = models.JSONField(
         default=dict, help_text="Figures of what is stored of the source at its end."
@@ -249,6 +263,8 @@ class SourceRun(models.Model):
     waiting_since = models.DateTimeField(null=True)
     resume_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+
+    objects = SourceRuns.as_manager()
 
     class Meta:
         ordering = ["-pk"]
@@ -271,6 +287,16 @@ class SourceRun(models.Model):
         return None
 
 
+class Failures(models.QuerySet["Failure"]):
+    def open(self) -> Self:
+        """Those that no later run has resolved."""
+        return self.filter(resolved=False)
+
+    def errors(self) -> Self:
+        """Without warnings: each of these is a document, or a part of a source, that is missing."""
+        return self.filter(level=Failure.Level.ERROR)
+
+
 class Failure(models.Model):
     class Level(models.TextChoices):
         ERROR = "error"
@@ -284,6 +310,8 @@ class Failure(models.Model):
     message = models.TextField()
     created_at = models.DateTimeField(auto_now_add=True)
     resolved = models.BooleanField(default=False)
+
+    objects = Failures.as_manager()
 
     class Meta:
         ordering = ["-pk"]

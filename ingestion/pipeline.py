@@ -9,8 +9,6 @@ before answers until then, and stays when anything fails.
 from __future__ import annotations
 
 import logging
-import math
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -21,9 +19,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ingestion import chunker, documents
-from ingestion.documents import Failure, Parsed, Unchanged
+from ingestion.documents import Failure, Parsed, Unchanged, storable
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.registry import embed_each
+from ingestion.enrichment.generations import UNTAGGED
 from ingestion.exceptions import EmbedderError, TextRejected, TextTooLong
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import NOTHING_KNOWN, Known, SourceConfig
@@ -42,7 +41,6 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-UNTAGGED = "untagged"
 # What a reading spends its time on, in the order in which a document comes to each.
 STAGES = ("parse", "chunk", "look up", "embed", "store", "index", "finish")
 REFRESHED_AT_ONCE = 200
@@ -50,7 +48,6 @@ TEXTS_UNDER_WAY = 1024  # given to the embedder; reading goes on while it is at 
 SWAPPED_AT_ONCE = 300  # chunks
 SWAP_SECONDS = 1.0  # what is complete is not held back longer
 MAX_URL_BYTES = 2000
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL's text holds neither
 
 
 def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
@@ -69,28 +66,15 @@ def finished(document: documents.Document, config: SourceConfig) -> documents.Do
         found.append(config.generation)
     return replace(
         document,
-        url=_storable(document.url),
-        title=_storable(document.title).strip() or document.url.rpartition("/")[2],
-        content=_storable(document.content),
-        display_url=_storable(document.display_url),
-        breadcrumb=_storable(document.breadcrumb),
-        metadata=_storable(document.metadata),
-        inputs=tuple(entry._replace(path=_storable(entry.path)) for entry in document.inputs),
+        url=storable(document.url),
+        title=storable(document.title).strip() or document.url.rpartition("/")[2],
+        content=storable(document.content),
+        display_url=storable(document.display_url),
+        breadcrumb=storable(document.breadcrumb),
+        metadata=storable(document.metadata),
+        inputs=tuple(entry._replace(path=storable(entry.path)) for entry in document.inputs),
         generations=tuple(found) or (UNTAGGED,),
     )
-
-
-def _storable(value: Any) -> Any:
-    """The value with what neither PostgreSQL's text nor its JSON can hold made harmless."""
-    if isinstance(value, str):
-        return UNSTORABLE.sub("\ufffd", value) if UNSTORABLE.search(value) else value
-    if isinstance(value, Mapping):
-        return {_storable(str(key)): _storable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_storable(item) for item in value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int) else str(value)
 
 
 @dataclass
@@ -104,6 +88,7 @@ class Counters:
     embedded: int = 0
     reused: int = 0
     removed: int = 0
+    moved: int = 0
     failures: int = 0
     warnings: int = 0
 

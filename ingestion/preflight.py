@@ -94,16 +94,14 @@ def profile_in_use(embedder: Embedder) -> EmbeddingProfile | None:
     ).first()
 
 
-def remakes(
-    sources: Iterable[Source], embedder: Embedder, data_dir: Path | None = None
-) -> list[Remake]:
+def remakes(sources: Iterable[Source], embedder: Embedder) -> list[Remake]:
     """What the next run re-makes of each source because of an upgrade or a changed setting."""
     profile = profile_in_use(embedder)
     chunker = fitting_chunker(embedder)
     found = []
     for source in sources:
         versions = versions_of(source, chunker, profile.pk if profile else None)
-        key = read_key(source, versions, data_dir or settings.DATA_DIR)
+        key = read_key(source, versions)
         stored = Document.objects.filter(source=source)
         if anew := stored.exclude(read_key=key).count():
             chunks = Chunk.objects.filter(document__source=source).exclude(document__read_key=key)

@@ -10,12 +10,12 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Count, F, Func, Max, QuerySet, Sum, TextField, Value
 
+from ingestion.enrichment.generations import UNTAGGED
 from ingestion.models import Chunk, Document, SourceRun
 
-VERSION = 1  # of what is counted, and how: another one has all figures taken anew
+VERSION = 2  # of what is counted, and how: another one has all figures taken anew
 SMALL = 15  # tokens: hardly more than a heading
 BUCKET = 50  # tokens: the width of a bar of the histogram
-UNTAGGED = "untagged"
 NAMED = 2000  # chunks of one figure that can be listed
 
 # Code may hold anything; outside of it none of MARKUP belongs into a chunk. The first quantifier of
@@ -29,7 +29,7 @@ MARKUP = (
 )
 
 _DOCUMENTS = """
-    SELECT count(*) FILTER (WHERE generations @> ARRAY[%s]::varchar[]),
+    SELECT count(*) FILTER (WHERE generations <@ ARRAY[%s]::varchar[]),
            count(*) FILTER (WHERE deprecated),
            count(*) FILTER (WHERE NOT EXISTS (
                SELECT FROM ingestion_chunk c WHERE c.document_id = d.id))
@@ -124,6 +124,11 @@ def with_markup(chunks: QuerySet[Chunk]) -> QuerySet[Chunk]:
         prose = Func(prose, Value(pattern), Value(""), Value("g"), function="regexp_replace")
     prose.output_field = TextField()
     return suspects.annotate(prose=prose).filter(prose__iregex=MARKUP)
+
+
+def without_generation(documents: QuerySet[Document]) -> QuerySet[Document]:
+    """Those that neither their parser nor their source has given a generation."""
+    return documents.filter(generations__contained_by=[UNTAGGED])
 
 
 def with_duplicates(chunks: QuerySet[Chunk]) -> QuerySet[Chunk]:

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from django.conf import settings
 
+from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.files import address_of
 
 
-def reason_to_ask(
-    name: str, paths: Sequence[str], vanished: Collection[str], stored: Collection[str]
-) -> str:
+def reason_to_ask(config: SourceConfig, vanished: Collection[str], stored: Collection[str]) -> str:
     """Why somebody must approve the removal of the `vanished` of the `stored` addresses of a source
     first: they are many, or all that one of its several paths had, as when a folder is not mounted.
     Empty when nobody need be asked."""
     told = f"{len(vanished)} of {len(stored)} documents vanished"
-    if emptied := _emptied(name, paths, frozenset(vanished), stored):
+    if emptied := _emptied(config, frozenset(vanished), stored):
         return f"{told}, all of {', '.join(emptied)} among them"
     share = settings.REMOVAL_GATE_SHARE
     many = len(vanished) >= settings.REMOVAL_GATE_DOCUMENTS and len(vanished) > share * len(stored)
     return told if many else ""
 
 
-def _emptied(
-    name: str, paths: Sequence[str], vanished: Collection[str], stored: Collection[str]
-) -> list[str]:
+def _emptied(config: SourceConfig, vanished: Collection[str], stored: Collection[str]) -> list[str]:
     """The folders of several of which nothing is left; of a single one, a reading says so."""
-    if len(paths) < 2 or not vanished:
+    if len(config.paths) < 2 or not vanished:
         return []
     emptied = []
-    for path in paths:
-        below = address_of(name, path, paths)
+    for path in config.paths:
+        below = address_of(config, path)
         there = [url for url in stored if url.startswith(below)]
         if there and all(url in vanished for url in there):
             emptied.append(path)

@@ -111,7 +111,7 @@ def request(
     run = Run.objects.create(origin=origin, requested_by=requested_by, options=options)
     started, joined = [], []
     for source in _locked(sources):
-        if open_run := SourceRun.objects.filter(source=source, state__in=OPEN_STATES).first():
+        if open_run := SourceRun.objects.open().filter(source=source).first():
             joined.append(open_run)
         else:
             started.append(_open(run, source))
@@ -356,11 +356,7 @@ def _tasks() -> dict[int, tuple[int, bool]]:
 def _forget_tasks(tasks: dict[int, tuple[int, bool]]) -> None:
     """Remove what lost workers had taken, where there is nothing left to do for it."""
     lost = {row: pk for row, (pk, is_lost) in tasks.items() if is_lost}
-    open_ = set(
-        SourceRun.objects.filter(pk__in=lost.values(), state__in=OPEN_STATES).values_list(
-            "pk", flat=True
-        )
-    )
+    open_ = set(SourceRun.objects.open().filter(pk__in=lost.values()).values_list("pk", flat=True))
     OrmQ.objects.filter(pk__in=[row for row, pk in lost.items() if pk not in open_]).delete()
 
 
@@ -388,8 +384,13 @@ def _is_latest(source_run: SourceRun) -> bool:
     return not SourceRun.objects.filter(source=source_run.source, pk__gt=source_run.pk).exists()
 
 
+def has_failures(source: Source) -> bool:
+    """Whether a retry of the source would have anything to do."""
+    return Failure.objects.open().errors().filter(source=source).exists()
+
+
 def sources_with_failures() -> list[Source]:
-    failing = Failure.objects.filter(resolved=False, level=Failure.Level.ERROR).values("source")
+    failing = Failure.objects.open().errors().values("source")
     return list(Source.objects.filter(pk__in=failing, enabled=True))
 
 
@@ -431,7 +432,7 @@ def delete_source(source: Source, who: str = "") -> str:
     """Delete a source with its documents, also while it is read: the reading ends by itself."""
     with transaction.atomic():
         Source.objects.select_for_update().filter(pk=source.pk).first()
-        for open_run in SourceRun.objects.filter(source=source.pk, state__in=OPEN_STATES):
+        for open_run in SourceRun.objects.open().filter(source=source.pk):
             cancel(open_run, who)
         for held in SourceRun.objects.filter(source=source.pk, state=State.NEEDS_APPROVAL):
             _close_approval(held, DELETED)

@@ -1,70 +1,64 @@
 """What the processes of one worker share: memory that they inherit by fork, without locks.
 
 A process may be killed at any moment, and a lock that it held then would never be given back. So
-each cell has one writer, and a reader lives with a value that is a moment old.
+each cell has one writer, and a reader lives with a value that is a moment old. The cells are
+multiprocessing's raw ones, which have no lock either.
 """
 
 from __future__ import annotations
 
-import mmap
-import struct
 import time
+from ctypes import c_bool, c_char, c_double
+from multiprocessing.sharedctypes import RawArray, RawValue
 
-_FLOAT = struct.Struct("d")
-_LENGTH = struct.Struct(">H")
-_SLOT = 4096
+_TEXT_BYTES = 4096
 
 
 class Flag:
     def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, 1)
+        self._cell = RawValue(c_bool)
 
     def set(self) -> None:
-        self.memory[0] = 1
+        self._cell.value = True
 
     def clear(self) -> None:
-        self.memory[0] = 0
+        self._cell.value = False
 
     def is_set(self) -> bool:
-        return self.memory[0] == 1
+        return self._cell.value
 
 
 class Pulse:
     """When a process last showed that it gets on, in seconds of the system's monotonic clock."""
 
     def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, _FLOAT.size)
+        self._cell = RawValue(c_double)
         self.beat()
 
     def beat(self) -> None:
-        self._write(time.monotonic())
+        self._cell.value = time.monotonic()
 
     def rest(self) -> None:
         """What comes next may take any time."""
-        self._write(float("inf"))
+        self._cell.value = float("inf")
 
     @property
     def age(self) -> float:
         """Seconds since the last beat; not above zero while it rests."""
-        return time.monotonic() - float(_FLOAT.unpack(self.memory[:])[0])
-
-    def _write(self, moment: float) -> None:
-        self.memory[:] = _FLOAT.pack(moment)
+        return time.monotonic() - self._cell.value
 
 
 class Text:
-    """A text of up to 4 kB of UTF-8, cut off beyond that."""
+    """A text of up to 4 kB of UTF-8, cut off beyond that; it ends at a NUL."""
 
     def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, _SLOT)
+        self._cell = RawArray(c_char, _TEXT_BYTES)
 
     def write(self, text: str) -> None:
-        data = text.encode("utf-8", "replace")[: _SLOT - _LENGTH.size]
-        self.memory[: _LENGTH.size + len(data)] = _LENGTH.pack(len(data)) + data
+        self._cell.value = text.encode("utf-8", "replace")[: _TEXT_BYTES - 1]
 
     def read(self) -> str:
-        (length,) = _LENGTH.unpack(self.memory[: _LENGTH.size])
-        return self.memory[_LENGTH.size : _LENGTH.size + length].decode("utf-8", "ignore")
+        return self._cell.value.decode("utf-8", "ignore")
 
 
 class Note:

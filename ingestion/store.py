@@ -95,19 +95,21 @@ class _Shared:
         return self.values.setdefault(value, value)
 
 
-def read_key(source: Source, versions: tuple[object, ...], data_dir: Path) -> str:
+def read_key(source: Source, versions: tuple[object, ...]) -> str:
     """Changes when the same files could give other chunks: the row's settings, or the `versions`
-    of parser, chunker and profile."""
-    config = source.config(data_dir)
+    of parser, chunker and profile.
+
+    DATA_DIR is no part of it: the web server, each worker and the next release may reach the same
+    files by another path.
+    """
     facts = [
         source.parser,
         versions,
-        str(config.data_dir.resolve()),
-        config.paths,
-        config.start_url,
-        config.generation,
-        config.display_base_url,
-        config.options,
+        source.paths,
+        source.start_url,
+        source.generation,
+        source.display_base_url,
+        source.options,
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -148,7 +150,7 @@ class KnownDocuments:
             if "#" in url:
                 self.by_file.setdefault(url.partition("#")[0], []).append(url)
         self.failing: dict[str, list[documents.Failure]] = {}
-        errors = Failure.objects.filter(source=source, resolved=False, level=Failure.Level.ERROR)
+        errors = Failure.objects.open().errors().filter(source=source)
         for row in errors.order_by("pk"):
             failure = documents.Failure(row.document_url, row.message, row.stage)
             told = self.failing.setdefault(row.document_url, [])

@@ -12,12 +12,12 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from pydantic import TypeAdapter
 
-from ingestion import pipeline
+from ingestion import moves, pipeline
 from ingestion.chunker import Chunk, Chunker
 from ingestion.documents import Document, Failure
 from ingestion.exceptions import BbjragError
@@ -34,10 +34,23 @@ class Order:
     whose text and chunks are wanted; the reading then ends with it."""
 
     parser: str
-    config: dict[str, Any]
+    config: SourceConfig
     seconds: float
     documents: int = 1_000_000
     show: str = ""
+
+
+_ORDER = TypeAdapter(Order)
+
+
+def written(order: Order) -> bytes:
+    """The order as JSON."""
+    return _ORDER.dump_json(order)
+
+
+def understood(text: bytes) -> Order:
+    """The order that was written, in the very types that a parser is given."""
+    return _ORDER.validate_json(text)
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,8 @@ class Tried:
     breadcrumb: list[str]
     metadata: dict[str, Any]
     hashes: list[str]
+    text: str
+    """What it has in common with the same document at another address (`moves.text_key`)."""
     content: str = ""
     chunks: list[dict[str, Any]] = field(default_factory=list)
 
@@ -69,19 +84,17 @@ class Trial:
 
 
 def order(source: Source, *, seconds: float, documents: int = 1_000_000, show: str = "") -> Order:
-    config = asdict(source.config())
-    return Order(source.parser, config, seconds, documents, show)
+    return Order(source.parser, source.config(), seconds, documents, show)
 
 
 def run(asked: Order) -> Trial:
     """Read in another process, and wait for it; it is ended when it takes too long."""
-    command = [sys.executable, "manage.py", "trial"]
-    text = json.dumps(asdict(asked), default=str)
+    command = [sys.executable, "-m", "bbjrag", "trial"]
     trial = Trial()
     try:
         done = subprocess.run(
             command,
-            input=text.encode(),
+            input=written(asked),
             capture_output=True,
             cwd=settings.BASE_DIR,
             timeout=asked.seconds + PATIENCE,
@@ -114,12 +127,10 @@ def _note(trial: Trial, said: dict[str, Any]) -> None:
 
 def read(asked: Order) -> Iterator[dict[str, Any]]:
     """What the process says: a JSON object for each document and failure, and one for the end."""
-    config = asked.config | {"data_dir": Path(asked.config["data_dir"])}
-    config["paths"] = tuple(config["paths"])
     chunker = Chunker(size=settings.CHUNK_SIZE, overlap=settings.CHUNK_OVERLAP)
     deadline, number, end = time.monotonic() + asked.seconds, 0, {"complete": True, "problem": ""}
     try:
-        for parsed in pipeline.read(asked.parser, SourceConfig(**config)):
+        for parsed in pipeline.read(asked.parser, asked.config):
             if isinstance(parsed, Failure):
                 yield {"kind": "failure", **asdict(parsed)}
             elif isinstance(parsed, Document):
@@ -148,6 +159,7 @@ def _tried(document: Document, chunker: Chunker, show: str) -> dict[str, Any]:
         breadcrumb=list(document.breadcrumb),
         metadata=dict(document.metadata),
         hashes=[chunk.content_hash for chunk in chunks],
+        text=moves.text_key(chunk.content for chunk in chunks),
         content=document.content[:SHOWN_CHARACTERS] if show == document.url else "",
         chunks=[_shown(chunk) for chunk in chunks] if show == document.url else [],
     )

@@ -32,8 +32,7 @@ from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 from django_q.worker import worker as run_tasks
 
-from ingestion import process, runs, schedules, vector_index
-from ingestion.lease import LEASES
+from ingestion import lease, process, runs, schedules, vector_index
 from ingestion.models import SourceRun, State
 from ingestion.shared_memory import Flag, Pulse
 from ingestion.tether import die_with_parent
@@ -254,7 +253,7 @@ class Presence:
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT 1")
             if self.connection.connection is not self.announced_on:
-                cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", [LEASES, WORKER])
+                cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", [lease.LEASES, WORKER])
                 self.announced_on = self.connection.connection
 
     def close(self) -> None:
@@ -263,14 +262,7 @@ class Presence:
     @staticmethod
     def anybody() -> bool:
         """Whether some worker announced itself; it may be stuck, though."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
-                " AND classid = %s AND objid = %s AND objsubid = 2 AND mode = 'ShareLock'"
-                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
-                [LEASES, WORKER],
-            )
-            return bool(cursor.fetchone()[0])
+        return WORKER in lease.held(connection)
 
 
 def is_alive(seconds: float | None = None) -> bool:

@@ -168,7 +168,7 @@ class SourceAdmin(Admin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         mine = SourceRun.objects.filter(source=int(object_id) if object_id.isdecimal() else None)
-        rows = list(mine.defer("vanished").order_by("-pk")[:SHOWN_RUNS])
+        rows = list(mine.defer("vanished", "moves").order_by("-pk")[:SHOWN_RUNS])
         acts = {name: ACTS[name] for name in self.get_actions(request) if name in ACTS}
         if not any(row.state in OPEN_STATES for row in rows):
             acts.pop("cancel_open", None)

@@ -17,9 +17,12 @@ from django.db.models.functions import Lower
 from ingestion.exceptions import BbjragError
 from ingestion.parsers import PARSERS, parser_choices, parser_class
 from ingestion.parsers.base import SourceConfig
-from ingestion.parsers.files import resolve_inside
+from ingestion.parsers.files import address_prefixes, quoted, resolve_inside
 
 RESERVED_NAMES = frozenset({"http", "https", "file", "ftp", "data", "javascript", "mailto"})
+SAME_NAME = (
+    "There is a source {!r} already: choose another name, as it begins the addresses of documents."
+)
 GENERATIONS = [
     ("auto", "auto (the parser decides, document by document)"),
     ("bbj", "bbj (BBj in general)"),
@@ -101,8 +104,7 @@ class Source(models.Model):
             models.UniqueConstraint(
                 Lower("name"),
                 name="source_name_unique_in_any_case",
-                violation_error_message="Another source has this name: two sources cannot share "
-                "the beginning of their documents' addresses.",
+                violation_error_message="Another source has this name.",
             )
         ]
 
@@ -114,12 +116,24 @@ class Source(models.Model):
             name=self.name,
             data_dir=data_dir or settings.DATA_DIR,
             paths=tuple(self.paths),
+            address_prefixes=self.address_prefixes(),
             start_url=self.start_url,
             generation=self.generation,
             display_base_url=self.display_base_url,
             options=self.options,
             web=settings.WEB,
         )
+
+    def address_prefixes(self) -> dict[str, str]:
+        """What the addresses of documents below each path began with in earlier runs."""
+        return dict(self.path_addresses.values_list("path", "prefix")) if self.pk else {}
+
+    def keep_address_prefixes(self) -> None:
+        """Store what the addresses of documents below each path begin with, for all later runs."""
+        known = self.address_prefixes()
+        for path, prefix in address_prefixes(self.paths, known).items():
+            if known.get(path) != prefix:
+                self.path_addresses.update_or_create(path=path, defaults={"prefix": prefix})
 
     def problems(self, data_dir: Path | None = None) -> dict[str, list[str]]:
         """What keeps a run of this source from starting: field name to messages."""
@@ -145,7 +159,9 @@ class Source(models.Model):
                 messages.append(str(error))
                 continue
             if any(target.is_relative_to(other) or other.is_relative_to(target) for other in seen):
-                messages.append(f"{path!r} lies inside another path of this source: keep only one.")
+                messages.append(
+                    f"{quoted(path)} lies inside another path of this source: keep only one."
+                )
             seen.append(target)
         return {"paths": messages} if messages else {}
 
@@ -165,6 +181,8 @@ class Source(models.Model):
             found["name"] = [
                 f"{self.name!r} is the scheme of other addresses: choose another name."
             ]
+        elif twin := self._of_same_name():
+            found["name"] = [SAME_NAME.format(twin)]
         found |= self.problems()
         if not self.enabled:
             found = {
@@ -189,6 +207,11 @@ class Source(models.Model):
         except (OSError, RuntimeError, ValueError):  # a path that no file system can follow
             return True
 
+    def _of_same_name(self) -> str | None:
+        """Looked for here, so that it is reported once, and at its field."""
+        twins = Source.objects.exclude(pk=self.pk).filter(name__iexact=self.name)
+        return twins.values_list("name", flat=True).first()
+
     def _shared_prefix(self) -> str | None:
         if not self.start_url:
             return None
@@ -199,6 +222,22 @@ class Source(models.Model):
             if mine.startswith(theirs) or theirs.startswith(mine):
                 return str(name)
         return None
+
+
+class PathAddress(models.Model):
+    """What the addresses of the documents below a path of a source begin with: runs write it, so
+    that addresses stay when the source is given more paths or fewer."""
+
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="path_addresses")
+    path = models.CharField(max_length=500)
+    prefix = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "path"], name="path_address")]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.path}"
 
 
 class SourceMemory(models.Model):

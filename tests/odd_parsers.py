@@ -78,6 +78,17 @@ def _die(parser: OddParser) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _ignore(parser: OddParser) -> None:
+    """Go on for seconds after being asked to end, and leave a file where that was allowed."""
+
+    def go_on(*_: object) -> None:
+        time.sleep(parser.options.seconds)
+        (parser.config.data_dir / "outlived").touch()
+
+    signal.signal(signal.SIGTERM, go_on)
+    _loop(parser)
+
+
 DEEDS: dict[str, Callable[[OddParser], None]] = {
     "nothing": lambda parser: None,
     "raise": _raise,
@@ -86,6 +97,7 @@ DEEDS: dict[str, Callable[[OddParser], None]] = {
     "eat": _eat,
     "loop": _loop,
     "die": _die,
+    "ignore": _ignore,
     "sleep": lambda parser: time.sleep(parser.options.seconds),
     "leave": lambda parser: os._exit(7),
 }

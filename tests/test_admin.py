@@ -374,13 +374,6 @@ def test_a_test_takes_the_form_as_it_stands(
     assert not LogEntry.objects.exists()
 
 
-def test_a_source_is_tried_before_it_is_added(admin_client: Client) -> None:
-    Source.objects.all().delete()
-    assert "It can be read" in try_out(admin_client, "_test")
-    assert "Would be added (1)" in try_out(admin_client, "_preview")
-    assert not Source.objects.exists()
-
-
 @pytest.mark.parametrize("button", ["_test", "_preview", "_show"])
 def test_what_is_wrong_is_told_at_its_field_and_not_tried(
     admin_client: Client, source: Source, button: str
@@ -401,10 +394,29 @@ def test_a_disabled_source_without_its_files_cannot_run(
 def test_a_preview_tells_what_a_run_would_do(
     admin_client: Client, chunk: Chunk, data_dir: Path
 ) -> None:
+    assert "Would be moved (1)" in try_out(admin_client, "_preview", chunk.document.source)
+    Chunk.objects.update(content="Another text.")
     html = try_out(admin_client, "_preview", chunk.document.source)
     assert "Would be added (1)" in html
     assert "Would be removed (1)" in html
     assert Document.objects.count() == 1
+
+
+def test_a_test_that_stops_does_not_say_that_there_is_more(
+    admin_client: Client, source: Source, settings: Any
+) -> None:
+    settings.WEB = replace(settings.WEB, attempts=1)
+    html = try_out(
+        admin_client,
+        "_test",
+        source,
+        parser="WebCrawlParser",
+        paths="",
+        start_url="http://127.0.0.1:9/",
+    )
+    assert "It cannot be read" in html
+    assert "0 documents and 0 failures and warnings came before it stopped" in html
+    assert "there may be more" not in html
 
 
 def test_a_preview_shows_a_document_beside_its_chunks(admin_client: Client, source: Source) -> None:
@@ -418,12 +430,6 @@ def test_a_trial_survives_a_parser_that_crashes(source: Source) -> None:
     found = trial.run(replace(order, parser="NoParser"))
     assert "NoParser" in found.problem
     assert not found.complete
-
-
-def test_a_source_is_started_from_its_own_page(admin_client: Client, source: Source) -> None:
-    assert "Re-ingest" in page(admin_client, "sources_source_change", source.pk)
-    html = post(admin_client, "sources_source_act", source.pk, action="reingest")
-    assert "Queued mine" in html
 
 
 def test_reading_from_scratch_is_confirmed_first(admin_client: Client, source: Source) -> None:

@@ -124,7 +124,7 @@ def test_the_page_links_each_figure_to_its_rows(admin_client: Client, chunk: Chu
 
 def test_the_page_warns(admin_client: Client, chunk: Chunk) -> None:
     empty = Source.objects.create(name="empty", title="Empty", parser="MdxParser", paths=["docs"])
-    source_run(empty, State.SUCCEEDED)
+    source_run(empty, State.SUCCEEDED, finished_at=timezone.now())
     chunk.document.generations = ["untagged"]
     chunk.document.save()
     quality.keep(source_run(chunk.document.source, State.SUCCEEDED))
@@ -155,3 +155,25 @@ def test_the_page_asks_a_bounded_number_of_queries(
         quality.keep(source_run(extra, State.SUCCEEDED))
     with django_assert_max_num_queries(15):
         admin_client.get(reverse("admin:quality"))
+
+
+def test_a_generation_that_the_source_gives_counts(admin_client: Client, chunk: Chunk) -> None:
+    chunk.document.generations = ["untagged", "bbj"]
+    chunk.document.save()
+    quality.keep(source_run(chunk.document.source, State.SUCCEEDED))
+    assert "carry no generation" not in page(admin_client, "quality")
+    listed = page(admin_client, "ingestion_document_changelist", quality="untagged")
+    assert "0 documents" in listed
+    chunk.document.generations = ["untagged"]
+    chunk.document.save()
+    listed = page(admin_client, "ingestion_document_changelist", quality="untagged")
+    assert "1 document" in listed
+
+
+def test_a_source_that_has_only_failed_has_not_been_read(
+    admin_client: Client, source: Source
+) -> None:
+    source_run(source, State.FAILED)
+    html = page(admin_client, "quality")
+    assert "mine has never been read to its end" in html
+    assert "has been read and holds no chunk" not in html

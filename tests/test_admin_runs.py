@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from ingestion import run_log
+from ingestion.admin import reports
 from ingestion.models import Failure, Run, SourceRun, State
 from sources.models import Source
 from tests.reading import make_source, nothing_left_behind, read, urls
@@ -68,6 +69,26 @@ def test_the_live_part_brings_new_lines(admin_client: Client, source: Source) ->
     html = page(admin_client, "ingestion_run_live", row.run_id, level="error")
     assert "A host was skipped." not in html
     assert "No such line" in html
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("part", ["live", "reports"])
+def test_a_page_that_says_running_follows_the_run(
+    admin_client: Client, source: Source, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """The run ends just before one part of the page is read, whichever comes first."""
+    row = source_run(source, State.RUNNING, started_at=timezone.now())
+    read_part = getattr(reports, part)
+
+    def ended(*arguments: Any) -> Any:
+        SourceRun.objects.filter(pk=row.pk).update(
+            state=State.CANCELLED, finished_at=timezone.now()
+        )
+        return read_part(*arguments)
+
+    monkeypatch.setattr(reports, part, ended)
+    html = page(admin_client, "ingestion_run_change", row.run_id)
+    assert "data-live=" in html or "state-running" not in html
 
 
 @pytest.mark.django_db
@@ -137,4 +158,39 @@ def test_what_fails_beside_the_chosen_is_not_told_again(data_dir: Path) -> None:
     assert (after.state, after.failures) == (State.PARTIAL, 1)
     found = Failure.objects.filter(resolved=False).order_by("document_url")
     assert [row.document_url for row in found] == ["programs://a.bbj", "programs://b.bbj"]
+    nothing_left_behind()
+
+
+@pytest.mark.django_db
+def test_a_page_of_an_old_run_offers_no_retry_when_nothing_is_open(
+    admin_client: Client, source: Source
+) -> None:
+    row = source_run(source, State.PARTIAL, failures=1, finished_at=timezone.now())
+    failure = fail(row, "a.md", "Torn.")
+    assert "Retry the open failures" in page(admin_client, "ingestion_run_change", row.run_id)
+    Failure.objects.filter(pk=failure.pk).update(resolved=True)
+    assert "Retry the open failures" not in page(admin_client, "ingestion_run_change", row.run_id)
+    runs_before = Run.objects.count()
+    html = post(admin_client, "ingestion_retry", row.pk)
+    assert "Nothing to retry: mine has no open failure." in html
+    assert Run.objects.count() == runs_before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_retry_of_nothing_reads_nothing(data_dir: Path) -> None:
+    (data_dir / "docs/a.bbj").write_text('rem a\nprint "a"\n')
+    programs = make_source("programs", "docs", parser="BbjSourceParser")
+    after = read(programs, retry_failed=True)
+    assert (after.state, after.read, after.documents) == (State.SUCCEEDED, 0, 0)
+    nothing_left_behind()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_retry_of_a_source_that_failed_as_a_whole_reads_it(data_dir: Path) -> None:
+    (data_dir / "docs/a.bbj").write_text('rem a\nprint "a"\n')
+    programs = make_source("programs", "docs", parser="BbjSourceParser")
+    fail(source_run(programs, State.FAILED, finished_at=timezone.now()), "", "It was away.")
+    after = read(programs, retry_failed=True)
+    assert (after.state, after.added) == (State.SUCCEEDED, 1)
+    assert not Failure.objects.filter(resolved=False).exists()
     nothing_left_behind()

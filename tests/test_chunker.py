@@ -415,11 +415,11 @@ def test_start_line_and_page_are_those_of_the_own_text() -> None:
     ]
 
 
-def test_what_postgresql_refuses_is_taken_out() -> None:
+def test_what_postgresql_refuses_is_replaced() -> None:
     [one] = chunk("a\0b \ud800 c\r\nd", title="T\0", breadcrumb=("\udfff",))
 
-    assert one.content == "ab \ufffd c\nd"
-    assert one.context_header == "\ufffd > T"
+    assert one.content == "a\ufffdb \ufffd c\nd"
+    assert one.context_header == "\ufffd > T\ufffd"
     one.embedded_text.encode("utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -19,11 +20,17 @@ from bbjrag import env
 from ingestion.documents import Document
 from ingestion.parsers import PARSERS, parser_class
 from ingestion.parsers.base import SourceConfig
+from ingestion.parsers.web.client import DEFAULT_DELAY
+from tests.scripts.screenshots import KEPT
 from tests.test_containers import SERVICES
 from tests.test_moving_out import Installation
 
 ROOT = Path(settings.BASE_DIR)
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+AT_THE_TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
+PAGES = [*(ROOT / name for name in AT_THE_TOP), *sorted((ROOT / "docs").rglob("*.md"))]
+PICTURES = ROOT / "docs" / "screenshots"
+# Constants of the code that pages name; what they say of it stands in the file.
+CONSTANTS = {"PARSERS", "EMBEDDERS", "TRANSITIONS", "TERMS_VERSION", "CONN_MAX_AGE"}
 FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
 PYTHON = ".venv/bin/python manage.py "
 
@@ -44,14 +51,22 @@ EFFECTS: dict[str, Effect] = {
     "sanity": lambda said, _: "chunks without a document" in said,
     "parse flare --json": lambda said, _: '"url": "flare://Content/' in said,
 }
+INSTALLED = (
+    "python3 -m venv /srv/bbjrag",
+    "/srv/bbjrag/bin/pip install . -c constraints.txt",
+    "/srv/bbjrag/bin/bbjrag migrate",
+    "/srv/bbjrag/bin/bbjrag ingest_all",
+    "/srv/bbjrag/bin/bbjrag serve 127.0.0.1:8000",
+)
 # Those that another test runs, or that want what is not here; each with what can be said of it.
 ELSEWHERE = {
     "make ingest": "the tests' own fixture does what it does",
     "make test": "this is it",
-    "make serve": "tests/test_containers.py starts both of its processes",
+    "make serve": "tests/test_packaging.py starts both of its processes",
     "make secrets": "tests/test_containers.py",
     PYTHON + "createsuperuser": "Django's own; it asks questions",
     PYTHON + "worker": "tests/test_containers.py",
+    **dict.fromkeys(INSTALLED, "tests/test_packaging.py"),
     PYTHON + "worker_health": "tests/test_containers.py",
     ".venv/bin/gunicorn bbjrag.wsgi --bind 127.0.0.1:8000": "tests/test_containers.py",
     ".venv/bin/python -m pip install pyarrow": "requirements-dev.txt has it",
@@ -172,7 +187,8 @@ def test_each_setting_named_is_read() -> None:
             known = (
                 env.listed() | filled_in | filed | {"BBJRAG_CORPUS", "PYTHON_IMAGE", "NAME_FILE"}
             )
-            assert name in known | {"PARSERS", "EMBEDDERS", "TRANSITIONS"}, f"{page.name}: {name}"
+            elsewhere = CONSTANTS | {"CI_MATERIAL", "PROCESS_EVENTS"}
+            assert name in known | elsewhere, f"{page.name}: {name}"
 
 
 def test_each_manage_command_named_is_there() -> None:
@@ -191,11 +207,33 @@ def test_each_make_target_named_is_there() -> None:
 def test_each_link_leads_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+            if target.startswith("https://"):
+                continue
             path, _, anchor = target.partition("#")
             linked = page.parent / path if path else page
             assert linked.exists(), f"{page.name}: {target}"
-            headings = re.findall(r"(?m)^#+ (.+)$", linked.read_text())
+            headings = re.findall(r"(?m)^#+ (.+)$", linked.read_text()) if anchor else []
             assert not anchor or anchor in {_anchor(h) for h in headings}, f"{page.name}: {target}"
+
+
+def test_each_page_is_linked_from_another() -> None:
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text())
+        if not target.startswith(("http", "#"))
+    }
+    assert set(PAGES) - linked <= {ROOT / "README.md"}
+
+
+def test_the_pictures_are_those_that_pages_show_and_that_make_screenshots_takes() -> None:
+    shown = {
+        (page.parent / target).resolve()
+        for page in PAGES
+        for target in re.findall(r"!\[[^\]]+\]\(([^)]+\.png)\)", page.read_text())
+    }
+    assert shown == set(PICTURES.iterdir())
+    assert {picture.stem for picture in shown} == set(KEPT)
 
 
 def _anchor(heading: str) -> str:
@@ -210,20 +248,148 @@ def test_each_file_named_is_there() -> None:
             assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
-def test_the_parsers_page_lists_every_parser_and_option() -> None:
+def documented_options() -> dict[str, dict[str, str]]:
+    """The options of each parser with their defaults, as docs/parsers.md shows them."""
     page = (ROOT / "docs" / "parsers.md").read_text()
     parts = re.split(r"(?m)^## (.+)$", page)
-    told = {
-        n: text
+    return {
+        name: dict(re.findall(r"(?m)^\| `(\w+)` \| (.+?) \|", text))
         for names, text in zip(parts[1::2], parts[2::2], strict=True)
-        for n in names.split(", ")
+        for name in names.split(", ")
     }
-    assert set(told) == set(PARSERS)
-    for name, text in told.items():
-        options = set(re.findall(r"(?m)^\| `(\w+)` \|", text))
+
+
+def test_the_parsers_page_lists_every_parser_and_option() -> None:
+    documented = documented_options()
+    assert set(documented) == set(PARSERS)
+    for name, options in documented.items():
         expected = set(parser_class(name).Options.model_fields)
-        assert expected <= options, name
-        assert options - expected <= {"articles"}, name
+        assert expected <= set(options), name
+        assert set(options) - expected <= {"articles"}, name
+
+
+# Defaults that are a rule, not a value: as the page words them, and what the parser has for them.
+RULES = {
+    "delay": (f"{DEFAULT_DELAY:g} s, or the site's Crawl-delay", None),
+    "articles": ("all below the start", ""),
+}
+UNITS = {"MB": 1024**2, "GB": 1024**3}
+
+
+def as_value(shown: str, default: object) -> object:
+    """A default as a page shows it, in the form of the one that the parser has."""
+    plain = shown.strip("`")
+    if number := re.fullmatch(r"(\d+) (MB|GB)", plain):
+        return int(number[1]) * UNITS[number[2]]
+    if isinstance(default, tuple) and not plain.startswith("["):
+        return tuple(plain.split())
+    value = json.loads(plain)
+    return tuple(value) if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_the_parsers_page_shows_the_true_defaults(name: str) -> None:
+    shown = documented_options()[name]
+    for option, field in parser_class(name).Options.model_fields.items():
+        if option in RULES:
+            assert (shown[option], field.default) == RULES[option]
+        else:
+            assert as_value(shown[option], field.default) == field.default, option
+
+
+SHOW = """
+import json
+from bbjrag import settings
+print(json.dumps({name: getattr(settings, name) for name in dir(settings) if name.isupper()},
+                 default=str, sort_keys=True))
+"""
+# Lines of .env.example that show how a value looks, where nothing is the default.
+EXAMPLES = {"DATABASE_URL", "SECRET_KEY"}
+
+
+def settings_of_a_process(file: Path | str, **given: str) -> dict[str, object]:
+    """What a process uses that has only this file of settings, and these in its environment."""
+    ended = subprocess.run(
+        [sys.executable, "-c", SHOW],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": str(file), "SECRET_KEY": "x" * 50, **given},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    found: dict[str, object] = json.loads(ended.stdout)
+    return found
+
+
+def documented_defaults() -> dict[str, str]:
+    return dict(re.findall(r"(?m)^# ([A-Z][A-Z_]*)=(.*)$", env.EXAMPLE.read_text()))
+
+
+def test_env_example_changes_nothing_when_it_is_used_as_it_is(tmp_path: Path) -> None:
+    lines = [f"{k}={v}\n" for k, v in documented_defaults().items() if k not in EXAMPLES]
+    (tmp_path / "settings").write_text("".join(lines))
+    documented = settings_of_a_process(tmp_path / "settings")
+    assert documented == settings_of_a_process(os.devnull)
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "value", "comment"),
+    [
+        ({}, "EMBEDDING_MODEL", "l2_supercat", "l2_supercat for wordllama"),
+        (
+            {"EMBEDDING_PROVIDER": "ollama"},
+            "EMBEDDING_MODEL",
+            "qwen3-embedding:0.6b",
+            "qwen3-embedding:0.6b for ollama",
+        ),
+        ({}, "PRODUCTION", False, "whether ALLOWED_HOSTS names another than this machine"),
+        ({"ALLOWED_HOSTS": "lan"}, "PRODUCTION", True, "names another than this machine"),
+        ({"ALLOWED_HOSTS": "lan"}, "HTTPS", True, "Default: PRODUCTION"),
+        ({"ALLOWED_HOSTS": "lan", "HTTPS": "false"}, "TRUSTED_PROXIES", 0, "1 with\n# HTTPS"),
+        ({"HTTPS": "true"}, "TRUSTED_PROXIES", 1, "1 with\n# HTTPS, else 0"),
+    ],
+)
+def test_a_default_that_depends_on_another_setting_is_as_it_is_described(
+    given: dict[str, str], name: str, value: object, comment: str
+) -> None:
+    above, _, _ = env.EXAMPLE.read_text().partition(f"\n# {name}=")
+    assert comment in above.rpartition("=")[2]
+    assert settings_of_a_process(os.devnull, **given)[name] == value
+
+
+# Defaults that README words instead of showing a value.
+WORDED = {
+    "DATABASE_URL": "the embedded PostgreSQL",
+    "EMBEDDING_MODEL": "the provider's",
+    "ALLOWED_HOSTS": "this machine",
+}
+
+
+def test_the_settings_of_readme_have_their_true_defaults() -> None:
+    section = (ROOT / "README.md").read_text().partition("\n## Settings\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"(?m)^\| (`[A-Z].+?) \| (.+?) \|", section)
+    shown: dict[str, str] = {}
+    for names, defaults in rows:
+        shown |= zip(re.findall(r"`(\w+)`", names), defaults.split(", "), strict=True)
+    assert len(shown) >= 10
+    for name, default in shown.items():
+        assert default.strip("`") == WORDED.get(name, documented_defaults()[name]), name
+
+
+def test_the_defaults_that_texts_name_are_true() -> None:
+    texts = {page.name: " ".join(page.read_text().split()) for page in PAGES}
+    found = settings_of_a_process(os.devnull)
+    share, documents = found["REMOVAL_GATE_SHARE"], found["REMOVAL_GATE_DOCUMENTS"]
+    assert isinstance(share, float)
+    gate = f"More than {share * 100:g} % of a source, and at least {documents} documents"
+    assert gate in texts["README.md"]
+    assert f"| {found['LOGIN_ATTEMPTS']} wrong passwords" in texts["security.md"]
+    minutes = str(found["AXES_COOLOFF_TIME"]).split(":")[1]
+    assert f"wait for {minutes} minutes" in env.EXAMPLE.read_text()
+    production = settings_of_a_process(os.devnull, ALLOWED_HOSTS="lan")
+    for name, text in texts.items():
+        for setting, default in re.findall(r"`([A-Z_]+)`[^.|]{0,60}\((\S+) by default\)", text):
+            assert str(production[setting]) == default, f"{name}: {setting}"
 
 
 def _texts() -> str:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,7 @@ import pytest
 from ingestion.embedding.base import Embedder, EmbedderSettings, Vectors
 from ingestion.embedding.checks import BadVectors, checked
 from ingestion.embedding.ollama import OllamaEmbedder
-from ingestion.embedding.ollama_host import parse_host
+from ingestion.embedding.ollama_host import OllamaHost, parse_host
 from ingestion.embedding.prefixes import INSTRUCTION, SENTENCE, prefixes_of
 from ingestion.embedding.registry import EMBEDDERS, embed_each, open_embedder
 from ingestion.embedding.wordllama import CONTEXT, WEIGHTS
@@ -313,6 +313,25 @@ def test_a_host_that_is_none_is_refused_without_showing_credentials(value: str) 
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks5://me:secret@127.0.0.1:1"),
+        ("HTTPS_PROXY", "gopher://me:secret@127.0.0.1:1"),
+        ("NO_PROXY", "[::1"),
+        ("SSL_CERT_FILE", "/nowhere/secret.pem"),
+        ("OLLAMA_API_KEY", "sécret"),
+    ],
+)
+def test_an_environment_in_which_a_host_cannot_be_asked_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=rf"https://gpu.invalid:443 cannot .*{name}") as refused:
+        OllamaHost(parse_host("https://gpu.invalid"), 1.0)
+    assert "ecret" not in str(refused.value)
+
+
 # Ollama: the preflight
 
 
@@ -342,8 +361,22 @@ def test_the_context_is_learned_and_sent(
         embedder = ollama(server, context=set_to)
         embedder.embed(["x"])
     assert embedder.context == asked - 2
-    assert embedder.chunk_limit == int((asked - 2 - embedder.count("")) / 1.5)
+    assert embedder.chunk_limit == int((asked - 2) / 1.5)
     assert server.bodies[-1]["options"] == {"num_ctx": asked, "num_batch": asked}
+
+
+@pytest.mark.parametrize("counts", [lambda text: len(text.split()), lambda text: 0])
+def test_how_a_process_counts_tokens_does_not_change_the_size_of_chunks(
+    counts: Callable[[str], int],
+) -> None:
+    """A server that does not say at the first request how many tokens it read has them bounded
+    instead; with another size, the next process would re-make every document."""
+    info = {"tokenizer.ggml.model": "bert", "tokenizer.ggml.unknown_token_id": 0}
+    words = ["[UNK]", *(f"\u2581{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789")]
+    with OllamaServer(context_length=256, model_info=info, vocabulary=words) as server:
+        server.count_tokens = counts
+        embedder = ollama(server)
+    assert embedder.chunk_limit == int(254 / 1.5)
 
 
 def test_each_request_says_the_same_so_that_the_model_stays_loaded(server: OllamaServer) -> None:

@@ -40,7 +40,11 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     assert env.listing("X", "a, b,") == ["a", "b"]
 
 
-@pytest.mark.parametrize(("value", "wanted"), [("true", True), ("OFF", False), ("1", True)])
+YES_AND_NO = [(word, True) for word in ("1", "true", "Yes", "on")]
+YES_AND_NO += [(word, False) for word in ("0", "False", "no", "OFF")]
+
+
+@pytest.mark.parametrize(("value", "wanted"), YES_AND_NO)
 def test_boolean_reads_the_usual_words(
     monkeypatch: pytest.MonkeyPatch, value: str, wanted: bool
 ) -> None:
@@ -53,10 +57,18 @@ def test_boolean_reads_the_usual_words(
     [
         (lambda: env.boolean("X", True), "maybe", "use true or false"),
         (lambda: env.integer("X", 1), "ten", "X='ten' is no number"),
+        (lambda: env.integer("X", 1), "-1", "out of range"),
         (lambda: env.integer("X", 1, minimum=1), "0", "out of range"),
+        (lambda: env.integer("X", 1, maximum=9), "10", "at most 9"),
+        (lambda: env.number("X", 1.0), "-0.1", "at least 0.0"),
+        (lambda: env.number("X", 1.0), "nan", "out of range"),
         (lambda: env.number("X", 0.2, maximum=1.0), "20", "at most 1.0"),
         (lambda: env.choice("X", "a", ("a", "b")), "c", "use one of a, b"),
         (lambda: env.pairs("X"), "fsync", "use key=value"),
+        (lambda: env.pairs("X"), "a=b, =c", "use key=value"),
+        (lambda: env.origins("X"), "ftp://a=http://b", "no pair of origins"),
+        (lambda: env.origins("X"), "https://=http://b", "no pair of origins"),
+        (lambda: env.origins("X"), "https://a=http://b/path", "no pair of origins"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_the_mend(
@@ -67,6 +79,126 @@ def test_a_value_that_does_not_fit_is_refused_with_the_mend(
         read()  # type: ignore[operator]
 
 
+def test_a_bound_itself_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "0")
+    assert (env.integer("X", 1), env.number("X", 1.0)) == (0, 0.0)
+    assert env.integer("X", 1, minimum=-1, maximum=0) == 0
+
+
+def test_what_is_around_a_value_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", " a = b c , d=")
+    assert env.pairs("X") == {"a": "b c", "d": ""}
+    monkeypatch.setenv("X", "https://a/=http://b:1/")
+    assert env.origins("X") == {"https://a": "http://b:1"}
+
+
+def test_a_folder_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("X", "a/../b")
+    assert env.folder("X", tmp_path) == tmp_path.resolve() / "b"
+    monkeypatch.setenv("X", "~/b")
+    assert env.folder("X", tmp_path) == Path("/home/somebody").resolve() / "b"
+
+
+def test_a_value_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "value").write_text(" from a file\n")
+    monkeypatch.setenv("X_FILE", f" {tmp_path / 'value'} ")
+    assert env.text("X", "default") == "from a file"
+    monkeypatch.setenv("X", "itself")
+    assert env.text("X", "default") == "itself"
+    monkeypatch.setenv("Y_FILE", " ")
+    assert env.text("Y", "default") == "default"
+
+
+# The least and the most of each number; None where there is no most.
+BOUNDS: dict[str, tuple[float, float | None]] = {
+    "CHUNK_SIZE": (32, 8192),
+    "CHUNK_OVERLAP": (0, None),
+    "CHUNKING_PROCESSES": (0, 64),
+    "EMBEDDING_TIMEOUT": (1, None),
+    "EMBEDDING_CONCURRENCY": (1, 64),
+    "EMBEDDING_BATCH_SIZE": (1, 2048),
+    "WORKERS": (1, 64),
+    "RUN_ATTEMPTS": (1, None),
+    "RUN_MEMORY_LIMIT_MB": (0, None),
+    "RUN_CANCEL_GRACE": (0, None),
+    "RUN_POLL": (0.01, None),
+    "RUN_HEARTBEAT": (0.1, None),
+    "RUN_STALL_LIMIT": (0, None),
+    "WORKER_STALL_LIMIT": (1, None),
+    "REAPER_INTERVAL": (0.1, None),
+    "CANARY_TIMEOUT": (0.1, None),
+    "EMBEDDER_WAIT_LIMIT": (0, None),
+    "EMBEDDER_WAIT_FIRST": (0.1, None),
+    "EMBEDDER_WAIT_MAX": (0.1, None),
+    "REMOVAL_GATE_SHARE": (0, 1),
+    "REMOVAL_GATE_DOCUMENTS": (0, None),
+    "WEB_TIMEOUT": (0.1, 600),
+    "WEB_REQUEST_LIMIT": (0.1, 3600),
+    "WEB_ATTEMPTS": (1, 10),
+    "TRUSTED_PROXIES": (0, 10),
+    "HSTS_SECONDS": (0, None),
+    "SESSION_HOURS": (1, None),
+    "LOGIN_ATTEMPTS": (1, None),
+}
+TRY_EACH = """
+import importlib, os
+from django.core.exceptions import ImproperlyConfigured
+from bbjrag import settings
+found = []
+for name, value in tried:
+    os.environ[name] = value
+    try:
+        importlib.reload(settings)
+        found.append([name, value])
+    except ImproperlyConfigured as error:
+        assert str(error).startswith(name), error
+    del os.environ[name]
+"""
+
+
+def test_the_numbers_have_their_bounds(tmp_path: Path) -> None:
+    allowed = [[name, str(b)] for name, bounds in BOUNDS.items() for b in bounds if b is not None]
+    below = [[name, str(least - 1)] for name, (least, _) in BOUNDS.items()]
+    above = [[name, str(most + 1)] for name, (_, most) in BOUNDS.items() if most is not None]
+    tried = f"tried = {[*allowed, *below, *above]}"
+    assert loaded(tmp_path, f"{tried}\n{TRY_EACH}") == allowed
+
+
+def test_each_number_is_among_those_with_bounds() -> None:
+    code = (Path(settings.BASE_DIR) / "bbjrag/settings.py").read_text()
+    assert set(re.findall(r'env\.(?:integer|number)\(\s*"(\w+)"', code)) == set(BOUNDS)
+
+
+@pytest.fixture
+def kept_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("X", "X_FILE", "Y", "Z"):
+        monkeypatch.setenv(name, "")  # so that what is loaded is forgotten afterwards
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("kept_environment")
+def test_a_file_fills_in_what_is_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "given").write_text("from its own file")
+    (tmp_path / ".env").write_text("X=a\nY='b c'\nZ=${Y}d\nA B\nQ\n")
+    monkeypatch.setenv("X_FILE", str(tmp_path / "given"))
+    env.load("NO_SUCH_VARIABLE", tmp_path / ".env")
+    assert [env.text(name, "") for name in "XYZQ"] == ["from its own file", "b c", "b cd", ""]
+
+
+@pytest.mark.usefixtures("kept_environment")
+def test_a_file_that_cannot_be_read_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    env.load("X", tmp_path / "missing")
+    (tmp_path / "binary").write_bytes(b"X=\xff")
+    for default, given in [("binary", ""), ("missing", str(tmp_path))]:
+        monkeypatch.setenv("X", given)
+        with pytest.raises(ImproperlyConfigured, match=r"^X=.* cannot be read \(\w+Error\)"):
+            env.load("X", tmp_path / default)
+
+
 def test_env_example_lists_every_variable_and_no_other() -> None:
     root = Path(settings.BASE_DIR)
     read = set(READ.findall((root / "bbjrag/settings.py").read_text()))
@@ -75,14 +207,6 @@ def test_env_example_lists_every_variable_and_no_other() -> None:
 
 def numbers() -> dict[str, str]:
     return dict(NUMBER.findall(env.EXAMPLE.read_text()))
-
-
-def test_env_example_tells_the_true_defaults() -> None:
-    """Numbers and words; what depends on the place is only named."""
-    told = numbers()
-    assert told
-    for name, value in told.items():
-        assert float(getattr(settings, name)) == float(value), name
 
 
 def test_each_number_in_env_example_can_be_changed(tmp_path: Path) -> None:

@@ -162,7 +162,8 @@ def test_a_renamed_file_is_not_embedded_again(
     embedded(ollama)
     (folder / "dialog.md").rename(folder / "window.md")
     row = read(source)
-    assert (row.added, row.removed, row.embedded, embedded(ollama)) == (1, 1, 0, 0)
+    assert (row.added, row.moved, row.removed) == (0, 1, 0)
+    assert (row.embedded, embedded(ollama)) == (0, 0)
     assert "pages://window.md" in urls()
 
 

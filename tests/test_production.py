@@ -150,6 +150,19 @@ def test_secrets_may_come_from_files(tmp_path: Path) -> None:
     assert found["DATABASES"]["default"]["HOST"] == "db"
 
 
+def test_a_connection_to_another_server_is_kept_and_looked_at(tmp_path: Path) -> None:
+    found = settings_under(tmp_path, DATABASE_URL="postgres://me@db/x")["DATABASES"]["default"]
+    assert (found["CONN_MAX_AGE"], found["CONN_HEALTH_CHECKS"]) == (60, True)
+
+
+def test_a_secret_is_made_in_a_folder_that_is_there_or_not(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for folder in (tmp_path / "there", tmp_path / "not" / "yet"):
+        found = settings_under(tmp_path, STATE_DIR=str(folder))
+        assert [path.name for path in folder.iterdir()] == ["secret_key"]
+        assert len(found["SECRET_KEY"]) >= 50
+
+
 def test_the_password_of_the_address_wins(tmp_path: Path) -> None:
     given = {"DATABASE_URL": "postgres://me:mine@db/x", "DATABASE_PASSWORD": "other"}
     found = settings_under(tmp_path, **given)

@@ -9,6 +9,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from ingestion.models import Document
+from sources.forms import SourceForm
 from sources.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -133,3 +134,52 @@ def test_deleting_a_source_deletes_its_documents(data_dir: Path) -> None:
     )
     row.delete()
     assert not Document.objects.filter(url="mine://a").exists()
+
+
+def form_errors(**typed: Any) -> dict[str, list[str]]:
+    """What the form shows at each field for what a person has typed."""
+    fields = {"name": "mine", "title": "Mine", "parser": "MdxParser", "paths": "docs"}
+    form = SourceForm({**fields, "generation": "auto", "options": "{}", "enabled": "on", **typed})
+    return {name: [str(message) for message in messages] for name, messages in form.errors.items()}
+
+
+@pytest.mark.parametrize("name", ["flare", "kb"])
+def test_a_name_in_use_is_reported_once_and_at_its_field(data_dir: Path, name: str) -> None:
+    errors = form_errors(name=name)
+    assert list(errors) == ["name"]
+    assert errors["name"] == [
+        f"There is a source '{name}' already: choose another name, as it begins the addresses of "
+        "documents."
+    ]
+
+
+def test_an_absolute_path_below_data_dir_gets_the_relative_one(data_dir: Path) -> None:
+    (message,) = form_errors(paths=f"{data_dir}/docs")["paths"]
+    assert "is an absolute path: write 'docs', relative to DATA_DIR" in message
+
+
+def test_backslashes_are_shown_as_they_were_typed(data_dir: Path) -> None:
+    (message,) = form_errors(paths=r"docs\sub")["paths"]
+    assert message.startswith(r"'docs\sub' does not exist")
+    assert message.endswith("write 'docs/sub', with slashes.")
+    (message,) = form_errors(paths=r"no\such")["paths"]
+    assert message.startswith(r"'no\such' does not exist")
+
+
+@pytest.mark.parametrize(
+    ("parser", "options", "expected"),
+    [
+        ("MdxParser", '{"exclude": 3}', "exclude: must be a list, such as ["),
+        ("MdxParser", '{"exclude": [3]}', "exclude.0: must be a text in quotes"),
+        ("MdxParser", '{"no_such": 3}', "no_such: there is no such option"),
+        ("KnowledgeBaseParser", '{"max_pages": "many"}', "max_pages: must be a whole number"),
+        ("KnowledgeBaseParser", '{"delay": "long"}', "delay: must be a number"),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_refused_in_the_words_of_json(
+    data_dir: Path, parser: str, options: str, expected: str
+) -> None:
+    typed = {"parser": parser, "options": options, "start_url": "https://site.example/kb/"}
+    (message,) = form_errors(**typed)["options"]
+    assert expected in message
+    assert "tuple" not in message

@@ -36,6 +36,7 @@ from tests.web_server import (
 )
 
 SETTINGS = WebSettings(
+    version="2.3.4",
     contact="ops@example.org",
     allow_networks=LOOPBACK,
     connect_seconds=2,
@@ -85,7 +86,7 @@ def test_it_works(server: WebServer) -> None:
 
 def test_it_says_who_it_is_and_how_to_reach_its_owner(server: WebServer) -> None:
     fetch(server)
-    assert server.headers[0]["User-Agent"] == "bbjrag/1.0 (+ops@example.org)"
+    assert server.headers[0]["User-Agent"] == "bbjrag/2.3.4 (+ops@example.org)"
 
 
 def test_validators_are_sent_and_an_unchanged_page_carries_no_body(server: WebServer) -> None:

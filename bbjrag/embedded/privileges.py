@@ -12,7 +12,8 @@ import ctypes
 import os
 import sys
 
-PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 4
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAPABILITY_VERSION_3 = 0x20080522
@@ -34,10 +35,11 @@ class CapabilityData(ctypes.Structure):
 def become(uid: int, gid: int) -> None:
     """Give up root for `uid`, with CAP_DAC_OVERRIDE as the one capability that survives exec.
 
-    Raises OSError where the kernel or the container does not allow it.
+    Without the fixup the change of user keeps capabilities, and access(2), by which initdb looks
+    for the other programs, counts them. Raises OSError if kernel or container do not allow it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    _checked(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    _checked(libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)

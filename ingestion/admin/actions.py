@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from ingestion import runs
 from ingestion.admin import reports
 from ingestion.admin.display import documents
-from ingestion.models import OPEN_STATES, Chunk, Run, SourceRun
+from ingestion.models import Chunk, Run, SourceRun
 from ingestion.worker import Presence
 from sources.models import Source
 
@@ -25,6 +25,8 @@ NO_WORKER = (
     "No worker is alive, so it waits in the queue: start one with `make serve` or "
     "`python manage.py worker`."
 )
+
+NOTHING_TO_RETRY = "Nothing to retry: {} has no open failure."
 
 
 def note(request: HttpRequest, rows: Iterable[Model], message: str) -> None:
@@ -110,7 +112,7 @@ def retry_failures(
     chosen = [source for source in queryset if source.pk in failing or not source.enabled]
     for source in queryset:
         if source not in chosen:
-            messages.info(request, f"Nothing to retry: {source.name} has no open failure.")
+            messages.info(request, NOTHING_TO_RETRY.format(source.name))
     if chosen:
         start(request, chosen, retry_failed=True)
 
@@ -119,7 +121,7 @@ def retry_failures(
 def cancel_open(
     modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
 ) -> None:
-    open_runs = SourceRun.objects.filter(source__in=queryset, state__in=OPEN_STATES)
+    open_runs = SourceRun.objects.open().filter(source__in=queryset)
     if not cancel(request, open_runs):
         messages.info(request, "None of the selected sources is queued or running.")
 
@@ -149,6 +151,9 @@ def retry_one(request: HttpRequest, source_run: SourceRun) -> int | None:
             messages.info(request, "None of these failures is open any more: nothing to retry.")
             return None
         asked = start(request, [source_run.source], retry_failed=True, addresses=addresses)
+    elif not runs.has_failures(source_run.source):
+        messages.info(request, NOTHING_TO_RETRY.format(source_run.source.name))
+        return None
     else:
         asked = start(request, [source_run.source], retry_failed=True)
     return asked.run.pk if asked else None

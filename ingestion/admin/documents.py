@@ -39,7 +39,7 @@ class DocumentAdmin(LookAdmin):
 
     def details(self, request: HttpRequest, obj: Document) -> dict[str, Any]:
         chunks = obj.chunks.defer(*VECTORS).order_by("ordinal")
-        failures = Failure.objects.filter(source=obj.source, document_url=obj.url, resolved=False)
+        failures = Failure.objects.open().filter(source=obj.source, document_url=obj.url)
         return {"chunks": chunks, "failures": failures[:SHOWN_FAILURES]}
 
 

@@ -10,7 +10,7 @@ from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from ingestion import health
-from ingestion.models import OPEN_STATES, Chunk, Document, Failure, SourceRun, State
+from ingestion.models import Chunk, Document, Failure, SourceRun, State
 from ingestion.schedules import next_time
 from sources.models import Source
 
@@ -49,9 +49,9 @@ class Progress:
 
 def overview() -> dict[str, Any]:
     open_runs = list(
-        SourceRun.objects.filter(state__in=OPEN_STATES)
+        SourceRun.objects.open()
         .select_related("source", "run")
-        .defer("vanished")
+        .defer("vanished", "moves")
         .order_by("pk")
     )
     held = SourceRun.objects.filter(state=State.NEEDS_APPROVAL).select_related("source")
@@ -91,11 +91,11 @@ def newest_runs() -> QuerySet[SourceRun]:
     """The newest SourceRun of each source."""
     mine = SourceRun.objects.filter(source=OuterRef("pk")).order_by("-pk").values("pk")[:1]
     newest = Source.objects.order_by().values_list(Subquery(mine))
-    return SourceRun.objects.filter(pk__in=newest).defer("vanished")
+    return SourceRun.objects.filter(pk__in=newest).defer("vanished", "moves")
 
 
 def open_failures() -> QuerySet[Failure]:
-    return Failure.objects.filter(resolved=False, level=Failure.Level.ERROR)
+    return Failure.objects.open().errors()
 
 
 def numbers(rows: QuerySet[Any], group: str) -> dict[Any, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingestion import documents, health, removal, trial
+from ingestion import documents, health, moves, removal, trial
 from ingestion.models import Chunk, Document
 from ingestion.trial import Trial, Tried
 from sources.models import Source
@@ -22,13 +22,17 @@ FIELDS = (
 
 @dataclass
 class Preview:
-    """Documents by what a run would do with them. `removed` is empty unless all was read; `held` is
-    why the removal would wait for somebody's approval."""
+    """Documents by what a run would do with them; `moved` has the old address with each.
+
+    `moved` and `removed` are empty unless all was read. `held` is why the removal would wait for
+    somebody's approval.
+    """
 
     trial: Trial
     added: list[Tried] = field(default_factory=list)
     changed: list[Tried] = field(default_factory=list)
     unchanged: list[Tried] = field(default_factory=list)
+    moved: list[tuple[str, Tried]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     stored: int = 0
     chunks: int = 0
@@ -43,7 +47,8 @@ def tried(source: Source, how: str, value: str) -> dict[str, Any]:
         return {"tried": "test", "problems": problems}
     if how == "_test":
         found = trial.run(trial.order(source, seconds=TEST_SECONDS))
-        return {"tried": "test", "trial": found, "embedder": health.embedder()}
+        context = {"trial": found, "embedder": health.embedder(), "seconds": TEST_SECONDS}
+        return {"tried": "test", **context}
     if how == "_preview":
         found = trial.run(trial.order(source, seconds=PREVIEW_SECONDS))
         return {"tried": "preview", "preview": preview(source, found), "seconds": PREVIEW_SECONDS}
@@ -71,8 +76,22 @@ def preview(source: Source, tried: Trial) -> Preview:
     found.to_embed = missing(key for document in tried.documents for key in document.hashes)
     if tried.complete and tried.documents:
         found.removed = _gone(stored, tried)
-        found.held = removal.reason_to_ask(source.name, source.paths, found.removed, stored)
+        _find_moved(source, found)
+        found.held = removal.reason_to_ask(source.config(), found.removed, stored)
     return found
+
+
+def _find_moved(source: Source, found: Preview) -> None:
+    """Take those out of the added and removed that are the same document at another address."""
+    if not (found.added and found.removed):
+        return
+    added = {document.url: document for document in found.added}
+    old = moves.text_keys(source.pk, found.removed)
+    new = {url: document.text for url, document in added.items()}
+    found.moved = [(gone, added.pop(come)) for gone, come in moves.pairs(old, new)]
+    found.added = list(added.values())
+    gone = {url for url, _ in found.moved}
+    found.removed = [url for url in found.removed if url not in gone]
 
 
 def stored_hashes(source: Source) -> dict[str, list[str]]:

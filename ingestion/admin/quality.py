@@ -20,7 +20,7 @@ from django.utils import timezone
 from ingestion import quality
 from ingestion.admin.charts import Bar, bars
 from ingestion.admin.overview import Standing, standings
-from ingestion.models import Chunk, Document, SourceRun
+from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
 from ingestion.schedules import next_time
 from sources.models import Source
 
@@ -110,7 +110,7 @@ def of_source(source: Source) -> str:
 
 def oddities(taken: list[dict[str, Any]], copies: int) -> Iterable[Oddity]:
     named = {
-        "untagged": ("Documents without a generation", documents(generation="untagged")),
+        "untagged": ("Documents without a generation", documents(quality="untagged")),
         "deprecated": ("Deprecated documents", documents(deprecated__exact=1)),
         "empty": ("Documents without chunks", documents(quality="empty")),
         "small": (f"Chunks under {quality.SMALL} tokens", chunks(quality="small")),
@@ -127,8 +127,8 @@ def warnings(stand: list[Standing], taken: list[dict[str, Any]]) -> Iterable[War
     everything = sum(s.chunks for s in stand)
     for s in stand:
         url = reverse("admin:sources_source_change", args=[s.source.pk])
-        if s.source.enabled and s.last and not s.chunks:
-            yield Warned(f"{s.source.name} has been read and holds no chunk.", url)
+        if s.source.enabled and s.last and not s.chunks and s.last.state not in OPEN_STATES:
+            yield Warned(_empty(s), url)
         if s.source.enabled and not s.last:
             yield Warned(f"{s.source.name} is enabled and has never been read.", url)
         if s.source.enabled and s.read_at and is_stale(s, now):
@@ -139,7 +139,14 @@ def warnings(stand: list[Standing], taken: list[dict[str, Any]]) -> Iterable[War
     untagged, number = total(taken, "untagged"), total(taken, "documents")
     if untagged > UNTAGGED_SHARE * number:
         text = f"{100 * untagged // number} % of the documents carry no generation."
-        yield Warned(text, documents(generation="untagged"))
+        yield Warned(text, documents(quality="untagged"))
+
+
+def _empty(standing: Standing) -> str:
+    """Why a source that has been run holds no chunk."""
+    if standing.read_at:
+        return f"{standing.source.name} has been read and holds no chunk."
+    return f"{standing.source.name} has never been read to its end: see what stopped its last run."
 
 
 def is_stale(standing: Standing, now: datetime) -> bool:
@@ -187,9 +194,11 @@ class DocumentFilter(admin.SimpleListFilter):
     parameter_name = "quality"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("empty", "without chunks")]
+        return [("empty", "without chunks"), ("untagged", "without a generation")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Document]) -> QuerySet[Document]:
+        if self.value() == "untagged":
+            return quality.without_generation(queryset)
         if self.value() == "empty":
             return queryset.filter(~Exists(Chunk.objects.filter(document=OuterRef("pk"))))
         return queryset

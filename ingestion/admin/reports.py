@@ -12,8 +12,9 @@ from ingestion import health
 from ingestion.admin.charts import Bar, bars
 from ingestion.admin.display import seconds
 from ingestion.admin.overview import Progress, progress
-from ingestion.models import OPEN_STATES, Document, Failure, LogLine, Run, SourceRun, State
+from ingestion.models import Document, Failure, LogLine, Run, SourceRun, State
 from ingestion.pipeline import STAGES
+from ingestion.runs import has_failures
 
 SHOWN_LINES = 200
 # What the log of a reading can be narrowed to, by what the page's address says.
@@ -61,10 +62,8 @@ class Report:
     changes: list[Change]
     waiting: list[str]
     lines: list[LogLine]
-
-    @property
-    def has_errors(self) -> bool:
-        return any(group.level == Failure.Level.ERROR for group in self.groups)
+    can_retry: bool
+    """Whether the source has open failures, of this run or another."""
 
 
 def reports(run: Run, level: str = "") -> list[Report]:
@@ -82,6 +81,7 @@ def report(row: SourceRun, level: str = "") -> Report:
         changes=changes(row),
         waiting=row.vanished if held else [],
         lines=lines(row, level),
+        can_retry=row.source is not None and has_failures(row.source),
     )
 
 
@@ -144,7 +144,7 @@ def reason(failure: Failure) -> str:
 
 
 def changes(row: SourceRun) -> list[Change]:
-    """The documents that the run added, changed and removed, as far as they still tell.
+    """The documents that the run added, changed, moved and removed, as far as they still tell.
 
     A document that a later run changed again counts for that one.
     """
@@ -160,6 +160,7 @@ def changes(row: SourceRun) -> list[Change]:
     found = [
         Change("Added", row.added, list(added[:SHOWN])),
         Change("Changed", row.changed, list(changed[:SHOWN])),
+        Change("Moved", row.moved, [], [f"{old} → {new}" for old, new in row.moves[:SHOWN]]),
         Change("Removed", row.removed, [], removed[:SHOWN]),
     ]
     return [change for change in found if change.number]
@@ -167,7 +168,7 @@ def changes(row: SourceRun) -> list[Change]:
 
 def live(run: Run, level: str = "") -> dict[str, Any]:
     """The part of the page that moves while the run goes on."""
-    open_runs = list(SourceRun.objects.filter(state__in=OPEN_STATES).defer("vanished"))
+    open_runs = list(SourceRun.objects.open().defer("vanished", "moves"))
     open_runs.sort(key=lambda row: row.source_name)
     why = health.why_waiting(open_runs)
     mine: list[tuple[Progress, list[LogLine]]] = [

@@ -35,7 +35,7 @@ class RunAdmin(LookAdmin):
     ordering = ("-pk",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        rows = SourceRun.objects.order_by("source_name").defer("vanished")
+        rows = SourceRun.objects.order_by("source_name").defer("vanished", "moves")
         return Run.objects.prefetch_related(Prefetch("source_runs", rows))
 
     def get_urls(self) -> list[URLPattern]:
@@ -80,9 +80,11 @@ class RunAdmin(LookAdmin):
         return HttpResponseRedirect(reverse("admin:ingestion_run_change", args=[there]))
 
     def details(self, request: HttpRequest, obj: Run) -> dict[str, Any]:
+        # What ends between these two is shown as ended and followed once more. The other way round
+        # it would be shown as running, by a page that follows nothing.
+        live = reports.live(obj, level_of(request))
         found = reports.reports(obj, level_of(request))
-        state = state_of(report.row for report in found)
-        return {"reports": found, "state": state, **reports.live(obj, level_of(request))}
+        return {"reports": found, "state": state_of(report.row for report in found), **live}
 
     @admin.display(description="run", ordering="pk")
     def number(self, run: Run) -> str:

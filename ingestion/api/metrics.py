@@ -59,7 +59,7 @@ def _failures() -> Metric:
     family = GaugeMetricFamily(
         "bbjrag_open_failures", "Failures that no later run has resolved.", labels=["source"]
     )
-    failures = Failure.objects.filter(resolved=False, level=Failure.Level.ERROR)
+    failures = Failure.objects.open().errors()
     rows = failures.order_by().values_list("source__name").annotate(number=Count("pk"))
     for name, number in rows:
         family.add_metric([name or ""], number)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from django.conf import settings
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -43,20 +43,17 @@ def description(sources: Sequence[str] = ()) -> dict[str, Any]:
         asked["items"] = {"type": "string", "enum": list(sources)}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "bbjrag", "version": _version(), "summary": "Search all about BBj."},
+        "info": {
+            "title": "bbjrag",
+            "version": settings.VERSION,
+            "summary": "Search all about BBj.",
+        },
         "paths": _paths(),
         "components": {
             "schemas": definitions["$defs"],
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
-
-
-def _version() -> str:
-    try:
-        return version("bbjrag")
-    except PackageNotFoundError:
-        return "0.1.0"
 
 
 def _paths() -> dict[str, Any]:

@@ -156,7 +156,7 @@ class OllamaEmbedder:
         self.asked = model
         self.count = count
         self.largest_request = settings.batch_size
-        self.chunk_limit = int((self.context - count(self.document_prefix)) / TOKENS_PER_TOKEN)
+        self.chunk_limit = chunk_limit(self.context, self.document_prefix)
 
     @classmethod
     def open(cls, settings: EmbedderSettings) -> OllamaEmbedder:
@@ -295,6 +295,15 @@ class OllamaEmbedder:
         """What took under a quarter of its time may be twice as much, up to the batch size."""
         if share < 0.25 and texts == self.largest_request < self.batch_size:
             self.largest_request = min(2 * texts, self.batch_size)
+
+
+def chunk_limit(context: int, prefix: str) -> int:
+    """The product's tokens that a chunk may have, in a `context` of the model's tokens.
+
+    It depends on the model alone, and not on how this process happens to count: another limit
+    re-makes every document.
+    """
+    return int((context - (TokenBound()(prefix) if prefix else 0)) / TOKENS_PER_TOKEN)
 
 
 def _preflight(settings: EmbedderSettings, hosts: list[OllamaHost]) -> OllamaEmbedder:

@@ -24,10 +24,10 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import httpx
-from ollama import Client, ResponseError
 
 from ingestion.embedding.base import Vectors
 from ingestion.embedding.checks import BadVectors, checked
+from ingestion.embedding.ollama_client import Client, ResponseError
 from ingestion.exceptions import ConfigError, EmbedderError, EmbedderUnavailable
 
 T = TypeVar("T")
@@ -132,13 +132,11 @@ class Model(NamedTuple):
     dimensions: int = 0
 
 
-class OllamaHost:
-    """`failed_until` and `in_flight` belong to the pool that chooses among hosts."""
-
-    def __init__(self, address: Address, timeout: float) -> None:
-        self.url = address.url
-        self.timeout = timeout
-        self.client = Client(
+def _client(address: Address, timeout: float) -> Client:
+    """Raises ConfigError where proxies, certificates or a key in the environment do not fit; their
+    values may hold credentials and are not shown."""
+    try:
+        return Client(
             host=address.url,
             follow_redirects=False,
             timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
@@ -148,6 +146,21 @@ class OllamaHost:
             # Certificates take 50 ms to load, and nothing leads from http to https here.
             verify=address.url.startswith("https:"),
         )
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        raise ConfigError(
+            f"{address.url} cannot be asked in this environment ({type(error).__name__}): correct "
+            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY (SOCKS is not supported), SSL_CERT_FILE, "
+            "SSL_CERT_DIR or OLLAMA_API_KEY."
+        ) from None
+
+
+class OllamaHost:
+    """`failed_until` and `in_flight` belong to the pool that chooses among hosts."""
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        self.url = address.url
+        self.timeout = timeout
+        self.client = _client(address, timeout)
         weakref.finalize(self, self.client.close)
         self.auth = address.auth
         self.loopback = address.loopback

@@ -14,6 +14,7 @@ for. A document at which the parser itself fails is a Failure too (`exceptions.f
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from ingestion.documents import Parsed
 from ingestion.exceptions import ConfigError
@@ -29,11 +31,16 @@ from ingestion.parsers.web.settings import WebSettings
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
-    """A Source row as the pure layer sees it."""
+    """A Source row as the pure layer sees it.
+
+    `address_prefixes` is what the addresses of documents below each path have begun with so far
+    (see `files.address_prefixes`).
+    """
 
     name: str
     data_dir: Path
     paths: tuple[str, ...] = ()
+    address_prefixes: Mapping[str, str] = field(default_factory=dict)
     start_url: str = ""
     generation: str = "auto"
     display_base_url: str = ""
@@ -87,6 +94,25 @@ class ParserOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+MESSAGES = {
+    "extra_forbidden": "there is no such option",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "set_type": "must be a list",
+    "frozen_set_type": "must be a list",
+    "dict_type": "must be an object",
+    "string_type": "must be a text in quotes",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+}
+"""pydantic's types of error in the words of JSON, which is what a person has typed."""
+
+
 class Parser(ABC):
     version: ClassVar[int]
     reads: ClassVar[Literal["paths", "start_url"]] = "paths"
@@ -103,10 +129,18 @@ class Parser(ABC):
             return cls.Options.model_validate(dict(options))
         except ValidationError as error:
             known = ", ".join(cls.Options.model_fields) or "none"
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg']}" for e in error.errors()
-            )
+            problems = "; ".join(cls._problem(detail) for detail in error.errors())
             raise ConfigError(f"{cls.__name__}: {problems}. Its options: {known}.") from None
+
+    @classmethod
+    def _problem(cls, detail: ErrorDetails) -> str:
+        """One option that does not fit, in a person's words, with an example of one that does."""
+        place = ".".join(map(str, detail["loc"])) or "options"
+        message = MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+        field = cls.Options.model_fields.get(str(detail["loc"][0])) if detail["loc"] else None
+        examples = (field.examples or []) if field else []
+        such = f", such as {json.dumps(examples[0])}" if examples else ""
+        return f"{place}: {message}{such}"
 
     @abstractmethod
     def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]: ...

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+import posixpath
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -35,19 +36,57 @@ def resolve_inside(data_dir: Path, path: str) -> Path:
         target = (base / path).resolve()
         there = target.exists()
     except (OSError, RuntimeError, ValueError):  # a circle of links, a NUL, a name too long
-        raise SourceError(f"{path[:100]!r} is no path that can be followed.") from None
-    if Path(path).is_absolute() or not target.is_relative_to(base):
-        raise SourceError(f"{path!r} leaves DATA_DIR ({base}): give a path below it.")
+        raise SourceError(f"{quoted(path[:100])} is not a path that can be followed.") from None
+    if not target.is_relative_to(base):
+        raise SourceError(f"{quoted(path)} leaves DATA_DIR ({base}): give a path below it.")
+    if Path(path).is_absolute():
+        relative = quoted(target.relative_to(base).as_posix())
+        raise SourceError(
+            f"{quoted(path)} is an absolute path: write {relative}, relative to DATA_DIR ({base})."
+        )
     if not there:
         raise SourceError(
-            f"{path!r} does not exist under DATA_DIR ({base}): correct the path or mount it."
+            f"{quoted(path)} does not exist under DATA_DIR ({base}): {_way_out(base, path)}"
         )
     return target
 
 
-def address_of(name: str, path: str, paths: Sequence[str]) -> str:
-    """What the addresses of a source's documents below one of its configured `paths` begin with."""
-    return f"{name}://{path.strip('/')}/" if len(paths) > 1 else f"{name}://"
+def _way_out(base: Path, path: str) -> str:
+    slashed = path.replace("\\", "/")
+    if slashed != path and not PurePosixPath(slashed).is_absolute() and (base / slashed).exists():
+        return f"write {quoted(slashed)}, with slashes."
+    return "correct the path or mount it."
+
+
+def quoted(path: str) -> str:
+    """The path in quotes, as a person has written it; what cannot be shown is escaped."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in path)
+    return f"'{shown}'"
+
+
+def address_prefixes(paths: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """What stands between `<source name>://` and the place below it, for each of the `paths`.
+
+    A path keeps what it had (`known`), however many there are beside it, so that its documents keep
+    their addresses. A new one begins with itself, or with nothing where it is the only one. No two
+    begin with nothing.
+    """
+    found: dict[str, str] = {}
+    for own in map(normal_path, paths):
+        prefix = known.get(own, "" if len(paths) == 1 else own)
+        found[own] = own if prefix == "" and "" in found.values() else prefix
+    return found
+
+
+def normal_path(path: str) -> str:
+    """One spelling of a configured path: `docs` for `docs/` and `./docs`."""
+    return posixpath.normpath(path).strip("/")
+
+
+def address_of(config: SourceConfig, path: str) -> str:
+    """What the addresses of the documents below one of the configured paths begin with."""
+    prefix = address_prefixes(config.paths, config.address_prefixes)[normal_path(path)]
+    return f"{config.name}://{prefix}/" if prefix else f"{config.name}://"
 
 
 def find_files(config: SourceConfig, suffixes: Collection[str]) -> Iterator[SourceFile | Failure]:
@@ -56,12 +95,12 @@ def find_files(config: SourceConfig, suffixes: Collection[str]) -> Iterator[Sour
     Hidden files and folders and node_modules are passed over. A folder that cannot be listed, and a
     file that leaves DATA_DIR, are Failures. Raises SourceError when a configured path is missing.
     """
-    several = len(config.paths) > 1
     for configured in config.paths:
         root = resolve_inside(config.data_dir, configured)
-        prefix = address_of(config.name, configured, config.paths)
+        prefix = address_of(config, configured)
         if root.is_file():
-            url = f"{config.name}://{configured}" if several else f"{config.name}://{root.name}"
+            bare = prefix == f"{config.name}://"
+            url = f"{prefix}{root.name}" if bare else prefix.rstrip("/")
             yield SourceFile(root, url, PurePosixPath(root.name), root.parent)
             continue
         yield from _walk(config, root, root, prefix, suffixes)

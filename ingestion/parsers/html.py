@@ -15,9 +15,10 @@ from itertools import chain
 
 from lxml import etree
 
+from ingestion.parsers import markdown
 from ingestion.parsers.html_math import math_text
 from ingestion.parsers.html_tables import Table
-from ingestion.parsers.html_text import BREAK, CODE, END_CODE, PAD, Flow, ListItems, fold, protect
+from ingestion.parsers.html_text import BREAK, CODE, END_CODE, PAD, Flow, ListItems, fold
 
 Element = etree._Element
 Handler = Callable[[Element, "Flow"], None]
@@ -120,7 +121,7 @@ class HtmlRenderer:
         """The blocks of an element's content, rendered apart from what surrounds it."""
         if not len(element):
             text = fold(element.text or "")
-            return [text if plain else protect(text)] if text else []
+            return [text if plain else markdown.escape(text)] if text else []
         flow = Flow(plain)
         self.walk(element, flow)
         return flow.finish()
@@ -201,10 +202,10 @@ class HtmlRenderer:
     def add_heading(self, flow: Flow, text: str, level: int) -> None:
         """A heading; in a list item or a cell, which hold no sections, a line of text."""
         if flow.plain or self._lists:
-            flow.add_block(text if flow.plain or not text else protect(text))
+            flow.add_block(text if flow.plain else markdown.escape(text))
         elif text:
             self.level = min(level, 6)
-            flow.add_block(f"{'#' * self.level} {text}")
+            flow.add_block(markdown.heading(self.level, text))
 
     @contextmanager
     def under(self, hotspot: str, flow: Flow) -> Iterator[None]:

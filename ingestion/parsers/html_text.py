@@ -1,22 +1,18 @@
-"""Text on its way to Markdown: white space folded, structure protected, lists and fences."""
+"""Text on its way to Markdown: white space folded, structure escaped, lists and code."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
+from ingestion.parsers import markdown
+
 BREAK = "\x00"
 CODE, END_CODE = "\x01", "\x02"
 PAD = "\x03"
 
-_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad\u200e\u200f"), None)
 _CODE_SPAN = re.compile(f"{CODE}([^{CODE}{END_CODE}]*){END_CODE}")
 _PAD = re.compile(rf"(?<=[\w)]){PAD}+(?=[\w(])|{PAD}+(?=[(])")
-_STRUCTURE = re.compile(
-    r"(?P<mark>#{1,6}(?=\s|$)|[-+*](?=\s|$)|>|`{3}|~{3}|=+$|-+$|(?:[-*_][ \t]*){3,}$|\|)"
-    r"|(?P<number>\d{1,9})(?=[.)](?:\s|$))"
-)
-_STRUCTURE_STARTS = frozenset("#-+*>`~=_|0123456789")
 
 
 class Flow:
@@ -42,11 +38,11 @@ class Flow:
         text = fold(text)
         if text:
             self.end_code()
-            self.blocks.append(text if self.plain else protect(text))
+            self.blocks.append(text if self.plain else markdown.escape(text))
 
     def end_code(self) -> None:
         if self.code:
-            self.blocks.append(fence("\n".join(self.code), self.language))
+            self.blocks += code_block(self.code, self.language)
             self.code, self.language = [], ""
 
     def add_code(self, lines: Iterable[str], language: str = "") -> None:
@@ -82,9 +78,8 @@ class ListItems:
     def add(self, blocks: list[str]) -> None:
         if not blocks:
             return
-        marker = f"{self.number}. " if self.ordered else "- "
+        self.items.append((markdown.marker(self.number if self.ordered else None), blocks))
         self.number += 1
-        self.items.append((marker, blocks))
 
     def add_stray(self, blocks: list[str]) -> None:
         if not blocks:
@@ -95,23 +90,13 @@ class ListItems:
             self.items.append(("", blocks))
 
     def markdown(self) -> str:
-        return "\n".join(_item(marker, blocks) for marker, blocks in self.items)
-
-
-def _item(marker: str, blocks: list[str]) -> str:
-    text = blocks[0]
-    for block in blocks[1:]:
-        tight = block.startswith(("- ", "1. ")) and not text.endswith("```")
-        text += ("\n" if tight else "\n\n") + block
-    indent = " " * len(marker)
-    first, *rest = text.split("\n")
-    return "\n".join([marker + first, *(indent + line if line else "" for line in rest)])
+        return "\n".join(markdown.item(marker, blocks) for marker, blocks in self.items)
 
 
 def fold(text: str) -> str:
     """White space folded as a browser folds it, forced breaks as line ends, code in backticks."""
     if not text.isascii():
-        text = text.translate(_INVISIBLE)
+        text = text.translate(markdown.INVISIBLE)
     if CODE in text:
         text = _code_spans(text)
     if PAD in text:
@@ -133,10 +118,8 @@ def _code_spans(text: str) -> str:
         before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
         if _glued(before, code[0]) or _glued(code[-1], after):
             return code
-        ticks, pad = ("``", " ") if "`" in stripped else ("`", "")
-        quoted = f"{ticks}{pad}{stripped}{pad}{ticks}"
         lead, tail = code[: len(code) - len(code.lstrip())], code[len(code.rstrip()) :]
-        return f"{lead}{quoted}{tail}"
+        return f"{lead}{markdown.code_span(stripped)}{tail}"
 
     return _CODE_SPAN.sub(span, text).replace(CODE, "").replace(END_CODE, "")
 
@@ -146,32 +129,11 @@ def _glued(left: str, right: str) -> bool:
     return left.isalnum() and right.isalnum()
 
 
-def protect(text: str) -> str:
-    """Prose whose lines CommonMark would read as headings, lists, fences or rules, escaped."""
-    if "\n" in text:
-        return "\n".join(map(_protect_line, text.split("\n")))
-    return _protect_line(text)
-
-
-def _protect_line(line: str) -> str:
-    if line[0] not in _STRUCTURE_STARTS:
-        return line
-    match = _STRUCTURE.match(line)
-    if match is None:
-        return line
-    at = match.end("number") if match["number"] else 0
-    return f"{line[:at]}\\{line[at:]}"
-
-
-def fence(code: str, language: str = "") -> str:
-    """A fenced block; blank lines around the code go, its own white space stays to the letter."""
-    lines = [line.rstrip() if line.isspace() else line for line in code.split("\n")]
+def code_block(code: list[str], language: str) -> list[str]:
+    """A fenced block, if any; blank lines around the code go, its own white space stays."""
+    lines = [line.rstrip() if line.isspace() else line for line in code]
     while lines and not lines[0]:
         del lines[0]
     while lines and not lines[-1]:
         del lines[-1]
-    if not lines:
-        return ""
-    longest = max((len(run) for run in re.findall(r"`{3,}", code)), default=2)
-    ticks = "`" * (longest + 1)
-    return "\n".join([ticks + language, *lines, ticks])
+    return ["\n".join(markdown.fenced(lines, language))] if lines else []

@@ -19,7 +19,7 @@ from ingestion.parsers.web.settings import WebSettings
 class WebCrawlParser(Parser):
     """Reads what lies below the start URL's folder; topics are found by links and Flare's lists."""
 
-    version = 1
+    version = 2
     reads: ClassVar[Literal["paths", "start_url"]] = "start_url"
     Options = WebOptions
 

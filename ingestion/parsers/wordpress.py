@@ -45,7 +45,7 @@ class ArticleOptions(WebOptions):
 
 
 class _WordPressParser(Parser):
-    version = 1
+    version = 2
     reads: ClassVar[Literal["paths", "start_url"]] = "start_url"
     Options = ArticleOptions
     rules: ClassVar[type[WordPressRules]]

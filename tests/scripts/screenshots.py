@@ -1,9 +1,10 @@
-"""Pictures of the admin's main pages, at 1400 and 400 pixels, light and dark, on the sample data.
+"""Pictures of the admin for README and docs/tour.md, on the sample data.
 
     python -m tests.scripts.screenshots docs/screenshots [--only NAME]
 
 Sets up a database of its own, reads a copy of the sample sources, serves the admin on a free port
-and walks through it. Says which pages are wider than the window.
+and walks through its main pages at 1400 and 400 pixels, light and dark. Keeps the pictures that are
+shown somewhere, and says which pages are wider than the window.
 """
 
 from __future__ import annotations
@@ -29,7 +30,20 @@ ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "for-pictures-only"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
 WIDTHS = (1400, 400)
-TALLEST = 2600
+# The pictures that are shown somewhere, and where each is cut off.
+KEPT = {
+    "overview-1400-light": 900,
+    "overview-1400-dark": 900,
+    "overview-400-light": 1400,
+    "source-1400-light": 1400,
+    "preview-1400-light": 2600,
+    "run-1400-light": 1900,
+    "run-400-dark": 1400,
+    "failures-1400-light": 1100,
+    "search-1400-light": 1100,
+    "chunk-1400-light": 1300,
+    "quality-1400-light": 1500,
+}
 SOURCES = ("mdx-dwc", "mdx-beginner", "bbj-source", "pdf", "flare")
 PAGES = {
     "overview": "/admin/",
@@ -98,7 +112,7 @@ def _wait_for(url: str) -> None:
 
 
 def shoot(browser: Browser, base: str, folder: Path, only: str) -> list[str]:
-    """Take all pictures; the pages that are wider than their window."""
+    """Take the pictures; the pages that are wider than their window."""
     wide = []
     for scheme in ("light", "dark"):
         for width in WIDTHS:
@@ -109,7 +123,10 @@ def shoot(browser: Browser, base: str, folder: Path, only: str) -> list[str]:
             log_in(page)
             for name in PAGES if not only else only.split(","):
                 go(page, PAGES[name])
-                save(page.screenshot(full_page=True), folder / f"{name}-{width}-{scheme}.png")
+                picture = f"{name}-{width}-{scheme}"
+                if picture in KEPT:
+                    shot = page.screenshot(full_page=True)
+                    save(shot, folder / f"{picture}.png", KEPT[picture])
                 inner = page.evaluate("document.documentElement.scrollWidth")
                 if inner > width:
                     wide.append(f"{name} is {inner} pixels wide at {width}")
@@ -117,10 +134,10 @@ def shoot(browser: Browser, base: str, folder: Path, only: str) -> list[str]:
     return wide
 
 
-def save(png: bytes, path: Path) -> None:
+def save(png: bytes, path: Path, tallest: int) -> None:
     """With 256 colours, which is a third of the size and looks the same."""
     with Image.open(io.BytesIO(png)) as picture:
-        height = min(picture.height, TALLEST)
+        height = min(picture.height, tallest)
         small = picture.crop((0, 0, picture.width, height)).convert("RGB")
         small.quantize(256, kmeans=2).save(path, optimize=True)
 

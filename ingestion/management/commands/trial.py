@@ -19,7 +19,7 @@ class Command(BaseCommand):
         if limit := settings.RUN_MEMORY_LIMIT_MB:
             most = int(limit * 1.5) * 2**20
             resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-        order = trial.Order(**json.load(sys.stdin))
+        order = trial.understood(sys.stdin.buffer.read())
         for said in trial.read(order):
             self.stdout.write(json.dumps(said, default=str))
             self.stdout.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,6 +12,7 @@ from pydantic import Field, field_validator
 from ingestion.documents import Document, Failure, InputFile, Location, Parsed, Unchanged
 from ingestion.enrichment.bbj_generations import bbj_generations
 from ingestion.exceptions import DocumentError, failure_at
+from ingestion.parsers import markdown
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
 from ingestion.parsers.bbj.description import description
 from ingestion.parsers.bbj.lines import split_lines
@@ -20,7 +20,6 @@ from ingestion.parsers.bbj.syntax import Outline, Unit, outline
 from ingestion.parsers.bbj.text import BinaryContent, SourceText, decode, is_bbj
 from ingestion.parsers.files import SourceFile, find_files, read_file
 
-_BACKTICKS = re.compile(r"`{3,}")
 _LEVELS = {"method": 3, "fields": 3}
 
 
@@ -151,19 +150,12 @@ def render(lines: list[str], units: list[Unit]) -> tuple[str, tuple[Location, ..
         code = lines[unit.start : unit.end]
         locations.append(Location(len(content), unit.start + 1))
         if unit.heading:
-            content += [f"{'#' * _level(unit)} {unit.heading}", ""]
-        fence = _fence(code)
-        content.append(f"{fence}bbj")
-        here = len(content)
+            content += [markdown.heading(_level(unit), unit.heading), ""]
+        here = len(content) + 1
         locations += [Location(here + i, unit.start + 1 + i) for i in range(len(code))]
-        content += [*code, fence, ""]
+        content += [*markdown.fenced(code, "bbj"), ""]
     return "\n".join(content), tuple(locations)
 
 
 def _level(unit: Unit) -> int:
     return _LEVELS.get(unit.kind, 2) if unit.owner else 2
-
-
-def _fence(code: list[str]) -> str:
-    longest = max((len(run) for line in code for run in _BACKTICKS.findall(line)), default=2)
-    return "`" * (longest + 1)

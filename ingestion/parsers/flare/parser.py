@@ -35,7 +35,7 @@ _LINKED = re.compile(r"\[%=\s*System\.(?:Linked(?:Title|Header)|Title)\s*%\]")
 
 
 class FlareParser(Parser):
-    version = 1
+    version = 2
 
     def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
         for configured in self.config.paths:

@@ -131,7 +131,7 @@ class FlareProject:
         self.config = config
         self.warnings = Warnings()
         self.root = _project_folder(config, configured)
-        self.prefix = address_of(config.name, configured, config.paths)
+        self.prefix = address_of(config, configured)
         self.failures: list[Failure] = []
         self.files = dict.fromkeys(self._list_content())  # paths alone: there may be very many
         self._snippets: OrderedDict[str, tuple[Snippet, int]] = OrderedDict()

@@ -14,7 +14,7 @@ from ingestion.exceptions import DocumentError
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.files import read_file, stat_input
 from ingestion.parsers.mdx.docusaurus import FrontMatter, split_front_matter
-from ingestion.parsers.mdx.markdown import Page, parse_page
+from ingestion.parsers.mdx.page import Page, parse_page
 from ingestion.parsers.mdx.syntax import attribute_text
 from ingestion.parsers.mdx.tags import Event, Scope, pair_tags
 

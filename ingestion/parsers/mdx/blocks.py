@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from markdown_it.common.utils import unescapeAll
 from markdown_it.token import Token
 
+from ingestion.parsers import markdown
 from ingestion.parsers.mdx.syntax import Braces, Tag, expression_text
 from ingestion.parsers.mdx.tags import Scope
 from ingestion.parsers.mdx.text import (
     Segment,
-    code_span,
     footnote_label,
     joined,
     plain_text,
@@ -22,7 +22,6 @@ from ingestion.parsers.mdx.text import (
 )
 from ingestion.parsers.mdx.writer import Cell, MarkdownWriter
 
-_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad"))
 _LANGUAGE = re.compile(r"[^\s{]+")
 _CODE_TITLE = re.compile(r"""(?:^|\s)title=(?:"([^"]*)"|'([^']*)')""")
 
@@ -54,7 +53,7 @@ class BlockRenderer:
     def _add_text(self, text: str, verbatim: bool = False) -> None:
         if not self._inline:
             self._text_line = self._line
-        self._inline.append((verbatim, text.translate(_INVISIBLE)))
+        self._inline.append((verbatim, text.translate(markdown.INVISIBLE)))
 
     def _text(self, token: Token) -> None:
         self._add_text(token.content)
@@ -72,7 +71,7 @@ class BlockRenderer:
         if self._code:
             self._add_text(code, verbatim=True)
         elif code.strip():
-            self._add_text(code_span(code), verbatim=True)
+            self._add_text(markdown.code_span(code), verbatim=True)
 
     def _image(self, token: Token) -> None:
         alt = "".join(plain_text(token.children or []))

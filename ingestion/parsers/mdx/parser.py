@@ -61,7 +61,7 @@ class MdxParser(Parser):
     imports them. Drafts are left out.
     """
 
-    version = 2
+    version = 3
     Options = MdxOptions
 
     def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:

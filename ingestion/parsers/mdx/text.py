@@ -36,13 +36,6 @@ def joined(segments: Sequence[Segment]) -> str:
     return text.strip(" \n")
 
 
-def code_span(code: str) -> str:
-    runs = {len(run) for run in re.findall(r"`+", code)}
-    ticks = "`" * next(n for n in range(1, len(runs) + 2) if n not in runs)
-    pad = " " if code.startswith("`") or code.endswith("`") else ""
-    return f"{ticks}{pad}{code}{pad}{ticks}"
-
-
 def plain_text(tokens: Sequence[Token]) -> list[str]:
     return [" " if token.type == "softbreak" else token.content for token in tokens]
 

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from markdown_it.rules_block.html_block import HTML_SEQUENCES
-
 from ingestion.documents import Location
-
-_STRUCTURE = re.compile(
-    r"#{1,6}(?:\s|$)|[-+*](?:\s|$)|>|`{3}|~{3}|\||\[[^\]]+\]:|=+\s*$|(?=[|:\s]*-)[|:\-\s]+$"
-    r"|([*_])(?:\s*\1){2,}\s*$"
-)
-_NUMBERED = re.compile(r"(\d{1,9})([.)])(?=\s|$)")
-_BACKTICKS = re.compile(r"^[ \t]*(`{3,})", re.MULTILINE)
-
-
-def protect(line: str) -> str:
-    """Keep a line of prose from being read as a heading, a list, a table, a fence or HTML."""
-    if _STRUCTURE.match(line) or any(opening.search(line) for opening, _, _ in HTML_SEQUENCES):
-        return "\\" + line
-    return _NUMBERED.sub(r"\1\\\2", line, count=1) if _NUMBERED.match(line) else line
+from ingestion.parsers import markdown
 
 
 @dataclass(slots=True)
@@ -51,7 +35,7 @@ class Cell:
     rows: int = 1
 
     def text(self) -> str:
-        return " ".join(line.strip() for line in self.content.lines if line)
+        return markdown.cell(self.content.content())
 
 
 @dataclass(slots=True)
@@ -78,9 +62,7 @@ class MarkdownWriter:
 
     def text(self, text: str, source: int) -> None:
         """A paragraph; a newline in it is a hard line break."""
-        lines = text.split("\n")
-        if not self.flat:
-            lines = [protect(line) for line in lines]
+        lines = (text if self.flat else markdown.escape(text)).split("\n")
         if not self._lists:
             self._add(lines, source)
         else:
@@ -102,20 +84,19 @@ class MarkdownWriter:
             self.text(text, source)
             return
         self._leave_lists(source)
-        self._add([f"{'#' * level} {text}"], source)
+        self._add([markdown.heading(level, text)], source)
         self.headings.append(Heading(level, text, len(self.lines) - 1))
 
     def fence(self, language: str, code: str, source: int, code_source: int) -> None:
         """A code block; `code_source` is the source line of its first line of code."""
         self._leave_lists(source)
         self.structured = True
-        runs = [len(run) for run in _BACKTICKS.findall(code)]
-        ticks = "`" * max(3, *(run + 1 for run in runs)) if runs else "```"
-        self._add([ticks + language], source)
-        for number, line in enumerate(code.split("\n")):
+        opening, *lines, closing = markdown.fenced(code.split("\n"), language)
+        self._add([opening], source)
+        for number, line in enumerate(lines):
             self._locate(code_source + number)
             self.lines.append(line)
-        self.lines.append(ticks)
+        self.lines.append(closing)
 
     def verbatim(self, lines: Sequence[str], source: int) -> None:
         self._leave_lists(source)
@@ -139,7 +120,7 @@ class MarkdownWriter:
             self.open_list(ordered=False)
         current = self._lists[-1]
         current.number += 1
-        current.marker = f"{current.number}. " if current.ordered else "- "
+        current.marker = markdown.marker(current.number if current.ordered else None)
         current.content = current.indent + " " * len(current.marker)
 
     def close_list(self) -> None:
@@ -161,14 +142,14 @@ class MarkdownWriter:
         self._write_rows(rows, lines)
 
     def _write_rows(self, rows: Sequence[Sequence[Cell]], lines: Sequence[int]) -> None:
-        grid = _grid(rows)
-        width = max(len(row) for row in grid)
+        texts = ([(cell.text(), cell.columns, cell.rows) for cell in row] for row in rows)
+        grid = list(markdown.in_columns(texts, ""))
+        width = max(map(len, grid))
         headed = all(cell.header for cell in rows[0])
-        head = grid[0] if headed else []
-        self._add([_row(head, width), _row(["---"] * width, width)], lines[0])
+        self._add(markdown.table_head(grid[0] if headed else [], width), lines[0])
         for cells, source in list(zip(grid, lines, strict=True))[headed:]:
             self._locate(source)
-            self.lines.append(_row(cells, width))
+            self.lines.append(markdown.table_row(cells, width))
 
     def _absorb(self, other: MarkdownWriter) -> None:
         if not other.lines:
@@ -193,30 +174,3 @@ class MarkdownWriter:
 
     def content(self) -> str:
         return "\n".join(self.lines)
-
-
-def _grid(rows: Sequence[Sequence[Cell]]) -> list[list[str]]:
-    """The cells' texts in their columns; what a cell spans beyond its first place stays empty."""
-    grid: list[list[str]] = []
-    spans: dict[int, int] = {}
-    for row in rows:
-        texts: list[str] = []
-        for cell in row:
-            _fill_spanned(texts, spans)
-            for column in range(cell.columns):
-                spans[len(texts)] = cell.rows - 1
-                texts.append("" if column else cell.text())
-        _fill_spanned(texts, spans)
-        grid.append(texts)
-    return grid
-
-
-def _fill_spanned(texts: list[str], spans: dict[int, int]) -> None:
-    while spans.get(len(texts), 0) > 0:
-        spans[len(texts)] -= 1
-        texts.append("")
-
-
-def _row(cells: Sequence[str], width: int) -> str:
-    texts = [cell.replace("|", "\\|") for cell in cells] + [""] * (width - len(cells))
-    return f"| {' | '.join(texts)} |"

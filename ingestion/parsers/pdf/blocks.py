@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from ingestion.parsers import markdown
 from ingestion.parsers.pdf.code_lines import code_lines, code_run
 from ingestion.parsers.pdf.layout import Item, Line, Table
 from ingestion.parsers.pdf.outline import heading_length
@@ -128,7 +129,7 @@ class BlockBuilder:
         lines = items[index : index + heading_length(items, index, levels)]
         texts = [line.text for line in lines if isinstance(line, Line)]
         text = join_lines(texts, self.typography)
-        self._add("heading", [f"{'#' * levels[index]} {text}"], lines[0].page)
+        self._add("heading", [markdown.heading(levels[index], text)], lines[0].page)
         return index + len(lines)
 
     def _take_table(self, table: Table, index: int) -> int:
@@ -139,32 +140,31 @@ class BlockBuilder:
 
     def _add_table(self, rows: list[list[str]], page: int) -> None:
         last = self.blocks[-1] if self.blocks else None
-        body = [_pipe_row(row) for row in rows]
-        divider = "|" + " --- |" * len(rows[0])
+        cells = [[markdown.cell(text) for text in row] for row in rows]
+        head, divider = markdown.table_head(cells[0])
+        body = [markdown.table_row(row) for row in cells[1:]]
         if (
             last is not None
             and last.kind == "table"
             and last.lines[1] == divider
             and (last.pages[-1] < page)
         ):  # the table goes on over the page, perhaps with its head again
-            body = body[1:] if body[0] == last.lines[0] else body
+            body = body if head == last.lines[0] else [head, *body]
             last.lines += body
             last.pages += [page] * len(body)
             return
-        self._add("table", [body[0], divider, *body[1:]], page)
+        self._add("table", [head, divider, *body], page)
 
     def _take_code(self, lines: list[Line], index: int) -> int:
         self._close()
         texts, pages = code_lines(lines)
-        fence = "`" * max(
-            3, 1 + max((len(m) for t in texts for m in re.findall("`+", t)), default=0)
-        )
         last = self.blocks[-1] if self.blocks else None
         if last is not None and last.kind == "code" and last.pages[-1] < pages[0]:
-            last.lines[-1:] = [*texts, last.lines[-1]]
+            last.lines = markdown.fenced([*last.lines[1:-1], *texts])
             last.pages += pages
         else:
-            self.blocks.append(Block("code", [fence, *texts, fence], [pages[0], *pages, pages[-1]]))
+            framed = [pages[0], *pages, pages[-1]]
+            self.blocks.append(Block("code", markdown.fenced(texts), framed))
         return index + len(lines)
 
     def _take_rows(self, lines: list[Line], index: int) -> int:
@@ -173,7 +173,7 @@ class BlockBuilder:
         if rows is not None:
             self._add_table(rows, lines[0].page)
         else:
-            texts = [protect(_without_leader(line.marked)) for line in lines]
+            texts = [_entry(_without_leader(line.marked)) for line in lines]
             self.blocks.append(Block("rows", texts, [line.page for line in lines]))
         return index + len(lines)
 
@@ -278,7 +278,7 @@ class BlockBuilder:
             if paragraph.marker:
                 self._add("item", ["  " * paragraph.depth + _item(text)], page)
             elif text:
-                self._add("paragraph", [protect(text)], page)
+                self._add("paragraph", [markdown.escape(text)], page)
 
     def _add(self, kind: str, lines: list[str], page: int) -> None:
         if kind in ("heading", "table", "code"):
@@ -300,7 +300,13 @@ def _marker_alone(paragraph: _Paragraph) -> bool:
 
 
 def _item(text: str) -> str:
-    return re.sub(BULLET, "- ", text) if BULLET.match(text) else protect(text)
+    bullet = BULLET.match(text)
+    return markdown.marker() + markdown.escape(text[bullet.end() :]) if bullet else _entry(text)
+
+
+def _entry(text: str) -> str:
+    """An item or a row, which keeps the number that it begins with."""
+    return text if NUMBER.match(text) else markdown.escape(text)
 
 
 # Paragraph ends
@@ -418,21 +424,5 @@ def _aligned_rows(lines: list[Line]) -> list[list[str]] | None:
     return rows
 
 
-def _pipe_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
 def _without_leader(text: str) -> str:
     return LEADER.sub(" ", text).strip()
-
-
-# Markdown
-
-
-def protect(text: str) -> str:
-    """Prose that must not be read as Markdown structure gets a backslash before its first sign."""
-    if re.match(
-        r"#{1,6}(?:\s|$)|>|\||(?:`{3}|~{3})|</?[a-zA-Z!?]|\+\s|=+\s*$|(?:[-_*]\s*){3,}$", text
-    ):
-        return "\\" + text
-    return text

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
+from ingestion.parsers import markdown
 from ingestion.parsers.pdf.content import PageContent
 from ingestion.parsers.pdf.drawing import Rule
 from ingestion.parsers.pdf.font import UNKNOWN
@@ -613,25 +614,22 @@ def _join_words(words: Sequence[Word], *, marked: bool = False) -> str:
         return ""
     wide = _space_width(words)
     parts: list[str] = []
-    in_code = False
+    code: list[str] = []
     for index, word in enumerate(words):
         before = words[index - 1] if index else None
         space = before is not None and _is_space(before, word, wide)
-        code = marked and word.face.mono
-        if in_code and not code:
-            parts.append("`")
-        if space:
-            parts.append(" ")
+        in_code = marked and word.face.mono
         if code and not in_code:
-            parts.append("`")
-        in_code = code
+            parts.append(markdown.code_span("".join(code)))
+            code = []
+        if space:
+            (code or parts).append(" ")
         note = before is not None and not space and _is_note_mark(before, word)
-        parts.append(f"[{word.text}]" if note else word.text)
+        text = f"[{word.text}]" if note else word.text
         if index == 0 and _opens_note(words):
-            parts[-1] = f"[{word.text}] "
-    if in_code:
-        parts.append("`")
-    return "".join(parts)
+            text = f"[{word.text}] "
+        (code if in_code else parts).append(text)
+    return "".join([*parts, markdown.code_span("".join(code))])
 
 
 def _is_space(before: Word, word: Word, wide: float) -> bool:

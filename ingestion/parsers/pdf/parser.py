@@ -89,7 +89,7 @@ class PdfOrigin:
 class PdfParser(Parser):
     """Reads the .pdf files of a source's paths."""
 
-    version = 2
+    version = 3
 
     def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
         for file in find_files(self.config, {".pdf"}):

@@ -14,6 +14,7 @@ import re
 
 from lxml import etree
 
+from ingestion.parsers import markdown
 from ingestion.parsers.html import Element, Handler, HtmlRenderer, language_of
 from ingestion.parsers.html_text import PAD, Flow
 from ingestion.parsers.web.furniture import classes_of
@@ -159,8 +160,8 @@ class WebRenderer(HtmlRenderer):
             if not filled:
                 continue
             mark = " ".join(filled[0]).strip() if len(filled) > 1 else ""
-            mark = mark.lstrip("\\").replace("\\", "")
-            body = "\n\n".join(block for blocks in filled[1 if mark else 0 :] for block in blocks)
+            mark = markdown.unescape(mark)
+            body = [block for blocks in filled[1 if mark else 0 :] for block in blocks]
             flow.add_block(_item(mark, body))
 
     def drop_down(self, element: Element, flow: Flow) -> None:
@@ -193,14 +194,12 @@ def _is_head(element: Element) -> bool:
     return "mcdropdownhead" in names or str(element.tag) == f"{_MADCAP}dropdownhead"
 
 
-def _item(mark: str, body: str) -> str:
-    if not mark:
-        return body
+def _item(mark: str, blocks: list[str]) -> str:
     number = _ORDINAL.match(mark)
-    lead = f"{number[1]}. " if number else "- " if _BULLET.match(mark) else ""
-    if not lead:
-        return f"{mark} {body}"
-    return lead + body.replace("\n", "\n" + " " * len(lead))
+    if number or _BULLET.match(mark):
+        return markdown.item(markdown.marker(int(number[1]) if number else None), blocks)
+    text = "\n\n".join(blocks)
+    return f"{mark} {text}" if mark else text
 
 
 def _is_empty(cell: Element) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from types import MappingProxyType
 
 USER_AGENT = "bbjrag"
 
@@ -21,8 +20,9 @@ class WebSettings:
     """
 
     contact: str = ""
+    version: str = ""
     allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    origin_map: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    origin_map: Mapping[str, str] = field(default_factory=dict)
     connect_seconds: float = 10.0
     read_seconds: float = 20.0
     request_seconds: float = 120.0
@@ -32,4 +32,5 @@ class WebSettings:
 
     @property
     def user_agent(self) -> str:
-        return f"{USER_AGENT}/1.0 (+{self.contact})" if self.contact else f"{USER_AGENT}/1.0"
+        name = f"{USER_AGENT}/{self.version}".rstrip("/")
+        return f"{name} (+{self.contact})" if self.contact else name

@@ -1,0 +1,42 @@
+"""The command line: `bbjrag` once installed, `python -m bbjrag`, and manage.py in a checkout."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import execute_from_command_line
+
+from bbjrag import __version__
+
+MISCONFIGURED = 2
+# Nearly all that a start makes stays: to look it through for cycles at every 700 new objects, as
+# Python does, took 7 % of a run. A reading chooses its own number (`ingestion.process`).
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
+
+
+def main() -> None:
+    if sys.argv[1:] == ["--version"]:  # Django would answer with its own
+        sys.stdout.write(f"bbjrag {__version__}\n")
+        return
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bbjrag.settings")
+    try:
+        execute_from_command_line([_program(), *sys.argv[1:]])
+    except ImproperlyConfigured as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(MISCONFIGURED)
+    finally:
+        gc.freeze()  # the last collection, of what ends with the process anyway, took 0.3 s
+
+
+def _program() -> str:
+    """What usage messages call the command."""
+    return "bbjrag" if Path(sys.argv[0]).name == "__main__.py" else sys.argv[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""A real browser, and a page of it that fails the test for anything the browser complains about."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Response,
+    StorageState,
+    expect,
+    sync_playwright,
+)
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+PATIENCE = 30_000  # milliseconds
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if not executable:
+        pytest.skip("there is no chromium")
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visit(browser: Browser, url: str, session: StorageState | None = None) -> Iterator[Page]:
+    """A page with cookies of its own, or those of this session. An error in the console, of
+    which a violation of the content security policy is one, an uncaught exception and a server
+    error fail the test."""
+    context = browser.new_context(base_url=url, storage_state=session)
+    context.set_default_timeout(PATIENCE)
+    complaints: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(f"{message.location.get('url')}: {message.text}")
+
+    def look(response: Response) -> None:
+        if response.status >= 500:
+            complaints.append(f"{response.url}: {response.status}")
+
+    context.on("console", hear)
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    context.on("response", look)
+    yield context.new_page()
+    context.close()
+    assert complaints == []
+
+
+def log_in(page: Page, name: str, password: str) -> None:
+    page.goto("/admin/")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()

@@ -1,0 +1,15 @@
+"""manage.py, with the parser of tests/odd_parsers.py among the others."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from bbjrag.__main__ import main
+from ingestion.parsers import PARSERS
+
+if __name__ == "__main__":
+    PARSERS["OddParser"] = "tests.odd_parsers.OddParser"
+    main()
