@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -112,3 +112,17 @@ def storable(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int) else str(value)
+
+
+def places_of(url: str) -> Iterator[str]:
+    """The address, its file, and each folder above, with and without the closing slash.
+
+    Each of them, as a Failure's url, covers the address (see `documents.covers`).
+    """
+    yield url
+    place = url.partition("#")[0]
+    yield place
+    while "/" in place:
+        place = place.rstrip("/").rpartition("/")[0]
+        yield place
+        yield f"{place}/"

@@ -16,9 +16,9 @@ from django.db import connection
 from django.utils import timezone
 
 from ingestion import runs, vector_index
-from ingestion.execution import FAILURES_KEPT
 from ingestion.lease import is_free
 from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, SourceRun, State
+from ingestion.run_failures import FAILURES_KEPT
 
 EXAMPLES = 3
 NORM_TOLERANCE = 0.01

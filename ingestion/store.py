@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from django.db import connection, transaction
 from django.utils import timezone
 
-from ingestion import chunker, documents
+from ingestion import documents
+from ingestion.embedding.stage import EmbeddedDocument
 from ingestion.lease import Lease, LeaseLost
 from ingestion.models import Document, EmbeddingProfile, Failure
 from sources.models import Source, SourceMemory
@@ -34,7 +32,7 @@ CHUNK_COLUMNS = {
     "start_line": "int4",
     "start_page": "int4",
     "profile_id": "int8",
-    "embedding": "bytea",  # pgvector's own wire format, packed by `pack_vector`
+    "embedding": "bytea",  # pgvector's own wire format, see `embedding.stage.pack_vector`
     "search_vector": "bytea",  # PostgreSQL's own, packed by `terms.vector`
 }
 
@@ -44,11 +42,6 @@ SHARED_FILES = 4096  # looked at once for all the documents that draw from them
 NO_VALIDATORS: Mapping[str, str] = {}
 
 
-def pack_vector(vector: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
-    """pgvector's binary format: dimensions and a zero as int16, then float4s, all big-endian."""
-    return struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes()
-
-
 class Stored(NamedTuple):
     pk: int
     fingerprint: str
@@ -56,19 +49,6 @@ class Stored(NamedTuple):
     inputs: tuple[tuple[str, int, int], ...]
     validators: Mapping[str, str]
     changed_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A document whose chunks all have vectors (packed), but those in `rejected`; `terms` are their
-    full text vectors."""
-
-    document: documents.Document
-    fingerprint: str
-    chunks: Sequence[chunker.Chunk]
-    terms: Sequence[bytes]
-    vectors: Mapping[str, bytes]
-    rejected: frozenset[str] = frozenset()
 
 
 class _Shared:
@@ -306,7 +286,9 @@ class Writer:
         return dict(stored.values_list("url", "source__name"))
 
     @transaction.atomic
-    def swap(self, ready: Sequence[Ready], count: Callable[[], None] = lambda: None) -> None:
+    def swap(
+        self, ready: Sequence[EmbeddedDocument], count: Callable[[], None] = lambda: None
+    ) -> None:
         """Replace the stored chunks of each document by its new ones, in one transaction.
 
         `count` is called before `settle`. Raises Taken, and nothing is replaced, where a document's
@@ -340,7 +322,7 @@ class Writer:
                 "DELETE FROM ingestion_chunk WHERE document_id = ANY(%s)", [list(documents)]
             )
 
-    def _row(self, item: Ready) -> Document:
+    def _row(self, item: EmbeddedDocument) -> Document:
         document = item.document
         return Document(
             source=self.source,
@@ -361,7 +343,7 @@ class Writer:
             changed_at=timezone.now(),
         )
 
-    def _chunk_records(self, row: Document, item: Ready) -> Iterator[tuple[Any, ...]]:
+    def _chunk_records(self, row: Document, item: EmbeddedDocument) -> Iterator[tuple[Any, ...]]:
         both = zip(item.chunks, item.terms, strict=True)
         kept = [pair for pair in both if pair[0].content_hash not in item.rejected]
         for ordinal, (chunk, terms) in enumerate(kept):

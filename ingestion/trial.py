@@ -17,10 +17,11 @@ from typing import Any
 from django.conf import settings
 from pydantic import TypeAdapter
 
-from ingestion import moves, pipeline
+from ingestion import moves
 from ingestion.chunker import Chunk, Chunker
 from ingestion.documents import Document, Failure
 from ingestion.exceptions import BbjragError
+from ingestion.parsers import output
 from ingestion.parsers.base import SourceConfig
 from sources.models import Source
 
@@ -130,7 +131,7 @@ def read(asked: Order) -> Iterator[dict[str, Any]]:
     chunker = Chunker(size=settings.CHUNK_SIZE, overlap=settings.CHUNK_OVERLAP)
     deadline, number, end = time.monotonic() + asked.seconds, 0, {"complete": True, "problem": ""}
     try:
-        for parsed in pipeline.read(asked.parser, asked.config):
+        for parsed in output.read(asked.parser, asked.config):
             if isinstance(parsed, Failure):
                 yield {"kind": "failure", **asdict(parsed)}
             elif isinstance(parsed, Document):

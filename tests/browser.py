@@ -50,10 +50,11 @@ def visit(browser: Browser, url: str, session: StorageState | None = None) -> It
         if response.status >= 500:
             complaints.append(f"{response.url}: {response.status}")
 
-    context.on("console", hear)
-    context.on("weberror", lambda error: complaints.append(str(error.error)))
-    context.on("response", look)
-    yield context.new_page()
+    page = context.new_page()
+    page.on("console", hear)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("response", look)
+    yield page
     context.close()
     assert complaints == []
 

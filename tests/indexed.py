@@ -13,9 +13,10 @@ from ingestion.chunker import Chunker
 from ingestion.documents import Document
 from ingestion.embedding.base import Embedder, EmbedderSettings
 from ingestion.embedding.registry import open_embedder
+from ingestion.embedding.stage import pack_vector
 from ingestion.models import Document as Row
 from ingestion.models import EmbeddingProfile
-from ingestion.store import CHUNK_COLUMNS, pack_vector, profile_of
+from ingestion.store import CHUNK_COLUMNS, profile_of
 from sources.models import Source
 
 

@@ -377,13 +377,13 @@ def test_the_settings_of_readme_have_their_true_defaults() -> None:
 
 
 def test_the_defaults_that_texts_name_are_true() -> None:
-    texts = {page.name: " ".join(page.read_text().split()) for page in PAGES}
+    texts = {str(page.relative_to(ROOT)): " ".join(page.read_text().split()) for page in PAGES}
     found = settings_of_a_process(os.devnull)
     share, documents = found["REMOVAL_GATE_SHARE"], found["REMOVAL_GATE_DOCUMENTS"]
     assert isinstance(share, float)
     gate = f"More than {share * 100:g} % of a source, and at least {documents} documents"
     assert gate in texts["README.md"]
-    assert f"| {found['LOGIN_ATTEMPTS']} wrong passwords" in texts["security.md"]
+    assert f"| {found['LOGIN_ATTEMPTS']} wrong passwords" in texts["docs/security.md"]
     minutes = str(found["AXES_COOLOFF_TIME"]).split(":")[1]
     assert f"wait for {minutes} minutes" in env.EXAMPLE.read_text()
     production = settings_of_a_process(os.devnull, ALLOWED_HOSTS="lan")

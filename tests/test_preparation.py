@@ -192,7 +192,7 @@ def test_a_reading_has_as_many_helpers_as_the_setting_says(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def tell(reading: Reading) -> None:
-        raise ConfigError(f"{reading.preparation.helpers.number} helpers.")
+        raise ConfigError(f"{reading.chunking.helpers.number} helpers.")
 
     monkeypatch.setattr(Reading, "run", tell)
     settings.DATA_DIR, settings.CHUNKING_PROCESSES = tmp_path, number

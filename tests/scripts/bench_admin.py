@@ -31,8 +31,9 @@ from django.utils import timezone  # noqa: E402
 
 from ingestion import quality, terms, vector_index, vocabulary  # noqa: E402
 from ingestion.embedding.configured import configured_embedder  # noqa: E402
+from ingestion.embedding.stage import pack_vector  # noqa: E402
 from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run, SourceRun, State  # noqa: E402
-from ingestion.store import CHUNK_COLUMNS, pack_vector, profile_of  # noqa: E402
+from ingestion.store import CHUNK_COLUMNS, profile_of  # noqa: E402
 from sources.models import Source  # noqa: E402
 
 STEMS = ("window", "grid", "control", "event", "callback", "channel", "file", "record", "mask")

@@ -34,9 +34,10 @@ from django.db import connection, connections  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from ingestion import rankings, search, terms, vector_index, vocabulary  # noqa: E402
+from ingestion.embedding.stage import pack_vector  # noqa: E402
 from ingestion.models import Chunk, Document, EmbeddingProfile  # noqa: E402
 from ingestion.query_vectors import query_vectors  # noqa: E402
-from ingestion.store import CHUNK_COLUMNS, pack_vector  # noqa: E402
+from ingestion.store import CHUNK_COLUMNS  # noqa: E402
 from sources.models import Source  # noqa: E402
 
 CLUSTERS = 400

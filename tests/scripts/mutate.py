@@ -13,6 +13,7 @@ import ast
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -276,6 +277,7 @@ def main() -> int:
     if options.list:
         print(*(f"{m.file}:{m.line} {m}" for m in mutations), sep="\n")
         return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the copy is cleared away
     tests = [test for test in options.tests if (ROOT / test.partition("::")[0]).exists()]
     with copied_tree() as tree:
         if failing := first_failure(tree, tests, options.seconds):

@@ -16,7 +16,8 @@ from ingestion.worker import WORKER
 from tests.reading import until
 from tests.settings.place import Place, below, end
 
-INDEXES = "SELECT count(*) FROM pg_indexes WHERE indexname LIKE 'chunk_hnsw%'"
+INDEXES = """SELECT indexname FROM pg_indexes
+    WHERE indexname LIKE 'chunk_hnsw%' AND indexdef LIKE '%(profile_id = {})%'"""
 ANNOUNCED = f"SELECT count(*) FROM pg_locks WHERE classid = {LEASES} AND objid = {WORKER}"
 CANARY = "SELECT count(*) FROM django_q_ormq"
 
@@ -36,11 +37,10 @@ def worker(installation: Place) -> Iterator[Any]:
 
 @pytest.mark.setting("REAPER_INTERVAL")
 def test_an_index_that_is_missing_is_looked_for(worker: Any, installation: Place) -> None:
-    (name,) = installation.all(
-        "SELECT indexname FROM pg_indexes WHERE indexname LIKE 'chunk_hnsw%'"
-    )
+    (profile,) = installation.all("SELECT DISTINCT profile_id FROM ingestion_chunk")
+    (name,) = installation.all(INDEXES.format(profile))
     installation.do(f"DROP INDEX {name}")
-    until(lambda: installation.ask(INDEXES), 30)
+    until(lambda: installation.all(INDEXES.format(profile)), 30)
 
 
 @pytest.mark.setting("WORKER_STALL_LIMIT")

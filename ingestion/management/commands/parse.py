@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ingestion import pipeline
 from ingestion.documents import Document, Failure
 from ingestion.exceptions import BbjragError
+from ingestion.parsers.output import read
 from sources.models import Source
 
 FIELDS = (
@@ -39,7 +39,7 @@ class Command(BaseCommand):
 
     def _show(self, source: Source, data_dir: Path | None, as_json: bool) -> tuple[int, int]:
         documents = failures = 0
-        for parsed in pipeline.read(source.parser, source.config(data_dir)):
+        for parsed in read(source.parser, source.config(data_dir)):
             if isinstance(parsed, Document):
                 documents += 1
                 self.stdout.write(_line(parsed) if as_json else _page(parsed))

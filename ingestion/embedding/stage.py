@@ -1,0 +1,290 @@
+"""The stage between chunks and tables: documents in, out again when all their chunks have vectors.
+
+Vectors that are stored already, or on their way, are taken; the other texts are embedded in batches
+across documents, several at once. A document with a chunk that is too long for the model is cut
+again, finer, as often as that helps.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ingestion.chunker import SMALLEST_SIZE, Chunk, Chunker
+from ingestion.documents import Document
+from ingestion.embedding.base import Embedder
+from ingestion.embedding.registry import embed_each
+from ingestion.exceptions import TextRejected, TextTooLong
+from ingestion.preparation import Prepared, prepare
+
+TEXTS_UNDER_WAY = 1024  # given to the embedder; reading goes on while it is at them
+LOOKED_UP_AT_ONCE = 4  # batches of texts
+
+Vector = bytes
+"""Packed: see `pack_vector`."""
+
+LookUp = Callable[[Collection[str]], Mapping[str, Vector]]
+"""The stored vectors of those of these content hashes that have one."""
+
+
+def pack_vector(vector: np.ndarray[Any, np.dtype[np.float32]]) -> Vector:
+    """pgvector's binary format: dimensions and a zero as int16, then float4s, all big-endian."""
+    return struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedDocument:
+    """A document whose chunks all have vectors, except those whose texts were `rejected`.
+
+    `terms` are the chunks' full text vectors. `vectors` and `rejected` go by content hash.
+    `embedded` chunks have a vector made for this document, `reused` ones had it before.
+    """
+
+    document: Document
+    fingerprint: str
+    chunks: list[Chunk]
+    terms: list[bytes]
+    vectors: Mapping[str, Vector]
+    rejected: Mapping[str, TextRejected]
+    embedded: int
+    reused: int
+
+
+@dataclass
+class _Pending:
+    """A document that waits for the vectors of the hashes in `missing`; `chunker` has cut it."""
+
+    document: Document
+    fingerprint: str
+    chunker: Chunker
+    prepared: Prepared
+    missing: set[str] = field(default_factory=set)
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        return self.prepared.chunks
+
+    @property
+    def hashes(self) -> set[str]:
+        return {chunk.content_hash for chunk in self.chunks}
+
+
+class _Vectors:
+    """What is known of the hashes that some document needs, until the last of these is released."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Vector] = {}
+        self.rejected: dict[str, TextRejected] = {}
+        self.fresh: set[str] = set()
+        """Embedded, and not yet counted for any document."""
+        self.needed: Counter[str] = Counter()
+
+    def need(self, hashes: Collection[str]) -> None:
+        self.needed.update(hashes)
+
+    def add(self, key: str, result: Vector | TextRejected) -> None:
+        if isinstance(result, TextRejected):
+            self.rejected[key] = result
+        else:
+            self.known[key] = result
+            self.fresh.add(key)
+
+    def missing(self, hashes: Collection[str]) -> set[str]:
+        return {key for key in hashes if key not in self.known and key not in self.rejected}
+
+    def release(self, hashes: Collection[str]) -> None:
+        for key in hashes:
+            self.needed[key] -= 1
+            if self.needed[key] <= 0:
+                del self.needed[key]
+                self.known.pop(key, None)
+                self.fresh.discard(key)
+                self.rejected.pop(key, None)
+
+    def of(self, pending: _Pending) -> EmbeddedDocument:
+        """The document with its vectors; each text that was embedded counts for one chunk only."""
+        hashes, embedded, reused = pending.hashes, 0, 0
+        for chunk in pending.chunks:
+            key = chunk.content_hash
+            embedded += key in self.fresh
+            reused += key not in self.fresh and key not in self.rejected
+            self.fresh.discard(key)
+        return EmbeddedDocument(
+            document=pending.document,
+            fingerprint=pending.fingerprint,
+            chunks=pending.chunks,
+            terms=pending.prepared.vectors,
+            vectors={key: self.known[key] for key in hashes if key in self.known},
+            rejected={key: self.rejected[key] for key in hashes if key in self.rejected},
+            embedded=embedded,
+            reused=reused,
+        )
+
+
+class _Requests:
+    """Texts for the embedder, by hash: in batches, several under way at once."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder = embedder
+        self.most = max(2 * embedder.concurrency, TEXTS_UNDER_WAY // embedder.batch_size)
+        self.pool = ThreadPoolExecutor(embedder.concurrency, "embed")
+        self.texts: dict[str, str] = {}
+        self.under_way: dict[Future[Any], list[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.texts or self.under_way)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.under_way) >= self.most
+
+    def launch(self, *, partial: bool) -> None:
+        """Send full batches, and with `partial` what is left, as long as there is room."""
+        size = self.embedder.batch_size
+        while not self.is_full and (len(self.texts) >= size or (partial and self.texts)):
+            keys = list(self.texts)[:size]
+            batch = [self.texts.pop(key) for key in keys]
+            self.under_way[self.pool.submit(embed_each, self.embedder, batch)] = keys
+
+    def land(self, patience: float) -> Iterator[tuple[str, Vector | TextRejected]]:
+        """Wait so many seconds for a batch; what has come back. Raises EmbedderError."""
+        done, _ = wait(self.under_way, timeout=patience, return_when=FIRST_COMPLETED)
+        for future in done:
+            keys = self.under_way.pop(future)
+            vectors, rejected = future.result()
+            for index, key in enumerate(keys):
+                yield key, rejected[index] if index in rejected else pack_vector(vectors[index])
+
+    def close(self) -> None:
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+class EmbeddingStage:
+    """Chunked documents in; out when complete, in the order in which they become so.
+
+    stage.put(document, fingerprint, prepared)
+    for embedded in stage.ready(): ...
+    for embedded in stage.rest(): ...
+    stage.release(embedded)
+
+    What was given out is kept in mind until it is released: a text that another document needs is
+    then not embedded twice, though its vector is not stored yet. `look_up` is asked for stored
+    vectors. `clock(name)` times what a `with` block takes, `beat` is called whenever the embedder
+    has been waited for. Raises EmbedderError from `put` and `rest`; what is complete by then is
+    `ready` still.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        chunker: Chunker,
+        look_up: LookUp,
+        *,
+        clock: Callable[[str], AbstractContextManager[Any]] = lambda name: nullcontext(),
+        beat: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.chunker = chunker
+        self.look_up = look_up
+        self.clock = clock
+        self.beat = beat
+        self.looked_up_at_once = LOOKED_UP_AT_ONCE * embedder.batch_size
+        self.requests = _Requests(embedder)
+        self.vectors = _Vectors()
+        self.gathered: list[_Pending] = []
+        self.waiting: dict[str, list[_Pending]] = {}
+        self.complete: deque[EmbeddedDocument] = deque()
+
+    def put(self, document: Document, fingerprint: str, prepared: Prepared) -> None:
+        self._gather(_Pending(document, fingerprint, self.chunker, prepared))
+        if sum(len(pending.missing) for pending in self.gathered) >= self.looked_up_at_once:
+            self._look_up()
+            self._keep_busy()
+
+    def ready(self) -> Iterator[EmbeddedDocument]:
+        while self.complete:
+            yield self.complete.popleft()
+
+    def rest(self) -> Iterator[EmbeddedDocument]:
+        self._look_up()
+        yield from self.ready()
+        while self.requests:
+            self.requests.launch(partial=True)
+            self._land()
+            yield from self.ready()
+
+    def release(self, embedded: EmbeddedDocument) -> None:
+        self.vectors.release({chunk.content_hash for chunk in embedded.chunks})
+
+    def close(self) -> None:
+        self.requests.close()
+
+    def _gather(self, pending: _Pending) -> None:
+        pending.missing = pending.hashes
+        self.vectors.need(pending.missing)
+        self.gathered.append(pending)
+
+    def _look_up(self) -> None:
+        """Give the gathered documents the vectors that are known or stored; ask for the others."""
+        gathered, self.gathered = self.gathered, []
+        wanted = {key for pending in gathered for key in pending.missing}
+        if unknown := self.vectors.missing(wanted - self.waiting.keys()):
+            with self.clock("look up"):
+                self.vectors.known.update(self.look_up(unknown))
+        for pending in gathered:
+            pending.missing = self.vectors.missing(pending.missing)
+            self._ask(pending)
+
+    def _ask(self, pending: _Pending) -> None:
+        if not pending.missing:
+            self._complete(pending)
+            return
+        for chunk in pending.chunks:
+            key = chunk.content_hash
+            if key in pending.missing and key not in self.waiting:
+                self.requests.texts[key] = chunk.embedded_text
+        for key in pending.missing:
+            self.waiting.setdefault(key, []).append(pending)
+
+    def _keep_busy(self) -> None:
+        """Wait for the embedder only where enough batches are under way."""
+        self.requests.launch(partial=False)
+        self._land(patience=0.0)
+        while self.requests.is_full:
+            self._land()
+            self.requests.launch(partial=False)
+
+    def _land(self, patience: float = 0.5) -> None:
+        with self.clock("embed"):
+            landed = list(self.requests.land(patience))
+        for key, result in landed:
+            self.vectors.add(key, result)
+            for pending in self.waiting.pop(key):
+                pending.missing.discard(key)
+                if not pending.missing:
+                    self._complete(pending)
+        self.beat()
+
+    def _complete(self, pending: _Pending) -> None:
+        """All texts of the document have vectors, or were refused: cut it finer if they were too
+        long."""
+        finer = pending.chunker.size // 2
+        if finer < SMALLEST_SIZE or not self._is_too_long(pending):
+            self.complete.append(self.vectors.of(pending))
+            return
+        self.vectors.release(pending.hashes)
+        chunker = replace(pending.chunker, size=finer, overlap=finer // 8)
+        with self.clock("chunk"):
+            prepared = prepare(chunker, pending.document)
+        self._gather(_Pending(pending.document, pending.fingerprint, chunker, prepared))
+        self._look_up()
+
+    def _is_too_long(self, pending: _Pending) -> bool:
+        rejected = self.vectors.rejected
+        return any(isinstance(rejected.get(key), TextTooLong) for key in pending.hashes)

@@ -1,0 +1,38 @@
+"""What a source's parser yields, as it is stored: the one way in for runs, trials and commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ingestion.documents import Document, Parsed, storable
+from ingestion.enrichment.generations import UNTAGGED
+from ingestion.parsers import parser_class
+from ingestion.parsers.base import NOTHING_KNOWN, Known, SourceConfig
+
+
+def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
+    """What the source's parser yields, with the source's generation on each document.
+
+    Raises ConfigError for options that do not fit and SourceError when the source cannot be read.
+    """
+    for parsed in parser_class(parser)(config).parse(known):
+        yield finished(parsed, config) if isinstance(parsed, Document) else parsed
+
+
+def finished(document: Document, config: SourceConfig) -> Document:
+    """The document as stored: with its source's generation, without what no table can hold."""
+    found = list(document.generations)
+    if config.generation != "auto" and config.generation not in found:
+        found.append(config.generation)
+    return replace(
+        document,
+        url=storable(document.url),
+        title=storable(document.title).strip() or document.url.rpartition("/")[2],
+        content=storable(document.content),
+        display_url=storable(document.display_url),
+        breadcrumb=storable(document.breadcrumb),
+        metadata=storable(document.metadata),
+        inputs=tuple(entry._replace(path=storable(entry.path)) for entry in document.inputs),
+        generations=tuple(found) or (UNTAGGED,),
+    )
