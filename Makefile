@@ -7,11 +7,12 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 ADDRESS ?= 127.0.0.1:8000
 
-.PHONY: help ingest test check serve worker bench test-faults
+.PHONY: help ingest test test-fast check serve worker bench test-faults
 
 help:
 	@echo "make ingest       set everything up and read all sources into the index"
 	@echo "make test         run the tests"
+	@echo "make test-fast    run those that take a moment"
 	@echo "make check        format, lint, types, migrations, tests: what CI runs"
 	@echo "make serve        the admin on http://$(ADDRESS), with a worker"
 	@echo "make worker       the worker alone"
@@ -45,10 +46,14 @@ TESTS := $(BIN)/python -m pytest -n 2
 test: $(DEV_STAMP)
 	$(TESTS)
 
+# While working: without what starts processes, browsers or servers, or reads much.
+test-fast: $(DEV_STAMP)
+	$(TESTS) -m "not faults and not slow and not browser and not corpus and not ollama"
+
 check: $(DEV_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy bbjrag sources ingestion
+	$(BIN)/mypy bbjrag sources ingestion bench tests
 	$(MANAGE) makemigrations --check --dry-run
 	$(TESTS)
 

@@ -133,7 +133,7 @@ if _database_url:
 else:
     DATABASES = {
         "default": {
-            "ENGINE": "bbjrag.database",
+            "ENGINE": "bbjrag.embedded.backend",
             "NAME": "bbjrag",
             "EMBEDDED_DATA": str(STATE_DIR / "postgres"),
             "CONN_MAX_AGE": 60,

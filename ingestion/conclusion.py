@@ -7,11 +7,12 @@ from typing import Any
 from django.db import transaction
 
 from ingestion import documents, moves, quality, removal, runs, vector_index, vocabulary
+from ingestion.change_detection import KnownDocuments
 from ingestion.lease import LeaseLost
 from ingestion.models import Chunk, Document, SourceRun, State
 from ingestion.pipeline import Outcome, Scope
 from ingestion.run_progress import ProgressReport
-from ingestion.store import KnownDocuments, Writer
+from ingestion.store import Writer
 from sources.models import Source
 
 

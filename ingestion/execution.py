@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from ingestion import documents, run_log, runs
+from ingestion.change_detection import KnownDocuments, read_key
 from ingestion.chunker import Chunker
 from ingestion.conclusion import Conclusion
 from ingestion.embedding.base import Embedder
@@ -25,7 +26,7 @@ from ingestion.pipeline import Reading, Scope
 from ingestion.run_failures import FailureRecord
 from ingestion.run_progress import ProgressReport
 from ingestion.shared_memory import Note
-from ingestion.store import KnownDocuments, Writer, profile_of, read_key
+from ingestion.store import Writer, profile_of
 from ingestion.terms import TERMS_VERSION
 from sources.models import Source
 

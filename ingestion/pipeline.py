@@ -15,13 +15,14 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
+from ingestion.change_detection import KnownDocuments
 from ingestion.chunker import Chunker
 from ingestion.documents import Document, Failure, Parsed, Unchanged, places_of
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.stage import EmbeddedDocument, EmbeddingStage, LookUp, Vector
 from ingestion.exceptions import EmbedderError
 from ingestion.preparation import Preparation, Prepared
-from ingestion.store import KnownDocuments, Writer, stored_vectors
+from ingestion.store import Writer, stored_vectors
 from ingestion.storing import Settled, StoringStage
 
 logger = logging.getLogger(__name__)

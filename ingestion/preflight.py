@@ -11,12 +11,12 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from ingestion.change_detection import read_key
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.configured import configured_embedder
 from ingestion.exceptions import BbjragError, ConfigError
 from ingestion.execution import fitting_chunker, versions_of
 from ingestion.models import Chunk, Document, EmbeddingProfile
-from ingestion.store import read_key
 from sources.models import Source
 
 WORTH_MEASURING = 500  # chunks

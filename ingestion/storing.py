@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ingestion import documents
+from ingestion.change_detection import Stored
 from ingestion.embedding.stage import EmbeddedDocument
-from ingestion.store import Stored, Taken, Writer
+from ingestion.store import Taken, Writer
 
 STORED_AT_ONCE = 300  # chunks
 HELD_BACK = 1.0  # seconds

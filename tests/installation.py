@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from bbjrag.postgres import EmbeddedPostgres
+from bbjrag.embedded.server import EmbeddedPostgres
 from tests.ollama_server import MODEL, OllamaServer
 from tests.pages import page
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import DatabaseError
+from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ingestion import preflight
 from ingestion.api import tokens, views
 from ingestion.api.openapi import description
 from ingestion.api.readiness import CHECKS, Readiness
@@ -248,9 +248,7 @@ def test_readiness_is_asked_again_after_a_while() -> None:
 
 
 def test_missing_migrations_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        preflight.MigrationExecutor, "migration_plan", lambda *_: [("ingestion", "0099")]
-    )
+    monkeypatch.setattr(MigrationExecutor, "migration_plan", lambda *_: [("ingestion", "0099")])
     assert "migrate" in CHECKS["database"]()
 
 

@@ -28,7 +28,7 @@ from django.conf import settings
 from django.db import connection
 
 from bbjrag import env
-from bbjrag.postgres import installation
+from bbjrag.embedded.installation import installation
 
 ROOT = Path(settings.BASE_DIR)
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -22,6 +22,7 @@ web = Source(parser="WebCrawlParser", start_url="https://a.example/").config().w
 found = [web.contact, str(web.allow_networks[0]), dict(web.origin_map), web.connect_seconds,
          web.read_seconds, web.request_seconds, web.attempts]
 """
+NUMBER = re.compile(r"(?m)^# ([A-Z_]+)=([\d.]+)$")
 READ = re.compile(r"env\.\w+\(\s*\"(\w+)\"")
 
 
@@ -204,9 +205,12 @@ def test_env_example_lists_every_variable_and_no_other() -> None:
     assert env.listed() == read
 
 
+def numbers() -> dict[str, str]:
+    return dict(NUMBER.findall(env.EXAMPLE.read_text()))
+
+
 def test_each_number_in_env_example_can_be_changed(tmp_path: Path) -> None:
-    lines = env.EXAMPLE.read_text().splitlines()
-    told = dict(m.groups() for line in lines if (m := re.match(r"# ([A-Z_]+)=([\d.]+)$", line)))
+    told = numbers()
     other = {name: str(_another(float(value))) for name, value in told.items()}
     found = f"{{name: getattr(settings, name) for name in {list(other)}}}"
     read = loaded(tmp_path, f"found = {found}", **other)

@@ -25,7 +25,8 @@ from ingestion.models import Failure, SourceRun, State
 from ingestion.shared_memory import Flag, Note
 from ingestion.store import Writer
 from tests.ollama_server import OllamaServer, embed_small
-from tests.reading import ask, digest, make_source, page, read, write_pages, wrong
+from tests.pages import page
+from tests.reading import ask, digest, make_source, read, write_pages, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -113,7 +113,7 @@ class Installed:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{probe.getsockname()[1]}"
-        command = [self.bin / "bbjrag", "serve", address]
+        command: list[str | Path] = [self.bin / "bbjrag", "serve", address]
         server = subprocess.Popen(command, cwd=self.home, env=clean_environment())
         try:
             _wait_for(f"http://{address}/health")

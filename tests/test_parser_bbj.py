@@ -11,7 +11,7 @@ from ingestion.documents import Document, Failure, Parsed, Unchanged
 from ingestion.enrichment.bbj_generations import bbj_generations
 from ingestion.exceptions import ConfigError
 from ingestion.parsers import parser_class
-from ingestion.parsers.base import SourceConfig
+from ingestion.parsers.base import NothingKnown, SourceConfig
 from ingestion.parsers.bbj import BbjSourceParser
 from ingestion.parsers.bbj.description import description
 from ingestion.parsers.bbj.lines import split_lines
@@ -495,12 +495,9 @@ class TestAddresses:
         assert document.display_url == "https://example.org/src/a%20b.bbj"
 
     def test_an_unchanged_file_is_not_read(self, tmp_path: Path) -> None:
-        class Known:
+        class Known(NothingKnown):
             def current(self, url: str) -> bool:
                 return url == "code://a.bbj"
-
-            def validators(self, url: str) -> dict[str, str]:
-                return {}
 
         (tmp_path / "a.bbj").write_bytes(b"<<bbj>>")
         assert list(parser(tmp_path, ".").parse(Known())) == [Unchanged("code://a.bbj")]

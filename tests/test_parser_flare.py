@@ -11,7 +11,7 @@ import pytest
 
 from ingestion.documents import Document, Failure, Parsed, Unchanged
 from ingestion.exceptions import SourceError
-from ingestion.parsers.base import SourceConfig
+from ingestion.parsers.base import NothingKnown, SourceConfig
 from ingestion.parsers.flare import FlareParser
 from tests.scripts.compare_flare import scores
 
@@ -500,7 +500,7 @@ def test_broken_contents_and_variables_do_not_stop_the_project(tmp_path: Path) -
     assert len(failures(found)) == 2
 
 
-class Remembered:
+class Remembered(NothingKnown):
     """What a pipeline remembers of the last read: inputs that have not changed are current."""
 
     def __init__(self, data_dir: Path, found: dict[str, Document]) -> None:
@@ -517,9 +517,6 @@ class Remembered:
         except OSError:
             return source[1:] == (-1, 0)
         return source[1:] == (stat.st_size, stat.st_mtime_ns)
-
-    def validators(self, url: str) -> dict[str, str]:
-        return {}
 
 
 def test_what_has_not_changed_is_not_read_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from ingestion.documents import Document, Failure, Unchanged
 from ingestion.exceptions import ConfigError
-from ingestion.parsers.base import SourceConfig
+from ingestion.parsers.base import NothingKnown, SourceConfig
 from ingestion.parsers.mdx import MdxParser
 from ingestion.parsers.mdx.docusaurus import display_url, readable, split_number_prefix
 from tests.scripts.fidelity_mdx import Score, scores
@@ -176,12 +176,9 @@ def test_a_broken_category_file_is_a_warning_once(tmp_path: Path) -> None:
 
 
 def test_an_unchanged_page_is_not_read(tmp_path: Path) -> None:
-    class Stored:
+    class Stored(NothingKnown):
         def current(self, url: str) -> bool:
             return url == "mdx://a.md"
-
-        def validators(self, url: str) -> dict[str, str]:
-            return {}
 
     write(tmp_path / "docs", {"a.md": "Text.", "b.md": "Text."})
     first, second = MdxParser(SourceConfig("mdx", tmp_path, ("docs",))).parse(Stored())

@@ -15,7 +15,7 @@ from pypdf.generic import Fit
 
 from ingestion.documents import Document, Failure, Unchanged
 from ingestion.parsers import parser_class
-from ingestion.parsers.base import SourceConfig
+from ingestion.parsers.base import NothingKnown, SourceConfig
 from ingestion.parsers.pdf import PdfOrigin, PdfParser, read_pdf
 from ingestion.parsers.pdf.repair import rebuild
 from tests.scripts.fidelity_pdf import compare
@@ -194,12 +194,9 @@ def test_an_entry_that_leads_before_its_parent_moves_no_text() -> None:
 
 
 def test_unchanged_files_are_not_read() -> None:
-    class Known:
+    class Known(NothingKnown):
         def current(self, url: str) -> bool:
             return url == "pdf://manual.pdf"
-
-        def validators(self, url: str) -> dict[str, str]:
-            return {}
 
     parser = PdfParser(SourceConfig("pdf", FIXTURES, ("manual.pdf",)))
     assert list(parser.parse(Known())) == [Unchanged("pdf://manual.pdf")]

@@ -18,6 +18,7 @@ from ingestion.parsers.flare import parser as flare_parser
 from ingestion.parsers.mdx import parser as mdx_parser
 from ingestion.parsers.pdf import parser as pdf_parser
 from ingestion.parsers.web import crawl
+from ingestion.parsers.web.page import Page
 from ingestion.parsers.web.shelf import Shelf
 from tests.web_known import Kept
 from tests.web_known import read as read_site
@@ -29,7 +30,7 @@ TOPIC = (
     "<body><h1>Windows</h1><p>A window holds controls.</p></body></html>"
 )
 PAGE = "# Windows\n\nA window holds controls.\n"
-PAGES = [
+PAGES: list[tuple[str, Any, str, str, str | Path]] = [
     ("MdxParser", mdx_parser.MdxParser, "_document", "{}.md", PAGE),
     ("BbjSourceParser", bbj_parser, "_no_program", "{}.bbj", 'print "A window"\n'),
     ("BbjSourceParser", bbj_parser.BbjSourceParser, "_document", "{}.bbj", 'print "A window"\n'),
@@ -163,7 +164,7 @@ def test_a_page_that_trips_the_parser_up_is_a_failure_and_its_site_is_read(
 def test_a_start_page_that_trips_the_parser_up_ends_the_reading_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(crawl, "Page", tripping(crawl.Page, IndexError("no such row"), "http"))
+    monkeypatch.setattr(crawl, "Page", tripping(Page, IndexError("no such row"), "http"))
     with WebServer() as server:
         server.page("/", "<h1>Start</h1><p>A text.</p>", title="Start")
         with pytest.raises(SourceError, match="it alone says what the site holds"):

@@ -17,12 +17,12 @@ from ingestion.models import Chunk, Document, Failure, SourceRun, State
 from ingestion.parsers import PARSERS
 from sources.models import Source
 from tests.ollama_server import MODEL, OllamaServer, embed_small, filled, runner_died, wrong_count
+from tests.pages import page
 from tests.reading import (
     ask,
     digest,
     errors_of,
     make_source,
-    page,
     physical_rows,
     read,
     urls,

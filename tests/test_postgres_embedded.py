@@ -23,15 +23,18 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from bbjrag import postgres
-from bbjrag.database.base import DatabaseClient, DatabaseWrapper
-from bbjrag.postgres import EmbeddedPostgres, PostgresError
+from bbjrag.embedded import data_folder, roles, sockets
+from bbjrag.embedded import server as server_module
+from bbjrag.embedded.backend.base import DatabaseClient, DatabaseWrapper
+from bbjrag.embedded.installation import PostgresError
+from bbjrag.embedded.server import EmbeddedPostgres
+from bbjrag.embedded.settings import default_settings
 
 FAST = {"fsync": "off", "shared_buffers": "16MB", "maintenance_work_mem": "16MB"}
 STARTER = """
 import sys
 from pathlib import Path
-from bbjrag.postgres import EmbeddedPostgres
+from bbjrag.embedded.server import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]), dict(pair.split("=") for pair in sys.argv[2:]))
 print(server.ensure("bbjrag"), server.status().pid)
 """
@@ -58,8 +61,8 @@ def starter(server: EmbeddedPostgres, tmpdir: Path) -> subprocess.Popen[str]:
 def connect(server: EmbeddedPostgres) -> psycopg.Connection:
     return psycopg.connect(
         host=str(server.connection_params()["host"]),
-        port=postgres.PORT,
-        user=postgres.ROLE,
+        port=sockets.PORT,
+        user=roles.ROLE,
         dbname="bbjrag",
         autocommit=True,
     )
@@ -240,9 +243,9 @@ def test_stop_ends_a_server_whose_socket_is_gone(
 ) -> None:
     server.ensure("bbjrag")
     shutil.rmtree(socket_of(server))
-    monkeypatch.setattr(postgres, "SILENCE", 0.1)
+    monkeypatch.setattr(server_module, "SILENCE", 0.1)
     with monkeypatch.context() as patch:
-        patch.setattr(postgres, "LISTEN_TIMEOUT", 0.1)
+        patch.setattr(server_module, "LISTEN_TIMEOUT", 0.1)
         with pytest.raises(PostgresError, match=r"cannot be reached.*manage\.py postgres stop"):
             server.ensure("bbjrag")
     assert server.stop() is True
@@ -261,7 +264,7 @@ def test_stop_ends_what_a_killed_server_left(
         os.kill(pid_of(server), signal.SIGKILL)
         time.sleep(0.5)
         assert server.busy()
-        monkeypatch.setattr(postgres, "SILENCE", 0.1)
+        monkeypatch.setattr(server_module, "SILENCE", 0.1)
         assert server.stop() is True
     assert not server.busy()
 
@@ -342,7 +345,7 @@ def test_a_failed_initdb_says_why_and_leaves_nothing(
     program.write_text("#!/bin/sh\necho No space left on device\nexit 1\n")
     program.chmod(0o755)
     with monkeypatch.context() as patch:
-        patch.setattr(postgres, "installation", lambda: tmp_path)
+        patch.setattr(data_folder, "installation", lambda: tmp_path)
         with pytest.raises(PostgresError, match="No space left"):
             server.ensure("bbjrag")
     assert {p.name for p in server.folder.iterdir()} == {"alive", "lock", "start.log"}
@@ -350,7 +353,7 @@ def test_a_failed_initdb_says_why_and_leaves_nothing(
 
 
 def test_settings_fit_the_machine() -> None:
-    small, large = (postgres.default_settings(n << 30) for n in (1, 64))
+    small, large = (default_settings(n << 30) for n in (1, 64))
     assert (small["shared_buffers"], large["shared_buffers"]) == ("128MB", "256MB")
     assert (small["maintenance_work_mem"], large["maintenance_work_mem"]) == ("128MB", "2048MB")
     assert "fsync" not in large
@@ -361,7 +364,7 @@ def entry(server: EmbeddedPostgres) -> dict[str, object]:
     plain = {"HOST": "", "PORT": "", "USER": "", "PASSWORD": "", "TIME_ZONE": None}
     return {
         **plain,
-        "ENGINE": "bbjrag.database",
+        "ENGINE": "bbjrag.embedded.backend",
         "NAME": "bbjrag",
         "EMBEDDED_DATA": str(server.folder),
         "OPTIONS": {"server_settings": FAST},

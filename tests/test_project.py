@@ -37,7 +37,8 @@ def loaded(name: str) -> dict[str, Any]:
 )
 def test_what_github_reads_is_valid(name: str, schema: str) -> None:
     # "on" is a truth value in YAML 1.1, and a name for GitHub.
-    content = {"on" if key is True else key: value for key, value in loaded(name).items()}
+    read: dict[Any, Any] = loaded(name)
+    content = {"on" if key is True else key: value for key, value in read.items()}
     jsonschema.validate(content, json.loads((VENDOR / f"{schema}.json").read_text()))
 
 

@@ -14,12 +14,14 @@ from django.test.utils import CaptureQueriesContext
 from ingestion import query_vectors as vectors_module
 from ingestion import rankings, vector_index, vocabulary
 from ingestion import search as search_module
+from ingestion.embedding.configured import configured_embedder
 from ingestion.exceptions import EmbedderUnavailable
+from ingestion.hits import Results
 from ingestion.models import Chunk, Document, EmbeddingProfile
 from ingestion.query_terms import query_terms
-from ingestion.query_vectors import QueryVectors
+from ingestion.query_vectors import QueryVectors, query_vectors
 from ingestion.question import clauses, content_words, prose
-from ingestion.search import Results, search
+from ingestion.search import search
 from ingestion.snippets import Gains, snippet
 from ingestion.terms import words
 from tests.indexed import document, index, pages, source
@@ -346,13 +348,13 @@ def test_a_model_that_comes_into_use_meanwhile_is_asked_as_well(
     other = EmbeddingProfile.objects.create(
         provider="wordllama", model="other", digest="", dimensions=stored.dimensions
     )
-    vector = rankings.query_vectors.vector
+    vector = query_vectors.vector
 
     def slow(profile: EmbeddingProfile, text: str) -> str:
         Chunk.objects.filter(document__title="Files").update(profile=other)
         return vector(stored, text)
 
-    monkeypatch.setattr(rankings.query_vectors, "vector", slow)
+    monkeypatch.setattr(query_vectors, "vector", slow)
     assert "Files" in titles(search("EXTRACT locks a record", mode="dense"))
 
 
@@ -360,7 +362,7 @@ def plan(profile: EmbeddingProfile, filters: rankings.Filters, *, exact: bool = 
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     vector_index.build(profile)
-    vector = rankings.query_vectors.vector(profile, "window")
+    vector = query_vectors.vector(profile, "window")
     ranking = rankings.dense_ranking(0, 1.0, profile, vector, filters, exact=exact)
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
@@ -443,7 +445,7 @@ def test_each_profile_is_asked_by_its_own_model(
 
         def embed_query(self, text: str) -> Any:
             asked.append(text)
-            return vectors_module.configured_embedder().embed_query(text)
+            return configured_embedder().embed_query(text)
 
     monkeypatch.setattr(vectors_module, "open_embedder", lambda settings: Other())
     other = in_another_model("Files")
@@ -493,7 +495,7 @@ def test_a_querys_vector_is_kept_briefly(
 ) -> None:
     times = [100.0]
     vectors = QueryVectors(clock=lambda: times[0])
-    embedder = vectors_module.configured_embedder()
+    embedder = configured_embedder()
     asked = []
 
     class Counting:

@@ -29,10 +29,11 @@ NINE = {
 
 @pytest.fixture
 def data_dir(tmp_path: Path, settings: Any) -> Path:
-    settings.DATA_DIR = tmp_path / "data"
-    (settings.DATA_DIR / "docs" / "sub").mkdir(parents=True)
-    (settings.DATA_DIR / "more").mkdir()
-    return settings.DATA_DIR
+    folder = tmp_path / "data"
+    settings.DATA_DIR = folder
+    (folder / "docs" / "sub").mkdir(parents=True)
+    (folder / "more").mkdir()
+    return folder
 
 
 def source(**fields: Any) -> Source:
@@ -139,7 +140,7 @@ def form_errors(**typed: Any) -> dict[str, list[str]]:
     """What the form shows at each field for what a person has typed."""
     fields = {"name": "mine", "title": "Mine", "parser": "MdxParser", "paths": "docs"}
     form = SourceForm({**fields, "generation": "auto", "options": "{}", "enabled": "on", **typed})
-    return {name: list(messages) for name, messages in form.errors.items()}
+    return {name: [str(message) for message in messages] for name, messages in form.errors.items()}
 
 
 @pytest.mark.parametrize("name", ["flare", "kb"])

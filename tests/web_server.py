@@ -99,7 +99,7 @@ class WebServer:
         owner = self
 
         class Handler(_Handler):
-            server_of = owner
+            server_of: WebServer = owner
 
         self._http = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)

@@ -160,11 +160,12 @@ def pages() -> dict[str, str]:
     for model in ("document", "chunk", "run", "failure"):
         lists[f"{model} list"] = reverse(f"admin:ingestion_{model}_changelist")
     chunks = lists["chunk list"]
+    source, run = Source.objects.latest("pk"), Run.objects.earliest("pk")
     return lists | {
         "chunk list, page 1000": f"{chunks}?p=1000",
         "chunk list, words": f"{chunks}?q=window+grid",
         "chunk list, rare words": f'{chunks}?q="window+grid+window+theme"',
-        "chunk list, source": f"{chunks}?document__source__id__exact={Source.objects.last().pk}",
+        "chunk list, source": f"{chunks}?document__source__id__exact={source.pk}",
         "chunk list, generation": f"{chunks}?generation=dwc",
         "chunk list, type": f"{chunks}?document__doc_type=example",
         "chunk list, duplicates": f"{chunks}?quality=duplicate",
@@ -176,9 +177,9 @@ def pages() -> dict[str, str]:
         "chunk": reverse("admin:ingestion_chunk_change", args=[chunk.pk]),
         "chunk, findable": reverse("admin:ingestion_chunk_change", args=[chunk.pk]) + "?findable=1",
         "document": reverse("admin:ingestion_document_change", args=[chunk.document_id]),
-        "run": reverse("admin:ingestion_run_change", args=[Run.objects.first().pk]),
-        "source": reverse("admin:sources_source_change", args=[Source.objects.last().pk]),
-        "source, delete": reverse("admin:sources_source_delete", args=[Source.objects.last().pk]),
+        "run": reverse("admin:ingestion_run_change", args=[run.pk]),
+        "source": reverse("admin:sources_source_change", args=[source.pk]),
+        "source, delete": reverse("admin:sources_source_delete", args=[source.pk]),
     }
 
 

@@ -101,7 +101,8 @@ class Made:
         near = self.centres[self.random.integers(0, CLUSTERS, number)]
         noise = self.random.standard_normal((number, self.dimensions), dtype=np.float32)
         made: Matrix = near + 0.8 * noise
-        return made / np.linalg.norm(made, axis=1, keepdims=True)
+        made /= np.linalg.norm(made, axis=1, keepdims=True)
+        return made
 
     def texts(self, number: int, length: int) -> list[str]:
         """Words by Zipf's law, as in real texts."""

@@ -67,7 +67,8 @@ def text_of(element: Any) -> Iterator[str]:
 
 def published(file: Path, content: str, without: str) -> Published | None:
     tree = html.fromstring(file.read_bytes().decode("utf-8-sig", "replace").encode(), parser=PARSER)
-    region = next(iter(tree.xpath(content)), None)
+    found: Any = tree.xpath(content)
+    region = next(iter(found), None)
     if region is None:
         return None
     for element in region.xpath(without) if without else ():

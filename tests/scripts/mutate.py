@@ -231,7 +231,7 @@ def copied_tree() -> Iterator[Path]:
 
 
 def _stop_database(tree: Path) -> None:
-    code = "from pathlib import Path; from bbjrag.postgres import EmbeddedPostgres;"
+    code = "from pathlib import Path; from bbjrag.embedded.server import EmbeddedPostgres;"
     code += "EmbeddedPostgres(Path('.data/tests/postgres')).stop()"
     subprocess.run([sys.executable, "-c", code], cwd=tree, check=True)
 

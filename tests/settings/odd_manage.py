@@ -7,9 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import manage
+from bbjrag.__main__ import main
 from ingestion.parsers import PARSERS
 
 if __name__ == "__main__":
     PARSERS["OddParser"] = "tests.odd_parsers.OddParser"
-    manage.main()
+    main()

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
-from bbjrag.database.programs import run_program
+from bbjrag.embedded.programs import run_program
 
 OPTIONS = (
     *("--format=custom", "--no-owner", "--no-privileges"),

@@ -10,8 +10,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
-from bbjrag.database.base import embedded_server
-from bbjrag.postgres import EmbeddedPostgres, PostgresError, Status
+from bbjrag.embedded.backend.base import embedded_server
+from bbjrag.embedded.installation import PostgresError
+from bbjrag.embedded.server import EmbeddedPostgres, Status
 
 NOT_RUNNING = 3  # what init scripts answer to "status" then
 

@@ -8,63 +8,25 @@ page has been turned so that the words of an `angle` run from left to right.
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from pypdf import PageObject
 from pypdf.errors import LimitReachedError, PyPdfError
 from pypdf.generic import ArrayObject, ContentStream, DictionaryObject, NameObject
 
+from ingestion.parsers.pdf.drawing import Matrix, Path, Rule
 from ingestion.parsers.pdf.font import UNKNOWN_FACE, Face, Faces
+from ingestion.parsers.pdf.words import Word, WordBuilder, turn
 
-Matrix = tuple[float, float, float, float, float, float]
 IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 
 MAX_FORM_DEPTH = 12
 MAX_FORMS_PER_PAGE = 2_000
 MAX_WORDS_PER_PAGE = 60_000
-KERNING = 0.1  # of the font size: a smaller gap between glyphs never parts them (Poppler's figure)
 LETTER_SPACING = 0.4  # of the font size: wider character spacing sets letters apart as words
 WORD_SPACING = 0.2  # of the font size: what character spacing in place of spaces is at least
-THIN_RULE = 3.0  # points: a filled rectangle no thicker than this is a line
-
-# Accents that a font draws as signs of their own, and what makes them part of a letter.
-ACCENTS = dict(
-    zip(
-        "`\u00b4\u02c6\u02dc\u00af\u02d8\u02d9\u00a8\u02da\u02c7\u00b8",
-        "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030c\u0327",
-        strict=True,
-    )
-)
-DOTLESS = {"\u0131": "i", "\u0237": "j"}
-
-
-@dataclass(slots=True)
-class Word:
-    """Glyphs shown without a visible gap. `y` is the baseline; `spaced`: a space stood before."""
-
-    text: str
-    x0: float
-    x1: float
-    y: float
-    size: float
-    face: Face
-    order: int
-    spaced: bool
-    angle: int
-    pagination: bool = False
-    bold: bool = False
-
-
-class Rule(NamedTuple):
-    """A drawn straight line, in unturned page coordinates: x0 <= x1, y0 <= y1."""
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
 
 
 @dataclass(slots=True)
@@ -87,14 +49,6 @@ def multiply(m: Matrix, n: Matrix) -> Matrix:
     )
 
 
-def turn(x: float, y: float, angle: int) -> tuple[float, float]:
-    """The point in the frame of text that runs at `angle` degrees."""
-    if angle == 0:
-        return x, y
-    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    return x * c + y * s, y * c - x * s
-
-
 @dataclass(slots=True)
 class _State:
     """The part of the graphics state that moves text; saved by q, restored by Q."""
@@ -114,78 +68,6 @@ class _State:
             self.ctm, self.face, self.size, self.char_space, self.word_space,
             self.stretch, self.leading, self.rise, self.stroked,
         )  # fmt: skip
-
-
-class _WordBuilder:
-    """Glyphs in, words out: a word ends at a space, a gap, another line, font or size."""
-
-    def __init__(self, content: PageContent) -> None:
-        self.content = content
-        self.pagination = False
-        self._parts: list[str] = []
-        self._spaced = False
-        self._drawn: dict[tuple[str, int, int], list[tuple[float, float]]] = {}
-        self._x0 = self._x1 = self._last = self._y = self._size = 0.0
-        self._face, self._angle, self._bold = UNKNOWN_FACE, 0, False
-
-    def begin(self, x: float, y: float, size: float, face: Face, angle: int, bold: bool) -> None:
-        """A string starts here: it may go on with the open word."""
-        same = (
-            face is self._face
-            and angle == self._angle
-            and abs(y - self._y) < 0.05 * size
-            and abs(size - self._size) < 0.05 * size
-        )
-        if not same or not self._joins(x):
-            self.end()
-        self._y, self._size, self._face, self._angle, self._bold = y, size, face, angle, bold
-
-    def _joins(self, x: float) -> bool:
-        if self._parts and self._parts[-1] in ACCENTS:
-            return True
-        return -0.3 * self._size < x - self._x1 < KERNING * self._size
-
-    def add(self, text: str, x0: float, x1: float) -> None:
-        if not text.strip():
-            self.end()
-            self._spaced = self._spaced or bool(text)
-            return
-        if self._parts and not self._joins(x0):
-            self.end()
-        if not self._parts:
-            self._x0 = min(x0, x1)
-        elif self._parts[-1] in ACCENTS and x0 - self._last < 0.3 * self._size and text.isalpha():
-            letter = DOTLESS.get(text, text)
-            text = unicodedata.normalize("NFC", letter + ACCENTS[self._parts.pop()])
-        self._parts.append(text)
-        self._last, self._x1 = x0, max(x0, x1)
-
-    def end(self) -> None:
-        if not self._parts:
-            return
-        text = "".join(self._parts)
-        self._parts = []
-        if self._is_repeated(text):
-            return
-        words = self.content.words
-        words.append(
-            Word(
-                text, self._x0, self._x1, self._y, self._size, self._face, len(words),
-                self._spaced, self._angle, self.pagination, self._bold,
-            )
-        )  # fmt: skip
-        self._spaced = False
-
-    def _is_repeated(self, text: str) -> bool:
-        """Bold is faked by drawing the same text twice, a hair apart."""
-        near = 0.12 * self._size
-        row = int(self._y / near)
-        for close in (row - 1, row, row + 1):
-            for x, y in self._drawn.get((text, self._angle, close), ()):
-                if abs(x - self._x0) < near and abs(y - self._y) < near:
-                    return True
-        self._drawn.setdefault((text, self._angle, row), []).append((self._x0, self._y))
-        return False
 
 
 class _Marks:
@@ -219,22 +101,37 @@ def _text_string(value: str | bytes) -> str:
     return value.decode("latin-1")
 
 
+class _Forms:
+    """The forms that are being drawn, each inside the one before; a form in itself never ends."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+        self.open: list[object] = []
+
+    def enter(self, form: object) -> bool:
+        """Whether the form may be drawn, and is counted."""
+        full = len(self.open) >= MAX_FORM_DEPTH or self.drawn >= MAX_FORMS_PER_PAGE
+        if full or any(form is other for other in self.open):
+            return False
+        self.drawn += 1
+        self.open.append(form)
+        return True
+
+
 class _Interpreter:
     def __init__(self, page: PageObject, faces: Faces) -> None:
         self.pdf = page.pdf
         self.faces = faces
         self.content = PageContent()
-        self.builder = _WordBuilder(self.content)
+        self.builder = WordBuilder(self.content.words)
         self.state = _State()
         self.saved: list[_State] = []
         self.spacing_is_new = False
         self.matrix = self.line = IDENTITY
         self.marks = _Marks()
         self.actual: str | None = None
-        self.path: list[Rule] = []
-        self.point = (0.0, 0.0)
-        self.forms = 0
-        self.open_forms: list[object] = []
+        self.path = Path()
+        self.forms = _Forms()
         self.resources: Any = {}
         self.handlers: dict[bytes, Callable[[list[Any]], None]] = {
             b"q": self.save, b"Q": self.restore, b"cm": self.concatenate,
@@ -438,12 +335,9 @@ class _Interpreter:
 
     def draw_form(self, form: Any, placed: Matrix = IDENTITY) -> None:
         """Text of a form XObject; `placed` is where the page puts it (annotations)."""
-        too_deep = len(self.open_forms) >= MAX_FORM_DEPTH or self.forms >= MAX_FORMS_PER_PAGE
-        if too_deep or any(form is other for other in self.open_forms):
+        if not self.forms.enter(form):
             self.content.cut_short = True
             return
-        self.forms += 1
-        self.open_forms.append(form)
         state, matrices, marks = self.state, (self.matrix, self.line), self.marks
         self.state, self.marks = state.copy(), _Marks()
         self.marks.stack.append((None, marks.pagination))
@@ -457,7 +351,7 @@ class _Interpreter:
                 raise
             self.content.cut_short = True
         finally:
-            self.open_forms.pop()
+            self.forms.open.pop()
             self.state, self.marks = state, marks
             self.matrix, self.line = matrices
 
@@ -466,36 +360,23 @@ class _Interpreter:
 
     # Drawn lines
 
-    def _on_page(self, x: Any, y: Any) -> tuple[float, float]:
-        a, b, c, d, e, f = self.state.ctm
-        x, y = float(x), float(y)
-        return x * a + y * c + e, x * b + y * d + f
-
     def path_move(self, operands: list[Any]) -> None:
-        self.point = self._on_page(*operands[:2])
+        self.path.move(operands, self.state.ctm)
 
     def path_line(self, operands: list[Any]) -> None:
-        start, self.point = self.point, self._on_page(*operands[:2])
-        self.path.append(_rule(start, self.point))
+        self.path.line(operands, self.state.ctm)
 
     def rectangle(self, operands: list[Any]) -> None:
-        x, y, width, height = (float(v) for v in operands[:4])
-        corner = self._on_page(x, y)
-        other = self._on_page(x + width, y + height)
-        self.path.append(_rule(corner, other))
-        self.point = corner
+        self.path.rectangle(operands, self.state.ctm)
 
-    def stroke(self, operands: list[Any]) -> None:
-        for rule in self.path:
-            self.content.rules.extend(_edges(rule))
-        self.path = []
+    def stroke(self, _operands: list[Any]) -> None:
+        self.content.rules.extend(self.path.stroked())
 
-    def fill(self, operands: list[Any]) -> None:
-        self.content.rules.extend(rule for rule in self.path if _is_thin(rule))
-        self.path = []
+    def fill(self, _operands: list[Any]) -> None:
+        self.content.rules.extend(self.path.filled())
 
-    def drop_path(self, operands: list[Any]) -> None:
-        self.path = []
+    def drop_path(self, _operands: list[Any]) -> None:
+        self.path.drop()
 
 
 def _matrix(values: Any) -> Matrix:
@@ -505,23 +386,6 @@ def _matrix(values: Any) -> Matrix:
 
 def _numbers(values: Any) -> list[float]:
     return [float(value) for value in values.get_object()]
-
-
-def _rule(start: tuple[float, float], end: tuple[float, float]) -> Rule:
-    (x0, y0), (x1, y1) = start, end
-    return Rule(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-
-
-def _is_thin(rule: Rule) -> bool:
-    return min(rule.x1 - rule.x0, rule.y1 - rule.y0) <= THIN_RULE
-
-
-def _edges(rule: Rule) -> list[Rule]:
-    """The four sides of a stroked rectangle; a line is its own only side."""
-    if _is_thin(rule):
-        return [rule]
-    x0, y0, x1, y1 = rule
-    return [Rule(x0, y0, x1, y0), Rule(x0, y1, x1, y1), Rule(x0, y0, x0, y1), Rule(x1, y0, x1, y1)]
 
 
 def read_content(page: PageObject, faces: Faces) -> PageContent:

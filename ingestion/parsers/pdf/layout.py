@@ -14,11 +14,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import NamedTuple
 
 from ingestion.parsers import markdown
-from ingestion.parsers.pdf.content import PageContent, Rule, Word, turn
+from ingestion.parsers.pdf.content import PageContent
+from ingestion.parsers.pdf.drawing import Rule
 from ingestion.parsers.pdf.font import UNKNOWN
 from ingestion.parsers.pdf.tables import Grid, find_grids
+from ingestion.parsers.pdf.words import Word, turn
 
 BULLETS = "•◦▪●○■□‣\u2043∙·➢❖✓►▶\u2013—-*"
 BIN = 2.0  # points per bit of a row's mask
@@ -30,6 +33,25 @@ MAX_ROWS_SEARCHED = 1_500
 MARGIN = 0.1  # of the page height: where running heads and page numbers stand
 CELL_GAP = 1.1  # of the font size: a wider gap inside a line parts cells
 LONG_CELL = 1_500  # characters: a "cell" that holds more is a framed part of the page
+
+
+class Style(NamedTuple):
+    """How most of a line is set; `pitch` is the advance of its code font in points."""
+
+    bold: bool
+    mono: bool
+    pitch: float
+
+
+class Column(NamedTuple):
+    """The region of the page that a line is part of, and that region's edges."""
+
+    region: int = 0
+    left: float = 0.0
+    right: float = 0.0
+
+
+NO_COLUMN = Column()
 
 
 @dataclass(slots=True)
@@ -44,17 +66,33 @@ class Line:
     x1: float
     y: float
     size: float
-    bold: bool
-    mono: bool
-    pitch: float
+    style: Style
     page: int
-    region: int = 0
-    left: float = 0.0
-    right: float = 0.0
+    column: Column = NO_COLUMN
     pagination: bool = False
     mark: bool = False
     turned: bool = False
     cells: tuple[tuple[float, float, str], ...] = ()
+
+    @property
+    def bold(self) -> bool:
+        return self.style.bold
+
+    @property
+    def mono(self) -> bool:
+        return self.style.mono
+
+    @property
+    def region(self) -> int:
+        return self.column.region
+
+    @property
+    def left(self) -> float:
+        return self.column.left
+
+    @property
+    def right(self) -> float:
+        return self.column.right
 
 
 @dataclass(slots=True)
@@ -368,10 +406,10 @@ class _Reader:
             item: Item
             if row.table is not None:
                 item = row.table
+                item.region = self.regions
             else:
                 item = _line(row, self.layout.number)
-                item.left, item.right = left, right
-            item.region = self.regions
+                item.column = Column(self.regions, left, right)
             self.layout.items.append(item)
 
 
@@ -536,9 +574,7 @@ def _line(row: _Row, number: int) -> Line:
         x1=max(word.x1 for word in words),
         y=row.y,
         size=size,
-        bold=bold >= 0.9 * total,
-        mono=mono,
-        pitch=_pitch(words),
+        style=Style(bold >= 0.9 * total, mono, _pitch(words)),
         page=number,
         pagination=all(word.pagination for word in words),
         mark=len(words) > 1 and words[0].y > row.y + 0.15 * size and words[0].size < 0.86 * size,

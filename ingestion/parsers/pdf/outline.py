@@ -17,9 +17,9 @@ from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 from pypdf.generic import Destination
 
-from ingestion.parsers.pdf.content import turn
 from ingestion.parsers.pdf.layout import Item, Line, PageLayout
 from ingestion.parsers.pdf.typography import LEADER, SECTION_NUMBER, Typography
+from ingestion.parsers.pdf.words import turn
 
 TINY = 400  # characters: a section with less text joins the one above it
 MAX_ENTRIES = 20_000

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ingestion.parsers.pdf.content import THIN_RULE, Rule
+from ingestion.parsers.pdf.drawing import THIN_RULE, Rule
 
 TOUCH = 3.0  # points: rules this near to each other meet
 SHORTEST = 6.0  # points: what is shorter draws letters or ornaments, no table

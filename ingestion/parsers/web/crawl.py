@@ -8,9 +8,9 @@ simply does not come.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ingestion.documents import Document, Failure, Parsed, Unchanged
 from ingestion.enrichment.doc_types import doc_type_of
@@ -20,33 +20,21 @@ from ingestion.parsers.base import Known, SourceConfig
 from ingestion.parsers.pdf import PdfOrigin, read_pdf
 from ingestion.parsers.web import lists, urls
 from ingestion.parsers.web.addresses import AddressRefused
+from ingestion.parsers.web.arrival import FORBIDDEN, REDIRECTS, Arrival
 from ingestion.parsers.web.client import FetchError, Response, WebClient
-from ingestion.parsers.web.frontier import (
-    HELP_SYSTEM,
-    PAGE,
-    SITEMAP,
-    TOC,
-    Frontier,
-    Lead,
-    Rules,
-)
+from ingestion.parsers.web.frontier import Frontier, Lead, Rules
+from ingestion.parsers.web.links import Links, read_list
 from ingestion.parsers.web.memory import DOCUMENT, OTHER, Memory, Visit
 from ingestion.parsers.web.options import WebOptions
 from ingestion.parsers.web.page import Page
-from ingestion.parsers.web.robots import MAX_BYTES as MAX_ROBOTS_BYTES
-from ingestion.parsers.web.robots import Robots
 from ingestion.parsers.web.shelf import Held, Shelf
 
 logger = logging.getLogger(__name__)
 
 HTML_TYPES = frozenset(("text/html", "application/xhtml+xml", ""))
 HTML_STARTS = (b"<!doctype html", b"<html", b"<?xml")
-REDIRECTS = frozenset((301, 302, 303, 307, 308))
 GONE = frozenset((404, 410))
-MAX_LINKS_KEPT = 2_000
-MAX_MOVES = 2
 REMEMBER_EVERY = 250
-FORBIDDEN = "The site's robots.txt asks not to read it."
 
 
 class Crawl:
@@ -58,10 +46,8 @@ class Crawl:
         known: Known,
         client: WebClient,
     ) -> None:
-        self.options = options
         self.config = config
         self.rules = rules
-        self.site = rules.site
         self.known = known
         self.client = client
         client.limits = {"application/pdf": options.max_pdf_bytes}
@@ -69,71 +55,36 @@ class Crawl:
         self.new = Memory(furniture=self.old.furniture, suffixes=self.old.suffixes)
         self.frontier = Frontier(options, rules)
         self.shelf = Shelf(rules, config.generation, self.old, self.new)
-        self.names: dict[str, str] = {}
+        self.links = Links(self.frontier)
+        self.arrival = Arrival(client, self.frontier, self.old, self.new)
         self.doubles: list[tuple[str, str]] = []
         self.met_stored = False
         self.blind: list[str] = []
-        self.stopped = ""
         self.remembered = 0
+
+    @property
+    def site(self) -> urls.Site:
+        return self.rules.site
 
     def run(self) -> Iterator[Parsed]:
         """Raise SourceError when the site as a whole cannot be read."""
-        self.robots = self._read_robots()
-        self.client.crawl_delay = self.robots.crawl_delay
+        self.arrival.read_robots()
         for foreign, mine in self.old.aliases.items():
             self.site.add_alias(foreign, mine)
         yield from self._visit_start()
         for lead in self.rules.lists():
             self.frontier.add(lead)
-        yield from self._visit_all()
+        stopped = yield from self._visit_all()
         yield from self.shelf.settle()
         yield from self.shelf.finish()
         yield from self._visit_doubles()
-        yield from self._end()
-
-    # Arriving.
-
-    def _read_robots(self) -> Robots:
-        """RFC 9309 2.3.1: where there is none all is allowed; where it cannot be had, nothing."""
-        url = f"{self.site.origin}/robots.txt"
-        for _ in range(6):
-            try:
-                answer = self.client.get(url, MAX_ROBOTS_BYTES, self.old.robots_validators)
-            except (FetchError, AddressRefused) as error:
-                raise SourceError(f"{url}: {error}") from error
-            if answer.status not in REDIRECTS:
-                break
-            url = self._moved(answer) or self._redirect(answer)
-            if not url:
-                return Robots("")
-        if answer.status == 304:
-            self.new.robots = self.old.robots
-            self.new.robots_validators = self.old.robots_validators
-        elif answer.status == 200:
-            self.new.robots = answer.body.decode("utf-8", "replace")
-            self.new.robots_validators = answer.validators
-        return Robots(self.new.robots)
-
-    def _redirect(self, answer: Response) -> str:
-        """Where an answer redirects to on this site; empty where it leads away from it."""
-        target = urls.canonical(answer.headers.get("location", ""), answer.url)
-        return self.site.own(self.client.unmapped(target)) if target else ""
-
-    def _moved(self, answer: Response) -> str:
-        """Where a redirect leads that only adds `https` or `www.`; the site is there from then."""
-        target = urls.canonical(answer.headers.get("location", ""), answer.url)
-        target = self.client.unmapped(target) if target else ""
-        if not target or self.site.own(target) != answer.url or target == answer.url:
-            return ""
-        parts = urlsplit(target)
-        self.rules.move(f"{parts.scheme}://{parts.netloc}")
-        return target
+        yield from self._end(stopped)
 
     def _visit_start(self) -> Iterator[Parsed]:
         """The start decides: when it cannot be judged, nothing can."""
         if self.old.root:
             self.rules.root = self.old.root
-        lead, answer = self._arrive()
+        lead, answer = self.arrival.arrive(self._ask)
         if answer.status in (200, 304):
             yield from self._answered(lead, answer)
         elif answer.status not in (*GONE, 403):
@@ -142,50 +93,22 @@ class Crawl:
             self.frontier.put(Lead(self.rules.instead))
         self.new.root = self.rules.root
 
-    def _arrive(self) -> tuple[Lead, Response]:
-        """The start as it answers, once all redirects were followed."""
-        lead = Lead(self.site.start)
-        for _ in range(self.options.max_redirects + MAX_MOVES + 1):
-            self.frontier.seen.add(lead.url)
-            if not self.robots.allows(lead.url):
-                raise SourceError(f"{lead.url}: {FORBIDDEN}")
-            try:
-                answer = self._ask(lead)
-            except (FetchError, AddressRefused) as error:
-                raise SourceError(f"{lead.url}: {error}") from error
-            if answer.status not in REDIRECTS:
-                return lead, answer
-            moved = self._moved(answer)
-            lead = Lead(moved) if moved else self._start_redirected(lead, answer)
-        raise SourceError(f"{self.site.start} redirects without end.")
-
-    def _start_redirected(self, lead: Lead, answer: Response) -> Lead:
-        target = self._redirect(answer)
-        chain = (*lead.chain, lead.url)
-        if not target:
-            where = answer.headers.get("location", "nowhere")[:200]
-            raise SourceError(f"{lead.url} redirects to {where}: start there if that is the site.")
-        if len(chain) > self.options.max_redirects or target in chain:
-            raise SourceError(f"{self.site.start} redirects without end.")
-        if not self.rules.follows(target):
-            raise SourceError(f"{lead.url} redirects to {target}, outside of the source's path.")
-        return Lead(target, chain=chain)
-
     # Asking.
 
-    def _visit_all(self) -> Iterator[Parsed]:
+    def _visit_all(self) -> Generator[Parsed, None, str]:
+        """Which limit ended it; empty where there was no more to ask for."""
         frontier = self.frontier
         while frontier.queue:
-            self.stopped = frontier.limit_reached(self.client.bytes_read)
-            if self.stopped:
-                return
+            if stopped := frontier.limit_reached(self.client.bytes_read):
+                return stopped
             yield from self._visit(frontier.queue.popleft())
             yield from self.shelf.ready()
             if frontier.asked - self.remembered >= REMEMBER_EVERY:
                 self._remember(whole=False)
+        return ""
 
     def _visit(self, lead: Lead) -> Iterator[Parsed]:
-        if not self.robots.allows(lead.url):
+        if not self.arrival.robots.allows(lead.url):
             yield from self._unjudged(lead, FORBIDDEN, mild=True)
             return
         try:
@@ -200,7 +123,7 @@ class Crawl:
 
     def _ask(self, lead: Lead, again: bool = False) -> Response:
         self.frontier.asked += 1
-        limit = self.options.max_page_bytes if lead.is_page else lists.MAX_BYTES
+        limit = self.frontier.options.max_page_bytes if lead.is_page else lists.MAX_BYTES
         return self.client.get(lead.url, limit, {} if again else self._validators(lead.url))
 
     def _validators(self, url: str) -> Mapping[str, str]:
@@ -237,16 +160,16 @@ class Crawl:
             yield Unchanged(lead.url)
         elif visit.target:
             self.doubles.append((lead.url, visit.target))
-        self._follow(visit.links, lead)
+        self.links.follow(visit.links, lead)
 
     def _redirected(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
-        target = self._redirect(answer)
+        target = self.arrival.redirect(answer)
         chain = (*lead.chain, lead.url)
         message = ""
         if not target:
             where = answer.headers.get("location", "nowhere")[:200]
             message = f"It redirects to another site ({where})."
-        elif target in chain or len(chain) > self.options.max_redirects:
+        elif target in chain or len(chain) > self.frontier.options.max_redirects:
             yield from self._unjudged(lead, "It redirects without end.")
             return
         elif target in self.frontier.seen:
@@ -284,7 +207,7 @@ class Crawl:
         visit = self.old.visits.get(lead.url)
         if visit is not None:
             self.new.visits[lead.url] = visit
-            self._follow(visit.links, lead)
+            self.links.follow(visit.links, lead)
         elif not self.old.visits:
             self.blind.append(lead.url)
         for url in (*lead.chain, lead.url):
@@ -298,7 +221,7 @@ class Crawl:
     def _list(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
         """A list's pages and further lists. What is served where there is none is no failure."""
         try:
-            found = _read_list(lead, answer.body)
+            found = read_list(lead, answer.body)
         except DocumentError as error:
             logger.info("%s: %s", lead.url, error)
             found = lists.Listed()
@@ -306,34 +229,9 @@ class Crawl:
         if before and before.links and not (found.pages or found.lists):
             yield from self._unjudged(lead, "This list of pages is empty, and was not before.")
             return
-        if lead.kind == SITEMAP:
-            known = [*self.frontier.seen, *self.names]
-            urls.rebased(self.site, [*found.pages, *found.lists], lead.url, known)
-        pages = self._absolute(found.pages, lead)
-        nested = self._absolute(found.lists, lead, nested=True)
-        links = (*(f"page {url}" for url in pages), *(f"list {url}" for url in nested))
+        links = self.links.of_list(lead, found)
         self.new.visits[lead.url] = Visit(OTHER, answer.validators, links)
-        self._follow(links, lead)
-
-    def _absolute(self, found: Sequence[str], lead: Lead, nested: bool = False) -> list[str]:
-        """Flare's lists name pages from the help's root on, chunks from where they lie."""
-        base = lead.url
-        if lead.kind == HELP_SYSTEM or (lead.kind == TOC and not nested):
-            base = self.rules.root
-            found = [link.lstrip("/") for link in found]
-        return [url for url in (self.site.own(link, base) for link in found) if url]
-
-    def _follow(self, links: Sequence[str], lead: Lead) -> None:
-        for link in links:
-            if lead.is_page:
-                self.frontier.add(Lead(link, PAGE, lead.depth + 1))
-                continue
-            what, _, url = link.partition(" ")
-            if what == "page":
-                self.frontier.add(Lead(url, PAGE, lead.depth + 1, listed=True))
-            else:
-                kind = TOC if lead.kind in (HELP_SYSTEM, TOC) else SITEMAP
-                self.frontier.add(Lead(url, kind, lead.depth + 1))
+        self.links.follow(links, lead)
 
     # Pages.
 
@@ -383,8 +281,8 @@ class Crawl:
             return
         if page.problem:
             yield Failure(lead.url, page.problem, stage="parse", warning=True)
-        links = self._links(page)
-        self._follow(links, lead)
+        links = self.links.of_page(page)
+        self.links.follow(links, lead)
         certain = self.rules.holds(page)
         if certain is False or page.is_listing:
             self.new.visits[lead.url] = Visit(OTHER, answer.validators, links)
@@ -410,15 +308,6 @@ class Crawl:
             return "It says that it was not found, though the server answered 200."
         return ""
 
-    def _links(self, page: Page) -> tuple[str, ...]:
-        """The addresses of the source that a page leads to, each string kept once."""
-        found: dict[str, None] = {}
-        for link in (*page.links, page.canonical):
-            url = self.site.own(link) if link else ""
-            if url and self.frontier.may_ask(Lead(url)):
-                found[self.names.setdefault(url, url)] = None
-        return tuple(found)[:MAX_LINKS_KEPT]
-
     def _article(
         self, lead: Lead, answer: Response, page: Page, links: tuple[str, ...], certain: bool
     ) -> Iterator[Parsed]:
@@ -442,7 +331,7 @@ class Crawl:
         """A page without text: its PDF is read in its place, else it is named."""
         found = (self.site.own(url) for url in page.embedded_pdfs())
         pdfs = tuple(url for url in found if url and self.rules.accepts_pdf(url))
-        self._follow(pdfs, lead)
+        self.links.follow(pdfs, lead)
         self.new.visits[lead.url] = Visit(OTHER, answer.validators, (*links, *pdfs))
         if not pdfs:
             message = "The page has no text where its content should be: nothing to find it by."
@@ -465,13 +354,13 @@ class Crawl:
 
     # Leaving.
 
-    def _end(self) -> Iterator[Parsed]:
-        self.stopped = self.stopped or self.frontier.limit_passed_over()
-        if self.stopped:
+    def _end(self, stopped: str) -> Iterator[Parsed]:
+        stopped = stopped or self.frontier.limit_passed_over()
+        if stopped:
             left = len(self.frontier.queue) + self.frontier.left_out
             yield Failure(
                 self.site.origin + "/",
-                f"The crawl ended early: {self.stopped}; {left:,} addresses were not asked for. "
+                f"The crawl ended early: {stopped}; {left:,} addresses were not asked for. "
                 "What is stored of them stays. Raise the limit, or exclude what is not wanted.",
                 stage="fetch",
             )
@@ -486,7 +375,7 @@ class Crawl:
             unread = "it could not be read, and it alone says what the site holds"
             reason = unread if self.blind else "nothing is there to read (404)"
             raise SourceError(f"{self.site.start}: {reason}.")
-        self._remember(whole=not self.stopped)
+        self._remember(whole=not stopped)
 
     def _remember(self, whole: bool) -> None:
         """What a crawl did not come to is remembered from the one before."""
@@ -496,12 +385,6 @@ class Crawl:
             self.new if whole else replace(self.new, visits={**self.old.visits, **self.new.visits})
         )
         self.known.remember(kept.to_json())
-
-
-def _read_list(lead: Lead, data: bytes) -> lists.Listed:
-    if lead.kind == TOC:
-        return lists.read_toc(data, urls.path_of(lead.url).rpartition("/")[2])
-    return lists.read_sitemap(data) if lead.kind == SITEMAP else lists.read_help_system(data)
 
 
 def _refusal(status: int) -> str:

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
-from bbjrag.postgres import PostgresError, installation
+from bbjrag.embedded.installation import PostgresError, installation
 
 # What they understand of the parameters that Django connects with.
 CONNECTION = {"host", "port", "user", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey"}

@@ -2,7 +2,7 @@
 
 An entry of DATABASES:
 
-    {"ENGINE": "bbjrag.database", "NAME": "bbjrag", "EMBEDDED_DATA": "/path/.data/postgres",
+    {"ENGINE": "bbjrag.embedded.backend", "NAME": "bbjrag", "EMBEDDED_DATA": "/path/.data/postgres",
      "OPTIONS": {"server_settings": {"fsync": "off"}}}
 
 `server_settings`, which may be left out, count from the server's next start on. HOST, PORT and
@@ -18,7 +18,8 @@ from typing import Any
 import psycopg
 from django.db.backends.postgresql import base, client
 
-from bbjrag.postgres import EmbeddedPostgres, PostgresError, installation
+from bbjrag.embedded.installation import PostgresError, installation
+from bbjrag.embedded.server import EmbeddedPostgres
 
 
 def embedded_server(entry: Mapping[str, Any]) -> EmbeddedPostgres:

@@ -1,0 +1,49 @@
+"""Accounts of the operating system: PostgreSQL refuses root."""
+
+from __future__ import annotations
+
+import contextlib
+import pwd
+from pathlib import Path
+from typing import NamedTuple
+
+from bbjrag.embedded.installation import PostgresError
+
+
+class Account(NamedTuple):
+    """Who the server runs as."""
+
+    uid: int
+    gid: int
+
+
+def account_for_root(parent_owner: int) -> Account:
+    """Who a server that root starts runs as: whose folder it is, else a system account."""
+    with contextlib.suppress(KeyError):
+        if parent_owner != 0:
+            entry = pwd.getpwuid(parent_owner)
+            return Account(entry.pw_uid, entry.pw_gid)
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwnam(name)
+            return Account(entry.pw_uid, entry.pw_gid)
+    raise PostgresError(
+        "PostgreSQL does not run as root, and there is no account postgres or nobody to run it as. "
+        "Run this as an ordinary user, or set DATABASE_URL."
+    )
+
+
+def owner_of(path: Path) -> int:
+    """The uid of who owns `path`, or its nearest folder that exists."""
+    while True:
+        try:
+            return path.stat().st_uid
+        except (FileNotFoundError, PermissionError):
+            path = path.parent
+
+
+def name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

@@ -1,0 +1,109 @@
+"""PostgreSQL's own folder: made whole or not at all, and checked before each start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bbjrag.embedded.accounts import owner_of
+from bbjrag.embedded.home import Home
+from bbjrag.embedded.installation import MAJOR, PostgresError, installation
+from bbjrag.embedded.launch import run_as_server
+from bbjrag.embedded.roles import SUPERUSER
+
+# Above every pid the kernel gives out (pid_max is at most this), so never a living process.
+NO_PID = 4194304
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """`data/` in the home of a server; without `sync`, it need not outlive a power cut."""
+
+    home: Home
+    sync: bool
+
+    def initialise(self, alive: int) -> None:
+        """Make the data folder under another name first: a killed initdb leaves only litter.
+
+        One whose starter was killed goes on, so it holds `alive` for as long as it writes.
+        """
+        for leftover in self.home.folder.glob("initdb-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        made = Path(tempfile.mkdtemp(prefix="initdb-", dir=self.home.folder))
+        account = self.home.account()
+        if os.geteuid() == 0:
+            os.chown(made, account.uid, account.gid)
+        log = self.home.open("start.log")
+        os.ftruncate(log, 0)
+        try:
+            run_as_server(self.home, self._initdb(made), log, keep=alive)
+        except PostgresError:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+        finally:
+            os.close(log)
+        made.rename(self.home.data)
+        _sync_folder(self.home.folder)
+
+    def _initdb(self, made: Path) -> list[str]:
+        # PostgreSQL's own C.UTF-8 sorts alike on every machine, and knows more letters than ASCII.
+        options = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        options += ["--locale=C", "--data-checksums"]
+        options += ["--auth-local=trust", "--auth-host=reject", f"--username={SUPERUSER}"]
+        if not self.sync:
+            options.append("--no-sync")
+        return [str(installation() / "bin" / "initdb"), "-D", str(made), *options]
+
+    def check_version(self) -> None:
+        try:
+            found = (self.home.data / "PG_VERSION").read_text().strip()
+        except FileNotFoundError:
+            found = ""
+        if found == str(MAJOR):
+            return
+        was = f"was made by PostgreSQL {found}" if found else "is no data folder of PostgreSQL"
+        raise PostgresError(
+            f"{self.home.data} {was}, and this version of bbjrag brings PostgreSQL {MAJOR}; "
+            f"nothing was changed. Move {self.home.folder} away and ingest again, or go back to "
+            "the version of bbjrag that made it, save the database with pg_dump and restore it "
+            "here."
+        )
+
+    def check_owner(self) -> None:
+        if os.geteuid() not in (0, owner_of(self.home.data)):
+            raise PostgresError(self.home.not_ours())
+
+    def retire_pid_file(self) -> bytes:
+        """Let no reused pid keep the server from starting; what the file held, or nothing.
+
+        The file's other lines stay: by them PostgreSQL still refuses to start beside a server
+        that was started by hand, whose shared memory is in use.
+        """
+        path = self.home.data / "postmaster.pid"
+        if not path.exists():
+            return b""
+        held = path.read_bytes()
+        _overwrite(path, b"%d\n%b" % (NO_PID, held.partition(b"\n")[2]))
+        return held
+
+    def restore_pid_file(self, held: bytes) -> None:
+        """Give a server that was started by hand its file back: it ends where it misses that."""
+        path = self.home.data / "postmaster.pid"
+        if path.exists() and path.read_bytes().startswith(b"%d\n" % NO_PID):
+            _overwrite(path, held)
+
+
+def _overwrite(path: Path, content: bytes) -> None:
+    """Write into the file that is there, so that its owner stays."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)

@@ -1,0 +1,117 @@
+"""Glyphs to words, each with where it stands, its size and its font."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from dataclasses import dataclass
+
+from ingestion.parsers.pdf.font import UNKNOWN_FACE, Face
+
+KERNING = 0.1  # of the font size: a smaller gap between glyphs never parts them (Poppler's figure)
+
+# Accents that a font draws as signs of their own, and what makes them part of a letter.
+ACCENTS = dict(
+    zip(
+        "`\u00b4\u02c6\u02dc\u00af\u02d8\u02d9\u00a8\u02da\u02c7\u00b8",
+        "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030c\u0327",
+        strict=True,
+    )
+)
+DOTLESS = {"\u0131": "i", "\u0237": "j"}
+
+
+@dataclass(slots=True)
+class Word:
+    """Glyphs shown without a visible gap. `y` is the baseline; `spaced`: a space stood before."""
+
+    text: str
+    x0: float
+    x1: float
+    y: float
+    size: float
+    face: Face
+    order: int
+    spaced: bool
+    angle: int
+    pagination: bool = False
+    bold: bool = False
+
+
+def turn(x: float, y: float, angle: int) -> tuple[float, float]:
+    """The point in the frame of text that runs at `angle` degrees."""
+    if angle == 0:
+        return x, y
+    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    return x * c + y * s, y * c - x * s
+
+
+class WordBuilder:
+    """Glyphs in, words out: a word ends at a space, a gap, another line, font or size."""
+
+    def __init__(self, words: list[Word]) -> None:
+        self.words = words
+        self.pagination = False
+        self._parts: list[str] = []
+        self._spaced = False
+        self._drawn: dict[tuple[str, int, int], list[tuple[float, float]]] = {}
+        self._x0 = self._x1 = self._last = self._y = self._size = 0.0
+        self._face, self._angle, self._bold = UNKNOWN_FACE, 0, False
+
+    def begin(self, x: float, y: float, size: float, face: Face, angle: int, bold: bool) -> None:
+        """A string starts here: it may go on with the open word."""
+        same = (
+            face is self._face
+            and angle == self._angle
+            and abs(y - self._y) < 0.05 * size
+            and abs(size - self._size) < 0.05 * size
+        )
+        if not same or not self._joins(x):
+            self.end()
+        self._y, self._size, self._face, self._angle, self._bold = y, size, face, angle, bold
+
+    def _joins(self, x: float) -> bool:
+        if self._parts and self._parts[-1] in ACCENTS:
+            return True
+        return -0.3 * self._size < x - self._x1 < KERNING * self._size
+
+    def add(self, text: str, x0: float, x1: float) -> None:
+        if not text.strip():
+            self.end()
+            self._spaced = self._spaced or bool(text)
+            return
+        if self._parts and not self._joins(x0):
+            self.end()
+        if not self._parts:
+            self._x0 = min(x0, x1)
+        elif self._parts[-1] in ACCENTS and x0 - self._last < 0.3 * self._size and text.isalpha():
+            letter = DOTLESS.get(text, text)
+            text = unicodedata.normalize("NFC", letter + ACCENTS[self._parts.pop()])
+        self._parts.append(text)
+        self._last, self._x1 = x0, max(x0, x1)
+
+    def end(self) -> None:
+        if not self._parts:
+            return
+        text = "".join(self._parts)
+        self._parts = []
+        if self._is_repeated(text):
+            return
+        self.words.append(
+            Word(
+                text, self._x0, self._x1, self._y, self._size, self._face, len(self.words),
+                self._spaced, self._angle, self.pagination, self._bold,
+            )
+        )  # fmt: skip
+        self._spaced = False
+
+    def _is_repeated(self, text: str) -> bool:
+        """Bold is faked by drawing the same text twice, a hair apart."""
+        near = 0.12 * self._size
+        row = int(self._y / near)
+        for close in (row - 1, row, row + 1):
+            for x, y in self._drawn.get((text, self._angle, close), ()):
+                if abs(x - self._x0) < near and abs(y - self._y) < near:
+                    return True
+        self._drawn.setdefault((text, self._angle, row), []).append((self._x0, self._y))
+        return False

@@ -1,0 +1,65 @@
+"""Where a site's pages and lists lead, as addresses of the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ingestion.parsers.web import lists, urls
+from ingestion.parsers.web.frontier import HELP_SYSTEM, PAGE, SITEMAP, TOC, Frontier, Lead
+from ingestion.parsers.web.page import Page
+
+MAX_LINKS_KEPT = 2_000
+
+
+class Links:
+    """`names` holds each address once, however many pages lead to it."""
+
+    def __init__(self, frontier: Frontier) -> None:
+        self.frontier = frontier
+        self.rules = frontier.rules
+        self.site = frontier.rules.site
+        self.names: dict[str, str] = {}
+
+    def of_page(self, page: Page) -> tuple[str, ...]:
+        """The addresses of the source that a page leads to, each string kept once."""
+        found: dict[str, None] = {}
+        for link in (*page.links, page.canonical):
+            url = self.site.own(link) if link else ""
+            if url and self.frontier.may_ask(Lead(url)):
+                found[self.names.setdefault(url, url)] = None
+        return tuple(found)[:MAX_LINKS_KEPT]
+
+    def of_list(self, lead: Lead, found: lists.Listed) -> tuple[str, ...]:
+        """`page` or `list`, and the address, of what a list names."""
+        if lead.kind == SITEMAP:
+            known = [*self.frontier.seen, *self.names]
+            urls.rebased(self.site, [*found.pages, *found.lists], lead.url, known)
+        pages = self._absolute(found.pages, lead)
+        nested = self._absolute(found.lists, lead, nested=True)
+        return (*(f"page {url}" for url in pages), *(f"list {url}" for url in nested))
+
+    def _absolute(self, found: Sequence[str], lead: Lead, nested: bool = False) -> list[str]:
+        """Flare's lists name pages from the help's root on, chunks from where they lie."""
+        base = lead.url
+        if lead.kind == HELP_SYSTEM or (lead.kind == TOC and not nested):
+            base = self.rules.root
+            found = [link.lstrip("/") for link in found]
+        return [url for url in (self.site.own(link, base) for link in found) if url]
+
+    def follow(self, links: Sequence[str], lead: Lead) -> None:
+        for link in links:
+            if lead.is_page:
+                self.frontier.add(Lead(link, PAGE, lead.depth + 1))
+                continue
+            what, _, url = link.partition(" ")
+            if what == "page":
+                self.frontier.add(Lead(url, PAGE, lead.depth + 1, listed=True))
+            else:
+                kind = TOC if lead.kind in (HELP_SYSTEM, TOC) else SITEMAP
+                self.frontier.add(Lead(url, kind, lead.depth + 1))
+
+
+def read_list(lead: Lead, data: bytes) -> lists.Listed:
+    if lead.kind == TOC:
+        return lists.read_toc(data, urls.path_of(lead.url).rpartition("/")[2])
+    return lists.read_sitemap(data) if lead.kind == SITEMAP else lists.read_help_system(data)
