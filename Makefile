@@ -53,6 +53,7 @@ test-fast: $(DEV_STAMP)
 check: $(DEV_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy bbjrag sources ingestion bench tests
 	$(MANAGE) makemigrations --check --dry-run
 	$(TESTS)

@@ -14,7 +14,7 @@ from bbjrag import __version__
 
 MISCONFIGURED = 2
 # Nearly all that a start makes stays: to look it through for cycles at every 700 new objects, as
-# Python does, took 7 % of a run. A reading chooses its own number (`ingestion.process`).
+# Python does, took 7 % of a run. A reading chooses its own number (`ingestion.worker.supervisor`).
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 

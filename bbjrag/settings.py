@@ -10,7 +10,7 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from bbjrag import __version__, env, places
-from ingestion.parsers.web.settings import WebSettings
+from ingestion.parsers.web_settings import WebSettings
 
 VERSION = __version__
 BASE_DIR = places.BASE_DIR
@@ -287,7 +287,7 @@ LOGIN_ATTEMPTS = env.integer("LOGIN_ATTEMPTS", 10, minimum=1)
 AXES_FAILURE_LIMIT = LOGIN_ATTEMPTS
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = ["ip_address"]
-AXES_CLIENT_IP_CALLABLE = "bbjrag.proxies.client_address"
+AXES_CLIENT_IP_CALLABLE = "bbjrag.client_ip.client_address"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False

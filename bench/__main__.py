@@ -17,9 +17,9 @@ from pathlib import Path
 
 import django
 
-from bench import place
+from bench import workspace
 
-place.enter()
+workspace.enter()
 django.setup()
 
 from bench import ingest  # noqa: E402
@@ -56,7 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("size", nargs="?", choices=SIZES, default="standard")
     parser.add_argument("--only", default="", help=f"of {', '.join(MEASURES)}")
-    parser.add_argument("--json", type=Path, default=place.FOLDER / "result.json")
+    parser.add_argument("--json", type=Path, default=workspace.FOLDER / "result.json")
     parser.add_argument("--topics", type=int, help="of the main measures, instead of the size's")
     parser.add_argument("--slack", type=float, default=3.0)
     return parser.parse_args()

@@ -17,14 +17,14 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from ingestion.chunker import Chunker
-from ingestion.documents import Document
+from ingestion.chunking.chunker import Chunker
+from ingestion.chunking.stage import prepare
+from ingestion.documents import ParsedDocument
 from ingestion.embedding.base import EmbedderSettings
 from ingestion.embedding.registry import open_embedder
 from ingestion.models import Chunk, EmbeddingProfile
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import SourceConfig
-from ingestion.preparation import prepare
 
 Timed = Callable[[], Any]
 
@@ -82,7 +82,7 @@ def _read_share(work: tuple[SourceConfig, str, Share]) -> int:
     config, parser, share = work
     chunker = Chunker(size=settings.CHUNK_SIZE, overlap=settings.CHUNK_OVERLAP)
     parsed = parser_class(parser)(config).parse(share)
-    return sum(len(prepare(chunker, d).chunks) for d in parsed if isinstance(d, Document))
+    return sum(len(prepare(chunker, d).chunks) for d in parsed if isinstance(d, ParsedDocument))
 
 
 def embed(embedder: EmbedderSettings, texts: list[str]) -> float:

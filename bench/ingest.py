@@ -18,8 +18,8 @@ from django.core.management import call_command
 from django.db import connection
 
 from ingestion.models import Chunk, SourceRun
-from ingestion.process import EXPENDABLE
-from ingestion.worker import Presence
+from ingestion.worker.cluster import Presence
+from ingestion.worker.supervisor import EXPENDABLE
 from sources.models import Source
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from bench import place
+from bench import workspace
 from tests.scripts import generate_flare
 
 BYTES_A_TOPIC = 9_200
@@ -16,14 +16,14 @@ BYTES_A_PAGE = 8_000
 
 def project(name: str, topics: int, seed: int = 1) -> Path:
     """A Flare project of so many topics; what was there is replaced."""
-    folder = place.fresh_folder(name)
+    folder = workspace.fresh_folder(name)
     generate_flare.generate(folder, topics, topics * BYTES_A_TOPIC, seed)
     return folder
 
 
 def pages(name: str, number: int, seed: int = 1) -> Path:
     """A folder of so many Markdown pages, of 8 KB in the mean."""
-    folder = place.fresh_folder(name)
+    folder = workspace.fresh_folder(name)
     rng = random.Random(seed)
     for page in range(number):
         generate_flare.write(folder / f"part{page % 70}/page{page}.md", _page(rng, page))

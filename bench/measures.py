@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 import numpy as np
 
-from bench import bare, embedder, ingest, material, place
+from bench import bare, embedder, ingest, material, workspace
 from bench.ingest import Ingested
-from ingestion import sanity
 from ingestion.embedding.base import EmbedderSettings
 from ingestion.models import Chunk, EmbeddingProfile
+from ingestion.monitoring import consistency
 from sources.models import Source
 
 REAL_MODEL = "all-minilm"
@@ -249,7 +249,7 @@ def clusters(size: Size) -> Iterator[Finding]:
     stored, together = _read_all(names, CLUSTERS)
     yield Finding(
         f"{CLUSTERS} workers, {len(names)} sources asked for twice at once: wrong rows",
-        len(wanted ^ stored) + sum(finding.number for finding in sanity.examine()),
+        len(wanted ^ stored) + sum(finding.number for finding in consistency.examine()),
         unit="",
         most=0,
         exact=True,
@@ -288,9 +288,9 @@ def large_document(size: Size) -> Iterator[Finding]:
 
 def real_ollama(size: Size) -> Iterator[Finding]:
     """A real Ollama against bare concurrent calls for the same texts, where one answers."""
-    if not _answers(place.REAL_OLLAMA):
+    if not _answers(workspace.REAL_OLLAMA):
         return
-    environment, settings = _ollama(place.REAL_OLLAMA, REAL_MODEL)
+    environment, settings = _ollama(workspace.REAL_OLLAMA, REAL_MODEL)
     material.project("flare", size.ollama_topics)
     ingest.empty()
     source = ingest.add_source("flare")
@@ -323,7 +323,7 @@ def growth(size: Size) -> Iterator[Finding]:
     """How time and memory grow with the number of documents: t = a * n ** exponent."""
     cold, same = [], []
     for topics in size.growth:
-        shutil.rmtree(place.MATERIAL / "flare", ignore_errors=True)
+        shutil.rmtree(workspace.MATERIAL / "flare", ignore_errors=True)
         material.project("flare", topics)
         ingest.empty()
         source = ingest.add_source("flare")
@@ -337,7 +337,7 @@ def growth(size: Size) -> Iterator[Finding]:
 def memory(size: Size) -> Iterator[Finding]:
     """The memory of reading many times the topics."""
     topics = MANY_TIMES * size.topics
-    shutil.rmtree(place.MATERIAL / "flare", ignore_errors=True)
+    shutil.rmtree(workspace.MATERIAL / "flare", ignore_errors=True)
     material.project("flare", topics)
     ingest.empty()
     source = ingest.add_source("flare")
@@ -390,7 +390,7 @@ def search(size: Size) -> Iterator[Finding]:
 def _searched(chunks: int, dimensions: int) -> tuple[dict[str, Any], str]:
     """What the script found, and what it said of the index."""
     command = [sys.executable, "-m", "tests.scripts.bench_search"]
-    state = place.FOLDER / f"search-{chunks}-{dimensions}"
+    state = workspace.FOLDER / f"search-{chunks}-{dimensions}"
     made = subprocess.run(
         [*command, "--chunks", str(chunks), "--dimensions", str(dimensions)],
         cwd=ingest.ROOT,

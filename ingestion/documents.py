@@ -33,7 +33,7 @@ class Location(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ParsedDocument:
     """One readable unit of a source.
 
     `content` is Markdown (CommonMark with tables): ATX headings, fenced code with its language.
@@ -80,7 +80,7 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class DocumentFailure:
     """A document, or a part of the source, that could not be read (or, as a warning, not fully).
 
     `message` says what is wrong and what to do. `url` names the document, or the file or folder
@@ -93,7 +93,7 @@ class Failure:
     warning: bool = False
 
 
-Parsed = Document | Unchanged | Failure
+Parsed = ParsedDocument | Unchanged | DocumentFailure
 
 
 def covers(url: str, document_url: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ingestion.documents import Failure
+from ingestion.documents import DocumentFailure
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +41,12 @@ class TextTooLong(TextRejected):
     """The text is longer than the embedder's context: cut it smaller and ask again."""
 
 
-def failure_at(url: str, error: Exception, stage: str = "read") -> Failure:
+def failure_at(url: str, error: Exception, stage: str = "read") -> DocumentFailure:
     """The Failure of a document that cannot be read, or at which bbjrag itself fails: the rest of
     its source goes on. Raises `error` again where it concerns the source as a whole.
     """
     if isinstance(error, DocumentError):
-        return Failure(url, str(error), stage)
+        return DocumentFailure(url, str(error), stage)
     if isinstance(error, (BbjragError, MemoryError)):
         raise error
     logger.error("bbjrag itself failed at %s.", url, exc_info=error)
@@ -54,4 +54,4 @@ def failure_at(url: str, error: Exception, stage: str = "read") -> Failure:
         f"bbjrag itself failed here ({type(error).__name__}: {error}). What is stored of it stays; "
         "report it with the file, or exclude the file."
     )
-    return Failure(url, message, stage)
+    return DocumentFailure(url, message, stage)

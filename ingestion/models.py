@@ -105,7 +105,7 @@ class Chunk(models.Model):
     )
     embedding = VectorField()
     search_vector = SearchVectorField(
-        null=True, help_text="Made by `ingestion.terms`, which takes identifiers apart."
+        null=True, help_text="Made by `ingestion.text.analyzer`, which takes identifiers apart."
     )
 
     class Meta:

@@ -15,15 +15,15 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
-from ingestion.change_detection import KnownDocuments
-from ingestion.chunker import Chunker
-from ingestion.documents import Document, Failure, Parsed, Unchanged, places_of
+from ingestion.chunking.chunker import Chunker
+from ingestion.chunking.stage import Preparation, Prepared
+from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, Unchanged, places_of
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.stage import EmbeddedDocument, EmbeddingStage, LookUp, Vector
 from ingestion.exceptions import EmbedderError
-from ingestion.preparation import Preparation, Prepared
-from ingestion.store import Writer, stored_vectors
-from ingestion.storing import Settled, StoringStage
+from ingestion.index.change_detection import KnownDocuments
+from ingestion.index.stage import Settled, StoringStage
+from ingestion.index.writer import Writer, stored_vectors
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Observer(Protocol):
         """Called at every step. It may raise, which stops the reading and leaves whole documents
         behind and nothing else."""
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: DocumentFailure) -> None:
         """Record a Failure."""
 
 
@@ -186,20 +186,22 @@ class Reading:
 
     def _take(self, parsed: Parsed) -> None:
         self.observer.report("reading", parsed.url)
-        if isinstance(parsed, Failure):
+        if isinstance(parsed, DocumentFailure):
             self._failed(parsed)
         elif isinstance(parsed, Unchanged):
             self._unchanged(parsed.url)
         elif self.scope.covers(parsed.url):
             self._document(parsed)
 
-    def _embed(self, chunked: Iterator[tuple[Document, str, Prepared | Failure]]) -> None:
+    def _embed(
+        self, chunked: Iterator[tuple[ParsedDocument, str, Prepared | DocumentFailure]]
+    ) -> None:
         for document, fingerprint, prepared in self.timings.timed("chunk", chunked):
-            if isinstance(prepared, Failure):
+            if isinstance(prepared, DocumentFailure):
                 self._failed(prepared)
                 continue
             if not prepared.chunks:
-                self._failed(Failure(document.url, NO_TEXT, stage="chunk", warning=True))
+                self._failed(DocumentFailure(document.url, NO_TEXT, stage="chunk", warning=True))
             self.embedding.put(document, fingerprint, prepared)
 
     def _store(self, embedded: Iterator[EmbeddedDocument]) -> None:
@@ -214,11 +216,11 @@ class Reading:
                 self._failed(failure)
             self.embedding.release(embedded)
 
-    def _document(self, document: Document) -> None:
+    def _document(self, document: ParsedDocument) -> None:
         self.counters.read += 1
         self.outcome.reread.add(document.url)
         if problem := self._unfit(document.url):
-            self._failed(Failure(document.url, problem, stage="store"))
+            self._failed(DocumentFailure(document.url, problem, stage="store"))
             return
         self.outcome.seen.add(document.url)
         fingerprint = document.fingerprint(*self.scope.versions)
@@ -251,7 +253,7 @@ class Reading:
         """Whether it was stored before this run began, and not by an earlier attempt of it."""
         return self.known.by_url[url].changed_at < self.scope.since
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: DocumentFailure) -> None:
         if failure.warning:
             self.counters.warnings += 1
         else:
@@ -294,17 +296,17 @@ def _nothing_stored(hashes: Collection[str]) -> dict[str, Vector]:
     return {}
 
 
-def _failures_of(embedded: EmbeddedDocument, owner: str) -> Iterator[Failure]:
+def _failures_of(embedded: EmbeddedDocument, owner: str) -> Iterator[DocumentFailure]:
     url = embedded.document.url
     if owner:
         message = f"This address belongs to the source {owner!r} already: change one of them."
-        yield Failure(url, message, stage="store")
+        yield DocumentFailure(url, message, stage="store")
         return
     for chunk in embedded.chunks:
         if error := embedded.rejected.get(chunk.content_hash):
             where = f"chunk {chunk.ordinal} ({chunk.context_header[-200:]})"
             message = f"The embedder refused {where}; the rest of the document is stored. {error}"
-            yield Failure(url, message, stage="embed")
+            yield DocumentFailure(url, message, stage="embed")
 
 
 def is_asked_for(url: str, only: Set[str] | None) -> bool:

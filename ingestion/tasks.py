@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from ingestion import process, vector_index
+from ingestion.index import hnsw
+from ingestion.worker import supervisor
 
 
 def run_source(source_run_id: int) -> str:
-    return process.supervise(source_run_id)
+    return supervisor.supervise(source_run_id)
 
 
 def build_indexes() -> str:
-    process.pulse.rest()
-    return vector_index.build_missing()
+    supervisor.pulse.rest()
+    return hnsw.build_missing()
 
 
 def canary() -> str:

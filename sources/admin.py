@@ -16,13 +16,13 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from ingestion import runs
 from ingestion.admin import actions
 from ingestion.admin.charts import history
 from ingestion.admin.display import ago, badge, records_link
 from ingestion.admin.overview import newest_runs, numbers
 from ingestion.admin.preview import tried
 from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
+from ingestion.runs import state_machine
 from sources.forms import SourceForm
 from sources.models import Source
 
@@ -180,11 +180,11 @@ class SourceAdmin(Admin):
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def delete_model(self, request: HttpRequest, obj: Source) -> None:
-        runs.delete_source(obj, request.user.get_username())
+        state_machine.delete_source(obj, request.user.get_username())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
         for source in queryset:
-            runs.delete_source(source, request.user.get_username())
+            state_machine.delete_source(source, request.user.get_username())
 
     @admin.display(description="last state")
     def state(self, source: Any) -> str:

@@ -12,13 +12,22 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
-from ingestion import pipeline, process, runs
+from ingestion import pipeline
 from ingestion.models import Chunk, Document, Failure, SourceRun, State
 from ingestion.parsers import PARSERS
+from ingestion.runs import state_machine
+from ingestion.worker import supervisor
 from sources.models import Source
-from tests.ollama_server import MODEL, OllamaServer, embed_small, filled, runner_died, wrong_count
-from tests.pages import page
-from tests.reading import (
+from tests.support.ollama_server import (
+    MODEL,
+    OllamaServer,
+    embed_small,
+    filled,
+    runner_died,
+    wrong_count,
+)
+from tests.support.pages import page
+from tests.support.reading import (
     ask,
     digest,
     errors_of,
@@ -186,7 +195,7 @@ def test_what_is_interrupted_goes_on_where_it_was(
     assert 0 < stored < 4
     ollama.by_text.clear()
     before = embedded(ollama)
-    runs.wake(row.resume_at)
+    state_machine.wake(row.resume_at)
     row = again(row)
     assert (row.state, row.added, row.attempt) == ("succeeded", 4, 1)
     assert row.embedded == row.chunks <= before + embedded(ollama) <= row.chunks + IN_FLIGHT
@@ -194,7 +203,7 @@ def test_what_is_interrupted_goes_on_where_it_was(
 
 
 def again(row: SourceRun) -> SourceRun:
-    process.supervise(row.pk)
+    supervisor.supervise(row.pk)
     row.refresh_from_db()
     return row
 
@@ -271,7 +280,7 @@ def test_clean_goes_on_where_it_was_interrupted(
     row = read(source, clean=True)
     assert row.state == "waiting"
     ollama.by_text.clear()
-    runs.wake(row.resume_at)
+    state_machine.wake(row.resume_at)
     row = again(row)
     assert (row.state, row.changed, row.unchanged) == ("succeeded", 4, 0)
     assert row.embedded == first.chunks <= embedded(ollama) <= first.chunks + IN_FLIGHT
@@ -373,7 +382,7 @@ def test_many_vanished_documents_wait_for_a_person(source: Source, folder: Path)
     row = read(source)
     assert (row.state, len(row.vanished), row.documents) == ("needs_approval", 15, 24)
     assert Chunk.objects.filter(content__contains="meanwhile").exists()
-    assert runs.decide_removal(row, approve=True, who="anna").startswith("15 documents")
+    assert state_machine.decide_removal(row, approve=True, who="anna").startswith("15 documents")
     row.refresh_from_db()
     assert (row.state, row.removed, row.documents) == ("succeeded", 15, 9)
     assert row.seconds is not None
@@ -401,8 +410,8 @@ def test_a_person_may_keep_what_vanished(source: Source, folder: Path) -> None:
     for path in folder.glob("more*"):
         path.unlink()
     row = read(source)
-    assert runs.decide_removal(row, approve=False, who="anna").endswith("are kept.")
-    assert runs.decide_removal(row, approve=True, who="bert").endswith("any more.")
+    assert state_machine.decide_removal(row, approve=False, who="anna").endswith("are kept.")
+    assert state_machine.decide_removal(row, approve=True, who="bert").endswith("any more.")
     assert Document.objects.count() == 24
 
 
@@ -413,7 +422,7 @@ def test_approving_removes_nothing_that_came_back(source: Source, folder: Path) 
         path.unlink()
     row = read(source)
     write_pages(folder, ["more1", "more2"], sections=1, words=8)
-    runs.decide_removal(row, approve=True, who="anna")
+    state_machine.decide_removal(row, approve=True, who="anna")
     assert Document.objects.count() == 4
     assert read(source).documents == 6
 
@@ -433,7 +442,7 @@ def test_a_newer_reading_supersedes_the_question(source: Source, folder: Path) -
 
 @pytest.fixture
 def parsers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PARSERS, "OddParser", "tests.odd_parsers.OddParser")
+    monkeypatch.setitem(PARSERS, "OddParser", "tests.support.odd_parsers.OddParser")
 
 
 def odd(folder: Path, does: str, **fields: object) -> Source:
@@ -493,6 +502,6 @@ def test_a_run_counts_what_its_attempts_did_together(
     assert 0 < partly < 4
     assert row.added == Document.objects.count()
     ollama.by_text.clear()
-    runs.wake(row.resume_at)
+    state_machine.wake(row.resume_at)
     row = again(row)
     assert (row.state, row.added, row.unchanged, row.read) == (State.SUCCEEDED, 4, 0, 4)

@@ -14,10 +14,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
 from ingestion.admin import quality, search
-from ingestion.admin.look import VECTORS, GenerationFilter, LatePaginator, LookAdmin
 from ingestion.admin.markdown import LONGEST, rendered
+from ingestion.admin.read_only import VECTORS, GenerationFilter, LatePaginator, ReadOnlyAdmin
 from ingestion.models import Chunk
-from ingestion.terms import forms, words
+from ingestion.text.analyzer import forms, words
 
 NEIGHBOURS = 2
 MOST_FOUND = 5000  # chunks by a search for words: common ones stand in nearly all
@@ -38,7 +38,7 @@ class ChunkGenerationFilter(GenerationFilter):
     field = "document__generations"
 
 
-class ChunkAdmin(LookAdmin):
+class ChunkAdmin(ReadOnlyAdmin):
     page = "admin/ingestion/chunk/page.html"
     paginator = LatePaginator
     list_display = ("name", "beginning", "source", "doc_type", "tags", "tokens")

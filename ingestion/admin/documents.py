@@ -10,11 +10,11 @@ from django.http import HttpRequest
 
 from ingestion.admin import quality
 from ingestion.admin.display import ago
-from ingestion.admin.look import SHOWN_FAILURES, VECTORS, GenerationFilter, LookAdmin
+from ingestion.admin.read_only import SHOWN_FAILURES, VECTORS, GenerationFilter, ReadOnlyAdmin
 from ingestion.models import Document, Failure
 
 
-class DocumentAdmin(LookAdmin):
+class DocumentAdmin(ReadOnlyAdmin):
     page = "admin/ingestion/document/page.html"
     list_display = ("title", "source", "doc_type", "tags", "deprecated", "changed")
     list_filter = (
@@ -43,6 +43,6 @@ class DocumentAdmin(LookAdmin):
         return {"chunks": chunks, "failures": failures[:SHOWN_FAILURES]}
 
 
-class EmbeddingProfileAdmin(LookAdmin):
+class EmbeddingProfileAdmin(ReadOnlyAdmin):
     page = "admin/ingestion/profile/page.html"
     list_display = ("__str__", "provider", "model", "dimensions", "created_at")

@@ -9,9 +9,9 @@ from typing import Any
 from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
-from ingestion import health
 from ingestion.models import Chunk, Document, Failure, SourceRun, State
-from ingestion.schedules import next_time
+from ingestion.monitoring import health
+from ingestion.runs.schedules import next_time
 from sources.models import Source
 
 READ_STATES = [State.SUCCEEDED, State.PARTIAL, State.NEEDS_APPROVAL]

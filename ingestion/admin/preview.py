@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingestion import documents, health, moves, removal, trial
+from ingestion import documents
+from ingestion.index import deletion_gate, moves
 from ingestion.models import Chunk, Document
-from ingestion.trial import Trial, Tried
+from ingestion.monitoring import health
+from ingestion.runs import dry_run
+from ingestion.runs.dry_run import DryRun, DryRunDocument
 from sources.models import Source
 
 TEST_SECONDS = 5
@@ -28,11 +31,11 @@ class Preview:
     somebody's approval.
     """
 
-    trial: Trial
-    added: list[Tried] = field(default_factory=list)
-    changed: list[Tried] = field(default_factory=list)
-    unchanged: list[Tried] = field(default_factory=list)
-    moved: list[tuple[str, Tried]] = field(default_factory=list)
+    trial: DryRun
+    added: list[DryRunDocument] = field(default_factory=list)
+    changed: list[DryRunDocument] = field(default_factory=list)
+    unchanged: list[DryRunDocument] = field(default_factory=list)
+    moved: list[tuple[str, DryRunDocument]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     stored: int = 0
     chunks: int = 0
@@ -46,18 +49,18 @@ def tried(source: Source, how: str, value: str) -> dict[str, Any]:
     if problems:
         return {"tried": "test", "problems": problems}
     if how == "_test":
-        found = trial.run(trial.order(source, seconds=TEST_SECONDS))
+        found = dry_run.run(dry_run.order(source, seconds=TEST_SECONDS))
         context = {"trial": found, "embedder": health.embedder(), "seconds": TEST_SECONDS}
         return {"tried": "test", **context}
     if how == "_preview":
-        found = trial.run(trial.order(source, seconds=PREVIEW_SECONDS))
+        found = dry_run.run(dry_run.order(source, seconds=PREVIEW_SECONDS))
         return {"tried": "preview", "preview": preview(source, found), "seconds": PREVIEW_SECONDS}
-    found = trial.run(trial.order(source, seconds=PREVIEW_SECONDS, show=value))
+    found = dry_run.run(dry_run.order(source, seconds=PREVIEW_SECONDS, show=value))
     shown = next((document for document in found.documents if document.url == value), None)
     return {"tried": "document", "document": shown, "trial": found}
 
 
-def preview(source: Source, tried: Trial) -> Preview:
+def preview(source: Source, tried: DryRun) -> Preview:
     stored = {
         row["url"]: row
         for row in Document.objects.filter(source_id=source.pk).values("url", *FIELDS)
@@ -77,7 +80,7 @@ def preview(source: Source, tried: Trial) -> Preview:
     if tried.complete and tried.documents:
         found.removed = _gone(stored, tried)
         _find_moved(source, found)
-        found.held = removal.reason_to_ask(source.config(), found.removed, stored)
+        found.held = deletion_gate.reason_to_ask(source.config(), found.removed, stored)
     return found
 
 
@@ -110,11 +113,11 @@ def missing(keys: Iterable[str]) -> int:
     return len(wanted) - there.values("content_hash").distinct().count()
 
 
-def _alike(known: dict[str, object], document: Tried) -> bool:
+def _alike(known: dict[str, object], document: DryRunDocument) -> bool:
     return all(known[name] == getattr(document, name) for name in FIELDS)
 
 
-def _gone(stored: Iterable[str], tried: Trial) -> list[str]:
+def _gone(stored: Iterable[str], tried: DryRun) -> list[str]:
     met = {document.url for document in tried.documents}
     errors = [failure.url for failure in tried.failures if not failure.warning]
     return [

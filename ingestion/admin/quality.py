@@ -17,11 +17,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from ingestion import quality
 from ingestion.admin.charts import Bar, bars
 from ingestion.admin.overview import Standing, standings
+from ingestion.index import quality
 from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
-from ingestion.schedules import next_time
+from ingestion.runs.schedules import next_time
 from sources.models import Source
 
 UNTAGGED_SHARE = 0.05

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ingestion import health
 from ingestion.admin.charts import Bar, bars
 from ingestion.admin.display import seconds
 from ingestion.admin.overview import Progress, progress
 from ingestion.models import Document, Failure, LogLine, Run, SourceRun, State
+from ingestion.monitoring import health
 from ingestion.pipeline import STAGES
-from ingestion.runs import has_failures
+from ingestion.runs.state_machine import has_failures
 
 SHOWN_LINES = 200
 # What the log of a reading can be narrowed to, by what the page's address says.

@@ -19,12 +19,12 @@ from django.urls import URLPattern, path, reverse
 
 from ingestion.admin import actions, reports
 from ingestion.admin.display import ago, badge, seconds
-from ingestion.admin.look import LookAdmin
+from ingestion.admin.read_only import ReadOnlyAdmin
 from ingestion.models import Document, Failure, Run, SourceRun, State
-from ingestion.runs import status_of
+from ingestion.runs.state_machine import status_of
 
 
-class RunAdmin(LookAdmin):
+class RunAdmin(ReadOnlyAdmin):
     page = "admin/ingestion/run/page.html"
     list_display = (
         *("number", "state", "asked", "who", "sources"),
@@ -138,7 +138,7 @@ def state_of(rows: Any) -> State:
     return State(status_of(row.state for row in rows))
 
 
-class FailureAdmin(LookAdmin):
+class FailureAdmin(ReadOnlyAdmin):
     page = "admin/ingestion/failure/page.html"
     list_display = ("message", "level", "stage", "document", "source", "when", "standing")
     list_filter = ("resolved", "level", "source", "stage")

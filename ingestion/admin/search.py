@@ -10,9 +10,9 @@ from typing import Any
 
 from django.http import QueryDict
 
-from ingestion import search
-from ingestion.hits import MODES, Hit
 from ingestion.models import Chunk
+from ingestion.search import hybrid
+from ingestion.search.results import MODES, Hit
 
 SHOWN_HITS = 30
 FINDABLE_DEPTH = 50
@@ -44,7 +44,7 @@ def results(asked: QueryDict) -> dict[str, Any]:
     if not query:
         return context
     started = time.monotonic()
-    found = search.search(
+    found = hybrid.search(
         query,
         limit=SHOWN_HITS,
         mode=context["mode"],
@@ -79,7 +79,7 @@ def facet(name: str, value: str, number: int, asked: QueryDict) -> Facet:
 def findable(chunk: Chunk) -> str:
     """Whether a search for the chunk's own text finds it, in a sentence."""
     query = f"{chunk.title} {chunk.content}"[:FINDABLE_CHARACTERS]
-    found = search.search(query, limit=FINDABLE_DEPTH)
+    found = hybrid.search(query, limit=FINDABLE_DEPTH)
     for place, hit in enumerate(found.hits, 1):
         if hit.chunk_id == chunk.pk:
             return f"Asked for its own text, the search gives it place {place}."

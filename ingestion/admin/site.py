@@ -14,13 +14,13 @@ from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 
-from ingestion import health
 from ingestion.admin import overview, quality, search
+from ingestion.admin.api_tokens import ApiTokenAdmin
 from ingestion.admin.chunks import ChunkAdmin
 from ingestion.admin.documents import DocumentAdmin, EmbeddingProfileAdmin
 from ingestion.admin.runs import FailureAdmin, RunAdmin
-from ingestion.admin.tokens import ApiTokenAdmin
 from ingestion.models import ApiToken, Chunk, Document, EmbeddingProfile, Failure, Run
+from ingestion.monitoring import health
 
 # In the order in which they are listed.
 PAGES: dict[type[Model], type[admin.ModelAdmin[Any]]] = {

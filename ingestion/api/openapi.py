@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from ingestion.api import schemas
-from ingestion.hits import Results
+from ingestion.search.results import Results
 
 MODELS: tuple[type[BaseModel], ...] = (
     schemas.SearchRequest,

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from ingestion.hits import ChunkFacts, DocumentFacts, Mode, document_facts
 from ingestion.models import Chunk, Document
-from ingestion.search import LONGEST_QUERY
+from ingestion.search.hybrid import LONGEST_QUERY
+from ingestion.search.results import ChunkFacts, DocumentFacts, Mode, document_facts
 
 MOST_HITS = 50
 MOST_VALUES = 30

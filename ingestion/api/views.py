@@ -14,10 +14,11 @@ from django.views.decorators.csrf import csrf_exempt
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ValidationError
 
-from ingestion.api import metrics, schemas, statistics, tokens
+from ingestion.api import schemas, tokens
 from ingestion.api.openapi import description
-from ingestion.api.readiness import readiness
 from ingestion.models import Document
+from ingestion.monitoring import metrics, statistics
+from ingestion.monitoring.readiness import readiness
 from ingestion.search import search
 from sources.models import Source
 

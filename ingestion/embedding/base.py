@@ -36,9 +36,9 @@ class Embedder(Protocol):
     """An embedder that has passed its preflight: it answers, its model is there and known.
 
     `context` is the largest text the model takes, in the model's own tokens. `chunk_limit` is the
-    largest chunk, in tokens of the product's tokenizer (`ingestion.tokens`), that is safe under it.
-    `batch_size` texts go into one `embed` call; up to `concurrency` calls may run at once, from
-    threads of one process.
+    largest chunk, in tokens of the product's tokenizer (`ingestion.text.tokenizer`), that is safe
+    under it. `batch_size` texts go into one `embed` call; up to `concurrency` calls may run at
+    once, from threads of one process.
     """
 
     provider: str

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ingestion.chunker import SMALLEST_SIZE, Chunk, Chunker
-from ingestion.documents import Document
+from ingestion.chunking.chunker import SMALLEST_SIZE, Chunker, TextChunk
+from ingestion.chunking.stage import Prepared, prepare
+from ingestion.documents import ParsedDocument
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.registry import embed_each
 from ingestion.exceptions import TextRejected, TextTooLong
-from ingestion.preparation import Prepared, prepare
 
 TEXTS_UNDER_WAY = 1024  # given to the embedder; reading goes on while it is at them
 LOOKED_UP_AT_ONCE = 4  # batches of texts
@@ -47,9 +47,9 @@ class EmbeddedDocument:
     `embedded` chunks have a vector made for this document, `reused` ones had it before.
     """
 
-    document: Document
+    document: ParsedDocument
     fingerprint: str
-    chunks: list[Chunk]
+    chunks: list[TextChunk]
     terms: list[bytes]
     vectors: Mapping[str, Vector]
     rejected: Mapping[str, TextRejected]
@@ -61,14 +61,14 @@ class EmbeddedDocument:
 class _Pending:
     """A document that waits for the vectors of the hashes in `missing`; `chunker` has cut it."""
 
-    document: Document
+    document: ParsedDocument
     fingerprint: str
     chunker: Chunker
     prepared: Prepared
     missing: set[str] = field(default_factory=set)
 
     @property
-    def chunks(self) -> list[Chunk]:
+    def chunks(self) -> list[TextChunk]:
         return self.prepared.chunks
 
     @property
@@ -201,7 +201,7 @@ class EmbeddingStage:
         self.waiting: dict[str, list[_Pending]] = {}
         self.complete: deque[EmbeddedDocument] = deque()
 
-    def put(self, document: Document, fingerprint: str, prepared: Prepared) -> None:
+    def put(self, document: ParsedDocument, fingerprint: str, prepared: Prepared) -> None:
         self._gather(_Pending(document, fingerprint, self.chunker, prepared))
         if sum(len(pending.missing) for pending in self.gathered) >= self.looked_up_at_once:
             self._look_up()

@@ -19,10 +19,10 @@ import numpy as np
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from ingestion import tokens
 from ingestion.embedding.base import EmbedderSettings, Vectors
 from ingestion.embedding.checks import BadVectors, check_texts, checked
 from ingestion.exceptions import EmbedderError, TextRejected, TextTooLong
+from ingestion.text import tokenizer as tokens
 
 MODEL = "l2_supercat"
 WEIGHTS = f"weights/{MODEL}_256.safetensors"

@@ -16,7 +16,7 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from ingestion.tokens import count_tokens
+from ingestion.text.tokenizer import count_tokens
 
 WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"
 

@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                     name="search_vector",
                     field=django.contrib.postgres.search.SearchVectorField(
                         null=True,
-                        help_text="Made by `ingestion.terms`, which takes identifiers apart.",
+                        help_text="Made by `ingestion.text.analyzer`, which takes identifiers apart.",
                     ),
                 ),
             ],

@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 
 from ingestion.documents import Parsed
 from ingestion.exceptions import ConfigError
-from ingestion.parsers.web.settings import WebSettings
+from ingestion.parsers.web_settings import WebSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ingestion.documents import Failure, InputFile
+from ingestion.documents import DocumentFailure, InputFile
 from ingestion.exceptions import DocumentError, SourceError
 from ingestion.parsers.base import SourceConfig
 
@@ -89,7 +89,9 @@ def address_of(config: SourceConfig, path: str) -> str:
     return f"{config.name}://{prefix}/" if prefix else f"{config.name}://"
 
 
-def find_files(config: SourceConfig, suffixes: Collection[str]) -> Iterator[SourceFile | Failure]:
+def find_files(
+    config: SourceConfig, suffixes: Collection[str]
+) -> Iterator[SourceFile | DocumentFailure]:
     """The files of a source with one of the `suffixes` (lower case, with the dot), sorted by path.
 
     Hidden files and folders and node_modules are passed over. A folder that cannot be listed, and a
@@ -108,14 +110,14 @@ def find_files(config: SourceConfig, suffixes: Collection[str]) -> Iterator[Sour
 
 def _walk(
     config: SourceConfig, root: Path, folder: Path, prefix: str, suffixes: Collection[str]
-) -> Iterator[SourceFile | Failure]:
+) -> Iterator[SourceFile | DocumentFailure]:
     def url(path: Path) -> str:
         return prefix + path.relative_to(root).as_posix()
 
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        yield Failure(
+        yield DocumentFailure(
             url(folder) if folder != root else prefix,
             f"The folder cannot be listed ({error.strerror}): check its permissions.",
             stage="read",
@@ -126,7 +128,9 @@ def _walk(
             continue
         path = Path(entry.path)
         if entry.is_symlink() and (problem := _link_problem(config, path)):
-            yield Failure(url(path), f"The link {problem} and was not followed.", stage="read")
+            yield DocumentFailure(
+                url(path), f"The link {problem} and was not followed.", stage="read"
+            )
         elif entry.is_dir(follow_symlinks=False):
             yield from _walk(config, root, path, prefix, suffixes)
         elif path.suffix.lower() in suffixes and entry.is_file():  # as it was listed

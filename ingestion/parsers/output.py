@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ingestion.documents import Document, Parsed, storable
+from ingestion.documents import Parsed, ParsedDocument, storable
 from ingestion.enrichment.generations import UNTAGGED
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import NOTHING_KNOWN, Known, SourceConfig
@@ -17,10 +17,10 @@ def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Ite
     Raises ConfigError for options that do not fit and SourceError when the source cannot be read.
     """
     for parsed in parser_class(parser)(config).parse(known):
-        yield finished(parsed, config) if isinstance(parsed, Document) else parsed
+        yield finished(parsed, config) if isinstance(parsed, ParsedDocument) else parsed
 
 
-def finished(document: Document, config: SourceConfig) -> Document:
+def finished(document: ParsedDocument, config: SourceConfig) -> ParsedDocument:
     """The document as stored: with its source's generation, without what no table can hold."""
     found = list(document.generations)
     if config.generation != "auto" and config.generation not in found:

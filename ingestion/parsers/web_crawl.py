@@ -12,8 +12,8 @@ from ingestion.parsers.web.client import WebClient
 from ingestion.parsers.web.crawl import Crawl
 from ingestion.parsers.web.frontier import HELP_SYSTEM, SITEMAP, TOC, Lead
 from ingestion.parsers.web.options import WebOptions
-from ingestion.parsers.web.page import HELP_REGIONS, Page
-from ingestion.parsers.web.settings import WebSettings
+from ingestion.parsers.web.page import HELP_REGIONS, WebPage
+from ingestion.parsers.web_settings import WebSettings
 
 
 class WebCrawlParser(Parser):
@@ -62,5 +62,5 @@ class HelpRules:
     def follows_redirect(self, url: str) -> bool:
         return self.follows(url) or self.accepts_pdf(url)
 
-    def holds(self, page: Page) -> bool:
+    def holds(self, page: WebPage) -> bool:
         return not page.is_shell and not page.is_archive

@@ -15,8 +15,8 @@ from ingestion.parsers.web.client import WebClient
 from ingestion.parsers.web.crawl import Crawl
 from ingestion.parsers.web.frontier import SITEMAP, Lead
 from ingestion.parsers.web.options import WebOptions
-from ingestion.parsers.web.page import ARTICLE_REGIONS, Page
-from ingestion.parsers.web.settings import WebSettings
+from ingestion.parsers.web.page import ARTICLE_REGIONS, WebPage
+from ingestion.parsers.web_settings import WebSettings
 
 ARCHIVES = re.compile(
     r"/(?:category|tag|author|feed|comments|page/\d+)(?:/|$)|/\d{4}(?:/\d{1,2}){0,2}/?$",
@@ -95,7 +95,7 @@ class WordPressRules:
         """Anywhere on the host: it may be a PDF, which only its type tells."""
         return url.startswith(self.site.origin + "/")
 
-    def holds(self, page: Page) -> bool | None:
+    def holds(self, page: WebPage) -> bool | None:
         path = urls.path_of(page.url)
         if page.is_archive or page.url == self.site.start or not page.url.startswith(self.root):
             return False
@@ -116,7 +116,7 @@ class MagazineRules(WordPressRules):
 class KnowledgeBaseRules(WordPressRules):
     sitemaps = ("kb-sitemap.xml", "sitemap.xml", "sitemap_index.xml", "wp-sitemap.xml")
 
-    def holds(self, page: Page) -> bool | None:
+    def holds(self, page: WebPage) -> bool | None:
         """In an Echo Knowledge Base its articles are what counts, not the pages around them."""
         held = super().holds(page)
         if not held or self.articles is not None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, StorageState
 
-from tests.browser import chromium, log_in, visit
 from tests.journeys.site import NAME, PASSWORD, SAMPLES, Site
+from tests.support.browser import chromium, log_in, visit
 
 
 @pytest.fixture(scope="package")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser import log_in, visit
 from tests.journeys.admin import (
     act_on_selected,
     content,
@@ -18,6 +17,7 @@ from tests.journeys.admin import (
     wait_for_run,
 )
 from tests.journeys.site import NAME, PASSWORD, Site
+from tests.support.browser import log_in, visit
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import log_in, visit
 from tests.journeys.admin import (
     add_source,
     content,
@@ -25,6 +24,7 @@ from tests.journeys.admin import (
 )
 from tests.journeys.material import write_topics
 from tests.journeys.site import PASSWORD, Site
+from tests.support.browser import log_in, visit
 
 pytestmark = pytest.mark.browser
 SECTIONS = {
@@ -75,22 +75,22 @@ def make_viewer(page: Page, name: str) -> None:
 def stored_with_failure_and_question(page: Page, data: Path) -> str:
     """A source that was read, a document of which failed, and ten are to be removed; the address
     of that run."""
-    topics = write_topics(data / "shelf", 12)
-    add_source(page, title="shelf", parser="MdxParser", paths="shelf")
-    reingest(page, "shelf")
-    wait_for_run(page, "shelf")
+    topics = write_topics(data / "buffer", 12)
+    add_source(page, title="buffer", parser="MdxParser", paths="buffer")
+    reingest(page, "buffer")
+    wait_for_run(page, "buffer")
     for topic in topics[2:]:
         topic.unlink()
     topics[0].write_bytes(b"\x00\x01\x02\x03" * 40)
-    reingest(page, "shelf")
-    wait_for_run(page, "shelf", "needs approval")
+    reingest(page, "buffer")
+    wait_for_run(page, "buffer", "needs approval")
     return page.url
 
 
 def what_a_manager_can_press(page: Page, run: str) -> list[Request]:
     page.goto(run)
     found = list(requests_of(page))
-    open_source(page, "shelf")
+    open_source(page, "buffer")
     found += requests_of(page)
     content(page).get_by_role("link", name="Delete").click()
     title_is(page, "Delete")
@@ -117,9 +117,9 @@ def test_a_viewer_looks_and_does_not_touch(
         answers = {request.button: by_hand(viewer, request) for request in requests}
         assert answers == dict.fromkeys(answers, 403)
     page.goto(run)
-    wait_for_run(page, "shelf", "needs approval")
+    wait_for_run(page, "buffer", "needs approval")
     open_section(page, "Overview")
-    expect(row_of(page, "shelf").get_by_role("cell").nth(2)).to_have_text("12")
+    expect(row_of(page, "buffer").get_by_role("cell").nth(2)).to_have_text("12")
 
 
 def looks_at_everything(page: Page) -> None:

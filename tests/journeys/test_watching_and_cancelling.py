@@ -17,7 +17,7 @@ from tests.journeys.admin import (
     row_of,
     wait_for_run,
 )
-from tests.pages import page as text_of
+from tests.support.pages import page as text_of
 
 pytestmark = pytest.mark.browser
 EMBEDDED = re.compile(r"([\d,]+) chunks embedded")

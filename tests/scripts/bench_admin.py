@@ -29,11 +29,12 @@ from django.test.utils import CaptureQueriesContext, setup_test_environment  # n
 from django.urls import reverse  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from ingestion import quality, terms, vector_index, vocabulary  # noqa: E402
 from ingestion.embedding.configured import configured_embedder  # noqa: E402
 from ingestion.embedding.stage import pack_vector  # noqa: E402
+from ingestion.index import hnsw, quality, term_statistics  # noqa: E402
+from ingestion.index.writer import CHUNK_COLUMNS, profile_of  # noqa: E402
 from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run, SourceRun, State  # noqa: E402
-from ingestion.store import CHUNK_COLUMNS, profile_of  # noqa: E402
+from ingestion.text import analyzer  # noqa: E402
 from sources.models import Source  # noqa: E402
 
 STEMS = ("window", "grid", "control", "event", "callback", "channel", "file", "record", "mask")
@@ -111,7 +112,7 @@ def copy_chunks(
                     "start_page": None,
                     "profile_id": profile.pk,
                     "embedding": pack_vector((vector / np.linalg.norm(vector)).astype(np.float32)),
-                    "search_vector": terms.vector(row.title, row.title, text),
+                    "search_vector": analyzer.vector(row.title, row.title, text),
                 }
                 copy.write_row([fields[name] for name in CHUNK_COLUMNS])
 
@@ -192,8 +193,8 @@ def main() -> None:
     setup_test_environment()
     if Chunk.objects.count() < options.chunks:
         fill(options.documents, options.chunks)
-        vector_index.build(EmbeddingProfile.objects.get())
-        vocabulary.rebuild()
+        hnsw.build(EmbeddingProfile.objects.get())
+        term_statistics.rebuild()
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
     print(f"{Document.objects.count():,} documents, {Chunk.objects.count():,} chunks")

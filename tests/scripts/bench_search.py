@@ -33,11 +33,13 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection, connections  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from ingestion import rankings, search, terms, vector_index, vocabulary  # noqa: E402
 from ingestion.embedding.stage import pack_vector  # noqa: E402
+from ingestion.index import hnsw, term_statistics  # noqa: E402
+from ingestion.index.writer import CHUNK_COLUMNS  # noqa: E402
 from ingestion.models import Chunk, Document, EmbeddingProfile  # noqa: E402
-from ingestion.query_vectors import query_vectors  # noqa: E402
-from ingestion.store import CHUNK_COLUMNS  # noqa: E402
+from ingestion.search import hybrid, retrievers  # noqa: E402
+from ingestion.search.query_embedding import query_vectors  # noqa: E402
+from ingestion.text import analyzer  # noqa: E402
 from sources.models import Source  # noqa: E402
 
 CLUSTERS = 400
@@ -125,7 +127,7 @@ class Made:
         if new:
             self._store(profile)
         started = time.monotonic()
-        if vector_index.build(profile):
+        if hnsw.build(profile):
             self.seconds = round(time.monotonic() - started, 1)
             print(f"HNSW built in {self.seconds:.0f} s", file=sys.stderr)
         else:
@@ -158,7 +160,7 @@ class Made:
             copy.set_types(list(CHUNK_COLUMNS.values()))
             for record in self._records(documents, profile):
                 copy.write_row(record)
-        vocabulary.rebuild()
+        term_statistics.rebuild()
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE ingestion_chunk")
 
@@ -174,7 +176,7 @@ class Made:
                 yield (
                     *(document.pk, place, document.title, [], document.title, text),
                     *(str(number), 200, None, None, profile.pk, pack_vector(vector)),
-                    terms.vector(document.title, document.title, text),
+                    analyzer.vector(document.title, document.title, text),
                 )
 
 
@@ -252,12 +254,12 @@ def recall(
     Asked as search asks, which ranks more of them and keeps few of one document.
     """
     found = 0
-    filters = rankings.Filters(sources=sources)
+    filters = retrievers.Filters(sources=sources)
     few = filters.keep_few(Chunk.objects.count())
     for vector, chunks in zip(queries.values(), exact[sources].chunks, strict=True):
-        ranking = rankings.dense_ranking(0, 1.0, profile, vector, filters, exact=few)
+        ranking = retrievers.dense_ranking(0, 1.0, profile, vector, filters, exact=few)
         with connection.cursor() as cursor:
-            sql = f"{search.QUERY_SETTINGS}; {ranking.sql} ORDER BY place LIMIT 10"
+            sql = f"{hybrid.QUERY_SETTINGS}; {ranking.sql} ORDER BY place LIMIT 10"
             cursor.execute(sql, list(ranking.parameters))
             cursor.nextset()
             found += len({row[0] for row in cursor.fetchall()} & set(chunks.tolist()))
@@ -269,7 +271,7 @@ def latency(queries: dict[str, str], clients: int, sources: tuple[str, ...]) -> 
 
     def one(text: str) -> float:
         started = time.perf_counter()
-        search.search(text, sources=sources)
+        hybrid.search(text, sources=sources)
         return (time.perf_counter() - started) * 1000
 
     times = _in_threads(one, list(queries), clients)

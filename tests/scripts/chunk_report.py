@@ -12,32 +12,32 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ingestion.chunker import Chunk, Chunker
-from ingestion.documents import Document, Failure
+from ingestion.chunking.chunker import Chunker, TextChunk
+from ingestion.documents import DocumentFailure, ParsedDocument
 from ingestion.parsers import PARSERS, parser_class
 from ingestion.parsers.base import SourceConfig
 
 BAR_WIDTH = 60
 
 
-def read_markdown(paths: list[str]) -> Iterator[Document]:
+def read_markdown(paths: list[str]) -> Iterator[ParsedDocument]:
     for path in map(Path, paths):
         files = sorted(path.rglob("*.md")) if path.is_dir() else [path]
         for file in files:
             text = file.read_text("utf-8", "replace")
-            yield Document(str(file), file.stem, text, breadcrumb=file.parts[-3:-1])
+            yield ParsedDocument(str(file), file.stem, text, breadcrumb=file.parts[-3:-1])
 
 
-def parse(parser: str, data_dir: Path, paths: list[str]) -> Iterator[Document]:
+def parse(parser: str, data_dir: Path, paths: list[str]) -> Iterator[ParsedDocument]:
     config = SourceConfig("report", data_dir.resolve(), tuple(paths))
     for parsed in parser_class(parser)(config).parse():
-        if isinstance(parsed, Failure):
+        if isinstance(parsed, DocumentFailure):
             print(f"! {parsed.url}: {parsed.message}")
-        elif isinstance(parsed, Document):
+        elif isinstance(parsed, ParsedDocument):
             yield parsed
 
 
-def print_histogram(chunks: list[Chunk], size: int) -> None:
+def print_histogram(chunks: list[TextChunk], size: int) -> None:
     step = max(1, size // 16)
     counts = Counter(chunk.tokens // step for chunk in chunks)
     widest = max(counts.values())
@@ -46,7 +46,7 @@ def print_histogram(chunks: list[Chunk], size: int) -> None:
         print(f"{bucket * step:>6} tokens {counts[bucket]:>7} {bar}")
 
 
-def print_chunk(document: Document, chunk: Chunk) -> None:
+def print_chunk(document: ParsedDocument, chunk: TextChunk) -> None:
     place = f"line {chunk.start_line}, page {chunk.start_page}"
     print(f"\n--- {chunk.tokens} tokens, chunk {chunk.ordinal} of {document.url} ({place})")
     print(chunk.embedded_text)

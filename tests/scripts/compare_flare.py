@@ -21,7 +21,7 @@ from typing import NamedTuple
 from lxml import etree, html
 from markdown_it import MarkdownIt
 
-from ingestion.documents import Document
+from ingestion.documents import ParsedDocument
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.flare import FlareParser
 
@@ -99,7 +99,7 @@ def published_text(path: Path) -> str | None:
     return None
 
 
-def document_text(document: Document) -> str:
+def document_text(document: ParsedDocument) -> str:
     """The words of a document as its Markdown shows them, with the title that was its h1."""
     lines = []
     for token in MARKDOWN.parse(document.content):
@@ -112,7 +112,7 @@ def document_text(document: Document) -> str:
     return "".join(lines)
 
 
-def compare(document: Document, published: str) -> Score:
+def compare(document: ParsedDocument, published: str) -> Score:
     ours = EQUATION.sub(" ", document_text(document))
     theirs = EQUATION.sub(" ", published)
     title = _words(document.title)
@@ -148,7 +148,7 @@ def scores(
     """A score for each wanted topic, or the address of one that cannot be compared."""
     config = SourceConfig("flare", projects, (project,))
     for parsed in FlareParser(config).parse():
-        if not isinstance(parsed, Document):
+        if not isinstance(parsed, ParsedDocument):
             yield f"{parsed.url}: {getattr(parsed, 'message', '')}"
             continue
         if not wanted.search(parsed.url):

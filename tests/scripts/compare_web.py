@@ -25,9 +25,9 @@ from urllib.parse import unquote
 
 from lxml import html
 
-from ingestion.documents import Document
-from tests.web_known import Kept, read
-from tests.web_server import WebServer
+from ingestion.documents import ParsedDocument
+from tests.support.web_known import Kept, read
+from tests.support.web_server import WebServer
 
 WORD = re.compile(r"\w+")
 _BLOCK_TAGS = (
@@ -88,7 +88,7 @@ def published(file: Path, content: str, without: str) -> Published | None:
 PARSER = html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
 
 
-def said(document: Document, wanted: Published) -> Counter[str]:
+def said(document: ParsedDocument, wanted: Published) -> Counter[str]:
     """The document's words; its title counts where the content has it too."""
     words = Counter(WORD.findall(document.content.casefold()))
     title = Counter(WORD.findall(document.title.casefold()))
@@ -122,7 +122,7 @@ class Comparison:
     def code(self) -> float:
         return self.code_found / max(1, self.code_wanted)
 
-    def add(self, path: str, wanted: Published, document: Document | None) -> None:
+    def add(self, path: str, wanted: Published, document: ParsedDocument | None) -> None:
         total = sum(wanted.words.values())
         self.wanted += total
         self.code_wanted += len(wanted.code)
@@ -148,7 +148,11 @@ class Comparison:
 
 
 def compare(
-    root: Path, documents: Mapping[str, Document], content: str, without: str = "", only: str = ""
+    root: Path,
+    documents: Mapping[str, ParsedDocument],
+    content: str,
+    without: str = "",
+    only: str = "",
 ) -> Comparison:
     """`documents` by their path on the site."""
     comparison = Comparison()

@@ -25,13 +25,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingestion.chunker import Chunker
-from ingestion.documents import Document, Failure, Parsed
+from ingestion.chunking.chunker import Chunker
+from ingestion.documents import DocumentFailure, Parsed, ParsedDocument
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import SourceConfig
-from tests.test_web_corpus import SITES
-from tests.web_known import SETTINGS
-from tests.web_server import WebServer
+from tests.parsers.web.test_corpus import SITES
+from tests.support.web_known import SETTINGS
+from tests.support.web_server import WebServer
 
 # A folder is a source for each of its own folders, but PDFs are one source together.
 FOLDERS = {"flare": "FlareParser", "mdx": "MdxParser", "bbj-source": "BbjSourceParser"}
@@ -88,7 +88,7 @@ def lines_of(reading: Reading) -> list[str]:
 
 def _fields(parsed: Parsed) -> dict[str, Any]:
     fields = asdict(parsed)
-    if isinstance(parsed, Document):
+    if isinstance(parsed, ParsedDocument):
         del fields["inputs"], fields["validators"]
         fields["chunks"] = [asdict(chunk) for chunk in Chunker().chunk(parsed)]
     return fields
@@ -97,8 +97,8 @@ def _fields(parsed: Parsed) -> dict[str, Any]:
 def report(material: Material, readings: list[Reading], write: Path | None) -> None:
     lines = lines_of(readings[0])
     digest = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
-    documents = [p for p in readings[0].parsed if isinstance(p, Document)]
-    failures = sum(isinstance(p, Failure) for p in readings[0].parsed)
+    documents = [p for p in readings[0].parsed if isinstance(p, ParsedDocument)]
+    failures = sum(isinstance(p, DocumentFailure) for p in readings[0].parsed)
     seconds = min(reading.seconds for reading in readings)
     print(
         f"{digest}  {material.name}  {len(documents)} documents, {failures} failures, "

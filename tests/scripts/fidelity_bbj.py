@@ -17,7 +17,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from ingestion.documents import Document, Failure, Parsed
+from ingestion.documents import DocumentFailure, Parsed, ParsedDocument
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.bbj import BbjSourceParser
 
@@ -31,7 +31,7 @@ def parse(folder: Path) -> list[Parsed]:
     return list(BbjSourceParser(config).parse())
 
 
-def fenced_lines(document: Document) -> list[str]:
+def fenced_lines(document: ParsedDocument) -> list[str]:
     tokens = MarkdownIt("commonmark").parse(document.content)
     fences = (token.content for token in tokens if token.type == "fence")
     return [line for fence in fences for line in fence.split("\n")[:-1]]
@@ -44,7 +44,7 @@ def source_lines(data: bytes, encoding: str) -> list[str]:
     return [line.decode(encoding, errors="replace") for line in lines]
 
 
-def lost(document: Document, path: Path) -> list[str]:
+def lost(document: ParsedDocument, path: Path) -> list[str]:
     """The source's lines that are not blank, from the first that does not stand at its place."""
     expected = source_lines(path.read_bytes(), document.metadata["encoding"])
     expected = [line for line in expected if line.strip()]
@@ -55,14 +55,14 @@ def lost(document: Document, path: Path) -> list[str]:
     return [f"(too much: {line})" for line in found[len(expected) :]]
 
 
-def wrong_line_numbers(document: Document, path: Path) -> int:
+def wrong_line_numbers(document: ParsedDocument, path: Path) -> int:
     source = source_lines(path.read_bytes(), document.metadata["encoding"])
     content = document.content.split("\n")
     inside = {c: n for c, n in document.lines if not content[c].startswith(("#", "```"))}
     return sum(content[c] != source[n - 1] for c, n in inside.items())
 
 
-def headings(documents: list[Document]) -> Iterator[str]:
+def headings(documents: list[ParsedDocument]) -> Iterator[str]:
     for document in documents:
         tokens = MarkdownIt("commonmark").parse(document.content)
         for at, token in enumerate(tokens):
@@ -76,7 +76,7 @@ def kind(heading: str) -> str:
     return f"{level} {word if not text.endswith(':') else 'label'}"
 
 
-def grep(folder: Path, documents: list[Document], pattern: re.Pattern[bytes]) -> int:
+def grep(folder: Path, documents: list[ParsedDocument], pattern: re.Pattern[bytes]) -> int:
     paths = (folder / document.url.partition("://")[2] for document in documents)
     return sum(
         bool(pattern.match(line)) for path in paths for line in _LINE_END.split(path.read_bytes())
@@ -87,8 +87,8 @@ def report(folder: Path) -> bool:
     began = time.perf_counter()
     parsed = parse(folder)
     seconds = time.perf_counter() - began
-    documents = [p for p in parsed if isinstance(p, Document)]
-    failures = [p for p in parsed if isinstance(p, Failure)]
+    documents = [p for p in parsed if isinstance(p, ParsedDocument)]
+    failures = [p for p in parsed if isinstance(p, DocumentFailure)]
     total = missing = wrong = 0
     for document in documents:
         path = folder / document.url.partition("://")[2]
@@ -125,7 +125,7 @@ def main() -> int:
     if not arguments.show:
         return 0 if report(folder) else 1
     for parsed in parse(folder):
-        if isinstance(parsed, Document) and arguments.show in parsed.url:
+        if isinstance(parsed, ParsedDocument) and arguments.show in parsed.url:
             print(parsed.url, parsed.generations, dict(parsed.metadata), sep="\n")
             print(parsed.content)
     return 0

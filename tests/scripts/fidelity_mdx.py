@@ -23,7 +23,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from ingestion.documents import Document, Failure
+from ingestion.documents import DocumentFailure, ParsedDocument
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.mdx import MdxParser
 
@@ -159,7 +159,7 @@ def _plain_words(text: str) -> list[str]:
     return re.sub("\x00(\\d+)\x00", lambda match: spans[int(match[1])], text).split()
 
 
-def read_content(document: Document) -> Seen:
+def read_content(document: ParsedDocument) -> Seen:
     """The words and code of Markdown, as CommonMark's blocks and backticks say."""
     md = MarkdownIt("zero").enable(
         ["table", "fence", "list", "heading", "paragraph", "html_block", "backticks", "newline"]
@@ -183,7 +183,7 @@ def _texts(token: Token) -> Iterator[str]:
     yield re.sub(r"^\\(?=[^\w\s])|^(\d+)\\(?=[.)])|^\[[ x]\] ", r"\1", text)
 
 
-def score(page: str, reference: Seen, document: Document) -> Score:
+def score(page: str, reference: Seen, document: ParsedDocument) -> Score:
     ours = read_content(document)
     expected = [word.casefold() for word in _titled(reference.words, document.title)]
     got = [word.casefold() for word in ours.words]
@@ -216,12 +216,12 @@ def _titled(words: list[str], title: str) -> list[str]:
     return words if begins == [word.casefold() for word in own] else own + words
 
 
-def scores(docs: Path, rendered: Path | None) -> Iterator[Score | Failure]:
+def scores(docs: Path, rendered: Path | None) -> Iterator[Score | DocumentFailure]:
     config = SourceConfig("fidelity", docs.parent, (docs.name,))
     for parsed in MdxParser(config).parse():
-        if isinstance(parsed, Failure):
+        if isinstance(parsed, DocumentFailure):
             yield parsed
-        elif isinstance(parsed, Document):
+        elif isinstance(parsed, ParsedDocument):
             path = parsed.url.partition("://")[2]
             if rendered:
                 reference = read_rendered((rendered / f"{path}.html").read_text("utf-8"))

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingestion.documents import Document, Failure
+from ingestion.documents import DocumentFailure, ParsedDocument
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.pdf import PdfParser
 
@@ -34,7 +34,7 @@ class Fidelity:
     code: tuple[int, int, int] = (0, 0, 0)
     documents: int = 0
     pages_per_second: float = 0.0
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[DocumentFailure] = field(default_factory=list)
     missing: Counter[str] = field(default_factory=Counter)
     added: Counter[str] = field(default_factory=Counter)
 
@@ -44,8 +44,8 @@ def compare(path: Path) -> Fidelity:
     began = time.perf_counter()
     parsed = list(PdfParser(SourceConfig("pdf", path.parent, (path.name,))).parse())
     elapsed = time.perf_counter() - began
-    documents = [item for item in parsed if isinstance(item, Document)]
-    result.failures = [item for item in parsed if isinstance(item, Failure)]
+    documents = [item for item in parsed if isinstance(item, ParsedDocument)]
+    result.failures = [item for item in parsed if isinstance(item, DocumentFailure)]
     result.documents = len(documents)
     if not documents or any(not failure.warning for failure in result.failures):
         return result
@@ -57,7 +57,7 @@ def compare(path: Path) -> Fidelity:
     return result
 
 
-def _in_order(documents: Iterable[Document]) -> Iterator[list[str]]:
+def _in_order(documents: Iterable[ParsedDocument]) -> Iterator[list[str]]:
     """Title and content of each document, and once each heading above it without a document."""
     documents = list(documents)
     told = {document.title for document in documents}
@@ -122,7 +122,7 @@ def _edges(page: list[str]) -> list[str]:
     return list(dict.fromkeys(lines[:5] + lines[-5:]))
 
 
-def _code_lines(documents: Iterable[Document], layout: str) -> tuple[int, int, int]:
+def _code_lines(documents: Iterable[ParsedDocument], layout: str) -> tuple[int, int, int]:
     """How many lines of our code stand in the reference as they are, how many do when runs of
     spaces count as one (the reference bends them to the page's average width), how many there are.
     """

@@ -13,20 +13,20 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ingestion.documents import Document
+from ingestion.documents import ParsedDocument
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.flare import FlareParser
 
 EXCERPT = 700
 
 
-def draw(documents: Sequence[Document], count: int, seed: int) -> list[Document]:
+def draw(documents: Sequence[ParsedDocument], count: int, seed: int) -> list[ParsedDocument]:
     """The same documents for the same project, count and seed."""
     ordered = sorted(documents, key=lambda document: document.url)
     return random.Random(seed).sample(ordered, count)
 
 
-def show(document: Document) -> None:
+def show(document: ParsedDocument) -> None:
     headings = [line for line in document.content.split("\n") if line.startswith("#")]
     print(f"== {document.url}\n   {' > '.join(document.breadcrumb)} > {document.title}")
     print(f"   {document.doc_type} {document.generations} {headings[:12]}")
@@ -41,7 +41,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=20)
     given = arguments.parse_args()
     config = SourceConfig("flare", given.projects, (given.project,))
-    documents = [d for d in FlareParser(config).parse() if isinstance(d, Document)]
+    documents = [d for d in FlareParser(config).parse() if isinstance(d, ParsedDocument)]
     print(Counter(document.doc_type for document in documents))
     print(Counter(name for document in documents for name in document.generations))
     print(f"{sum(document.deprecated for document in documents)} deprecated")

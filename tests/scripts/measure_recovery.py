@@ -24,8 +24,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.installation import NAMES, Home
-from tests.ollama_server import OllamaServer, hanging, html
+from tests.support.installation import NAMES, Home
+from tests.support.ollama_server import OllamaServer, hanging, html
 
 PACE = 0.4  # seconds a batch
 LASTS = 5.0  # seconds of an outage

@@ -24,10 +24,14 @@ from pathlib import Path
 from typing import TypeGuard
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ["bbjrag/env.py", "bbjrag/settings.py", "ingestion/trial.py"]
+FILES = ["bbjrag/env.py", "bbjrag/settings.py", "ingestion/runs/dry_run.py"]
 FILES += ["ingestion/management/commands/trial.py"]
-TESTS = ["tests/test_env.py", "tests/test_web_settings.py", "tests/test_production.py"]
-TESTS += ["tests/test_trial.py", "tests/settings", "tests/test_docs.py"]
+TESTS = [
+    "tests/bbjrag/test_env.py",
+    "tests/parsers/web/test_settings.py",
+    "tests/bbjrag/test_production.py",
+]
+TESTS += ["tests/runs/test_dry_run.py", "tests/settings", "tests/project/test_docs.py"]
 CONVERSIONS = {"int", "float", "str", "bool", "tuple", "list", "dict", "set", "Path"}
 METHODS = {"strip", "rstrip", "lower", "upper", "resolve", "expanduser", "partition"}
 OPPOSITES: dict[type[ast.AST], str] = {

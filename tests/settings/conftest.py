@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.ollama_server import OllamaServer
 from tests.settings.place import Place
+from tests.support.ollama_server import OllamaServer
 
 
 @pytest.fixture(scope="package")

@@ -1,4 +1,4 @@
-"""manage.py, with the parser of tests/odd_parsers.py among the others."""
+"""manage.py, with the parser of tests/support/odd_parsers.py among the others."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from bbjrag.__main__ import main
 from ingestion.parsers import PARSERS
 
 if __name__ == "__main__":
-    PARSERS["OddParser"] = "tests.odd_parsers.OddParser"
+    PARSERS["OddParser"] = "tests.support.odd_parsers.OddParser"
     main()

@@ -9,8 +9,8 @@ from typing import Any
 
 import psutil
 
-from tests.installation import ROOT, Home
-from tests.ollama_server import OllamaServer
+from tests.support.installation import ROOT, Home
+from tests.support.ollama_server import OllamaServer
 
 ODD = "tests/settings/odd_manage.py"
 FRESH = "TRUNCATE ingestion_document, ingestion_run, django_q_ormq, ingestion_failure CASCADE"

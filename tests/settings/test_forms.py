@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bbjrag import env
-from tests.installation import ROOT
-from tests.pages import page
 from tests.settings.place import Place
+from tests.support.installation import ROOT
+from tests.support.pages import page
 
 CODE = ("bbjrag", "sources", "ingestion", "templates", "manage.py")
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from tests.ollama_server import hanging, honest, status
-from tests.reading import until
 from tests.settings.place import ODD, Place
+from tests.support.ollama_server import hanging, honest, status
+from tests.support.reading import until
 
 READING = "SELECT {} FROM ingestion_sourcerun ORDER BY id DESC LIMIT 1"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.ollama_server import OllamaServer, Reply, Request
 from tests.settings.place import Place
+from tests.support.ollama_server import OllamaServer, Reply, Request
 
 
 @pytest.fixture

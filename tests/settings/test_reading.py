@@ -14,11 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from ingestion.tokens import count_tokens
-from tests.ollama_server import DIGEST, MODEL, OllamaServer, Reply, Request
-from tests.pages import page
-from tests.reading import until
+from ingestion.text.tokenizer import count_tokens
 from tests.settings.place import Place
+from tests.support.ollama_server import DIGEST, MODEL, OllamaServer, Reply, Request
+from tests.support.pages import page
+from tests.support.reading import until
 
 SOURCES = {"alpha": "mdx-dwc", "beta": "mdx-beginner", "gamma": "mdx-db-modernization"}
 SETTINGS = {

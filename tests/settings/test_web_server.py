@@ -14,9 +14,9 @@ import pytest
 from django.contrib.auth.hashers import make_password
 from django.core import signing
 
-from tests.reading import until
+from tests.project.test_containers import free_port
 from tests.settings.place import Place, end
-from tests.test_containers import free_port
+from tests.support.reading import until
 
 SECRET = "k" * 20 + "0123456789" * 4
 PASSWORD = "right-horse-battery"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.settings.place import Place
-from tests.web_server import Answer, WebServer, endless, status
+from tests.support.web_server import Answer, WebServer, endless, status
 
 TEXT = "The grid shows its rows as soon as the window that it belongs to has been opened once."
 SETTINGS: dict[str, Any] = {

@@ -11,14 +11,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from ingestion.lease import LEASES
-from ingestion.worker import WORKER
-from tests.reading import until
+from ingestion.index.source_lock import SOURCE_LOCKS
+from ingestion.worker.cluster import WORKER
 from tests.settings.place import Place, below, end
+from tests.support.reading import until
 
 INDEXES = """SELECT indexname FROM pg_indexes
     WHERE indexname LIKE 'chunk_hnsw%' AND indexdef LIKE '%(profile_id = {})%'"""
-ANNOUNCED = f"SELECT count(*) FROM pg_locks WHERE classid = {LEASES} AND objid = {WORKER}"
+ANNOUNCED = f"SELECT count(*) FROM pg_locks WHERE classid = {SOURCE_LOCKS} AND objid = {WORKER}"
 CANARY = "SELECT count(*) FROM django_q_ormq"
 
 
@@ -54,7 +54,7 @@ def test_a_process_that_stands_still_is_replaced(worker: Any) -> None:
 def test_a_worker_that_claims_nothing_is_not_waited_for(place: Place) -> None:
     """The test holds the lock by which a worker says that it is there."""
     with place.connect() as connection:
-        connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", [LEASES, WORKER])
+        connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", [SOURCE_LOCKS, WORKER])
         command = place.manage("ingest_all", "--no-wait", CANARY_TIMEOUT="0.2")
         until(lambda: waiting(connection) == 2, 60)
         lasted = until(lambda: waiting(connection) < 2, 60)

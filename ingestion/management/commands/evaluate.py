@@ -8,10 +8,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.table import Table
 
-from ingestion import evaluation
 from ingestion.exceptions import BbjragError
-from ingestion.hits import MODES, Mode, Results
-from ingestion.search import search
+from ingestion.search import evaluation, search
+from ingestion.search.results import MODES, Mode, Results
 
 WIDTH_IN_A_LOG = 100
 

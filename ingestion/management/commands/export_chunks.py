@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ingestion import exports
 from ingestion.exceptions import ConfigError
+from ingestion.index import export
 from sources.models import Source
 
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("--output", type=Path, metavar="FILE", help="default: standard output")
-        add("--format", choices=exports.FORMATS, help="default: by FILE's ending, else jsonl")
+        add("--format", choices=export.FORMATS, help="default: by FILE's ending, else jsonl")
         add("--source", action="append", default=[], metavar="NAME", help="only this; repeatable")
         add("--no-vectors", action="store_true", help="leave the embeddings out")
 
@@ -29,10 +29,10 @@ class Command(BaseCommand):
         self.stderr.write(f"{number} chunks written.")
 
     def _write(self, *, output: Path | None, **options: Any) -> int:
-        write = exports.writer(options["format"] or _by_ending(output))
-        rows = exports.rows(_known(options["source"]), vectors=not options["no_vectors"])
+        write = export.writer(options["format"] or _by_ending(output))
+        rows = export.rows(_known(options["source"]), vectors=not options["no_vectors"])
         if output:
-            return exports.write_whole(output, lambda file: write(rows, file))
+            return export.write_whole(output, lambda file: write(rows, file))
         return write(rows, sys.stdout.buffer)
 
 

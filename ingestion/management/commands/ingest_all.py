@@ -12,9 +12,12 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import connections
 from rich.console import Console
 
-from ingestion import preflight, progress, runs, vector_index, worker
 from ingestion.exceptions import BbjragError
+from ingestion.index import hnsw
+from ingestion.management import terminal as progress
 from ingestion.models import Failure, Run, SourceRun, State
+from ingestion.runs import preflight, state_machine
+from ingestion.worker import cluster
 from sources.models import Source
 
 STARTED_NOTHING = 2
@@ -52,7 +55,7 @@ class Command(BaseCommand):
         if not sources:
             self._end([], None)
         self.interrupt = _Interrupt()
-        request = runs.request(
+        request = state_machine.request(
             sources,
             origin=Run.Origin.COMMAND,
             clean=options["clean"],
@@ -89,10 +92,10 @@ class Command(BaseCommand):
     def _chosen(self) -> list[Source]:
         named = preflight.chosen(self.options["source"])
         if self.options["resume"]:
-            resumable = {source.pk for source in runs.resumable()}
+            resumable = {source.pk for source in state_machine.resumable()}
             return self._narrowed(named, resumable, "No run was interrupted: nothing to resume.")
         if self.options["retry_failed"]:
-            failing = {source.pk for source in runs.sources_with_failures()}
+            failing = {source.pk for source in state_machine.sources_with_failures()}
             return self._narrowed(named, failing, "No document has an open failure.")
         return named
 
@@ -102,10 +105,10 @@ class Command(BaseCommand):
             self._say(otherwise)
         return chosen
 
-    def _queued(self, request: runs.Request) -> None:
+    def _queued(self, request: state_machine.Request) -> None:
         names = ", ".join(row.source_name for row in request.source_runs)
         self._say(f"Run {request.run.pk}: queued {names}.")
-        if not worker.is_alive():
+        if not cluster.is_alive():
             self._warn("No worker is alive: start one with `python manage.py worker`.")
         if self.options["json"]:
             self._print_json(_rows([row.pk for row in request.source_runs]), request.run.pk)
@@ -113,7 +116,7 @@ class Command(BaseCommand):
 
     def _follow(self, pks: list[int], joined: bool) -> list[SourceRun]:
         """Show progress until every source run has ended; with a worker of our own if need be."""
-        own = None if worker.is_alive() else worker.Worker(self.options["workers"])
+        own = None if cluster.is_alive() else cluster.Worker(self.options["workers"])
         if own:
             own.start()
         begun = time.monotonic()
@@ -127,7 +130,7 @@ class Command(BaseCommand):
         if self.interrupt.asked:
             self._leave(pks, own is not None)
         elif own:
-            vector_index.build_missing()
+            hnsw.build_missing()
         return _rows(pks)
 
     def _has_ended(self, pks: list[int], display: progress.Bars | progress.Lines) -> bool:
@@ -143,7 +146,7 @@ class Command(BaseCommand):
             return False
         self.away = False
         display.show(rows)
-        return all(row.state in runs.ENDED_STATES for row in rows)
+        return all(row.state in state_machine.ENDED_STATES for row in rows)
 
     def _display(self) -> progress.Bars | progress.Lines:
         if self.terminal.is_terminal:
@@ -153,7 +156,7 @@ class Command(BaseCommand):
     def _leave(self, pks: list[int], own: bool) -> None:
         if own:
             note = "Interrupted by hand. What was stored stays; go on with `ingest_all --resume`."
-            runs.interrupt(_rows(pks), note)
+            state_machine.interrupt(_rows(pks), note)
             self._say(note)
         else:
             self._say("The worker goes on without this command; cancel the run in the admin.")
@@ -183,7 +186,7 @@ class Command(BaseCommand):
                 self._warn(f"{row.source_name}: {row.last_line} Decide in the admin.")
 
     def _print_json(self, rows: list[SourceRun], run: int | None) -> None:
-        status = runs.status_of(row.state for row in rows)
+        status = state_machine.status_of(row.state for row in rows)
         self.stdout.write(json.dumps(progress.as_json(rows, run, status)))
 
     def _say(self, line: str) -> None:

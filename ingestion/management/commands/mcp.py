@@ -5,7 +5,7 @@ from typing import Any
 import uvicorn
 from django.core.management.base import BaseCommand, CommandParser
 
-from ingestion import mcp_server
+from ingestion.mcp import server as mcp_server
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ingestion.documents import Document, Failure
+from ingestion.documents import DocumentFailure, ParsedDocument
 from ingestion.exceptions import BbjragError
 from ingestion.parsers.output import read
 from sources.models import Source
@@ -40,21 +40,21 @@ class Command(BaseCommand):
     def _show(self, source: Source, data_dir: Path | None, as_json: bool) -> tuple[int, int]:
         documents = failures = 0
         for parsed in read(source.parser, source.config(data_dir)):
-            if isinstance(parsed, Document):
+            if isinstance(parsed, ParsedDocument):
                 documents += 1
                 self.stdout.write(_line(parsed) if as_json else _page(parsed))
-            elif isinstance(parsed, Failure):
+            elif isinstance(parsed, DocumentFailure):
                 failures += not parsed.warning
                 level = "warning" if parsed.warning else "failure"
                 self.stderr.write(f"{level}: {parsed.url}: {parsed.message}")
         return documents, failures
 
 
-def _line(document: Document) -> str:
+def _line(document: ParsedDocument) -> str:
     return json.dumps({name: getattr(document, name) for name in FIELDS}, ensure_ascii=False)
 
 
-def _page(document: Document) -> str:
+def _page(document: ParsedDocument) -> str:
     head = [
         f"=== {document.title}",
         f"url:         {document.url}",

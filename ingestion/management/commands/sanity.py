@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 from rich.table import Table
 
-from ingestion import sanity
+from ingestion.monitoring import consistency
 
 WIDTH_IN_A_LOG = 140
 
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--fix", action="store_true", help="mend what can be mended safely")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        findings = sanity.examine(fix=options["fix"])
+        findings = consistency.examine(fix=options["fix"])
         self.stdout.write(self._drawn(_table(findings)))
         left = [finding for finding in findings if finding.number and not finding.mended]
         if any(finding.check.mend for finding in left):
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         return capture.get()
 
 
-def _table(findings: list[sanity.Finding]) -> Table:
+def _table(findings: list[consistency.Finding]) -> Table:
     table = Table("Check", "Found", "For example", "What was done")
     for finding in findings:
         done = finding.check.remedy if finding.mended else "nothing" if finding.number else ""

@@ -6,8 +6,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.text import Text
 
-from ingestion.hits import MODES, Hit, Results
-from ingestion.search import MAX_LIMIT, search
+from ingestion.search import search
+from ingestion.search.hybrid import MAX_LIMIT
+from ingestion.search.results import MODES, Hit, Results
 from sources.models import Source
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from ingestion import trial
+from ingestion.runs import dry_run
 
 
 class Command(BaseCommand):
@@ -19,8 +19,8 @@ class Command(BaseCommand):
         if limit := settings.RUN_MEMORY_LIMIT_MB:
             most = int(limit * 1.5) * 2**20
             resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-        order = trial.understood(sys.stdin.buffer.read())
-        trial.limit_time(order)
-        for said in trial.read(order):
+        order = dry_run.understood(sys.stdin.buffer.read())
+        dry_run.limit_time(order)
+        for said in dry_run.read(order):
             self.stdout.write(json.dumps(said, default=str))
             self.stdout.flush()

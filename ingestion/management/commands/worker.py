@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from ingestion.worker import Worker
+from ingestion.worker.cluster import Worker
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError
 
-from ingestion import health
+from ingestion.monitoring import health
 
 
 class Command(BaseCommand):

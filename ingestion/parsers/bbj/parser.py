@@ -9,7 +9,14 @@ from urllib.parse import quote
 
 from pydantic import Field, field_validator
 
-from ingestion.documents import Document, Failure, InputFile, Location, Parsed, Unchanged
+from ingestion.documents import (
+    DocumentFailure,
+    InputFile,
+    Location,
+    Parsed,
+    ParsedDocument,
+    Unchanged,
+)
 from ingestion.enrichment.bbj_generations import bbj_generations
 from ingestion.exceptions import DocumentError, failure_at
 from ingestion.parsers import markdown
@@ -50,7 +57,7 @@ class BbjSourceParser(Parser):
 
     def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
         for found in find_files(self.config, self.options.extensions):
-            if isinstance(found, Failure):
+            if isinstance(found, DocumentFailure):
                 yield found
             elif known.current(found.url):
                 yield Unchanged(found.url)
@@ -69,24 +76,28 @@ class BbjSourceParser(Parser):
             source = decode(data)
         except DocumentError as error:
             passed_over = isinstance(error, BinaryContent) and _may_be_prose(file)
-            yield Failure(file.url, f"{file.relative}: {error}", stage="read", warning=passed_over)
+            yield DocumentFailure(
+                file.url, f"{file.relative}: {error}", stage="read", warning=passed_over
+            )
             return
         lines = split_lines(source.text)
         if reason := _no_program(file, lines):
-            yield Failure(file.url, f"{file.relative}: {reason}", stage="read", warning=True)
+            yield DocumentFailure(
+                file.url, f"{file.relative}: {reason}", stage="read", warning=True
+            )
             return
         if source.replaced:
-            yield Failure(file.url, _replaced(file, source), stage="read", warning=True)
+            yield DocumentFailure(file.url, _replaced(file, source), stage="read", warning=True)
         yield self._document(file, source, lines, read)
 
     def _document(
         self, file: SourceFile, source: SourceText, lines: list[str], read: InputFile
-    ) -> Document:
+    ) -> ParsedDocument:
         program = outline(lines)
         content, locations = render(lines, program.units)
         path = PurePosixPath(file.url.partition("://")[2])
         auto = self.config.generation == "auto"
-        return Document(
+        return ParsedDocument(
             url=file.url,
             title=file.path.name,
             content=content,

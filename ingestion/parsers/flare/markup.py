@@ -19,9 +19,9 @@ from ingestion.parsers.flare.project import (
     split_conditions,
     target_path,
 )
-from ingestion.parsers.html import BLOCKS, Element, Handler, HtmlRenderer, local_name
-from ingestion.parsers.html_text import PAD, Flow, fold
-from ingestion.parsers.xhtml import MADCAP
+from ingestion.parsers.markup.html import BLOCKS, Element, Handler, HtmlRenderer, local_name
+from ingestion.parsers.markup.html_text import PAD, Flow, fold
+from ingestion.parsers.markup.xhtml import MADCAP
 
 MAX_SNIPPETS_OF_TOPIC = 5_000
 MAX_KEYWORDS = 100

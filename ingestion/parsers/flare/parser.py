@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from ingestion.documents import Document, Failure, InputFile, Parsed, Unchanged
+from ingestion.documents import DocumentFailure, InputFile, Parsed, ParsedDocument, Unchanged
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of, is_deprecated
 from ingestion.exceptions import failure_at
@@ -23,8 +23,8 @@ from ingestion.parsers.flare.project import (
     only_for_print,
     split_conditions,
 )
-from ingestion.parsers.html import Element
-from ingestion.parsers.xhtml import MADCAP, read_markup
+from ingestion.parsers.markup.html import Element
+from ingestion.parsers.markup.xhtml import MADCAP, read_markup
 
 MAX_TOPIC_BYTES = 32 * 1024 * 1024
 MAX_TITLES = 5_000
@@ -78,14 +78,16 @@ class _Reader:
 
     def _topic(
         self, path: str, file: SourceFile, linked: bool = False
-    ) -> Document | Failure | None:
+    ) -> ParsedDocument | DocumentFailure | None:
         """The topic's document, or why there is none; None for what may be no topic at all."""
         try:
             return self._read_topic(path, file, linked)
         except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
             return failure_at(file.url, error)
 
-    def _read_topic(self, path: str, file: SourceFile, linked: bool) -> Document | Failure | None:
+    def _read_topic(
+        self, path: str, file: SourceFile, linked: bool
+    ) -> ParsedDocument | DocumentFailure | None:
         data, source = read_file(self.config, file.path, MAX_TOPIC_BYTES)
         root, problem = read_markup(data)
         conditions = split_conditions(root.get(f"{MADCAP}conditions"))
@@ -112,7 +114,7 @@ class _Reader:
         conditions: list[str],
         renderer: FlareRenderer,
         content: str,
-    ) -> Document:
+    ) -> ParsedDocument:
         place = path.partition("/")[2]
         step = self.project.in_toc(path)
         breadcrumb = self._breadcrumb(path, renderer.inputs)
@@ -123,7 +125,7 @@ class _Reader:
             "toc": step.toc if step else "",
         }
         base = self.config.display_base_url
-        return Document(
+        return ParsedDocument(
             url=file.url,
             title=renderer.title,
             content=content,
@@ -199,8 +201,8 @@ def _trimmed(match: re.Match[str]) -> str:
     return f"[%={match[1].strip()}%]"
 
 
-def _left_out(file: SourceFile, reason: str) -> Failure:
-    return Failure(file.url, reason, warning=True)
+def _left_out(file: SourceFile, reason: str) -> DocumentFailure:
+    return DocumentFailure(file.url, reason, warning=True)
 
 
 def _content(blocks: list[str], title: str) -> str:

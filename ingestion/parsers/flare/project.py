@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from ingestion.documents import Failure, InputFile
+from ingestion.documents import DocumentFailure, InputFile
 from ingestion.exceptions import DocumentError, SourceError
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.files import (
@@ -23,8 +23,8 @@ from ingestion.parsers.files import (
     resolve_inside,
     stat_input,
 )
-from ingestion.parsers.html import Element
-from ingestion.parsers.xhtml import MADCAP, decode, read_markup
+from ingestion.parsers.markup.html import Element
+from ingestion.parsers.markup.xhtml import MADCAP, decode, read_markup
 
 TOPIC_SUFFIXES = (".htm", ".html")
 SNIPPET_SUFFIX = ".flsnp"
@@ -67,7 +67,7 @@ class Warnings:
 
     def __init__(self) -> None:
         self._told: set[str] = set()
-        self._waiting: list[Failure] = []
+        self._waiting: list[DocumentFailure] = []
 
     def add(self, key: str, url: str, message: str) -> None:
         if key in self._told or len(self._told) > MAX_WARNINGS:
@@ -77,9 +77,9 @@ class Warnings:
             message = (
                 f"More than {MAX_WARNINGS} warnings: correct these first, the rest are left out."
             )
-        self._waiting.append(Failure(url, message, warning=True))
+        self._waiting.append(DocumentFailure(url, message, warning=True))
 
-    def drain(self) -> list[Failure]:
+    def drain(self) -> list[DocumentFailure]:
         waiting, self._waiting = self._waiting, []
         return waiting
 
@@ -132,7 +132,7 @@ class FlareProject:
         self.warnings = Warnings()
         self.root = _project_folder(config, configured)
         self.prefix = address_of(config, configured)
-        self.failures: list[Failure] = []
+        self.failures: list[DocumentFailure] = []
         self.files = dict.fromkeys(self._list_content())  # paths alone: there may be very many
         self._snippets: OrderedDict[str, tuple[Snippet, int]] = OrderedDict()
         self.inputs: list[InputFile] = []
@@ -244,7 +244,7 @@ class FlareProject:
         outer = f"{self.config.name}://"
         for found in find_files(below, (*TOPIC_SUFFIXES, SNIPPET_SUFFIX)):
             path = f"{content.name}/{found.url.removeprefix(outer)}"
-            if isinstance(found, Failure):
+            if isinstance(found, DocumentFailure):
                 self.failures.append(replace(found, url=self.url(path)))
             else:
                 yield path

@@ -14,7 +14,7 @@ from ingestion.exceptions import DocumentError
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.files import read_file, stat_input
 from ingestion.parsers.mdx.docusaurus import FrontMatter, split_front_matter
-from ingestion.parsers.mdx.page import Page, parse_page
+from ingestion.parsers.mdx.page import MdxPage, parse_page
 from ingestion.parsers.mdx.syntax import attribute_text
 from ingestion.parsers.mdx.tags import Event, Scope, pair_tags
 
@@ -96,7 +96,7 @@ class Assembly:
         self._open.pop()
 
     def _names(
-        self, path: Path, front_matter: FrontMatter, page: Page, props: Mapping[str, str]
+        self, path: Path, front_matter: FrontMatter, page: MdxPage, props: Mapping[str, str]
     ) -> dict[str, str]:
         names = {f"frontMatter.{name}": front_matter.text(name) for name in front_matter.fields}
         names |= page.strings | {f"props.{name}": text for name, text in props.items()}
@@ -109,7 +109,7 @@ class Assembly:
         target = self._resolve(importer, module)
         return self._included_text(target, module) if target else ""
 
-    def _included_events(self, importer: Path, page: Page, event: Event) -> Iterator[Event]:
+    def _included_events(self, importer: Path, page: MdxPage, event: Event) -> Iterator[Event]:
         tag = event.tag
         module = page.imports.get(tag.name, "") if tag and not tag.closing else ""
         if tag is None or not module.lower().endswith(PAGE_SUFFIXES):

@@ -47,7 +47,7 @@ _CODE = re.compile(r"^[ \t]*(`{3,}|~{3,}).*?^[ \t]*\1|`[^`\n]+`", re.MULTILINE |
 
 
 @dataclass(slots=True)
-class Page:
+class MdxPage:
     """The tokens of a page and the names that its import and export statements bind."""
 
     tokens: list[Token]
@@ -62,7 +62,7 @@ class Page:
         return any(token.level >= MAX_NESTING - 1 for token in self.tokens)
 
 
-def parse_page(source: str, *, mdx: bool) -> Page:
+def parse_page(source: str, *, mdx: bool) -> MdxPage:
     """Tokenise a page's body.
 
     A page that is not named `.mdx` (`mdx` False) and shows no mark of MDX is `plain`: text in
@@ -70,7 +70,7 @@ def parse_page(source: str, *, mdx: bool) -> Page:
     """
     plain = not mdx and not _MDX_MARKS.search(_CODE.sub("", source))
     indented_code = not mdx and not _FLOW_TAG_LINE.search(_CODE.sub("", source))
-    page = Page([], plain)
+    page = MdxPage([], plain)
     env = {"budget": ScanBudget(), "page": page}
     page.tokens = _PARSERS[indented_code].parse(source, env)
     return page
@@ -105,7 +105,7 @@ def _esm(state: StateBlock, start_line: int, end_line: int, silent: bool) -> boo
     if end <= start:
         return False
     esm = state.src[start:end]
-    page: Page = state.env["page"]
+    page: MdxPage = state.env["page"]
     page.imports.update(imported_names(esm))
     page.strings.update(exported_strings(esm))
     page.exports.update(exported_names(esm))

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import Field
 
-from ingestion.documents import Document, Failure, InputFile, Parsed, Unchanged
+from ingestion.documents import DocumentFailure, InputFile, Parsed, ParsedDocument, Unchanged
 from ingestion.exceptions import DocumentError, failure_at
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
 from ingestion.parsers.files import SourceFile, find_files, read_file, stat_input
@@ -45,12 +45,12 @@ class _Category:
     label: str
     index_title: str
     inputs: tuple[InputFile, ...]
-    problem: Failure | None = None
+    problem: DocumentFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    document: Document
+    document: ParsedDocument
     warnings: list[str] = field(default_factory=list)
 
 
@@ -67,7 +67,7 @@ class MdxParser(Parser):
     def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
         categories: dict[Path, _Category] = {}
         for found in find_files(self.config, PAGE_SUFFIXES):
-            if isinstance(found, Failure):
+            if isinstance(found, DocumentFailure):
                 yield found
             elif self._is_page(found.relative):
                 if known.current(found.url):
@@ -85,7 +85,9 @@ class MdxParser(Parser):
         try:
             page = self._read_page(file, categories)
         except RecursionError:
-            yield Failure(file.url, "The page is nested too deeply to be read: simplify it.")
+            yield DocumentFailure(
+                file.url, "The page is nested too deeply to be read: simplify it."
+            )
             return
         except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
             yield failure_at(file.url, error)
@@ -96,11 +98,11 @@ class MdxParser(Parser):
         if page is None:
             return
         for warning in page.warnings:
-            yield Failure(file.url, warning, warning=True)
+            yield DocumentFailure(file.url, warning, warning=True)
         if page.document.content:
             yield page.document
         else:
-            yield Failure(
+            yield DocumentFailure(
                 file.url, "The page shows no text, so there is no document.", warning=True
             )
 
@@ -120,9 +122,9 @@ class MdxParser(Parser):
 
     def _document(
         self, file: SourceFile, front_matter: FrontMatter, writer: MarkdownWriter, title: str
-    ) -> Document:
+    ) -> ParsedDocument:
         address = docusaurus.slug(file.relative, front_matter, self.options.number_prefixes)
-        return Document(
+        return ParsedDocument(
             url=file.url,
             title=title,
             content=writer.content(),
@@ -154,7 +156,9 @@ class MdxParser(Parser):
                 label = docusaurus.category_label(decode(data)[0], name)
             except (DocumentError, ValueError) as error:
                 url = file.url.removesuffix(str(file.relative)) + "/".join((*parts, name))
-                problem = Failure(url, f"The category file cannot be read: {error}", warning=True)
+                problem = DocumentFailure(
+                    url, f"The category file cannot be read: {error}", warning=True
+                )
         title, index_inputs = ("", ()) if label else self._index_title(file.root, folder)
         return _Category(label, title, (*inputs, *index_inputs), problem)
 

@@ -9,7 +9,7 @@ from statistics import median
 
 from ingestion.parsers import markdown
 from ingestion.parsers.pdf.code_lines import code_lines, code_run
-from ingestion.parsers.pdf.layout import Item, Line, Table
+from ingestion.parsers.pdf.layout import Item, Line, PdfTable
 from ingestion.parsers.pdf.outline import heading_length
 from ingestion.parsers.pdf.typography import (
     BULLET,
@@ -107,7 +107,7 @@ class BlockBuilder:
 
     def _take(self, items: Sequence[Item], index: int, levels: dict[int, int]) -> int:
         item = items[index]
-        if isinstance(item, Table):
+        if isinstance(item, PdfTable):
             return self._take_table(item, index)
         if index in levels:
             return self._take_heading(items, index, levels)
@@ -132,7 +132,7 @@ class BlockBuilder:
         self._add("heading", [markdown.heading(levels[index], text)], lines[0].page)
         return index + len(lines)
 
-    def _take_table(self, table: Table, index: int) -> int:
+    def _take_table(self, table: PdfTable, index: int) -> int:
         rows = [[join_lines(cell, self.typography) for cell in row] for row in table.rows]
         self._close()
         self._add_table(rows, table.page)

@@ -96,7 +96,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Table:
+class PdfTable:
     """A ruled table: rows of cells, a cell being its lines."""
 
     rows: list[list[list[str]]]
@@ -108,7 +108,7 @@ class Table:
     region: int = 0
 
 
-Item = Line | Table
+Item = Line | PdfTable
 
 
 @dataclass(slots=True)
@@ -129,7 +129,7 @@ class _Row:
 
     words: list[Word]
     y: float
-    table: Table | None = None
+    table: PdfTable | None = None
     _mask: int = 0
 
     def mask(self) -> int:
@@ -199,7 +199,7 @@ def _main_angle(words: Sequence[Word]) -> int:
     return max(counts, key=lambda angle: (counts[angle], -angle)) if counts else 0
 
 
-def _move(words: Iterable[Word], tables: Iterable[Table], shift: float) -> None:
+def _move(words: Iterable[Word], tables: Iterable[PdfTable], shift: float) -> None:
     """Let the page's left edge be 0, which the masks need."""
     for word in words:
         word.x0 += shift
@@ -214,7 +214,7 @@ def _move(words: Iterable[Word], tables: Iterable[Table], shift: float) -> None:
 
 def _take_tables(
     words: list[Word], rules: Sequence[Rule], angle: int, number: int
-) -> tuple[list[Table], list[Word]]:
+) -> tuple[list[PdfTable], list[Word]]:
     """The ruled tables of the page, and the words that stand in none."""
     if angle % 90:
         return [], words
@@ -282,14 +282,14 @@ def _is_framed_text(words: list[Word]) -> bool:
     return length > LONG_CELL or (code > 0.8 * length and len(_rows(words)) >= 4)
 
 
-def _table(grid: Grid, cells: dict[tuple[int, int], list[Word]], number: int) -> Table:
+def _table(grid: Grid, cells: dict[tuple[int, int], list[Word]], number: int) -> PdfTable:
     rows = [
         [_cell_lines(cells.get((row, column), [])) for column in range(grid.columns)]
         for row in range(grid.rows)
     ]
     kept = [column for column in range(grid.columns) if any(row[column] for row in rows)]
     rows = [[row[column] for column in kept] for row in rows if any(row)]
-    return Table(rows, grid.xs[0], grid.xs[-1], grid.ys[0], grid.ys[-1], number)
+    return PdfTable(rows, grid.xs[0], grid.xs[-1], grid.ys[0], grid.ys[-1], number)
 
 
 def _cell_lines(words: list[Word]) -> list[str]:
@@ -356,7 +356,7 @@ class _Reader:
         self.found: list[float] = []
         self.regions = 0
 
-    def read(self, words: list[Word], tables: list[Table]) -> None:
+    def read(self, words: list[Word], tables: list[PdfTable]) -> None:
         rows = _rows(words) + [_Row([], table.y, table) for table in tables]
         rows.sort(key=lambda row: -row.y)
         head, body, foot = _split_margins(rows, self.layout)

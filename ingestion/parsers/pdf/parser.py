@@ -24,7 +24,14 @@ from pypdf.errors import (
     PyPdfError,
 )
 
-from ingestion.documents import Document, Failure, InputFile, Location, Parsed, Unchanged
+from ingestion.documents import (
+    DocumentFailure,
+    InputFile,
+    Location,
+    Parsed,
+    ParsedDocument,
+    Unchanged,
+)
 from ingestion.exceptions import DocumentError, failure_at
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
 from ingestion.parsers.files import SourceFile, find_files, read_file
@@ -93,7 +100,7 @@ class PdfParser(Parser):
 
     def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
         for file in find_files(self.config, {".pdf"}):
-            if isinstance(file, Failure):
+            if isinstance(file, DocumentFailure):
                 yield file
             elif known.current(file.url):
                 yield Unchanged(file.url)
@@ -104,7 +111,7 @@ class PdfParser(Parser):
         try:
             data, read = read_file(self.config, file.path)
         except DocumentError as error:
-            yield Failure(file.url, str(error), stage="read")
+            yield DocumentFailure(file.url, str(error), stage="read")
             return
         base = self.config.display_base_url
         shown = f"{base.rstrip('/')}/{quote(file.relative.as_posix())}" if base else file.path.name
@@ -129,17 +136,19 @@ def _read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed]:
     try:
         reader, damage = _open(data)
     except DocumentError as error:
-        yield Failure(origin.url, str(error))
+        yield DocumentFailure(origin.url, str(error))
         return
     pages, failures = _read_pages(reader, origin)
     read = sum(bool(page.items) for page in pages)
     if damage:
-        yield Failure(origin.url, f"{damage}. {read} pages could still be read: get it again.")
+        yield DocumentFailure(
+            origin.url, f"{damage}. {read} pages could still be read: get it again."
+        )
     yield from failures
     if read:
         yield from _documents(reader, pages, origin)
     elif not damage:
-        yield Failure(origin.url, _why_no_text(reader, failures))
+        yield DocumentFailure(origin.url, _why_no_text(reader, failures))
 
 
 def _open(data: bytes) -> tuple[PdfReader, str]:
@@ -191,10 +200,12 @@ def _say(error: BaseException) -> str:
 # Pages
 
 
-def _read_pages(reader: PdfReader, origin: PdfOrigin) -> tuple[list[PageLayout], list[Failure]]:
+def _read_pages(
+    reader: PdfReader, origin: PdfOrigin
+) -> tuple[list[PageLayout], list[DocumentFailure]]:
     faces = Faces()
     pages: list[PageLayout] = []
-    failures: list[Failure] = []
+    failures: list[DocumentFailure] = []
     odd: dict[int, PageContent] = {}
     gutters: list[float] = []
     for number in range(1, len(reader.pages) + 1):
@@ -215,20 +226,20 @@ def _seen_box(page: PageObject) -> tuple[float, float, float, float]:
     return float(box.left), float(box.bottom), float(box.right), float(box.top)
 
 
-def _page_failure(origin: PdfOrigin, number: int, error: BaseException) -> Failure:
+def _page_failure(origin: PdfOrigin, number: int, error: BaseException) -> DocumentFailure:
     limit = isinstance(error, LimitReachedError)
     what = "was given up, it unpacks to too much" if limit else "could not be read"
-    return Failure(
+    return DocumentFailure(
         origin.url, f"Page {number} {what} ({_say(error)}); the others were.", warning=True
     )
 
 
 def _warnings(
     origin: PdfOrigin, contents: Mapping[int, PageContent], faces: Faces
-) -> Iterator[Failure]:
+) -> Iterator[DocumentFailure]:
     if faces.broken:
         names = ", ".join(sorted(faces.broken))
-        yield Failure(
+        yield DocumentFailure(
             origin.url,
             f"Fonts are missing or broken ({names}): letters may be wrong.",
             warning=True,
@@ -236,7 +247,7 @@ def _warnings(
     unreadable = {n: content.unreadable for n, content in contents.items() if content.unreadable}
     if unreadable:
         fonts = sorted({font for counts in unreadable.values() for font in counts})
-        yield Failure(
+        yield DocumentFailure(
             origin.url,
             f"{_pages(unreadable)}: signs in fonts that name no characters ({', '.join(fonts)}) "
             "were left out. If text is missing, run OCR (ocrmypdf --force-ocr in.pdf out.pdf).",
@@ -244,7 +255,7 @@ def _warnings(
         )
     broken = [number for number, content in contents.items() if content.cut_short]
     if broken:
-        yield Failure(
+        yield DocumentFailure(
             origin.url,
             f"{_pages(broken)}: broken or endless drawing instructions were left out. "
             "If text is missing, write the file anew (qpdf in.pdf out.pdf).",
@@ -259,7 +270,7 @@ def _pages(numbers: Iterable[int]) -> str:
     return f"Page {shown}" if len(listed) == 1 else f"Pages {shown}"
 
 
-def _why_no_text(reader: PdfReader, failures: Sequence[Failure]) -> str:
+def _why_no_text(reader: PdfReader, failures: Sequence[DocumentFailure]) -> str:
     if failures:
         return "No text could be read: the warnings on this file say why."
     return (
@@ -273,7 +284,7 @@ def _why_no_text(reader: PdfReader, failures: Sequence[Failure]) -> str:
 
 def _documents(
     reader: PdfReader, pages: Sequence[PageLayout], origin: PdfOrigin
-) -> Iterator[Document]:
+) -> Iterator[ParsedDocument]:
     drop_furniture(pages)
     items: list[Item] = [item for page in pages for item in page.items]
     typography = study(items)
@@ -340,14 +351,16 @@ class _Writer:
         self.origin = origin
         self.total = total
 
-    def write(self, section: Section, parts: list[Section], fragment: str) -> Iterator[Document]:
+    def write(
+        self, section: Section, parts: list[Section], fragment: str
+    ) -> Iterator[ParsedDocument]:
         """The document of a section and of the tiny ones that joined it; none without text."""
         blocks = [block for part in parts for block in self._blocks(part, section)]
         if not blocks:
             return
         content, pages = _compose(blocks)
         first, last = min(p.number for p in pages), max(p.number for p in pages)
-        yield Document(
+        yield ParsedDocument(
             url=f"{self.origin.url}#{fragment}",
             title=section.title,
             content=content,

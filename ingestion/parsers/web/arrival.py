@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from ingestion.exceptions import SourceError
 from ingestion.parsers.web import urls
-from ingestion.parsers.web.addresses import AddressRefused
 from ingestion.parsers.web.client import FetchError, Response, WebClient
+from ingestion.parsers.web.crawl_state import CrawlState
 from ingestion.parsers.web.frontier import Frontier, Lead
-from ingestion.parsers.web.memory import Memory
+from ingestion.parsers.web.network_guard import AddressRefused
 from ingestion.parsers.web.robots import MAX_BYTES as MAX_ROBOTS_BYTES
 from ingestion.parsers.web.robots import Robots
 
@@ -22,7 +22,9 @@ FORBIDDEN = "The site's robots.txt asks not to read it."
 class Arrival:
     """Raises SourceError when the site as a whole cannot be read."""
 
-    def __init__(self, client: WebClient, frontier: Frontier, old: Memory, new: Memory) -> None:
+    def __init__(
+        self, client: WebClient, frontier: Frontier, old: CrawlState, new: CrawlState
+    ) -> None:
         self.client = client
         self.frontier = frontier
         self.options = frontier.options

@@ -25,8 +25,8 @@ import httpx
 import tenacity
 
 from ingestion.exceptions import DocumentError
-from ingestion.parsers.web.addresses import Clock, GuardedBackend, Resolver
-from ingestion.parsers.web.settings import WebSettings
+from ingestion.parsers.web.network_guard import Clock, GuardedBackend, Resolver
+from ingestion.parsers.web_settings import WebSettings
 
 logger = logging.getLogger(__name__)
 

@@ -12,22 +12,22 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
-from ingestion.documents import Document, Failure, Parsed, Unchanged
+from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, Unchanged
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of
 from ingestion.exceptions import DocumentError, SourceError, failure_at
 from ingestion.parsers.base import Known, SourceConfig
 from ingestion.parsers.pdf import PdfOrigin, read_pdf
-from ingestion.parsers.web import lists, urls
-from ingestion.parsers.web.addresses import AddressRefused
+from ingestion.parsers.web import sitemaps, urls
 from ingestion.parsers.web.arrival import FORBIDDEN, REDIRECTS, Arrival
 from ingestion.parsers.web.client import FetchError, Response, WebClient
+from ingestion.parsers.web.crawl_state import DOCUMENT, OTHER, CrawlState, Visit
 from ingestion.parsers.web.frontier import Frontier, Lead, Rules
 from ingestion.parsers.web.links import Links, read_list
-from ingestion.parsers.web.memory import DOCUMENT, OTHER, Memory, Visit
+from ingestion.parsers.web.network_guard import AddressRefused
 from ingestion.parsers.web.options import WebOptions
-from ingestion.parsers.web.page import Page
-from ingestion.parsers.web.shelf import Held, Shelf
+from ingestion.parsers.web.page import WebPage
+from ingestion.parsers.web.page_buffer import BufferedPage, PageBuffer
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +51,10 @@ class Crawl:
         self.known = known
         self.client = client
         client.limits = {"application/pdf": options.max_pdf_bytes}
-        self.old = Memory.from_json(known.memory())
-        self.new = Memory(furniture=self.old.furniture, suffixes=self.old.suffixes)
+        self.old = CrawlState.from_json(known.memory())
+        self.new = CrawlState(furniture=self.old.furniture, suffixes=self.old.suffixes)
         self.frontier = Frontier(options, rules)
-        self.shelf = Shelf(rules, config.generation, self.old, self.new)
+        self.buffer = PageBuffer(rules, config.generation, self.old, self.new)
         self.links = Links(self.frontier)
         self.arrival = Arrival(client, self.frontier, self.old, self.new)
         self.doubles: list[tuple[str, str]] = []
@@ -75,8 +75,8 @@ class Crawl:
         for lead in self.rules.lists():
             self.frontier.add(lead)
         stopped = yield from self._visit_all()
-        yield from self.shelf.settle()
-        yield from self.shelf.finish()
+        yield from self.buffer.settle()
+        yield from self.buffer.finish()
         yield from self._visit_doubles()
         yield from self._end(stopped)
 
@@ -102,7 +102,7 @@ class Crawl:
             if stopped := frontier.limit_reached(self.client.bytes_read):
                 return stopped
             yield from self._visit(frontier.queue.popleft())
-            yield from self.shelf.ready()
+            yield from self.buffer.ready()
             if frontier.asked - self.remembered >= REMEMBER_EVERY:
                 self._remember(whole=False)
         return ""
@@ -123,7 +123,7 @@ class Crawl:
 
     def _ask(self, lead: Lead, again: bool = False) -> Response:
         self.frontier.asked += 1
-        limit = self.frontier.options.max_page_bytes if lead.is_page else lists.MAX_BYTES
+        limit = self.frontier.options.max_page_bytes if lead.is_page else sitemaps.MAX_BYTES
         return self.client.get(lead.url, limit, {} if again else self._validators(lead.url))
 
     def _validators(self, url: str) -> Mapping[str, str]:
@@ -156,7 +156,7 @@ class Crawl:
         self.new.visits[lead.url] = visit
         if visit.kind == DOCUMENT:
             self.met_stored = True
-            self.shelf.note(lead.url, visit.digest)
+            self.buffer.note(lead.url, visit.digest)
             yield Unchanged(lead.url)
         elif visit.target:
             self.doubles.append((lead.url, visit.target))
@@ -195,7 +195,7 @@ class Crawl:
     def _gone(self, lead: Lead) -> Iterator[Parsed]:
         if lead.listed and lead.is_page and not self.known.stored(lead.url):
             message = "The site lists it, but it is not there (404)."
-            yield Failure(lead.url, message, stage="fetch", warning=True)
+            yield DocumentFailure(lead.url, message, stage="fetch", warning=True)
 
     def _unjudged(
         self, lead: Lead, message: str, mild: bool = False, stage: str = "fetch"
@@ -214,7 +214,7 @@ class Crawl:
             needed = (
                 self.known.stored(url) or lead.listed or (visit is not None and not lead.is_page)
             )
-            yield Failure(url, message, stage=stage, warning=mild and not needed)
+            yield DocumentFailure(url, message, stage=stage, warning=mild and not needed)
 
     # Lists.
 
@@ -224,7 +224,7 @@ class Crawl:
             found = read_list(lead, answer.body)
         except DocumentError as error:
             logger.info("%s: %s", lead.url, error)
-            found = lists.Listed()
+            found = sitemaps.Listed()
         before = self.old.visits.get(lead.url)
         if before and before.links and not (found.pages or found.lists):
             yield from self._unjudged(lead, "This list of pages is empty, and was not before.")
@@ -256,12 +256,12 @@ class Crawl:
         origin = PdfOrigin(lead.url, lead.url, title, validators=answer.validators)
         sections = 0
         for parsed in read_pdf(answer.body, origin):
-            sections += isinstance(parsed, Document)
-            yield self._classified(parsed) if isinstance(parsed, Document) else parsed
+            sections += isinstance(parsed, ParsedDocument)
+            yield self._classified(parsed) if isinstance(parsed, ParsedDocument) else parsed
         if sections:
             self.new.visits[lead.url] = Visit(DOCUMENT, answer.validators)
 
-    def _classified(self, section: Document) -> Document:
+    def _classified(self, section: ParsedDocument) -> ParsedDocument:
         place = unquote(section.url.removeprefix(self.rules.root))
         return replace(
             section,
@@ -271,7 +271,7 @@ class Crawl:
 
     def _html(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
         try:
-            page = Page(lead.url, answer.body, answer.headers.get("content-type", ""))
+            page = WebPage(lead.url, answer.body, answer.headers.get("content-type", ""))
         except DocumentError as error:
             yield from self._unjudged(lead, str(error), stage="parse")
             return
@@ -280,7 +280,7 @@ class Crawl:
             yield from self._unjudged(lead, wrong, mild=True)
             return
         if page.problem:
-            yield Failure(lead.url, page.problem, stage="parse", warning=True)
+            yield DocumentFailure(lead.url, page.problem, stage="parse", warning=True)
         links = self.links.of_page(page)
         self.links.follow(links, lead)
         certain = self.rules.holds(page)
@@ -289,7 +289,7 @@ class Crawl:
         else:
             yield from self._article(lead, answer, page, links, certain is True)
 
-    def _learn(self, lead: Lead, page: Page) -> None:
+    def _learn(self, lead: Lead, page: WebPage) -> None:
         """Another name of the site; and from a start topic, the help system that it belongs to, all
         of which is the source."""
         self.site.learn(lead.url, page.canonical)
@@ -298,7 +298,7 @@ class Crawl:
         if is_start and root.endswith("/") and lead.url.startswith(root):
             self.rules.root = root
 
-    def _not_itself(self, lead: Lead, page: Page) -> str:
+    def _not_itself(self, lead: Lead, page: WebPage) -> str:
         """Why what the server shows is not the page that was asked for; empty where it is."""
         if lead.chain and not self.rules.follows(lead.url) and lead.url != self.site.start:
             return f"{lead.chain[0]} redirects here, outside of the source's path."
@@ -309,7 +309,7 @@ class Crawl:
         return ""
 
     def _article(
-        self, lead: Lead, answer: Response, page: Page, links: tuple[str, ...], certain: bool
+        self, lead: Lead, answer: Response, page: WebPage, links: tuple[str, ...], certain: bool
     ) -> Iterator[Parsed]:
         self.met_stored = self.met_stored or self.known.stored(lead.url)
         content = page.content(self.rules.regions)
@@ -319,14 +319,14 @@ class Crawl:
         canonical = self.site.own(page.canonical) if page.canonical else ""
         other = canonical if canonical != lead.url else ""
         conditions = tuple(page.conditions)
-        self.shelf.add(
-            Held(lead.url, content, answer.validators, links, conditions, other, certain)
+        self.buffer.add(
+            BufferedPage(lead.url, content, answer.validators, links, conditions, other, certain)
         )
         if page.has_region(("#eckb-article-content-body",)):
             self.new.has_articles = True
 
     def _empty(
-        self, lead: Lead, answer: Response, page: Page, links: tuple[str, ...]
+        self, lead: Lead, answer: Response, page: WebPage, links: tuple[str, ...]
     ) -> Iterator[Parsed]:
         """A page without text: its PDF is read in its place, else it is named."""
         found = (self.site.own(url) for url in page.embedded_pdfs())
@@ -335,12 +335,12 @@ class Crawl:
         self.new.visits[lead.url] = Visit(OTHER, answer.validators, (*links, *pdfs))
         if not pdfs:
             message = "The page has no text where its content should be: nothing to find it by."
-            yield Failure(lead.url, message, warning=not self.known.stored(lead.url))
+            yield DocumentFailure(lead.url, message, warning=not self.known.stored(lead.url))
 
     def _visit_doubles(self) -> Iterator[Parsed]:
         """Read an unchanged page whose other address is not there any more."""
         for url, target in self.doubles:
-            if target in self.shelf.documents:
+            if target in self.buffer.documents:
                 continue
             lead = Lead(url)
             try:
@@ -349,8 +349,8 @@ class Crawl:
                 yield from self._unjudged(lead, str(error))
                 continue
             yield from self._answered(lead, answer)
-            yield from self.shelf.settle()
-            yield from self.shelf.finish()
+            yield from self.buffer.settle()
+            yield from self.buffer.finish()
 
     # Leaving.
 
@@ -358,14 +358,14 @@ class Crawl:
         stopped = stopped or self.frontier.limit_passed_over()
         if stopped:
             left = len(self.frontier.queue) + self.frontier.left_out
-            yield Failure(
+            yield DocumentFailure(
                 self.site.origin + "/",
                 f"The crawl ended early: {stopped}; {left:,} addresses were not asked for. "
                 "What is stored of them stays. Raise the limit, or exclude what is not wanted.",
                 stage="fetch",
             )
         elif self.blind and self.met_stored:
-            yield Failure(
+            yield DocumentFailure(
                 self.site.origin + "/",
                 f"Where {self.blind[0]} leads to is not known, as it could not be read: what was "
                 "not met on the way stays until the next run.",

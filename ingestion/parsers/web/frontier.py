@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from ingestion.parsers.web import urls
 from ingestion.parsers.web.options import WebOptions
-from ingestion.parsers.web.page import Page
+from ingestion.parsers.web.page import WebPage
 
 PAGE, SITEMAP, HELP_SYSTEM, TOC = "page", "sitemap", "help system", "toc"
 MAX_LISTS = 500
@@ -59,7 +59,7 @@ class Rules(Protocol):
     def follows_redirect(self, url: str) -> bool:
         """Whether an address may be asked for because a page of the source redirects to it."""
 
-    def holds(self, page: Page) -> bool | None:
+    def holds(self, page: WebPage) -> bool | None:
         """Whether a page is a document; None where that depends on the site's other pages."""
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ingestion.parsers.web import lists, urls
+from ingestion.parsers.web import sitemaps, urls
 from ingestion.parsers.web.frontier import HELP_SYSTEM, PAGE, SITEMAP, TOC, Frontier, Lead
-from ingestion.parsers.web.page import Page
+from ingestion.parsers.web.page import WebPage
 
 MAX_LINKS_KEPT = 2_000
 
@@ -20,7 +20,7 @@ class Links:
         self.site = frontier.rules.site
         self.names: dict[str, str] = {}
 
-    def of_page(self, page: Page) -> tuple[str, ...]:
+    def of_page(self, page: WebPage) -> tuple[str, ...]:
         """The addresses of the source that a page leads to, each string kept once."""
         found: dict[str, None] = {}
         for link in (*page.links, page.canonical):
@@ -29,7 +29,7 @@ class Links:
                 found[self.names.setdefault(url, url)] = None
         return tuple(found)[:MAX_LINKS_KEPT]
 
-    def of_list(self, lead: Lead, found: lists.Listed) -> tuple[str, ...]:
+    def of_list(self, lead: Lead, found: sitemaps.Listed) -> tuple[str, ...]:
         """`page` or `list`, and the address, of what a list names."""
         if lead.kind == SITEMAP:
             known = [*self.frontier.seen, *self.names]
@@ -59,7 +59,7 @@ class Links:
                 self.frontier.add(Lead(url, kind, lead.depth + 1))
 
 
-def read_list(lead: Lead, data: bytes) -> lists.Listed:
+def read_list(lead: Lead, data: bytes) -> sitemaps.Listed:
     if lead.kind == TOC:
-        return lists.read_toc(data, urls.path_of(lead.url).rpartition("/")[2])
-    return lists.read_sitemap(data) if lead.kind == SITEMAP else lists.read_help_system(data)
+        return sitemaps.read_toc(data, urls.path_of(lead.url).rpartition("/")[2])
+    return sitemaps.read_sitemap(data) if lead.kind == SITEMAP else sitemaps.read_help_system(data)

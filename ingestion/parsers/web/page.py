@@ -13,12 +13,8 @@ from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
 from lxml import etree
 
 from ingestion.exceptions import DocumentError
-from ingestion.parsers.html import Element, local_name
-from ingestion.parsers.web.furniture import (
-    classes_of,
-    remove_furniture,
-    words_in,
-)
+from ingestion.parsers.markup.html import Element, local_name
+from ingestion.parsers.web.boilerplate import classes_of, remove_furniture, words_in
 from ingestion.parsers.web.render import WebRenderer
 
 MAX_LINKS = 20_000
@@ -123,7 +119,7 @@ class Content:
     breadcrumb: tuple[str, ...]
 
 
-class Page:
+class WebPage:
     """A page as it came. Raises DocumentError when it cannot be read at all."""
 
     def __init__(self, url: str, data: bytes, content_type: str) -> None:

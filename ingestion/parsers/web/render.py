@@ -15,9 +15,9 @@ import re
 from lxml import etree
 
 from ingestion.parsers import markdown
-from ingestion.parsers.html import Element, Handler, HtmlRenderer, language_of
-from ingestion.parsers.html_text import PAD, Flow
-from ingestion.parsers.web.furniture import classes_of
+from ingestion.parsers.markup.html import Element, Handler, HtmlRenderer, language_of
+from ingestion.parsers.markup.html_text import PAD, Flow
+from ingestion.parsers.web.boilerplate import classes_of
 
 _HIGHLIGHTER_CLASSES = (
     "crayon-syntax syntaxhighlighter enlighter enlighter-default enlighterjs enlighterjsraw "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protego import Protego
 
-from ingestion.parsers.web.settings import USER_AGENT
+from ingestion.parsers.web_settings import USER_AGENT
 
 MAX_BYTES = 512 * 1024
 MAX_CRAWL_DELAY = 120.0

@@ -1,0 +1,189 @@
+"""What is stored of a source, and whether it is still as its files and pages are.
+
+Known at the start of a run: each stored document with its fingerprint, the key it was read with,
+the sizes and times of its files, and its HTTP validators.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ingestion import documents
+from ingestion.models import Document, Failure
+from sources.models import Source, SourceMemory
+
+UNREAD = frozenset(("fetch", "read", "chunk"))  # the stages of failures that cost all of a document
+SHARED_FILES = 4096  # looked at once for all the documents that draw from them
+NO_VALIDATORS: Mapping[str, str] = {}
+
+
+class Stored(NamedTuple):
+    pk: int
+    fingerprint: str
+    read_key: str
+    inputs: tuple[tuple[str, int, int], ...]
+    validators: Mapping[str, str]
+    changed_at: datetime
+
+
+class _Shared:
+    """Holds only once what many documents have in common: the files they draw from, above all."""
+
+    def __init__(self) -> None:
+        self.values: dict[Any, Any] = {}
+
+    def stored(
+        self,
+        pk: int,
+        fingerprint: str,
+        read_key: str,
+        inputs: list[list[Any]],
+        validators: dict[str, str],
+        changed_at: datetime,
+    ) -> Stored:
+        files = tuple(self._once(tuple(entry)) for entry in inputs)
+        kept = validators or NO_VALIDATORS
+        when = self._once(changed_at)
+        return Stored(pk, fingerprint, self._once(read_key), self._once(files), kept, when)
+
+    def _once(self, value: Any) -> Any:
+        return self.values.setdefault(value, value)
+
+
+def read_key(source: Source, versions: tuple[object, ...]) -> str:
+    """Changes when the same files could give other chunks: the row's settings, or the `versions`
+    of parser, chunker and profile.
+
+    DATA_DIR is no part of it: the web server, each worker and the next release may reach the same
+    files by another path.
+    """
+    facts = [
+        source.parser,
+        versions,
+        source.paths,
+        source.start_url,
+        source.generation,
+        source.display_base_url,
+        source.options,
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class KnownDocuments:
+    """The stored documents of a source, as its parser may ask for them (see `parsers.base.Known`).
+
+    `key` covers the parser, the row's settings and the chunking: a document read under another key
+    is never current. With `made_since`, only what was made since then counts as known: a run that
+    makes everything anew goes on where an earlier attempt of it ended. Without `trust_times`, no
+    file is current because of its size and time. `in_hand` is told what the parser asks for: that
+    is what it reads next.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        key: str,
+        data_dir: Path,
+        *,
+        made_since: datetime | None = None,
+        trust_times: bool = True,
+        in_hand: Callable[[str], None] = lambda url: None,
+    ) -> None:
+        self.source = source
+        self.key = key
+        self.data_dir = data_dir.resolve()
+        self.made_since = made_since
+        self.trust_times = trust_times
+        self.in_hand = in_hand
+        self.by_url: dict[str, Stored] = {}
+        self.by_file: dict[str, list[str]] = {}
+        fields = ("url", "pk", "fingerprint", "read_key", "inputs", "http_validators", "changed_at")
+        rows = Document.objects.filter(source=source).order_by().values_list(*fields)
+        shared = _Shared()
+        for url, *rest in rows.iterator():
+            self.by_url[url] = shared.stored(*rest)
+            if "#" in url:
+                self.by_file.setdefault(url.partition("#")[0], []).append(url)
+        self.failing: dict[str, list[documents.DocumentFailure]] = {}
+        errors = Failure.objects.open().errors().filter(source=source)
+        for row in errors.order_by("pk"):
+            failure = documents.DocumentFailure(row.document_url, row.message, row.stage)
+            told = self.failing.setdefault(row.document_url, [])
+            if failure not in told:  # an earlier attempt of this run may have met it as well
+                told.append(failure)
+        self._on_disk = lru_cache(SHARED_FILES)(self._stat)
+
+    def covered(self, url: str) -> list[str]:
+        """The stored addresses that `url` is, or that are sections of it."""
+        if url in self.by_url:
+            return [url]
+        return self.by_file.get(url, [])
+
+    def current(self, url: str) -> bool:
+        self.in_hand(url)
+        urls = self.covered(url)
+        return bool(urls) and all(self._is_current(u) for u in urls)
+
+    def standing_failures(self, url: str) -> list[documents.DocumentFailure]:
+        """The open failures of a file that was passed over as unchanged: they still hold, save
+        those for which nothing of it could be stored."""
+        if url not in self.failing or not (self.current(url) or self.validators(url)):
+            return []
+        return [failure for failure in self.failing[url] if failure.stage not in UNREAD]
+
+    def validators(self, url: str) -> Mapping[str, str]:
+        """Those of the document, or of the file whose sections are stored, where they all agree."""
+        self.in_hand(url)
+        found = [self._validators(self.by_url[covered]) for covered in self.covered(url)]
+        return found[0] if found and all(item == found[0] for item in found) else {}
+
+    def _validators(self, stored: Stored) -> Mapping[str, str]:
+        return stored.validators if self._counts(stored) else NO_VALIDATORS
+
+    def holds(self, url: str, fingerprint: str) -> Stored | None:
+        """The stored document, if it is the one with this fingerprint and need not be made anew."""
+        stored = self.by_url.get(url)
+        if stored is None or stored.fingerprint != fingerprint:
+            return None
+        return stored if self._is_new_enough(stored) else None
+
+    def _is_new_enough(self, stored: Stored) -> bool:
+        return self.made_since is None or stored.changed_at >= self.made_since
+
+    def _counts(self, stored: Stored) -> bool:
+        whole = bool(stored.fingerprint) and stored.read_key == self.key
+        return whole and self._is_new_enough(stored)
+
+    def stored(self, url: str) -> bool:
+        return bool(self.covered(url))
+
+    def memory(self) -> Mapping[str, Any]:
+        if self.made_since is not None:
+            return {}
+        kept = SourceMemory.objects.filter(source=self.source, read_key=self.key).first()
+        return kept.data if kept else {}
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        SourceMemory.objects.update_or_create(
+            source=self.source, defaults={"read_key": self.key, "data": dict(memory)}
+        )
+
+    def _is_current(self, url: str) -> bool:
+        stored = self.by_url[url]
+        if not (self.trust_times and stored.inputs and self._counts(stored)):
+            return False
+        return all(self._on_disk(path) == (size, mtime) for path, size, mtime in stored.inputs)
+
+    def _stat(self, path: str) -> tuple[int, int]:
+        try:
+            stat = os.stat(self.data_dir / path)
+        except OSError:
+            return -1, 0
+        return stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,179 @@
+"""The terms of the full text index: how rare each is, and which of them a mistyped word means.
+
+A run that changes little adds the terms that are new, as every run should take time only for what
+it changes; when more than a few documents have changed since, all are counted anew. Until then the
+rarity of a term is that of the last count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.db import connection, transaction
+
+from ingestion.text import analyzer
+
+SHORTEST_CORRECTED = 4  # letters; anything is two letters away from a shorter word
+SHORTEST_BEGINNING = 3
+CANDIDATES = 60  # terms with the most trigrams in common, whose letters are then compared
+CORRECTIONS = 2
+COMPLETIONS = 8
+ALL_CHUNKS = ""
+UNCOUNTED = " "
+"""Stands for the documents that have changed since all terms were counted."""
+
+STALE_SHARE = 0.05  # of the documents: beyond it, all terms are counted anew
+_LOCK = 0x766F63
+
+_COUNT = """
+DROP TABLE IF EXISTS pg_temp.counted;
+CREATE TEMPORARY TABLE counted ON COMMIT DROP AS
+SELECT word AS term, ndoc AS chunks FROM ts_stat('SELECT search_vector FROM ingestion_chunk')
+UNION ALL SELECT '', count(*) FROM ingestion_chunk;
+ALTER TABLE counted ADD PRIMARY KEY (term);
+ANALYZE counted
+"""
+_COUNT_NEW = """
+DROP TABLE IF EXISTS pg_temp.counted;
+CREATE TEMPORARY TABLE counted ON COMMIT DROP AS
+SELECT word AS term, ndoc AS chunks FROM ts_stat({chunks}) AS stat
+WHERE NOT EXISTS (SELECT FROM ingestion_searchterm s WHERE s.term = stat.word)
+"""
+_NOTE = """
+INSERT INTO ingestion_searchterm AS s (term, chunks, trigrams) VALUES (%s, %s, '{}')
+ON CONFLICT (term) DO UPDATE SET chunks = s.chunks + excluded.chunks
+"""
+_STALE = """
+SELECT NOT EXISTS (SELECT FROM ingestion_searchterm WHERE term = %s)
+    OR coalesce((SELECT chunks FROM ingestion_searchterm WHERE term = %s), 0)
+       > %s * (SELECT count(*) FROM ingestion_document)
+"""
+_DROP = """
+DELETE FROM ingestion_searchterm s
+WHERE NOT EXISTS (SELECT FROM counted c WHERE c.term = s.term)
+"""
+_STORE = """
+INSERT INTO ingestion_searchterm (term, chunks, trigrams)
+SELECT term, chunks, CASE WHEN term ~ '^[^0-9]{4,40}$' THEN ARRAY(
+    SELECT DISTINCT substr('  ' || term || ' ', start, 3)
+    FROM generate_series(1, length(term) + 1) AS start
+) ELSE '{}' END
+FROM counted c
+WHERE NOT EXISTS (
+    SELECT FROM ingestion_searchterm s WHERE s.term = c.term AND s.chunks = c.chunks
+)
+ON CONFLICT (term) DO UPDATE SET chunks = excluded.chunks
+"""
+_ALIKE = """
+SELECT wanted.term, alike.term, alike.chunks
+FROM unnest(%s::text[]) AS wanted(term)
+CROSS JOIN LATERAL (
+    SELECT string_to_array(string_agg(substr('  ' || wanted.term || ' ', start, 3), E'\\x01'),
+                           E'\\x01') AS trigrams
+    FROM generate_series(1, length(wanted.term) + 1) AS start
+) AS cut
+CROSS JOIN LATERAL (
+    SELECT s.term, s.chunks FROM ingestion_searchterm s
+    WHERE s.trigrams && cut.trigrams
+      AND length(s.term) BETWEEN length(wanted.term) - 2 AND length(wanted.term) + 2
+    ORDER BY cardinality(ARRAY(SELECT unnest(s.trigrams) INTERSECT SELECT unnest(cut.trigrams)))
+             DESC, s.chunks DESC, s.term
+    LIMIT %s
+) AS alike
+"""
+_BEGINNING = """
+SELECT wanted.term, longer.term, longer.chunks
+FROM unnest(%s::text[], %s::text[]) AS wanted(term, pattern)
+CROSS JOIN LATERAL (
+    SELECT s.term, s.chunks FROM ingestion_searchterm s
+    WHERE s.term LIKE wanted.pattern ORDER BY s.chunks DESC, s.term LIMIT %s
+) AS longer
+"""
+
+Found = dict[str, dict[str, int]]
+"""Each term that was asked for, with the terms found for it and the chunks each stands in."""
+
+
+@transaction.atomic
+def rebuild() -> int:
+    """Count the terms of all chunks; the number of terms. Searches go on meanwhile."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
+        cursor.execute(_COUNT)
+        cursor.execute(_DROP)
+        cursor.execute(_STORE)
+        cursor.execute("SELECT count(*) FROM ingestion_searchterm")
+        return int(cursor.fetchone()[0])
+
+
+@transaction.atomic
+def learn(changed: Sequence[int], removed: int = 0) -> None:
+    """Add the terms of changed documents (their keys) that are new, and note how many documents
+    have changed or were removed. Where `is_stale` then, terms are left to `rebuild`."""
+    if not changed and not removed:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
+        cursor.execute(_NOTE, [UNCOUNTED, len(changed) + removed])
+        if changed and not is_stale():
+            keys = ",".join(f"{key:d}" for key in changed)
+            chunks = f"SELECT search_vector FROM ingestion_chunk WHERE document_id IN ({keys})"
+            cursor.execute(_COUNT_NEW.format(chunks=f"'{chunks}'"))
+            cursor.execute(_STORE)
+
+
+def is_stale() -> bool:
+    """Whether so many documents have changed since `rebuild` that it should count again."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STALE, [ALL_CHUNKS, UNCOUNTED, STALE_SHARE])
+        return bool(cursor.fetchone()[0])
+
+
+def counts(asked: Iterable[str]) -> tuple[dict[str, int], int]:
+    """In how many chunks each term stands (those of none are left out), and the chunks in all."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT term, chunks FROM ingestion_searchterm WHERE term = ANY(%s)",
+            [[ALL_CHUNKS, *asked]],
+        )
+        found = dict(cursor.fetchall())
+    return found, found.pop(ALL_CHUNKS, 0)
+
+
+def corrections(asked: Iterable[str]) -> Found:
+    """Terms that differ from the asked by a letter or two, the nearest and most used first."""
+    misspelt = [term for term in asked if len(term) >= SHORTEST_CORRECTED and term.isalpha()]
+    alike = _ask(_ALIKE, [misspelt, CANDIDATES]) if misspelt else {}
+    return {term: _nearest(term, candidates) for term, candidates in alike.items()}
+
+
+def _nearest(term: str, candidates: Mapping[str, int]) -> dict[str, int]:
+    limit = 1 if len(term) < 7 else 2
+    far = {other: analyzer.edits(term, other, limit) for other in candidates}
+    least = min(far.values())
+    if least > limit:
+        return {}
+    near = [other for other in candidates if far[other] == least]
+    near.sort(key=lambda other: (other[0] != term[0], -candidates[other], other))
+    return {other: candidates[other] for other in near[:CORRECTIONS]}
+
+
+def completions(asked: Iterable[str]) -> Found:
+    """Terms that begin with the asked, those that stand in most chunks first."""
+    beginnings = [term for term in asked if len(term) >= SHORTEST_BEGINNING]
+    patterns = [f"{_literal(term)}_%" for term in beginnings]
+    return _ask(_BEGINNING, [beginnings, patterns, COMPLETIONS]) if beginnings else {}
+
+
+def _literal(term: str) -> str:
+    return term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _ask(sql: str, parameters: Sequence[Any]) -> Found:
+    found: Found = {}
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        for asked, term, chunks in cursor.fetchall():
+            found.setdefault(asked, {})[term] = chunks
+    return found

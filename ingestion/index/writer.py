@@ -1,0 +1,239 @@
+"""Writes what is stored of a source: documents are swapped whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from ingestion import documents
+from ingestion.embedding.stage import EmbeddedDocument
+from ingestion.index.change_detection import Stored
+from ingestion.index.source_lock import SourceLock, SourceLockLost
+from ingestion.models import Document, EmbeddingProfile
+from sources.models import Source
+
+CHUNK_COLUMNS = {
+    "document_id": "int8",
+    "ordinal": "int4",
+    "title": "text",
+    "heading_path": "text[]",
+    "context_header": "text",
+    "content": "text",
+    "content_hash": "text",
+    "tokens": "int4",
+    "start_line": "int4",
+    "start_page": "int4",
+    "profile_id": "int8",
+    "embedding": "bytea",  # pgvector's own wire format, see `embedding.stage.pack_vector`
+    "search_vector": "bytea",  # PostgreSQL's own, packed by `terms.vector`
+}
+
+
+def profile_of(embedder: Any) -> EmbeddingProfile:
+    """The profile of an open embedder, made when it is new."""
+    profile, _ = EmbeddingProfile.objects.get_or_create(
+        provider=embedder.provider,
+        model=embedder.model,
+        digest=embedder.digest,
+        dimensions=embedder.dimensions,
+        document_prefix=embedder.document_prefix,
+        defaults={"query_prefix": embedder.query_prefix},
+    )
+    if profile.query_prefix != embedder.query_prefix:
+        EmbeddingProfile.objects.filter(pk=profile.pk).update(query_prefix=embedder.query_prefix)
+    return profile
+
+
+def stored_vectors(profile: EmbeddingProfile, hashes: Iterable[str]) -> dict[str, bytes]:
+    """The vectors, packed, that the profile holds for these content hashes already.
+
+    Each hash is looked up by itself: the plan is the same whatever the table's statistics say,
+    which know nothing of a first load.
+    """
+    sql = (
+        "SELECT asked.hash, vector_send(stored.embedding) FROM unnest(%s::text[]) AS asked(hash)"
+        " CROSS JOIN LATERAL (SELECT embedding FROM ingestion_chunk"
+        " WHERE profile_id = %s AND content_hash = asked.hash LIMIT 1) AS stored"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [list(hashes), profile.pk])
+        return {key: bytes(vector) for key, vector in cursor.fetchall()}
+
+
+class Taken(Exception):
+    """Some addresses belong to another source already: `owners` names it for each."""
+
+    def __init__(self, owners: Mapping[str, str]) -> None:
+        super().__init__(", ".join(owners))
+        self.owners = owners
+
+
+class Writer:
+    """Replaces documents whole.
+
+    Every write first proves that the source lock is still held, and keeps the source from being
+    deleted meanwhile; `settle` is called last in each transaction, and may raise to undo it.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        profile: EmbeddingProfile,
+        source_lock: SourceLock,
+        key: str,
+        now: datetime,
+        settle: Callable[[], None],
+    ) -> None:
+        self.source = source
+        self.profile = profile
+        self.source_lock = source_lock
+        self.key = key
+        self.now = now
+        self.settle = settle
+
+    def guard(self) -> None:
+        """Raise SourceLockLost where this process may not write any more. Inside a transaction."""
+        self.source_lock.check()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT FROM sources_source WHERE id = %s FOR KEY SHARE", [self.source.pk]
+            )
+            if not cursor.rowcount:
+                raise SourceLockLost("The source was deleted.")
+
+    def _owners(self, rows: Iterable[Document]) -> dict[str, str]:
+        """Those addresses that belong to another source, and its name."""
+        stored = Document.objects.filter(pk__in=[row.pk for row in rows])
+        stored = stored.exclude(source=self.source).order_by()
+        return dict(stored.values_list("url", "source__name"))
+
+    @transaction.atomic
+    def swap(
+        self, ready: Sequence[EmbeddedDocument], count: Callable[[], None] = lambda: None
+    ) -> None:
+        """Replace the stored chunks of each document by its new ones, in one transaction.
+
+        `count` is called before `settle`. Raises Taken, and nothing is replaced, where a document's
+        address belongs to another source.
+        """
+        self.guard()
+        rows = Document.objects.bulk_create(
+            [self._row(item) for item in ready],
+            update_conflicts=True,
+            unique_fields=["url"],
+            update_fields=[
+                *("display_url", "title", "doc_type", "generations", "deprecated", "breadcrumb"),
+                *("metadata", "fingerprint", "read_key", "http_validators", "inputs"),
+                *("last_seen", "changed_at"),
+            ],
+        )
+        if owners := self._owners(rows):
+            raise Taken(owners)
+        self._drop([row.pk for row in rows])
+        self._copy(
+            record
+            for row, item in zip(rows, ready, strict=True)
+            for record in self._chunk_records(row, item)
+        )
+        count()
+        self.settle()
+
+    def _drop(self, documents: Sequence[int]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM ingestion_chunk WHERE document_id = ANY(%s)", [list(documents)]
+            )
+
+    def _row(self, item: EmbeddedDocument) -> Document:
+        document = item.document
+        return Document(
+            source=self.source,
+            url=document.url,
+            display_url=document.display_url[:2000],
+            title=document.title[:1000],
+            doc_type=document.doc_type,
+            generations=list(document.generations),
+            deprecated=document.deprecated,
+            breadcrumb=list(document.breadcrumb),
+            metadata=dict(document.metadata),
+            fingerprint="" if item.rejected else item.fingerprint,
+            read_key=self.key,
+            http_validators=dict(document.validators),
+            inputs=[list(entry) for entry in document.inputs],
+            first_seen=self.now,
+            last_seen=self.now,
+            changed_at=timezone.now(),
+        )
+
+    def _chunk_records(self, row: Document, item: EmbeddedDocument) -> Iterator[tuple[Any, ...]]:
+        both = zip(item.chunks, item.terms, strict=True)
+        kept = [pair for pair in both if pair[0].content_hash not in item.rejected]
+        for ordinal, (chunk, terms) in enumerate(kept):
+            yield (
+                row.pk,
+                ordinal,
+                row.title,
+                list(chunk.heading_path),
+                chunk.context_header,
+                chunk.content,
+                chunk.content_hash,
+                chunk.tokens,
+                chunk.start_line,
+                chunk.start_page,
+                self.profile.pk,
+                item.vectors[chunk.content_hash],
+                terms,
+            )
+
+    def _copy(self, records: Iterable[tuple[Any, ...]]) -> None:
+        columns = ", ".join(CHUNK_COLUMNS)
+        sql = f"COPY ingestion_chunk ({columns}) FROM STDIN (FORMAT BINARY)"
+        wrapped = connection.wrap_database_errors  # the rows go past Django's own
+        with wrapped, connection.cursor() as cursor, cursor.copy(sql) as copy:
+            copy.set_types(list(CHUNK_COLUMNS.values()))
+            for record in records:
+                copy.write_row(record)
+
+    @transaction.atomic
+    def refresh(self, unchanged: Sequence[tuple[Stored, documents.ParsedDocument]]) -> None:
+        """Note where unchanged documents were read from this time; their chunks stay untouched."""
+        self.guard()
+        rows = [
+            (
+                stored.pk,
+                json.dumps([list(entry) for entry in document.inputs]),
+                json.dumps(dict(document.validators)),
+            )
+            for stored, document in unchanged
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE ingestion_document d SET read_key = %s, inputs = v.inputs::jsonb,"
+                " http_validators = v.validators::jsonb"
+                " FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS v(id, inputs, validators)"
+                " WHERE d.id = v.id",
+                [self.key, *map(list, zip(*rows, strict=True))],
+            )
+
+    def is_fresh(self, stored: Stored, document: documents.ParsedDocument) -> bool:
+        """Whether what is noted of where the document was read from holds still."""
+        read = (self.key, document.inputs, dict(document.validators))
+        return (stored.read_key, stored.inputs, stored.validators) == read
+
+    def mark_seen(self, pks: Sequence[int]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE ingestion_document SET last_seen = %s WHERE id = ANY(%s)",
+                [self.now, list(pks)],
+            )
+
+    def remove(self, urls: Sequence[str]) -> int:
+        """Remove documents and their chunks; the number of documents removed."""
+        self.guard()
+        _, removed = Document.objects.filter(source=self.source, url__in=urls).delete()
+        return removed.get("ingestion.Document", 0)

@@ -1,0 +1,153 @@
+"""Whether the parts answer: database, worker, embedder; and why a source run does not go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from ingestion.embedding.configured import configured_embedder
+from ingestion.exceptions import BbjragError
+from ingestion.index import source_lock
+from ingestion.models import SourceRun, State
+from ingestion.runs import preflight
+from ingestion.worker.cluster import Presence
+from sources.models import Source
+
+EMBEDDER = "health:embedder"
+EMBEDDER_SECONDS = 20  # for which an answer of the embedder counts
+UPGRADES = "health:upgrades"
+UPGRADES_SECONDS = 60  # for which the count of what is to be re-made counts
+SOON = timedelta(seconds=15)  # within which a worker takes up what is queued
+
+
+@dataclass(frozen=True)
+class Check:
+    """`state` is ok, warn or bad; `text` says what to do unless it is ok."""
+
+    name: str
+    state: str
+    text: str
+
+
+def checks() -> list[Check]:
+    return [database(), worker(), embedder(), upgrades()]
+
+
+def database() -> Check:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('server_version'), pg_database_size(current_database()),"
+            " (SELECT extversion FROM pg_extension WHERE extname = 'vector')"
+        )
+        version, size, vector = cursor.fetchone()
+    text = f"PostgreSQL {version.split()[0]}, pgvector {vector}, {size / 2**20:,.0f} MB"
+    return Check("Database", "ok", text)
+
+
+def worker() -> Check:
+    if not Presence.anybody():
+        text = "No worker is alive: start one with `make serve` or `python manage.py worker`."
+        return Check("Worker", "bad", text)
+    running = SourceRun.objects.filter(state=State.RUNNING).count()
+    late = OrmQ.objects.filter(lock__lt=timezone.now() - SOON).order_by("lock").first()
+    if late and running < settings.WORKERS:
+        since = _clock(late.lock)
+        text = f"A worker is there but has taken nothing since {since}: it may be stuck."
+        return Check("Worker", "warn", text)
+    return Check("Worker", "ok", f"{running} of {settings.WORKERS} places read a source now")
+
+
+def embedder() -> Check:
+    """Its preflight, asked anew every few seconds at most; since when it is down is kept."""
+    known = cache.get(EMBEDDER)
+    now = timezone.now()
+    if known and (now - known["asked"]).total_seconds() < EMBEDDER_SECONDS:
+        return Check("Embedder", known["state"], known["text"])
+    state, text = _ask_embedder()
+    since = known["since"] if known and known["state"] == state else now
+    if state == "bad":
+        text = f"Down since {_clock(since)}: {text}"
+    kept = {"state": state, "text": text, "since": since, "asked": now}
+    cache.set(EMBEDDER, kept, timeout=24 * 3600)
+    return Check("Embedder", state, text)
+
+
+def _ask_embedder() -> tuple[str, str]:
+    try:
+        found = configured_embedder()
+    except BbjragError as error:
+        return "bad", str(error)
+    return "ok", f"{found.provider}/{found.model}, {found.dimensions} dimensions"
+
+
+def upgrades() -> Check:
+    """What the next run re-makes because of an upgrade, another model or changed settings."""
+    kept: tuple[str, str] | None = cache.get(UPGRADES)
+    if kept is None:
+        kept = _count_remakes()
+        cache.set(UPGRADES, kept, timeout=UPGRADES_SECONDS)
+    return Check("Upgrades", *kept)
+
+
+def _count_remakes() -> tuple[str, str]:
+    try:
+        embedder = configured_embedder()
+        found = preflight.remakes(Source.objects.filter(enabled=True), embedder)
+    except BbjragError as error:
+        return "warn", f"What the next run re-makes is not known: {error}"
+    if not found:
+        return "ok", "The next run re-makes only what changed at its source."
+    return "warn", f"The next run: {' '.join(preflight.told(found, embedder))}"
+
+
+def why_waiting(open_runs: Sequence[SourceRun]) -> Mapping[int, str]:
+    """For each source run that does not go on now, why; by its id."""
+    there = Presence.anybody()
+    held = source_lock.held(connection)
+    running = [row for row in open_runs if row.state == State.RUNNING]
+    busy = ", ".join(f"{row.source_name} (run {row.run_id})" for row in running)
+    reasons: dict[int, str] = {}
+    for row in open_runs:
+        if row.state == State.WAITING:
+            reasons[row.pk] = _waits(row)
+        elif row.state == State.RUNNING:
+            reasons[row.pk] = _silent(row)
+        elif not there:
+            reasons[row.pk] = "No worker is alive: start one with `python manage.py worker`."
+        elif row.source_id in held:
+            reasons[row.pk] = "An earlier reading of this source still holds its lock."
+        elif len(running) >= settings.WORKERS:
+            reasons[row.pk] = f"All {settings.WORKERS} places are taken by {busy}."
+        else:
+            reasons[row.pk] = _queued(row)
+    return {pk: reason for pk, reason in reasons.items() if reason}
+
+
+def _waits(row: SourceRun) -> str:
+    since = f" It has waited since {_clock(row.waiting_since)}." if row.waiting_since else ""
+    again = f" It tries again at {_clock(row.resume_at)}." if row.resume_at else ""
+    return f"{row.error}{since}{again}"
+
+
+def _silent(row: SourceRun) -> str:
+    limit = timedelta(seconds=3 * settings.RUN_HEARTBEAT)
+    if row.heartbeat and timezone.now() - row.heartbeat > limit:
+        return f"No sign of life since {_clock(row.heartbeat)}: it is taken up again in a minute."
+    return ""
+
+
+def _queued(row: SourceRun) -> str:
+    if timezone.now() - row.queued_at < SOON:
+        return "A worker takes it up within seconds."
+    return "A worker is there but has not taken it up yet: it may be stuck; its log says more."
+
+
+def _clock(moment: datetime | None) -> str:
+    return f"{timezone.localtime(moment):%H:%M}" if moment else ""

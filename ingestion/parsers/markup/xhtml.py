@@ -1,0 +1,187 @@
+"""Reading topics and project files: strict XML first, then what can still be read of a broken file.
+
+No entity is resolved, no DTD or network asked, and libxml2's limits (depth 256, 10 MB of text in
+one node) stay on.
+"""
+
+from __future__ import annotations
+
+import codecs
+import html
+import re
+from typing import NamedTuple
+
+from lxml import etree
+
+from ingestion.parsers.markup.html import Element
+
+MADCAP = "{http://www.madcapsoftware.com/Schemas/MadCap.xsd}"
+_MADCAP_NAMES = (
+    "annotation change changeData RemoveChange AddChange codeSnippet codeSnippetBody "
+    "codeSnippetCaption codeSnippetCopyButton concept conceptLink conceptsControl "
+    "conditionalText dropDown dropDownBody dropDownHead dropDownHotspot equation expanding "
+    "expandingBody expandingHead footnote glossaryTerm keyword keywordLink microContent popup "
+    "popupBody popupHead relatedTopic relatedTopics relatedTopicsControl slide slideshow "
+    "snippetBlock snippetText toggler variable xref autonum changes comment conditions "
+    "conditionTagExpression snippetVariables targetName"
+)
+MADCAP_NAMES = {name.lower(): name for name in _MADCAP_NAMES.split()}
+
+_CONFLICT = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: .*)?$\n?|^={7}$\n?", re.MULTILINE)
+_CONFLICT_START = re.compile(r"^<{7} ", re.MULTILINE)
+_NO_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_NUMBER = re.compile(r"&#(?:x([0-9a-f]+)|([0-9]+));?", re.IGNORECASE)
+_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
+_NAMED_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]{1,31});")
+_BARE_AMPERSAND = re.compile(r"&(?!#?[A-Za-z0-9]+;)")
+_OWN_ENTITY = re.compile(r"<!ENTITY\s+([\w.-]+)\s")
+_DOCTYPE = re.compile(r"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
+_NO_TEXT = re.compile(
+    r"<!--.*?-->|<(head|script|style)\b.*?</\1\s*>|<\?.*?\?>", re.DOTALL | re.IGNORECASE
+)
+_MADCAP_NAME = re.compile(r"madcap:([A-Za-z][A-Za-z0-9_-]*)", re.IGNORECASE)
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+
+
+class Markup(NamedTuple):
+    """A tree; `problem` says what is wrong with the file when it was not read as it stands."""
+
+    root: Element
+    problem: str = ""
+
+
+def read_markup(data: bytes) -> Markup:
+    """The tree of an XML or HTML file. Whatever is in it, the text that can be read is kept."""
+    try:
+        return Markup(_without_html_namespace(etree.fromstring(data, _xml_parser())))
+    except etree.XMLSyntaxError as error:
+        problem = _problem(data, error)
+    text = _CONFLICT.sub("", decode(data)) if _has_conflict(data) else decode(data)
+    text = _NUMBER.sub(_character, _NO_CHARACTER.sub("", text))
+    text = _BARE_AMPERSAND.sub("&amp;", _NAMED_ENTITY.sub(_entity, _DECLARATION.sub("", text)))
+    try:
+        root = etree.fromstring(text.encode(), _xml_parser())
+    except etree.XMLSyntaxError:
+        return Markup(_lenient(text), problem)
+    return Markup(_without_html_namespace(root), problem)
+
+
+def decode(data: bytes) -> str:
+    """UTF-8 (or UTF-16 by its mark), in which a byte that does not fit is read as cp1252."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    return data.decode("utf-8-sig", "bbjrag_cp1252").replace("\r\n", "\n")
+
+
+def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    bad = error.object[error.start : error.end]
+    return bad.decode("cp1252", "replace"), error.end
+
+
+codecs.register_error("bbjrag_cp1252", _as_cp1252)
+
+
+def _xml_parser() -> etree.XMLParser:
+    return etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        remove_comments=True,
+        remove_pis=True,
+        huge_tree=False,
+    )
+
+
+def _html_parser() -> etree.HTMLParser:
+    return etree.HTMLParser(
+        encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False
+    )
+
+
+def _problem(data: bytes, error: etree.XMLSyntaxError) -> str:
+    if _has_conflict(data):
+        return "It holds git conflict markers: both sides were kept. Resolve the conflict."
+    try:
+        data.decode("utf-8-sig")
+    except UnicodeDecodeError as wrong:
+        if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return f"It is not UTF-8 (byte {wrong.start}): it was read leniently. Save it as UTF-8."
+    reason = str(error).removesuffix(" (<string>, line 0)")
+    return f"It is not well-formed XML ({reason}): it was read leniently. Correct the markup."
+
+
+def _has_conflict(data: bytes) -> bool:
+    return b"<<<<<<< " in data and _CONFLICT_START.search(decode(data)) is not None
+
+
+def _entity(match: re.Match[str]) -> str:
+    text = html.unescape(match[0])
+    return match[0] if text == match[0] else html.escape(text, quote=False)
+
+
+def _character(match: re.Match[str]) -> str:
+    """A numeric reference, unless it is to what XML holds no character for."""
+    number = int(match[1], 16) if match[1] else int(match[2][:9])
+    is_character = 0 < number <= 0x10FFFF and not _NO_CHARACTER.match(chr(number))
+    return f"&#{number};" if is_character else ""
+
+
+def _lenient(text: str) -> Element:
+    """The tree of an HTML parser; where that finds less text than there is, the bare text."""
+    own = "|".join(map(re.escape, _OWN_ENTITY.findall(text)))
+    text = _DOCTYPE.sub("", text)
+    if own:
+        text = re.sub(f"&(?:{own});", "", text)
+    bare = _bare_text(text)
+    try:
+        root = etree.fromstring(text.encode(), _html_parser())
+    except etree.XMLSyntaxError:
+        root = None
+    if root is None or _letters("".join(map(str, root.itertext()))) < 0.9 * _letters(bare):
+        return _text_tree(bare)
+    return _with_madcap_names(root)
+
+
+def _bare_text(text: str) -> str:
+    return html.unescape(_TAG.sub("\n", _NO_TEXT.sub("\n", text)))
+
+
+def _letters(text: str) -> int:
+    return len("".join(text.split()))
+
+
+def _text_tree(text: str) -> Element:
+    body = etree.SubElement(root := etree.Element("html"), "body")
+    for line in text.split("\n"):
+        if line.strip():
+            etree.SubElement(body, "p").text = _NO_CHARACTER.sub("", line)
+    return root
+
+
+def _without_html_namespace(root: Element) -> Element:
+    """XHTML's namespace, where it is declared, taken from the names."""
+    if root.nsmap.get(None) or "xhtml" in str(root.tag):
+        for element in root.iter("{http://www.w3.org/1999/xhtml}*"):
+            element.tag = str(element.tag).rpartition("}")[2]
+    return root
+
+
+def _with_madcap_names(root: Element) -> Element:
+    """Names as XML gives them: an HTML parser leaves `madcap:dropdown` for `MadCap:dropDown`."""
+    for element in root.iter(etree.Element):
+        name = _madcap_name(str(element.tag))
+        if name:
+            element.tag = name
+        for key, value in list(element.attrib.items()):
+            name = _madcap_name(str(key))
+            if name:
+                element.set(name, value)
+    return root
+
+
+def _madcap_name(name: str) -> str:
+    """The name with its namespace; nothing for other names, and for what is no name."""
+    found = _MADCAP_NAME.fullmatch(name)
+    return MADCAP + MADCAP_NAMES.get(found[1].lower(), found[1]) if found else ""

@@ -1,0 +1,188 @@
+"""What on a page is no content: menus, search boxes, share bars, comments, notices, footers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from lxml import etree
+
+from ingestion.parsers.markup.html import Element, local_name
+
+_ROLES_WORDS = "navigation search banner contentinfo complementary menu menubar toolbar dialog"
+ROLES = frozenset(_ROLES_WORDS.split())
+TAGS = frozenset(["nav", "footer", "dialog", "menu"])
+_WHOLE = """
+    nav navbar navigation main-navigation site-navigation site-header site-footer masthead colophon
+    menu main-menu menu-toggle breadcrumb breadcrumbs breadcrumb-trail sidebar widget-area footer
+    share sharing share-buttons social social-share sharedaddy addtoany related related-posts
+    comments comments-area comment-respond respond comment-list cookie-banner cookie-notice
+    pagination page-links pager post-navigation nav-links nav-previous nav-next posts-navigation
+    search-form searchform search-box search-bar entry-meta post-meta byline posted-on posted-by
+    entry-footer post-footer author-box author-bio post-author cat-links tags-links tagcloud
+    newsletter newsletter-form subscribe subscription skip-link screen-reader-text sr-only
+    visually-hidden toc ez-toc-container lwptoc table-of-contents back-to-top scroll-top
+    print-button post-views was-helpful feedback-form nocontent no-print noprint
+    site-info copyright edit-link post-edit-link advertisement adsbygoogle
+    headerlink anchorjs-link copy-button copy-code-button clipboard
+    codesnippetcopybutton mcwebhelpframesetlink mchelpcontrol mcktextpopuplink buttons topictoolbar
+    title-bar tab-bar sidenav-wrapper nav-search search-filter central-account-wrapper off-canvas
+    skip-to-content mcrelatedtopics mcconceptlink mcdebuglogheader
+"""
+_BEGINNINGS = """
+    jp-relatedposts sd-sharing sharedaddy addtoany a2a_ addthis share- social- heateor ssba essb
+    cookie- cookie_ cli- cmplz cky- onetrust gdpr- yarpp crp_ wp-block-latest- wp-block-navigation
+    wp-block-social- wp-block-tag-cloud wp-block-categories wp-block-archives wp-block-search
+    wp-block-comments wp-block-post-comments wp-block-rss wp-block-calendar wp-block-page-list
+    wp-block-loginout wp-block-query-pagination epkb-article-navigation eckb-article-toc
+    eckb-article-content-footer eckb-article-back eckb-breadcrumb eckb-navigation epkb-doc-search
+    eckb-article-content-created eckb-article-content-last-updated eckb-article-content-author
+    eckb-article-content-toolbar epkb-sidebar eckb-article-widget eckb-article-left-sidebar
+    eckb-article-right-sidebar eprf- mcbreadcrumbs mcminitoc mcrelationships mcklink mcalink
+    mcmastertoc searchform widget_ rank-math-breadcrumb yoast-breadcrumb ast-breadcrumbs
+    disqus wpdiscuz comment- mailchimp mc4wp helpful-
+"""
+_IDENTIFIERS_WORDS = (
+    "comments respond disqus_thread jp-relatedposts site-navigation masthead colophon sidebar "
+    "secondary toc ez-toc-container cookie-law-info-bar cookie-notice searchform footer "
+    "header eckb-article-left-sidebar eckb-article-right-sidebar eckb-article-content-footer "
+    "eckb-article-content-header-v2 eckb-article-header"
+)
+_IDENTIFIERS = frozenset(_IDENTIFIERS_WORDS.split())
+_CLASSES = frozenset(_WHOLE.split())
+_ALONE = """
+    breadcrumb breadcrumbs cookie-banner cookie-notice entry-meta post-meta byline posted-on
+    posted-by cat-links tags-links skip-link screen-reader-text sr-only visually-hidden
+    print-button post-views site-info copyright edit-link post-edit-link headerlink
+    anchorjs-link copy-button copy-code-button codesnippetcopybutton mcwebhelpframesetlink
+    mchelpcontrol mcktextpopuplink mcrelatedtopics mcconceptlink mcdebuglogheader
+    skip-to-content
+"""
+_UNMISTAKABLE = frozenset(_ALONE.split())
+_FRAME_TAGS = "div section aside header footer nav form ul ol dl table figure main article center"
+FRAMES = frozenset(_FRAME_TAGS.split())
+_BEGINS = tuple(_BEGINNINGS.split())
+SHARE_OF_CONTENT = 0.6  # what holds more than this of a page wraps it, whatever it is called
+_GONE = frozenset(("style", "script", "template", "noscript"))
+
+
+def classes_of(element: Element) -> list[str]:
+    return (element.get("class") or "").lower().split()
+
+
+def is_furniture(element: Element) -> bool:
+    """Whether an element says of itself, by tag, role, class or id, that it is no content.
+
+    Words such as `menu` or `comments` say so on the frames of a page only: within a line they mark
+    what the text talks about, and a heading of that name is a heading.
+    """
+    tag = local_name(element.tag)
+    if tag in TAGS or (element.get("role") or "").lower() in ROLES:
+        return True
+    if tag in ("madcap:pagefooter", "madcap:pageheader") or element.get("data-mc-toc") == "True":
+        return True
+    is_frame = tag in FRAMES
+    if is_frame and tag != "section" and (element.get("id") or "").lower() in _IDENTIFIERS:
+        return True
+    told = _CLASSES if is_frame else _UNMISTAKABLE
+    return any(name in told or name.startswith(_BEGINS) for name in classes_of(element))
+
+
+def words_in(element: Element) -> int:
+    """The number of words in an element, scripts and styles left out."""
+    return sum(len(text.split()) for text in _texts(element))
+
+
+def _texts(element: Element) -> Iterable[str]:
+    for node in element.iter():
+        if node.text and node.tag not in _GONE and isinstance(node.tag, str):
+            yield node.text
+        if node.tail and node is not element:
+            yield node.tail
+
+
+def remove_furniture(region: Element) -> None:
+    """Take the furniture out of a page's content region, but nothing that holds most of it."""
+    total = words_in(region)
+    for element in list(region.iter(etree.Element)):
+        if element is region or not is_furniture(element) or not _attached(element, region):
+            continue
+        if local_name(element.tag) in ("pre", "code"):
+            continue
+        if words_in(element) <= SHARE_OF_CONTENT * total or local_name(element.tag) == "nav":
+            drop(element)
+
+
+def _attached(element: Element, region: Element) -> bool:
+    """Whether an element is still part of the region, nothing around it having been dropped."""
+    parent = element.getparent()
+    return parent is not None and (
+        parent is region or any(a is region for a in element.iterancestors())
+    )
+
+
+def drop(element: Element) -> None:
+    """Take an element out of its tree; the text after it stays where it was."""
+    parent = element.getparent()
+    if parent is None:
+        return
+    if element.tail:
+        before = element.getprevious()
+        if before is not None:
+            before.tail = (before.tail or "") + element.tail
+        else:
+            parent.text = (parent.text or "") + element.tail
+        element.tail = None
+    parent.remove(element)
+
+
+_DIGITS = re.compile(r"\d+")
+_MONTHS = re.compile(
+    r"\b(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\b", re.IGNORECASE
+)
+_DATED = re.compile(
+    r"\u00a9|\bcopyright\b|\ball rights reserved\b|\b(?:last |page )?(?:updated|modified|published"
+    r"|revised|generated|printed)\b|\bbuild\b",
+    re.IGNORECASE,
+)
+EDGE = 8
+PAGES_THAT_TELL = 5
+SHARE_OF_PAGES = 0.5
+LONGEST = 400
+
+
+def block_key(block: str) -> str:
+    """A block of text as it is compared between pages: without case, and where it tells when the
+    page was made, without the numbers and months that differ."""
+    if _DATED.search(block):
+        block = _MONTHS.sub("#", _DIGITS.sub("#", block))
+    return " ".join(block.casefold().split())
+
+
+def repeated(pages: Sequence[Sequence[str]]) -> set[str]:
+    """The keys of blocks that begin or end most of the pages: furniture that no class tells."""
+    if len(pages) < PAGES_THAT_TELL:
+        return set()
+    counts: Counter[str] = Counter()
+    for blocks in pages:
+        edges = {block_key(block) for block in (*blocks[:EDGE], *blocks[-EDGE:]) if _may_go(block)}
+        counts.update(edges)
+    least = max(PAGES_THAT_TELL - 1, SHARE_OF_PAGES * len(pages))
+    return {key for key, count in counts.items() if count >= least}
+
+
+def _may_go(block: str) -> bool:
+    """Headings and code recur in manuals for good reason."""
+    return len(block) <= LONGEST and not block.startswith(("#", "```", "~~~", "|"))
+
+
+def without_repeated(blocks: list[str], keys: Iterable[str] | Mapping[str, object]) -> list[str]:
+    """The blocks without those at either end that most pages have; all of them if none is left."""
+    known = keys if isinstance(keys, set) else set(keys)
+    first, last = 0, len(blocks)
+    while first < last and block_key(blocks[first]) in known:
+        first += 1
+    while last > first and block_key(blocks[last - 1]) in known:
+        last -= 1
+    return blocks[first:last] or blocks

@@ -1,0 +1,89 @@
+"""What a crawl knew of each address when it ended, for the next one to ask only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+VERSION = 1
+DOCUMENT = "document"
+OTHER = "other"  # a page or list that is no document, but leads to some
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """An address as it was read: its validators, what it leads to, a digest of its text.
+
+    `target` is the address of the document that this one is another address of.
+    """
+
+    kind: str
+    validators: Mapping[str, str]
+    links: tuple[str, ...] = ()
+    digest: str = ""
+    target: str = ""
+
+
+@dataclass
+class CrawlState:
+    visits: dict[str, Visit] = field(default_factory=dict)
+    furniture: set[str] = field(default_factory=set)
+    suffixes: set[str] = field(default_factory=set)
+    aliases: dict[str, str] = field(default_factory=dict)
+    root: str = ""
+    robots: str = ""
+    robots_validators: dict[str, str] = field(default_factory=dict)
+    has_articles: bool = False
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CrawlState:
+        """The memory that `to_json` wrote; an empty one for anything else."""
+        if data.get("version") != VERSION:
+            return cls()
+        urls: list[str] = data["urls"]
+        visits = {
+            urls[place]: Visit(kind, validators, tuple(urls[i] for i in links), digest, target)
+            for place, kind, validators, links, digest, target in data["visits"]
+        }
+        return cls(
+            visits,
+            set(data["furniture"]),
+            set(data["suffixes"]),
+            dict(data["aliases"]),
+            data["root"],
+            data["robots"],
+            dict(data["robots_validators"]),
+            data["has_articles"],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON in which each address stands once: a long menu stands on every page."""
+        places: dict[str, int] = {}
+
+        def place(url: str) -> int:
+            return places.setdefault(url, len(places))
+
+        visits = [
+            [
+                place(url),
+                visit.kind,
+                dict(visit.validators),
+                [place(link) for link in visit.links],
+                visit.digest,
+                visit.target,
+            ]
+            for url, visit in self.visits.items()
+        ]
+        return {
+            "version": VERSION,
+            "urls": list(places),
+            "visits": visits,
+            "furniture": sorted(self.furniture),
+            "suffixes": sorted(self.suffixes),
+            "aliases": self.aliases,
+            "root": self.root,
+            "robots": self.robots,
+            "robots_validators": self.robots_validators,
+            "has_articles": self.has_articles,
+        }

@@ -1,0 +1,197 @@
+"""One attempt at one SourceRun, in a process of its own: read the source, then end the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from ingestion import documents
+from ingestion.chunking.chunker import Chunker
+from ingestion.embedding.base import Embedder
+from ingestion.embedding.configured import configured_embedder
+from ingestion.exceptions import BbjragError, EmbedderUnavailable
+from ingestion.index.change_detection import KnownDocuments, read_key
+from ingestion.index.source_lock import SourceLock, SourceLockLost, SourceLockTaken
+from ingestion.index.writer import Writer, profile_of
+from ingestion.log_context import log_context
+from ingestion.models import Failure, SourceRun, State
+from ingestion.parsers import output, parser_class
+from ingestion.pipeline import Reading, Scope
+from ingestion.processes.shared_state import ChildStatus
+from ingestion.runs import log as run_log
+from ingestion.runs import state_machine
+from ingestion.runs.conclusion import Conclusion
+from ingestion.runs.failures import FailureRecord
+from ingestion.runs.progress import ProgressReport
+from ingestion.text.analyzer import TERMS_VERSION
+from sources.models import Source
+
+LEASE_PATIENCE = 10.0  # seconds in which the server notices that a killed predecessor is gone
+
+
+def execute(source_run: SourceRun, child_status: ChildStatus) -> str:
+    """Read the source of a SourceRun that was claimed, and move the row to how it ended.
+
+    `child_status` is given each document before it is worked on. Returns a sentence. Raises
+    SourceLockLost, SourceLockTaken, database errors and bugs: the row then stays as it is, for
+    whoever watches.
+    """
+    log = run_log.RunLog(source_run.pk)
+    attempt = Attempt(source_run, child_status, log)
+    try:
+        with (
+            log_context(run=source_run.run_id, source=source_run.source_name),
+            run_log.collected(log),
+        ):
+            return attempt.run()
+    except EmbedderUnavailable as error:
+        return attempt.put_to_wait(str(error))
+    except (SourceLockLost, SourceLockTaken):
+        raise
+    except BbjragError as error:
+        return attempt.give_up(str(error))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the run was asked for, as its row has it."""
+
+    clean: bool
+    retry_failed: bool
+    addresses: frozenset[str]
+    data_dir: Path
+
+    @classmethod
+    def of(cls, source_run: SourceRun) -> Options:
+        asked = source_run.run.options
+        return cls(
+            clean=bool(asked.get("clean")),
+            retry_failed=bool(asked.get("retry_failed")),
+            addresses=frozenset(asked.get("addresses", ())),
+            data_dir=Path(asked.get("data_dir") or settings.DATA_DIR),
+        )
+
+    def only(self, source: Source) -> Set[str] | None:
+        """The addresses to read, where the run asks only for some, or for all that failed; None
+        where it asks for everything."""
+        if self.addresses:
+            return self.addresses
+        if not self.retry_failed:
+            return None
+        failing = Failure.objects.open().errors().filter(source=source)
+        urls = set(failing.values_list("document_url", flat=True))
+        return None if "" in urls else urls  # without an address, it is the source that failed
+
+
+class Attempt:
+    def __init__(
+        self, source_run: SourceRun, child_status: ChildStatus, log: run_log.RunLog
+    ) -> None:
+        if source_run.source is None:
+            raise SourceLockLost("The source was deleted.")
+        self.source_run = source_run
+        self.source: Source = source_run.source
+        self.child_status = child_status
+        self.log = log
+        self.options = Options.of(source_run)
+        self.source_lock = SourceLock(connection, self.source.pk)
+        self.progress: ProgressReport | None = None
+
+    def run(self) -> str:
+        self._take_source_lock()
+        self.source.keep_address_prefixes()
+        embedder = configured_embedder()
+        profile, chunker = profile_of(embedder), fitting_chunker(embedder)
+        scope = self._scope(versions_of(self.source, chunker, profile.pk))
+        failures = FailureRecord(self.source_run, scope.only)
+        progress = ProgressReport(self.source_run, self.child_status, self.log, failures, profile)
+        self.progress = progress
+        key = read_key(self.source, scope.versions)
+        known = self._known(key, scope)
+        writer = Writer(
+            self.source, profile, self.source_lock, key, timezone.now(), progress.stored
+        )
+        reading = Reading(
+            parsed=self._parsed(known, scope),
+            known=known,
+            writer=writer,
+            chunker=chunker,
+            embedder=embedder,
+            scope=scope,
+            observer=progress,
+            helpers=settings.CHUNKING_PROCESSES,
+        )
+        outcome = reading.run()
+        progress.finishing()
+        return Conclusion(self.source_run, self.source, known, writer, scope, progress).draw(
+            outcome
+        )
+
+    def _take_source_lock(self) -> None:
+        deadline = time.monotonic() + LEASE_PATIENCE
+        while not self.source_lock.acquire():
+            if time.monotonic() > deadline:
+                raise SourceLockTaken("Another process reads this source.")
+            time.sleep(0.2)
+
+    def _scope(self, versions: tuple[object, ...]) -> Scope:
+        return Scope(
+            versions=versions,
+            since=self.source_run.started_at or timezone.now(),
+            only=self.options.only(self.source),
+            reuse=not self.options.clean,
+        )
+
+    def _known(self, key: str, scope: Scope) -> KnownDocuments:
+        return KnownDocuments(
+            self.source,
+            key,
+            self.options.data_dir,
+            made_since=scope.since if self.options.clean else None,
+            trust_times=settings.TRUST_FILE_TIMES,
+            in_hand=self.child_status.hold,
+        )
+
+    def _parsed(self, known: KnownDocuments, scope: Scope) -> Iterator[documents.Parsed]:
+        if scope.only is not None and not scope.only:
+            return iter(())  # a retry, and nothing has failed
+        return output.read(self.source.parser, self.source.config(self.options.data_dir), known)
+
+    def put_to_wait(self, reason: str) -> str:
+        """The embedder is away. Where something was stored meanwhile, the waiting begins again."""
+        self.source_run.refresh_from_db(fields=["cancel_requested", "waiting_since"])
+        if self.progress:
+            SourceRun.objects.filter(pk=self.source_run.pk).update(**self.progress.counted())
+        return state_machine.put_to_wait(self.source_run, reason)
+
+    def give_up(self, reason: str) -> str:
+        message = f"{reason} What was stored stays."
+        failures = self.progress.failures if self.progress else FailureRecord(self.source_run, None)
+        with transaction.atomic():
+            failures.add(documents.DocumentFailure("", message, stage="source"))
+            counted = self.progress.counted() if self.progress else failures.counted()
+            fields = counted | {"stage": ""}
+            during = self.source_run.attempt
+            state_machine.move(
+                self.source_run, State.FAILED, during=during, error=message, **fields
+            )
+        return message
+
+
+def versions_of(source: Source, chunker: Chunker, profile: int | None) -> tuple[object, ...]:
+    """What makes chunks of the source's documents: when any of it changes, they are made anew."""
+    parser_version = parser_class(source.parser).version
+    return (source.parser, parser_version, chunker.key, profile, TERMS_VERSION)
+
+
+def fitting_chunker(embedder: Embedder) -> Chunker:
+    """The chunker of the settings, cut down where the embedder's context is smaller."""
+    size = min(settings.CHUNK_SIZE, embedder.chunk_limit)
+    overlap = settings.CHUNK_OVERLAP if size == settings.CHUNK_SIZE else size // 8
+    return Chunker(size=size, overlap=overlap)

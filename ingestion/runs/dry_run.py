@@ -1,0 +1,193 @@
+"""A trial reading: what a source's parser yields now, cut into chunks, and nothing stored.
+
+It runs in a process of its own (`manage.py trial`), so that neither a crash nor a document without
+end can hurt the server that asked; that process opens no database.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from django.conf import settings
+from pydantic import TypeAdapter
+
+from ingestion.chunking.chunker import Chunker, TextChunk
+from ingestion.documents import DocumentFailure, ParsedDocument
+from ingestion.exceptions import BbjragError
+from ingestion.index import moves
+from ingestion.parsers import output
+from ingestion.parsers.base import SourceConfig
+from sources.models import Source
+
+PATIENCE = 15  # seconds beyond its time that a trial may take over its last document
+STARTING = 60  # seconds in which its process has started, also on a busy machine
+SHOWN_CHARACTERS = 200_000
+
+
+@dataclass(frozen=True)
+class DryRunRequest:
+    """What to read, and when to stop: after so many documents or seconds. `show` names a document
+    whose text and chunks are wanted; the reading then ends with it. What is in hand when the time
+    is over may take `patience` seconds more."""
+
+    parser: str
+    config: SourceConfig
+    seconds: float
+    documents: int = 1_000_000
+    show: str = ""
+    patience: float = PATIENCE
+
+
+_ORDER = TypeAdapter(DryRunRequest)
+
+
+def written(order: DryRunRequest) -> bytes:
+    """The order as JSON."""
+    return _ORDER.dump_json(order)
+
+
+def understood(text: bytes) -> DryRunRequest:
+    """The order that was written, in the very types that a parser is given."""
+    return _ORDER.validate_json(text)
+
+
+@dataclass(frozen=True)
+class DryRunDocument:
+    """A document as it would be stored."""
+
+    url: str
+    title: str
+    doc_type: str
+    generations: list[str]
+    deprecated: bool
+    display_url: str
+    breadcrumb: list[str]
+    metadata: dict[str, Any]
+    hashes: list[str]
+    text: str
+    """What it has in common with the same document at another address (`moves.text_key`)."""
+    content: str = ""
+    chunks: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class DryRun:
+    """What a trial met. `complete` only when the source was read to its end; `problem` says what
+    stopped it otherwise, unless it was the time or number that was set."""
+
+    documents: list[DryRunDocument] = field(default_factory=list)
+    failures: list[DocumentFailure] = field(default_factory=list)
+    complete: bool = False
+    problem: str = ""
+
+
+def order(
+    source: Source, *, seconds: float, documents: int = 1_000_000, show: str = ""
+) -> DryRunRequest:
+    return DryRunRequest(source.parser, source.config(), seconds, documents, show)
+
+
+def run(asked: DryRunRequest) -> DryRun:
+    """Read in another process, and wait for it; it is ended when it takes too long."""
+    trial = DryRun()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "bbjrag", "trial"],
+            input=written(asked),
+            capture_output=True,
+            cwd=settings.BASE_DIR,
+            timeout=STARTING + asked.seconds + asked.patience,
+            check=False,
+        )
+        said, code, errors = done.stdout, done.returncode, done.stderr
+    except subprocess.TimeoutExpired as expired:
+        said, code, errors = expired.stdout or b"", -signal.SIGALRM, b""
+    for line in said.splitlines(keepends=True):
+        if line.endswith(b"\n"):  # the last one may be cut off
+            _note(trial, json.loads(line))
+    trial.problem = trial.problem or _problem(asked, trial, code, errors)
+    return trial
+
+
+def limit_time(asked: DryRunRequest) -> None:
+    """Have the kernel end this process when one document, or page, takes too long, whatever it is
+    at. The time of starting it does not count."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, asked.seconds + asked.patience)
+
+
+def _problem(asked: DryRunRequest, trial: DryRun, code: int, errors: bytes) -> str:
+    """What ended the process before its time; empty when it ended by itself."""
+    if code == -signal.SIGALRM:
+        last = trial.documents[-1].url if trial.documents else ""
+        place = f"after {last}" if last else "before its first document"
+        limit = asked.seconds + asked.patience
+        return (
+            f"{asked.config.name} was stopped after {limit:g} seconds: it had "
+            f"not come to an end, nor any further, {place}. A slow site, or one very large "
+            "document, may be the reason; a run waits longer."
+        )
+    lines = errors.decode("utf-8", "replace").strip().splitlines()
+    return f"The reading crashed: {lines[-1] if lines else 'it was killed'}" if code else ""
+
+
+def _note(trial: DryRun, said: dict[str, Any]) -> None:
+    kind = said.pop("kind")
+    if kind == "document":
+        trial.documents.append(DryRunDocument(**said))
+    elif kind == "failure":
+        trial.failures.append(DocumentFailure(**said))
+    else:
+        trial.complete, trial.problem = said["complete"], said["problem"]
+
+
+def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
+    """What the process says: a JSON object for each document and failure, and one for the end."""
+    chunker = Chunker(size=settings.CHUNK_SIZE, overlap=settings.CHUNK_OVERLAP)
+    deadline, number, end = time.monotonic() + asked.seconds, 0, {"complete": True, "problem": ""}
+    try:
+        for parsed in output.read(asked.parser, asked.config):
+            if isinstance(parsed, DocumentFailure):
+                yield {"kind": "failure", **asdict(parsed)}
+            elif isinstance(parsed, ParsedDocument):
+                number += 1
+                yield {"kind": "document", **_tried(parsed, chunker, asked.show)}
+                if asked.show == parsed.url or number >= asked.documents:
+                    end["complete"] = False
+                    break
+            if time.monotonic() > deadline:
+                end["complete"] = False
+                break
+    except BbjragError as error:
+        end = {"complete": False, "problem": str(error)}
+    yield {"kind": "end", **end}
+
+
+def _tried(document: ParsedDocument, chunker: Chunker, show: str) -> dict[str, Any]:
+    chunks = chunker.chunk(document)
+    tried = DryRunDocument(
+        url=document.url,
+        title=document.title,
+        doc_type=document.doc_type,
+        generations=list(document.generations),
+        deprecated=document.deprecated,
+        display_url=document.display_url,
+        breadcrumb=list(document.breadcrumb),
+        metadata=dict(document.metadata),
+        hashes=[chunk.content_hash for chunk in chunks],
+        text=moves.text_key(chunk.content for chunk in chunks),
+        content=document.content[:SHOWN_CHARACTERS] if show == document.url else "",
+        chunks=[_shown(chunk) for chunk in chunks] if show == document.url else [],
+    )
+    return asdict(tried)
+
+
+def _shown(chunk: TextChunk) -> dict[str, Any]:
+    return asdict(chunk) | {"content": chunk.content[:SHOWN_CHARACTERS]}

@@ -1,0 +1,107 @@
+"""The Failures of one source run: recorded as they are met, and over when they no longer hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Set
+
+from ingestion import documents, pipeline
+from ingestion.models import Failure, SourceRun
+from ingestion.pipeline import is_asked_for
+
+FAILURES_KEPT = 1000  # rows of each level and run; beyond that they are only counted
+
+
+class FailureRecord:
+    """Records the failures of all attempts of a source run, each once.
+
+    With `only`, failures of other documents are left alone. `earlier` are those that an earlier
+    attempt recorded and this one has not met so far.
+    """
+
+    def __init__(self, source_run: SourceRun, only: Set[str] | None) -> None:
+        self.source_run = source_run
+        self.only = only
+        rows = Failure.objects.filter(source_run=source_run)
+        self.earlier = {
+            (row.level, row.document_url, row.stage, row.message): row.pk for row in rows
+        }
+        self.number: Counter[str] = Counter(level for level, *_ in self.earlier)
+
+    def add(self, failure: documents.DocumentFailure) -> None:
+        if failure.url and not is_asked_for(failure.url, self.only):
+            return
+        level = Failure.Level.WARNING if failure.warning else Failure.Level.ERROR
+        url = failure.url[:2000].replace("\x00", "")
+        message = failure.message.replace("\x00", "")
+        if self.earlier.pop((level, url, failure.stage, message), None):
+            return
+        self.number[level] += 1
+        if self.number[level] <= FAILURES_KEPT:
+            Failure.objects.create(
+                source_run=self.source_run,
+                source=self.source_run.source,
+                level=level,
+                document_url=url,
+                stage=failure.stage,
+                message=message,
+            )
+
+    def counted(self) -> dict[str, int]:
+        return {
+            "failures": self.number[Failure.Level.ERROR],
+            "warnings": self.number[Failure.Level.WARNING],
+        }
+
+    def resolve(self, outcome: pipeline.Outcome, stored: Collection[str]) -> None:
+        """Earlier failures of what was judged again are over; those of what was skipped stay.
+
+        What an earlier attempt of this very run recorded and this one did not meet is removed.
+        """
+        judged = Judged(outcome, stored, self.only)
+        rows = Failure.objects.open().filter(source=self.source_run.source)
+        rows = rows.only("pk", "document_url", "level", "stage")
+        over = {row.pk for row in rows if not judged.holds(row)}
+        mine = set(self.earlier.values())
+        Failure.objects.filter(pk__in=over & mine).delete()
+        self.number.subtract(key[0] for key, pk in self.earlier.items() if pk in over)
+        others = Failure.objects.filter(pk__in=over - mine)
+        others.exclude(source_run=self.source_run).update(resolved=True)
+
+
+class Judged:
+    """Which earlier failures still hold after a complete reading.
+
+    A file that was skipped as unchanged keeps its own; that of a folder, or of the source, is over
+    when the folder was walked without meeting it again. With `only`, all that none of these
+    addresses covers was skipped as well. What cannot be fetched or read, each reading reports
+    again.
+    """
+
+    def __init__(
+        self, outcome: pipeline.Outcome, stored: Collection[str], only: Set[str] | None
+    ) -> None:
+        self.outcome = outcome
+        self.stored = stored
+        self.only = only
+        skipped = outcome.seen - outcome.reread
+        self.skipped = skipped | {url.partition("#")[0] for url in skipped}
+
+    def holds(self, row: Failure) -> bool:
+        url = row.document_url
+        if not is_asked_for(url, self.only):
+            return True
+        if url in self.outcome.reread or row.stage == "fetch":
+            return False
+        if row.level == Failure.Level.WARNING:
+            return self._warning_holds(url)
+        return row.stage != "read" and self._is_skipped(url)
+
+    def _is_skipped(self, url: str) -> bool:
+        return bool({url, url.partition("#")[0]} & self.skipped)
+
+    def _warning_holds(self, url: str) -> bool:
+        if self._is_skipped(url):
+            return True
+        vanished = url in self.stored and url not in self.outcome.seen
+        return self.only is not None or (bool(self.skipped) and not vanished)

@@ -1,0 +1,108 @@
+"""How far an attempt is: in its row, in its log, and in what its watcher looks at."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from typing import Any
+
+from ingestion import documents, pipeline
+from ingestion.index.source_lock import SourceLockLost
+from ingestion.models import EmbeddingProfile, SourceRun, State
+from ingestion.processes.shared_state import ChildStatus
+from ingestion.runs import log as run_log
+from ingestion.runs.failures import FailureRecord
+
+REPORT_EVERY = 0.5  # seconds between two updates of the row
+LOGGED_EVERY = 30.0  # seconds between two lines on how far it is
+CARRIED_OVER = ("added", "changed", "embedded", "removed", "moved")
+
+
+class ProgressReport:
+    """Observes a reading (see `pipeline.Observer`).
+
+    `base` is what earlier attempts of the same source run have done: its counters go on.
+    """
+
+    def __init__(
+        self,
+        source_run: SourceRun,
+        child_status: ChildStatus,
+        log: run_log.RunLog,
+        failures: FailureRecord,
+        profile: EmbeddingProfile,
+    ) -> None:
+        self.source_run = source_run
+        self.child_status = child_status
+        self.log = log
+        self.failures = failures
+        self.profile = profile
+        self.counters = pipeline.Counters()
+        self.timings = pipeline.Timings()
+        self.watcher = os.getppid()
+        self.reported = 0.0
+        self.logged = time.monotonic()
+        self.embeds = False
+        self.base = {name: getattr(source_run, name) for name in CARRIED_OVER}
+
+    def fail(self, failure: documents.DocumentFailure) -> None:
+        self.failures.add(failure)
+
+    def report(self, stage: str, url: str) -> None:
+        if url:
+            self.child_status.hold(url)
+        self.child_status.pulse.beat()
+        if stage == "embedding" and not self.embeds:
+            self.embeds = True
+            self.log.say(f"Embedding begins, with {self.profile}.")
+        now = time.monotonic()
+        if now - self.reported < REPORT_EVERY:
+            return
+        self.reported = now
+        if os.getppid() != self.watcher:  # where the kernel does not end us with our parent
+            raise SourceLockLost("The worker that watched this reading is gone.")
+        self.update(stage=stage, current_url=url[:2000] if url else "")
+        if now - self.logged >= LOGGED_EVERY:
+            self.logged = now
+            self._log()
+        self.log.keep()
+
+    def finishing(self) -> None:
+        """All is read and stored: what comes next may take any time."""
+        self.child_status.hold("")
+        self.child_status.pulse.rest()
+        self.update(stage="indexing", current_url="")
+
+    def stored(self) -> None:
+        """Something is stored: whatever the run waited for before is over."""
+        self.update(waiting_since=None)
+
+    def update(self, **fields: Any) -> None:
+        """Write what has been done so far to the row. Raises SourceLockLost if it is not ours."""
+        mine = SourceRun.objects.filter(
+            pk=self.source_run.pk,
+            attempt=self.source_run.attempt,
+            worker=self.source_run.worker,
+            state=State.RUNNING,
+        )
+        if not mine.update(**self.counted(), **fields):
+            raise SourceLockLost(f"{self.source_run} was taken away from this process.")
+
+    def counted(self) -> dict[str, Any]:
+        """The counters of all attempts, and the timings of this one."""
+        counters = asdict(self.counters)
+        counters |= {name: counters[name] + before for name, before in self.base.items()}
+        spent = {stage: round(seconds, 3) for stage, seconds in self.timings.seconds.items()}
+        return counters | self.failures.counted() | {"timings": spent}
+
+    def _log(self) -> None:
+        """A line on how far it is: of a reading that takes its time."""
+        counted = self.counted()
+        expected = self.source_run.expected
+        of = f" of about {expected:,}" if expected else ""
+        self.log.say(
+            f"{counted['read']:,}{of} documents read, {counted['added']:,} added, "
+            f"{counted['changed']:,} changed, {counted['embedded']:,} chunks embedded, "
+            f"{counted['failures']:,} failures so far."
+        )

@@ -1,0 +1,103 @@
+"""What search gives: hits, each a chunk with the facts of its document; the HTTP API serves it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ingestion.search.highlighting import Mark, Snippet
+
+Mode = Literal["hybrid", "dense", "text"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class DocumentFacts(Frozen):
+    document_id: int
+    url: str
+    display_url: str
+    title: str
+    source: str
+    doc_type: str
+    generations: tuple[str, ...]
+    deprecated: bool
+    breadcrumb: tuple[str, ...]
+
+
+class ChunkFacts(Frozen):
+    chunk_id: int
+    heading_path: tuple[str, ...]
+    content: str
+    start_line: int | None
+    start_page: int | None
+
+
+class Contribution(Frozen):
+    """What one ranking gave a hit: `value` is a cosine similarity, or the rank of the text; the hit
+    gains weight / (10 + place)."""
+
+    ranking: str
+    clause: int = Field(description="The part of the question it is for; 0: the whole.")
+    place: int
+    value: float
+    weight: float
+
+
+class Hit(DocumentFacts, ChunkFacts):
+    """A chunk that was found; `score` is what its `parts` gain."""
+
+    context_header: str
+    snippet: str = ""
+    marks: tuple[Mark, ...] = Field(
+        default=(), description="Where the snippet holds words of the query."
+    )
+    score: float
+    parts: tuple[Contribution, ...]
+
+    @property
+    def shown(self) -> Snippet:
+        return Snippet(self.snippet, self.marks)
+
+    @property
+    def link(self) -> str:
+        """Where people find it: the link or address, with the page, or the line where that is of
+        the file the link leads to."""
+        link = self.display_url or self.url
+        is_file = link.rpartition("/")[2] == self.url.rpartition("/")[2]
+        if self.start_page and "#page=" not in link:
+            return f"{link}, page {self.start_page}"
+        return f"{link}, line {self.start_line}" if self.start_line and is_file else link
+
+    def with_snippet(self, snippet: Snippet) -> Hit:
+        return self.model_copy(update={"snippet": snippet.text, "marks": snippet.marks})
+
+
+class Results(Frozen):
+    query: str
+    mode: Mode
+    hits: tuple[Hit, ...] = ()
+    notes: tuple[str, ...] = Field(default=(), description="What limits the result, in sentences.")
+    corrected: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Terms that stand nowhere, and those they were taken for (stems)."
+    )
+
+
+_ELSEWHERE = {"document_id": "d.id", "source": "s.name", "chunk_id": "c.id"}
+COLUMNS: dict[str, str] = {
+    **{name: _ELSEWHERE.get(name, f"d.{name}") for name in DocumentFacts.model_fields},
+    **{name: _ELSEWHERE.get(name, f"c.{name}") for name in ChunkFacts.model_fields},
+    "context_header": "c.context_header",
+}
+"""Where each stands: `c` is the chunk, `d` its document, `s` the source."""
+
+
+def document_facts(document: Any) -> dict[str, Any]:
+    """The facts of a row of Document, its source loaded with it."""
+    named = {"document_id": document.pk, "source": document.source.name}
+    return named | {
+        name: getattr(document, name) for name in DocumentFacts.model_fields if name not in named
+    }

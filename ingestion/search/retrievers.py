@@ -1,0 +1,221 @@
+"""The rankings that search fuses, in SQL: chunks by their text, and by the vectors of each profile.
+
+Each profile that has chunks is asked by its own model's vector, over its own partial HNSW index;
+chunks whose model cannot be asked are found by their text alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+
+from ingestion.models import EmbeddingProfile
+from ingestion.search.query_analysis import prose
+from ingestion.search.query_embedding import NotAskable, query_vectors
+from ingestion.search.query_expansion import Pair, QueryTerms, Wanted
+
+LONGEST_EMBEDDED = 1000  # characters of a query that are embedded: within any model's context
+
+DEPTH = 100  # places of each ranking
+PER_DOCUMENT_RANKED = 4  # chunks of one document in one ranking
+
+# Each list counts by how much it can be trusted for this query. The text by the share of the query
+# that its best chunk holds: a name or an error number says all, a question in other words than the
+# document's little. The vectors by how clearly the nearest stands out from those after it; and they
+# know what a sentence means, but hardly a name.
+DENSE_WEIGHT = 0.1
+DENSE_WEIGHT_OF_PROSE = 1.0
+STATIC_DENSE_WEIGHT_OF_PROSE = 0.2  # of a model that knows words but not sentences
+STATIC_PROVIDERS = frozenset({"wordllama"})
+CLEAR = 0.3  # of the distance that the next have on average: as far as the first need stand out
+LEAST_COMPARED = 20  # places; a shorter list, of a model that few chunks have, counts as longer
+
+MATCHED = 2000  # chunks whose text is ranked, about: the rarest terms choose them
+MATCHED_FILTERED = 20_000  # with a filter, which keeps few of them
+LEAST_MATCHED = 500  # that common terms must choose together, by chance, to be asked for together
+MOST_RANKED = 100_000  # chunks times terms, where all terms stand nearly everywhere and tell little
+# A filter may keep so many chunks that comparing each costs what the index does, which must pass
+# by those that it does not keep: this times the root of all chunks.
+FEW = 20
+LEAST_FEW = 2_000
+WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B and A: parts, text, headings and keys, title
+# As BM25's b: a long chunk holds more by chance; and a stub hardly more than its headings.
+LENGTH_NORM = "0.8 + 0.2 * c.tokens / 250.0 + 0.4 * greatest(0, 1 - c.tokens / 80.0)"
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    sources: Sequence[str] = ()
+    generations: Sequence[str] = ()
+    doc_types: Sequence[str] = ()
+    deprecated: bool = True
+
+    @property
+    def table(self) -> str:
+        """The chunks, as `c`; with their documents only where the condition asks for them."""
+        joined = " JOIN ingestion_document d ON d.id = c.document_id" if self.sql()[0] else ""
+        return f"ingestion_chunk c{joined}"
+
+    def sql(self) -> tuple[str, list[Any]]:
+        """A condition on `d`, the chunk's document, and its parameters; empty without a filter."""
+        conditions, parameters = list[str](), list[Any]()
+        if self.sources:
+            conditions.append("d.source_id IN (SELECT id FROM sources_source WHERE name = ANY(%s))")
+            parameters.append(list(self.sources))
+        if self.generations:
+            conditions.append("d.generations && %s::varchar[]")
+            parameters.append(list(self.generations))
+        if self.doc_types:
+            conditions.append("d.doc_type = ANY(%s)")
+            parameters.append(list(self.doc_types))
+        if not self.deprecated:
+            conditions.append("NOT d.deprecated")
+        return "".join(f" AND {condition}" for condition in conditions), parameters
+
+    def keep_few(self, chunks: int) -> bool:
+        """Whether so few of all `chunks` pass that comparing each is faster than looking for the
+        nearest of all, and finds more."""
+        condition, parameters = self.sql()
+        if not condition:
+            return False
+        with connection.cursor() as cursor:
+            few = max(LEAST_FEW, int(FEW * math.sqrt(chunks)))
+            some = f"SELECT FROM {self.table} WHERE true{condition} LIMIT {few + 1}"
+            cursor.execute(f"SELECT count(*) FROM ({some}) AS kept", parameters)
+            return bool(cursor.fetchone()[0] <= few)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A ranked list of chunks as a subquery (id, place, value), and what a place in it counts: its
+    weight times `trust`, which is SQL over the list as `r` and made to lie within 0.1 and 1.
+    """
+
+    name: str
+    clause: int
+    weight: float
+    sql: str
+    parameters: Sequence[Any]
+    trust: str
+
+
+def text_rankings(
+    clause: int, weight: float, asked: QueryTerms, filters: Filters
+) -> Iterator[Ranking]:
+    wanted = [term for term in asked.wanted if term.gain > 0]
+    if not wanted:
+        return
+    condition, parameters = filters.sql()
+    gaining: list[Wanted | Pair] = [*wanted, *asked.pairs]
+    scores = " + ".join(["%s * ts_rank(%s, c.search_vector, %s::tsquery)"] * len(gaining))
+    gains = [value for g in gaining for value in (g.gain, WEIGHTS, g.tsquery)]
+    sql = f"""
+        SELECT id, row_number() OVER (ORDER BY value DESC, id) AS place, value FROM (
+            SELECT id, value, row_number() OVER (
+                PARTITION BY document_id ORDER BY value DESC, id) AS nth
+            FROM (
+                SELECT c.id, c.document_id, ({scores}) / ({LENGTH_NORM}) AS value
+                FROM {filters.table} WHERE c.search_vector @@ %s::tsquery{condition}
+                LIMIT {max(MATCHED, MOST_RANKED // len(gaining))}
+            ) AS matched
+        ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED} ORDER BY value DESC, id LIMIT {DEPTH}"""
+    trust = f"max(r.value) OVER () / {sum(term.gain for term in wanted):.9g}"
+    room = MATCHED_FILTERED if condition else MATCHED
+    choosing = _choosing(wanted, asked.chunks, room)
+    name = f"text {clause}" if clause else "text"
+    yield Ranking(name, clause, weight, sql, [*gains, choosing, *parameters], trust)
+
+
+def _choosing(wanted: Sequence[Wanted], chunks: int, room: int) -> str:
+    """Any of the rarest terms, as long as `room` chunks hold them; the others only add to the rank.
+    Where each is too common for that, those that hold several of them."""
+    rarest, *others = sorted(wanted, key=lambda term: (term.chunks, term.term))
+    chosen, number = [rarest], float(rarest.chunks)
+    if rarest.chunks > room:
+        for term in others:
+            number *= term.chunks / max(chunks, term.chunks)
+            if number < LEAST_MATCHED:
+                break
+            chosen.append(term)
+        return " & ".join(term.tsquery for term in chosen)
+    for term in others:
+        number += term.chunks
+        if number > room:
+            break
+        chosen.append(term)
+    return " | ".join(term.tsquery for term in chosen)
+
+
+def dense_rankings(
+    texts: Sequence[tuple[str, float]],
+    chunks: int,
+    profiles: Collection[int],
+    filters: Filters,
+    notes: list[str],
+) -> Iterator[Ranking]:
+    """Of each text, given with its share of the weight, among all `chunks`, by each profile."""
+    exact = filters.keep_few(chunks)
+    for profile in EmbeddingProfile.objects.filter(pk__in=profiles).order_by("pk"):
+        try:
+            for number, (text, share) in enumerate(texts):
+                vector = query_vectors.vector(profile, text[:LONGEST_EMBEDDED])
+                weight = share * _dense_weight(profile, text)
+                yield dense_ranking(number, weight, profile, vector, filters, exact=exact)
+        except NotAskable as error:
+            notes.append(f"Chunks of {profile} were found by their text alone: {error}")
+
+
+def _dense_weight(profile: EmbeddingProfile, text: str) -> float:
+    is_static = profile.provider in STATIC_PROVIDERS
+    of_prose = STATIC_DENSE_WEIGHT_OF_PROSE if is_static else DENSE_WEIGHT_OF_PROSE
+    return DENSE_WEIGHT + prose(text) * (of_prose - DENSE_WEIGHT)
+
+
+def profiles_in_use() -> frozenset[int]:
+    """Those that have chunks. A loose index scan: one step per profile, however many there are."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT p.id FROM ingestion_embeddingprofile p WHERE EXISTS"
+            " (SELECT FROM ingestion_chunk c WHERE c.profile_id = p.id)"
+        )
+        return frozenset(row[0] for row in cursor.fetchall())
+
+
+_AVERAGE = f"(sum(r.value) OVER () / greatest(count(*) OVER (), {LEAST_COMPARED}))"
+STANDS_OUT = f"""
+    (max(r.value) OVER () - {_AVERAGE}) / ({CLEAR} * greatest(1 - {_AVERAGE}, 1e-6))"""
+
+
+def dense_ranking(
+    clause: int,
+    weight: float,
+    profile: EmbeddingProfile,
+    vector: str,
+    filters: Filters,
+    *,
+    exact: bool = False,
+) -> Ranking:
+    """The nearest chunks of a profile. Cast and predicate are those of its index, and must be.
+    Where it is `exact`, the index is not asked."""
+    condition, parameters = filters.sql()
+    distance = (
+        f"c.embedding::halfvec({profile.dimensions:d}) <=> %s::halfvec({profile.dimensions:d})"
+    )
+    sql = f"""
+        SELECT id, row_number() OVER (ORDER BY distance, id) AS place, 1 - distance AS value FROM (
+            SELECT id, distance, row_number() OVER (
+                PARTITION BY document_id ORDER BY distance, id) AS nth
+            FROM (
+                SELECT * FROM (
+                    SELECT c.id, c.document_id, {distance} AS distance
+                    FROM {filters.table} WHERE c.profile_id = {profile.pk:d}{condition}
+                    {"OFFSET 0" if exact else ""}
+                ) AS kept ORDER BY distance LIMIT {DEPTH}
+            ) AS nearest
+        ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED}"""
+    name = f"dense {profile}" + (f" {clause}" if clause else "")
+    return Ranking(name, clause, weight, sql, [vector, *parameters], STANDS_OUT)

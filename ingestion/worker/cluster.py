@@ -1,0 +1,366 @@
+"""The worker: processes that run django-q2's tasks, and what has to happen around them.
+
+Each process takes its tasks from the table itself, so none holds a queue or a lock that another
+waits for, and any of them may be killed at any moment: the worker puts another in its place.
+Whether one is alive is judged by what it does: its pulse beats while it looks for tasks and while
+it watches a reading; and a worker as a whole claims a canary.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from multiprocessing.connection import wait
+from typing import Any
+
+import psutil
+from django import db
+from django.conf import settings
+from django.db import connection, connections
+from django.utils import timezone
+from django_q.brokers import get_broker
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from django_q.monitor import save_task
+from django_q.signing import SignedPackage
+from django_q.tasks import async_task
+from django_q.worker import worker as run_tasks
+
+from ingestion.index import hnsw, source_lock
+from ingestion.models import SourceRun, State
+from ingestion.processes.parent_death import die_with_parent
+from ingestion.processes.shared_state import Flag, Pulse
+from ingestion.runs import schedules, state_machine
+from ingestion.worker import supervisor
+
+logger = logging.getLogger(__name__)
+
+CANARY = "ingestion.tasks.canary"
+BUILD_INDEXES = "ingestion.tasks.build_indexes"
+WORKER = 0  # the second key of a worker's presence; sources have their ids, from 1
+LOOK_EVERY = 0.2  # seconds between two looks for a task, of a process that has none
+fork = multiprocessing.get_context("fork")
+
+
+class Inbox:
+    """What django-q2's worker calls its task queue: here, the table of tasks itself."""
+
+    def __init__(self) -> None:
+        self.broker = get_broker()
+        self.ending = False
+
+    def get(self) -> Any:
+        while not self._ends():
+            supervisor.pulse.beat()
+            try:
+                if (task := self._take()) is not None:
+                    return task
+            except db.Error as error:
+                logger.warning("No task can be fetched: %s", error)
+                connections.close_all()
+                time.sleep(1.0)
+            self._rest()
+        return "STOP"
+
+    def _ends(self) -> bool:
+        return self.ending or supervisor.stopping.is_set()
+
+    def _rest(self) -> None:
+        """Until the next look at the table; cut short where the worker stops."""
+        due = time.monotonic() + LOOK_EVERY
+        while not self._ends() and time.monotonic() < due:
+            time.sleep(0.01)
+
+    def _take(self) -> dict[str, Any] | None:
+        for ack_id, payload in self.broker.dequeue() or ():
+            try:
+                task: dict[str, Any] = SignedPackage.loads(payload)
+            except Exception:  # a pickle of another version may raise anything
+                logger.exception("Task %s cannot be read, and was thrown away.", ack_id)
+                self.broker.fail(ack_id)
+                return None
+            return task | {"ack_id": ack_id, "cluster": Conf.CLUSTER_NAME}
+        return None
+
+    def end(self, *_: object) -> None:
+        self.ending = True
+
+
+class Outbox:
+    """What django-q2's worker calls its result queue: the result is written down at once."""
+
+    def __init__(self) -> None:
+        self.broker = get_broker()
+
+    def put(self, task: dict[str, Any]) -> None:
+        if not task["success"]:
+            logger.error("The task %s failed: %s", task["name"], task["result"])
+        try:
+            save_task(task, self.broker)
+            self.broker.acknowledge(task["ack_id"])
+        except db.Error as error:
+            logger.warning("The task %s is not marked as done: %s", task["name"], error)
+            connections.close_all()
+
+
+class Timer:
+    """What django-q2's worker tells its guard by; a process of ours needs none."""
+
+    value = -1.0
+
+    def get_lock(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def _serve(parent: int, pulse: Pulse) -> None:
+    """The life of one process of a cluster."""
+    die_with_parent(parent)
+    supervisor.pulse = pulse
+    inbox = Inbox()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent says what to do
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, inbox.end)
+    run_tasks(inbox, Outbox(), Timer(), Conf.TIMEOUT)
+
+
+class WorkerSlot:
+    """A place in a cluster: the process that holds it, and its pulse."""
+
+    def __init__(self) -> None:
+        self.pulse = Pulse()
+        self.start()
+
+    def start(self) -> None:
+        self.pulse.beat()
+        arguments = (os.getpid(), self.pulse)
+        self.process = fork.Process(target=_serve, args=arguments, daemon=True)
+        self.process.start()
+
+    def kill(self) -> None:
+        """End the process and all below it at once; what is below one that has ended ends alone."""
+        if not self.process.is_alive():
+            return
+        try:
+            members = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            members = []
+        self.process.kill()
+        for member in members:
+            _kill(member)
+        self.process.join()
+
+
+def _kill(member: psutil.Process) -> None:
+    try:
+        member.kill()
+    except psutil.NoSuchProcess:
+        return  # it went with its parent
+
+
+class Cluster:
+    """Processes that run tasks, and end with the one that started them."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.size = workers or settings.WORKERS
+        self.slots: list[WorkerSlot] = []
+
+    def start(self) -> None:
+        supervisor.stopping = Flag()
+        connections.close_all()  # no process may share a connection with another
+        self.slots = [WorkerSlot() for _ in range(self.size)]
+
+    def look(self) -> None:
+        """Put new processes in the place of those that ended or stand still."""
+        for slot in self.slots:
+            if slot.process.is_alive() and slot.pulse.age <= settings.WORKER_STALL_LIMIT:
+                continue
+            self._report(slot)
+            slot.kill()
+            connections.close_all()
+            slot.start()
+
+    def _report(self, slot: WorkerSlot) -> None:
+        pid, code = slot.process.pid, slot.process.exitcode
+        if code is None:
+            logger.error("Process %s stood still for %.0f s: replaced.", pid, slot.pulse.age)
+        elif code:
+            logger.error("Process %s died (exit code %s): replaced.", pid, code)
+
+    def stop(self, patience: float | None = None) -> None:
+        """Let the readings in hand be given back to the queue, then end every process."""
+        supervisor.stopping.set()
+        most = settings.RUN_CANCEL_GRACE + 5 if patience is None else patience
+        deadline = time.monotonic() + most
+        left = [slot.process.sentinel for slot in self.slots]
+        while left and (remaining := deadline - time.monotonic()) > 0:
+            ended = wait(left, remaining)
+            left = [sentinel for sentinel in left if sentinel not in ended]
+        self.kill()
+        supervisor.stopping = Flag()  # theirs stays set; what this process reads itself may go on
+
+    def kill(self) -> None:
+        """End every process at once."""
+        for slot in self.slots:
+            slot.kill()
+        self.slots = []
+
+    @property
+    def alive(self) -> bool:
+        return any(slot.process.is_alive() for slot in self.slots)
+
+
+class Canary:
+    """A task that does nothing: whoever claims it is alive."""
+
+    def __init__(self) -> None:
+        task_id = async_task(CANARY, task_name="canary", save=False)
+        newest = OrmQ.objects.order_by("-pk")[:100]
+        self.row = next((row.pk for row in newest if row.task.get("id") == task_id), None)
+        self.started = time.monotonic()
+
+    def claimed(self) -> bool:
+        """The row is locked into the future while it is worked on, and gone afterwards."""
+        if self.row is None:
+            return True
+        row = OrmQ.objects.filter(pk=self.row).first()
+        return row is None or row.lock.timestamp() > time.time() + 60
+
+    def wait(self, seconds: float) -> bool:
+        while not self.claimed():
+            if time.monotonic() - self.started > seconds:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def discard(self) -> None:
+        OrmQ.objects.filter(pk=self.row).delete()
+
+
+class Presence:
+    """A shared advisory lock that each worker holds while it runs: where nobody holds it, there is
+    no worker to wait for."""
+
+    def __init__(self) -> None:
+        self.connection = connections["default"].copy()
+        self.announced_on: Any = None
+
+    def announce(self) -> None:
+        """Hold the lock; once more where the connection that held it was lost."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            if self.connection.connection is not self.announced_on:
+                cursor.execute(
+                    "SELECT pg_advisory_lock_shared(%s, %s)", [source_lock.SOURCE_LOCKS, WORKER]
+                )
+                self.announced_on = self.connection.connection
+
+    def close(self) -> None:
+        self.connection.close()
+
+    @staticmethod
+    def anybody() -> bool:
+        """Whether some worker announced itself; it may be stuck, though."""
+        return WORKER in source_lock.held(connection)
+
+
+def is_alive(seconds: float | None = None) -> bool:
+    """Whether some worker reads a source now, or claims a canary within `seconds` (setting
+    CANARY_TIMEOUT)."""
+    if not Presence.anybody():
+        return False
+    if _reads_now():
+        return True
+    canary = Canary()
+    try:
+        return canary.wait(settings.CANARY_TIMEOUT if seconds is None else seconds)
+    finally:
+        canary.discard()
+
+
+def _reads_now() -> bool:
+    lately = timezone.now() - timedelta(seconds=3 * settings.RUN_HEARTBEAT)
+    return SourceRun.objects.filter(state=State.RUNNING, heartbeat__gte=lately).exists()
+
+
+class Worker:
+    """A cluster, kept going, and what is due besides: runs that stand still, schedules, indexes."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.cluster = Cluster(workers)
+        self.presence = Presence()
+        self.ended = False
+        self.due: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._end)
+        self.start()
+        while not self.ended:
+            self.tick()
+            time.sleep(0.1)
+        self.stop()
+
+    def start(self) -> None:
+        """Fork the processes, then say that they are there: a command would bring its own else."""
+        self.cluster.start()
+        self.tick()
+
+    def stop(self) -> None:
+        self.cluster.stop()
+        self.presence.close()
+
+    def _end(self, *_: object) -> None:
+        self.ended = True
+
+    def tick(self) -> None:
+        """Do what is due: look after the processes, and every so often after runs and schedules."""
+        self.cluster.look()
+        self._every(1.0, "wake", self.wake)
+        self._every(settings.REAPER_INTERVAL, "tend", self.tend)
+
+    def _every(self, seconds: float, name: str, action: Callable[[], None]) -> None:
+        now = time.monotonic()
+        if now < self.due.get(name, 0.0):
+            return
+        self.due[name] = now + seconds
+        try:
+            action()
+        except db.Error as error:
+            logger.warning("The database does not answer (%s): the next look comes soon.", error)
+            connections.close_all()
+            self.presence.close()
+
+    def wake(self) -> None:
+        self.presence.announce()
+        for line in state_machine.revive():
+            logger.warning("%s", line)
+        state_machine.wake()
+        for line in schedules.fire():
+            logger.info("%s", line)
+
+    def tend(self) -> None:
+        for line in state_machine.reap():
+            logger.warning("%s", line)
+        self._look_for_work_left()
+        if hnsw.missing():
+            async_task(BUILD_INDEXES, task_name="build indexes", save=False)
+
+    def _look_for_work_left(self) -> None:
+        """Tasks that nobody takes though a process is free: those that are free have gone wrong."""
+        late = timezone.now() - timedelta(seconds=settings.WORKER_STALL_LIMIT)
+        if not OrmQ.objects.filter(lock__lt=late).exists():
+            return
+        busy = set(SourceRun.objects.filter(state=State.RUNNING).values_list("worker", flat=True))
+        for slot in self.cluster.slots:
+            if not any(worker.endswith(f" {slot.process.pid}") for worker in busy):
+                logger.error("A task waits though process %s is free: replaced.", slot.process.pid)
+                slot.kill()
+                connections.close_all()
+                slot.start()

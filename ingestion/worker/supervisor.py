@@ -1,0 +1,254 @@
+"""The process around a reading: forked for one attempt, watched until it ends.
+
+The worker that watches holds nothing the reading needs: whatever kills the reading (a crash, the
+memory limit, a cancel) leaves the worker and its queue alone, and the reading dies with its worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from django import db
+from django.conf import settings
+from django.db import connection, connections
+from django.utils import timezone
+
+from ingestion.index.source_lock import SourceLockLost, SourceLockTaken
+from ingestion.models import SourceRun, State
+from ingestion.processes.parent_death import die_with_parent
+from ingestion.processes.shared_state import ChildStatus, Flag, Pulse
+from ingestion.runs import state_machine
+from ingestion.runs.attempt import execute
+
+logger = logging.getLogger(__name__)
+
+SETTLE_PATIENCE = 30.0  # seconds to wait for a database that is away, to say how a reading ended
+OBJECTS_BETWEEN_COLLECTIONS = 2_000
+"""Documents of some parsers hold cycles: looked for as rarely as in a command, they took 250 MB."""
+EXPENDABLE = "500"  # the kernel, short of memory, takes the reading before its worker (0 to 1000)
+
+# What PostgreSQL reports when it, and not what was asked of it, is the trouble: connections (08),
+# conflicts with others (40), no disk, memory or connection left (53), locks held (55P03), shut down
+# or starting (57P), disk errors (58).
+PASSING = ("08", "40", "53", "55P03", "57P", "58")
+
+stopping = Flag()  # set when the whole worker is to stop; each cluster has its own
+pulse = Pulse()  # this process's own; its cluster looks at it
+
+
+def supervise(pk: int) -> str:
+    """Claim a SourceRun, read it in a child process, and have the row tell how that ended."""
+    claimed = state_machine.claim(pk, f"{socket.gethostname()} {os.getpid()}")
+    if isinstance(claimed, str):
+        return claimed
+    child_status = ChildStatus()
+    connections.close_all()  # the child must never share a connection with this process
+    child = _fork(claimed, child_status)
+    try:
+        end = _watch(claimed, child, child_status)
+    except BaseException:
+        _kill(child)
+        raise
+    return _settle_patiently(claimed, end, child_status)
+
+
+def _fork(source_run: SourceRun, child_status: ChildStatus) -> int:
+    watcher = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        _become_child(watcher)
+        execute(source_run, child_status)
+        code = 0
+    except BaseException as error:
+        child_status.fail(_kind(error), _told(error))
+        logger.log(_level(error), "%s ended in %s", source_run, os.getpid(), exc_info=True)
+    finally:
+        with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _become_child(watcher: int) -> None:
+    die_with_parent(watcher)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # what was there before is not looked through again
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+    with contextlib.suppress(OSError):  # not Linux, or not allowed: then the kernel chooses
+        Path("/proc/self/oom_score_adj").write_text(EXPENDABLE)
+    connection.settings_dict["CONN_MAX_AGE"] = None
+    if limit := settings.RUN_MEMORY_LIMIT_MB:
+        most = int(limit * 1.5) * 1024 * 1024
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if hard == resource.RLIM_INFINITY or most < hard:
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def _kind(error: BaseException) -> str:
+    """What an exception says about whose fault it was: see `_settle`."""
+    if isinstance(error, SourceLockTaken):
+        return "taken"
+    return "database" if isinstance(error, SourceLockLost) or _is_passing(error) else "bug"
+
+
+def _level(error: BaseException) -> int:
+    return logging.ERROR if _kind(error) == "bug" else logging.WARNING
+
+
+def _is_passing(error: BaseException) -> bool:
+    if not isinstance(error, db.OperationalError | db.InterfaceError):
+        return False
+    state = getattr(error.__cause__, "sqlstate", None)  # None: the connection was lost
+    return state is None or str(state).startswith(PASSING)
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        limit = settings.RUN_MEMORY_LIMIT_MB
+        return f"It ran out of memory; the limit (RUN_MEMORY_LIMIT_MB) is {limit} MB."
+    text = " ".join(str(error).split())
+    return text if isinstance(error, SourceLockLost) else f"{type(error).__name__}: {text}"
+
+
+def _watch(source_run: SourceRun, child: int, child_status: ChildStatus) -> str:
+    """Wait for the child, passing on cancels and limits; why it ended, empty when by itself."""
+    asked = ""
+    killed_after = float("inf")
+    last_look = last_beat = time.monotonic()
+    pause = 0.002
+    while True:
+        pulse.beat()
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return asked or _death(status)
+        now = time.monotonic()
+        if now - last_look >= settings.RUN_POLL:
+            last_look = now
+            beat = now - last_beat >= settings.RUN_HEARTBEAT
+            last_beat = now if beat else last_beat
+            if not asked and (asked := _reason_to_stop(source_run, child, child_status, beat)):
+                os.kill(child, signal.SIGTERM)
+                killed_after = now + settings.RUN_CANCEL_GRACE
+        if now > killed_after:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+def _kill(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _death(status: int) -> str:
+    if not os.WIFSIGNALED(status):
+        code = os.waitstatus_to_exitcode(status)
+        return "" if code == 0 else f"It ended with exit code {code}: see the worker's log."
+    number = os.WTERMSIG(status)
+    if number == signal.SIGTERM and _stops_soon():
+        return "stopping"
+    return f"The reading was killed by {signal.strsignal(number) or number} (signal {number})."
+
+
+def _stops_soon() -> bool:
+    """Whether the worker is being stopped too, as where every process is told at once."""
+    deadline = time.monotonic() + 1.0
+    while not stopping.is_set() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return stopping.is_set()
+
+
+def _reason_to_stop(
+    source_run: SourceRun, child: int, child_status: ChildStatus, beat: bool
+) -> str:
+    if stopping.is_set():
+        return "stopping"
+    if excess := _excess(child, child_status):
+        return excess
+    try:
+        if beat:
+            mine = SourceRun.objects.filter(pk=source_run.pk, state=State.RUNNING)
+            mine.update(heartbeat=timezone.now())
+        rows = SourceRun.objects.filter(pk=source_run.pk)
+        asked = rows.values_list("cancel_requested", flat=True).first()
+    except db.Error as error:
+        logger.warning("%s: no sign of life could be given: %s", source_run, error)
+        connections.close_all()
+        return ""
+    return "cancelled" if asked is not False else ""  # None: the row is gone
+
+
+def _excess(child: int, child_status: ChildStatus) -> str:
+    """The limit that the reading has passed, in a sentence; empty when none."""
+    limit = settings.RUN_MEMORY_LIMIT_MB
+    try:
+        used = psutil.Process(child).memory_info().rss // (1024 * 1024)
+    except psutil.NoSuchProcess:
+        return ""
+    if limit and used > limit:
+        return f"It took {used} MB of memory; the limit (RUN_MEMORY_LIMIT_MB) is {limit} MB."
+    stalled = child_status.pulse.age
+    if settings.RUN_STALL_LIMIT and stalled > settings.RUN_STALL_LIMIT:
+        return f"It stood still for {stalled:.0f} s; the limit is RUN_STALL_LIMIT."
+    return ""
+
+
+def _settle_patiently(source_run: SourceRun, end: str, child_status: ChildStatus) -> str:
+    """`_settle`, again and again while the database is away; then it is left to the reaper."""
+    deadline = time.monotonic() + SETTLE_PATIENCE
+    while True:
+        pulse.beat()
+        try:
+            return _settle(source_run, end, child_status)
+        except db.Error as error:
+            connections.close_all()
+            if time.monotonic() > deadline or stopping.is_set():
+                logger.warning("%s: how it ended is not in its row: %s", source_run, error)
+                return f"{source_run} is left to the reaper."
+            time.sleep(0.5)
+
+
+def _settle(claimed: SourceRun, end: str, child_status: ChildStatus) -> str:
+    """See to it that the row of an ended child says how it ended."""
+    source_run = SourceRun.objects.select_related("source").filter(pk=claimed.pk).first()
+    if source_run is None:
+        return f"{claimed} is gone."
+    if source_run.state != State.RUNNING or source_run.attempt != claimed.attempt:
+        return f"{source_run}: {source_run.get_state_display()}"
+    source_run.current_url = child_status.url.read()[:2000]
+    if source_run.source is None:
+        return state_machine.end_without_source(source_run)
+    if source_run.cancel_requested:
+        return state_machine.end_cancelled(source_run)
+    if end == "stopping":
+        return state_machine.give_back(
+            source_run, "The worker was stopped; the next one goes on from here."
+        )
+    return _settle_trouble(source_run, end, child_status)
+
+
+def _settle_trouble(source_run: SourceRun, end: str, child_status: ChildStatus) -> str:
+    kind, error = child_status.kind.read(), child_status.error.read()
+    if kind == "taken":
+        return state_machine.give_back(
+            source_run, f"{error} It is tried again soon.", at_once=False
+        )
+    if kind == "database":
+        return state_machine.put_to_wait(source_run, error, "the database")
+    SourceRun.objects.filter(pk=source_run.pk).update(current_url=source_run.current_url)
+    return state_machine.crashed(source_run, error or end or "The reading ended without a word.")

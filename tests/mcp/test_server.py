@@ -1,0 +1,166 @@
+"""What assistants get over MCP, asked with the official client."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import uvicorn
+from django.db import connections
+from mcp import Client, StdioServerParameters, stdio_client
+
+from ingestion.api import tokens
+from ingestion.mcp import server as mcp_server
+from tests.support.indexed import document, index
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def stored() -> None:
+    index(
+        document(
+            "Files",
+            "## Locks\n\nThe verb EXTRACT reads a record and locks it.",
+            display_url="https://example.com/files",
+            generations=("all",),
+        ),
+        document("Windows", "A window holds controls.", generations=("dwc",)),
+    )
+
+
+def talk(target: Any, *calls: tuple[str, dict[str, Any]]) -> tuple[list[str], list[Any]]:
+    """The names of the tools, and the answers to the calls."""
+
+    async def talking() -> tuple[list[str], list[Any]]:
+        async with Client(target) as client:
+            tools = await client.list_tools()
+            answers = [await client.call_tool(name, given) for name, given in calls]
+            return [tool.name for tool in tools.tools], answers
+
+    return anyio.run(talking)
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    yield mcp_server.server()
+    connections.close_all()
+
+
+def test_passages_come_with_their_citations(stored: None, server: Any) -> None:
+    names, (answer,) = talk(server, ("search_bbj_knowledge", {"query": "lock a record"}))
+    assert names == ["search_bbj_knowledge", "get_document"]
+    assert not answer.is_error
+    first = answer.structured_content["passages"][0]
+    assert first["citation"] == "https://example.com/files"
+    assert "EXTRACT" in first["text"]
+    assert "Source: https://example.com/files" in answer.content[0].text
+
+
+def test_a_generation_and_a_limit_narrow_the_search(stored: None, server: Any) -> None:
+    asked = {"query": "record window", "generation": "dwc", "limit": 1}
+    _, (answer,) = talk(server, ("search_bbj_knowledge", asked))
+    assert [p["title"] for p in answer.structured_content["passages"]] == ["Windows"]
+
+
+@pytest.mark.parametrize(
+    "url", ["docs://Files", "https://example.com/files", "https://example.com/files#locks"]
+)
+def test_a_document_is_read_by_its_address_or_its_link(stored: None, server: Any, url: str) -> None:
+    _, (answer,) = talk(server, ("get_document", {"url": url}))
+    assert answer.structured_content["title"] == "Files"
+    assert answer.content[0].text.startswith("# Files\nSource: https://example.com/files")
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "said"),
+    [
+        ("get_document", {"url": "docs://none\0"}, "There is no document"),
+        ("search_bbj_knowledge", {"query": "x", "limit": 0}, "limit"),
+        ("search_bbj_knowledge", {"query": "x" * 9000}, "query"),
+        ("search_bbj_knowledge", {}, "query"),
+    ],
+)
+def test_what_cannot_be_answered_says_why(
+    stored: None, server: Any, tool: str, given: dict[str, Any], said: str
+) -> None:
+    _, (answer,) = talk(server, (tool, given))
+    assert answer.is_error
+    assert said in answer.content[0].text
+    assert "Traceback" not in answer.content[0].text
+
+
+def test_nothing_found_says_so(server: Any) -> None:
+    _, (answer,) = talk(server, ("search_bbj_knowledge", {"query": "window\0 ' & |"}))
+    assert answer.content[0].text == "Nothing was found."
+
+
+def test_it_answers_on_standard_input_and_output(stored: None) -> None:
+    settings = connections["default"].settings_dict
+    code = (
+        "from django.conf import settings; import django;"
+        f" settings.DATABASES['default']['NAME'] = {settings['NAME']!r}; django.setup();"
+        " from django.core.management import call_command; call_command('mcp')"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "bbjrag.settings"}
+    parameters = StdioServerParameters(
+        command=sys.executable, args=["-c", code], env=environment, cwd=os.getcwd()
+    )
+    names, (answer,) = talk(
+        stdio_client(parameters), ("search_bbj_knowledge", {"query": "lock a record"})
+    )
+    assert names == ["search_bbj_knowledge", "get_document"]
+    assert answer.structured_content["passages"][0]["title"] == "Files"
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", ws="none"))
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    while not running.started and thread.is_alive():
+        time.sleep(0.02)
+    try:
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        running.should_exit = True
+        thread.join()
+        connections.close_all()
+
+
+def test_it_answers_over_http(stored: None) -> None:
+    with serving(mcp_server.http_app("127.0.0.1")) as url:
+        names, (answer,) = talk(url, ("search_bbj_knowledge", {"query": "lock a record"}))
+    assert names == ["search_bbj_knowledge", "get_document"]
+    assert answer.structured_content["passages"][0]["title"] == "Files"
+
+
+def test_a_page_of_another_site_cannot_ask(stored: None) -> None:
+    with serving(mcp_server.http_app("127.0.0.1")) as url:
+        response = httpx.post(url, json={}, headers={"Host": "evil.example"})
+    assert response.status_code == 421
+
+
+def test_beyond_this_machine_a_token_is_asked_for(stored: None) -> None:
+    _, token = tokens.make("assistant", requests_per_minute=1)
+    with serving(mcp_server.http_app("0.0.0.0")) as url:
+        shown = {"Authorization": f"Bearer {token}"}
+        statuses = [
+            httpx.post(url, json={}, headers=headers).status_code
+            for headers in ({}, {"Authorization": "Bearer wrong"}, shown, shown)
+        ]
+    assert statuses[:2] == [401, 401]
+    assert statuses[2] not in (401, 429)
+    assert statuses[3] == 429
