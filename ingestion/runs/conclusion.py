@@ -38,7 +38,7 @@ class Conclusion:
         self.progress = progress
 
     def draw(self, outcome: Outcome) -> str:
-        """Move the row to how the run ended; a sentence. Raises SourceLockLost if it is not ours."""
+        """Move the row to how the run ended; a sentence. Raises SourceLockLost if it is lost."""
         clock = self.progress.timings.clock
         with clock("index"):
             if self._is_last() and hnsw.build(self.writer.profile):
