@@ -22,7 +22,7 @@ from ingestion.admin.display import ago, badge, records_link
 from ingestion.admin.overview import newest_runs, numbers
 from ingestion.admin.preview import tried
 from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
-from ingestion.runs import state_machine
+from ingestion.runs import removals
 from sources.forms import SourceForm
 from sources.models import Source
 
@@ -180,11 +180,11 @@ class SourceAdmin(Admin):
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def delete_model(self, request: HttpRequest, obj: Source) -> None:
-        state_machine.delete_source(obj, request.user.get_username())
+        removals.delete_source(obj, request.user.get_username())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
         for source in queryset:
-            state_machine.delete_source(source, request.user.get_username())
+            removals.delete_source(source, request.user.get_username())
 
     @admin.display(description="last state")
     def state(self, source: Any) -> str:

@@ -15,7 +15,7 @@ from pytest_django import Settings
 from ingestion import pipeline
 from ingestion.models import Chunk, Document, Failure, SourceRun, State
 from ingestion.parsers import PARSERS
-from ingestion.runs import state_machine
+from ingestion.runs import recovery, removals
 from ingestion.worker import supervisor
 from sources.models import Source
 from tests.support.ollama_server import (
@@ -195,7 +195,7 @@ def test_what_is_interrupted_goes_on_where_it_was(
     assert 0 < stored < 4
     ollama.by_text.clear()
     before = embedded(ollama)
-    state_machine.wake(row.resume_at)
+    recovery.wake(row.resume_at)
     row = again(row)
     assert (row.state, row.added, row.attempt) == ("succeeded", 4, 1)
     assert row.embedded == row.chunks <= before + embedded(ollama) <= row.chunks + IN_FLIGHT
@@ -280,7 +280,7 @@ def test_clean_goes_on_where_it_was_interrupted(
     row = read(source, clean=True)
     assert row.state == "waiting"
     ollama.by_text.clear()
-    state_machine.wake(row.resume_at)
+    recovery.wake(row.resume_at)
     row = again(row)
     assert (row.state, row.changed, row.unchanged) == ("succeeded", 4, 0)
     assert row.embedded == first.chunks <= embedded(ollama) <= first.chunks + IN_FLIGHT
@@ -382,7 +382,7 @@ def test_many_vanished_documents_wait_for_a_person(source: Source, folder: Path)
     row = read(source)
     assert (row.state, len(row.vanished), row.documents) == ("needs_approval", 15, 24)
     assert Chunk.objects.filter(content__contains="meanwhile").exists()
-    assert state_machine.decide_removal(row, approve=True, who="anna").startswith("15 documents")
+    assert removals.decide_removal(row, approve=True, who="anna").startswith("15 documents")
     row.refresh_from_db()
     assert (row.state, row.removed, row.documents) == ("succeeded", 15, 9)
     assert row.seconds is not None
@@ -410,8 +410,8 @@ def test_a_person_may_keep_what_vanished(source: Source, folder: Path) -> None:
     for path in folder.glob("more*"):
         path.unlink()
     row = read(source)
-    assert state_machine.decide_removal(row, approve=False, who="anna").endswith("are kept.")
-    assert state_machine.decide_removal(row, approve=True, who="bert").endswith("any more.")
+    assert removals.decide_removal(row, approve=False, who="anna").endswith("are kept.")
+    assert removals.decide_removal(row, approve=True, who="bert").endswith("any more.")
     assert Document.objects.count() == 24
 
 
@@ -422,7 +422,7 @@ def test_approving_removes_nothing_that_came_back(source: Source, folder: Path) 
         path.unlink()
     row = read(source)
     write_pages(folder, ["more1", "more2"], sections=1, words=8)
-    state_machine.decide_removal(row, approve=True, who="anna")
+    removals.decide_removal(row, approve=True, who="anna")
     assert Document.objects.count() == 4
     assert read(source).documents == 6
 
@@ -502,6 +502,6 @@ def test_a_run_counts_what_its_attempts_did_together(
     assert 0 < partly < 4
     assert row.added == Document.objects.count()
     ollama.by_text.clear()
-    state_machine.wake(row.resume_at)
+    recovery.wake(row.resume_at)
     row = again(row)
     assert (row.state, row.added, row.unchanged, row.read) == (State.SUCCEEDED, 4, 0, 4)

@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from ingestion.admin import reports
 from ingestion.admin.display import documents
 from ingestion.models import Chunk, Run, SourceRun
-from ingestion.runs import state_machine
+from ingestion.runs import removals, requests
 from ingestion.worker.cluster import Presence
 from sources.models import Source
 
@@ -49,14 +49,12 @@ def ready(request: HttpRequest, sources: Iterable[Source]) -> list[Source]:
 
 def start(
     request: HttpRequest, sources: Iterable[Source], **options: Any
-) -> state_machine.Request | None:
+) -> requests.Request | None:
     """Ask for a run of the sources that can run, and say what happens next."""
     good = ready(request, sources)
     if not good:
         return None
-    asked = state_machine.request(
-        good, origin=Run.Origin.ADMIN, requested_by=request.user, **options
-    )
+    asked = requests.request(good, origin=Run.Origin.ADMIN, requested_by=request.user, **options)
     note(request, good, f"Asked for run {asked.run.pk}{_how(options)}.")
     if asked.started:
         names = ", ".join(row.source_name for row in asked.started)
@@ -112,7 +110,7 @@ def reingest_clean(
 def retry_failures(
     modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
 ) -> None:
-    failing = {source.pk for source in state_machine.sources_with_failures()}
+    failing = {source.pk for source in requests.sources_with_failures()}
     chosen = [source for source in queryset if source.pk in failing or not source.enabled]
     for source in queryset:
         if source not in chosen:
@@ -139,7 +137,7 @@ def cancel(request: HttpRequest, source_runs: Iterable[SourceRun]) -> int:
 
 
 def cancel_one(request: HttpRequest, source_run: SourceRun) -> None:
-    messages.success(request, state_machine.cancel(source_run, request.user.get_username()))
+    messages.success(request, requests.cancel(source_run, request.user.get_username()))
     if source_run.source:
         note(request, [source_run.source], f"Cancel of run {source_run.run_id} requested.")
 
@@ -155,7 +153,7 @@ def retry_one(request: HttpRequest, source_run: SourceRun) -> int | None:
             messages.info(request, "None of these failures is open any more: nothing to retry.")
             return None
         asked = start(request, [source_run.source], retry_failed=True, addresses=addresses)
-    elif not state_machine.has_failures(source_run.source):
+    elif not requests.has_failures(source_run.source):
         messages.info(request, NOTHING_TO_RETRY.format(source_run.source.name))
         return None
     else:
@@ -167,7 +165,7 @@ def decide_removal(request: HttpRequest, source_run: SourceRun) -> None:
     """Approve or refuse, as the form's button says, the removal that waits for an answer."""
     approve = request.POST.get("decision") == "approve"
     who = request.user.get_username()
-    messages.success(request, state_machine.decide_removal(source_run, approve=approve, who=who))
+    messages.success(request, removals.decide_removal(source_run, approve=approve, who=who))
     if source_run.source:
         answer = "approved" if approve else "refused"
         text = (

@@ -14,7 +14,7 @@ from ingestion.admin.overview import Progress, progress
 from ingestion.models import Document, Failure, LogLine, Run, SourceRun, State
 from ingestion.monitoring import health
 from ingestion.pipeline import STAGES
-from ingestion.runs.state_machine import has_failures
+from ingestion.runs.requests import has_failures
 
 SHOWN_LINES = 200
 # What the log of a reading can be narrowed to, by what the page's address says.

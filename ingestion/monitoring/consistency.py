@@ -18,7 +18,7 @@ from django.utils import timezone
 from ingestion.index import hnsw
 from ingestion.index.source_lock import is_free
 from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, SourceRun, State
-from ingestion.runs import state_machine
+from ingestion.runs import recovery
 from ingestion.runs.failures import FAILURES_KEPT
 
 EXAMPLES = 3
@@ -206,6 +206,6 @@ CHECKS = (
         "runs that stand still",
         _standing_runs,
         "queued again, or ended",
-        lambda pks: state_machine.reap(),
+        lambda pks: recovery.reap(),
     ),
 )

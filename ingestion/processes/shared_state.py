@@ -8,7 +8,8 @@ multiprocessing's raw ones, which have no lock either.
 from __future__ import annotations
 
 import time
-from ctypes import c_bool, c_char, c_double
+from ctypes import c_bool, c_byte, c_char, c_double
+from enum import IntEnum
 from multiprocessing.sharedctypes import RawArray, RawValue
 
 _TEXT_BYTES = 4096
@@ -61,21 +62,35 @@ class Text:
         return self._cell.value.decode("utf-8", "ignore")
 
 
+class Fault(IntEnum):
+    """Why a child process failed: another one holds the source lock, the database is away or took
+    that lock from it, or the program has an error."""
+
+    NONE = 0
+    SOURCE_LOCK = 1
+    DATABASE = 2
+    BUG = 3
+
+
 class ChildStatus:
-    """What a reading leaves for its watcher: the document in hand, signs that it gets on, and what
-    ended it."""
+    """What a child process leaves for its supervisor: the document in hand, signs that it gets on,
+    and what ended it."""
 
     def __init__(self) -> None:
         self.url = Text()
         self.error = Text()
-        self.kind = Text()
         self.pulse = Pulse()
+        self._fault = RawValue(c_byte, Fault.NONE)
+
+    @property
+    def fault(self) -> Fault:
+        return Fault(self._fault.value)
 
     def hold(self, url: str) -> None:
         """Work on this document begins."""
         self.url.write(url)
         self.pulse.beat()
 
-    def fail(self, kind: str, message: str) -> None:
-        self.kind.write(kind)
+    def fail(self, fault: Fault, message: str) -> None:
         self.error.write(message)
+        self._fault.value = fault

@@ -25,7 +25,7 @@ from ingestion.parsers import output, parser_class
 from ingestion.pipeline import Reading, Scope
 from ingestion.processes.shared_state import ChildStatus
 from ingestion.runs import log as run_log
-from ingestion.runs import state_machine
+from ingestion.runs import recovery, state_machine
 from ingestion.runs.conclusion import Conclusion
 from ingestion.runs.failures import FailureRecord
 from ingestion.runs.progress import ProgressReport
@@ -168,7 +168,7 @@ class Attempt:
         self.source_run.refresh_from_db(fields=["cancel_requested", "waiting_since"])
         if self.progress:
             SourceRun.objects.filter(pk=self.source_run.pk).update(**self.progress.counted())
-        return state_machine.put_to_wait(self.source_run, reason)
+        return recovery.put_to_wait(self.source_run, reason)
 
     def give_up(self, reason: str) -> str:
         message = f"{reason} What was stored stays."

@@ -13,7 +13,7 @@ from ingestion.index.source_lock import SourceLockLost
 from ingestion.index.writer import Writer
 from ingestion.models import Chunk, Document, SourceRun, State
 from ingestion.pipeline import Outcome, Scope
-from ingestion.runs import state_machine
+from ingestion.runs import removals, state_machine
 from ingestion.runs.progress import ProgressReport
 from sources.models import Source
 
@@ -57,7 +57,7 @@ class Conclusion:
                 self.source_run, state, during=self.source_run.attempt, **fields
             ):
                 raise SourceLockLost(f"{self.source_run} was taken away from this process.")
-            state_machine.supersede_approvals(self.source_run)
+            removals.supersede_approvals(self.source_run)
         return f"{self.source.name}: {fields['last_line']}"
 
     def _is_last(self) -> bool:

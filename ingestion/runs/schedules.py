@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from ingestion.models import Run, ScheduledRun
-from ingestion.runs import state_machine
+from ingestion.runs import requests
 from sources.models import Source
 
 
@@ -49,6 +49,6 @@ def _fire(source: Source, row: ScheduledRun, now: datetime) -> str:
     mine = ScheduledRun.objects.filter(pk=row.pk, at=row.at)
     if not mine.update(at=next_time(source.schedule, now)):
         return ""  # another worker was first
-    asked = state_machine.request([source], origin=Run.Origin.SCHEDULE)
+    asked = requests.request([source], origin=Run.Origin.SCHEDULE)
     verb = "joined" if asked.joined else "started"
     return f"The schedule of {source.name} {verb} run {asked.run.pk}."

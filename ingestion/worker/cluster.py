@@ -36,7 +36,7 @@ from ingestion.index import hnsw, source_lock
 from ingestion.models import SourceRun, State
 from ingestion.processes.parent_death import die_with_parent
 from ingestion.processes.shared_state import Flag, Pulse
-from ingestion.runs import schedules, state_machine
+from ingestion.runs import recovery, schedules
 from ingestion.worker import supervisor
 
 logger = logging.getLogger(__name__)
@@ -339,14 +339,14 @@ class Worker:
 
     def wake(self) -> None:
         self.presence.announce()
-        for line in state_machine.revive():
+        for line in recovery.revive():
             logger.warning("%s", line)
-        state_machine.wake()
+        recovery.wake()
         for line in schedules.fire():
             logger.info("%s", line)
 
     def tend(self) -> None:
-        for line in state_machine.reap():
+        for line in recovery.reap():
             logger.warning("%s", line)
         self._look_for_work_left()
         if hnsw.missing():

@@ -15,7 +15,9 @@ import signal
 import socket
 import sys
 import time
+from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 from django import db
@@ -26,8 +28,8 @@ from django.utils import timezone
 from ingestion.index.source_lock import SourceLockLost, SourceLockTaken
 from ingestion.models import SourceRun, State
 from ingestion.processes.parent_death import die_with_parent
-from ingestion.processes.shared_state import ChildStatus, Flag, Pulse
-from ingestion.runs import state_machine
+from ingestion.processes.shared_state import ChildStatus, Fault, Flag, Pulse
+from ingestion.runs import recovery, requests
 from ingestion.runs.attempt import execute
 
 logger = logging.getLogger(__name__)
@@ -48,9 +50,10 @@ pulse = Pulse()  # this process's own; its cluster looks at it
 
 def supervise(pk: int) -> str:
     """Claim a SourceRun, read it in a child process, and have the row tell how that ended."""
-    claimed = state_machine.claim(pk, f"{socket.gethostname()} {os.getpid()}")
-    if isinstance(claimed, str):
-        return claimed
+    claim = requests.claim(pk, f"{socket.gethostname()} {os.getpid()}")
+    claimed = claim.source_run
+    if claimed is None:
+        return claim.refusal
     child_status = ChildStatus()
     connections.close_all()  # the child must never share a connection with this process
     child = _fork(claimed, child_status)
@@ -73,7 +76,7 @@ def _fork(source_run: SourceRun, child_status: ChildStatus) -> int:
         execute(source_run, child_status)
         code = 0
     except BaseException as error:
-        child_status.fail(_kind(error), _told(error))
+        child_status.fail(_fault(error), _described(error))
         logger.log(_level(error), "%s ended in %s", source_run, os.getpid(), exc_info=True)
     finally:
         with contextlib.suppress(OSError, ValueError):  # nobody listens any more
@@ -98,15 +101,15 @@ def _become_child(watcher: int) -> None:
             resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-def _kind(error: BaseException) -> str:
-    """What an exception says about whose fault it was: see `_settle`."""
+def _fault(error: BaseException) -> Fault:
     if isinstance(error, SourceLockTaken):
-        return "taken"
-    return "database" if isinstance(error, SourceLockLost) or _is_passing(error) else "bug"
+        return Fault.SOURCE_LOCK
+    is_database = isinstance(error, SourceLockLost) or _is_passing(error)
+    return Fault.DATABASE if is_database else Fault.BUG
 
 
 def _level(error: BaseException) -> int:
-    return logging.ERROR if _kind(error) == "bug" else logging.WARNING
+    return logging.ERROR if _fault(error) is Fault.BUG else logging.WARNING
 
 
 def _is_passing(error: BaseException) -> bool:
@@ -116,7 +119,7 @@ def _is_passing(error: BaseException) -> bool:
     return state is None or str(state).startswith(PASSING)
 
 
-def _told(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         limit = settings.RUN_MEMORY_LIMIT_MB
         return f"It ran out of memory; the limit (RUN_MEMORY_LIMIT_MB) is {limit} MB."
@@ -124,9 +127,26 @@ def _told(error: BaseException) -> str:
     return text if isinstance(error, SourceLockLost) else f"{type(error).__name__}: {text}"
 
 
-def _watch(source_run: SourceRun, child: int, child_status: ChildStatus) -> str:
-    """Wait for the child, passing on cancels and limits; why it ended, empty when by itself."""
-    asked = ""
+class Ending(Enum):
+    """How a child process ended."""
+
+    BY_ITSELF = "by itself"
+    WORKER_STOPS = "because the worker stops"
+    CANCELLED = "because somebody cancelled the run"
+    LIMIT = "because it exceeded a limit"
+    DEATH = "by a signal, or with an exit code"
+
+
+class End(NamedTuple):
+    """How a child process ended, or is to end; `message` is a sentence about a limit or a death."""
+
+    how: Ending
+    message: str = ""
+
+
+def _watch(source_run: SourceRun, child: int, child_status: ChildStatus) -> End:
+    """Wait for the child, passing on cancels and limits."""
+    asked: End | None = None
     killed_after = float("inf")
     last_look = last_beat = time.monotonic()
     pause = 0.002
@@ -155,14 +175,17 @@ def _kill(child: int) -> None:
         os.waitpid(child, 0)
 
 
-def _death(status: int) -> str:
+def _death(status: int) -> End:
     if not os.WIFSIGNALED(status):
         code = os.waitstatus_to_exitcode(status)
-        return "" if code == 0 else f"It ended with exit code {code}: see the worker's log."
+        if code == 0:
+            return End(Ending.BY_ITSELF)
+        return End(Ending.DEATH, f"It ended with exit code {code}: see the worker's log.")
     number = os.WTERMSIG(status)
     if number == signal.SIGTERM and _stops_soon():
-        return "stopping"
-    return f"The reading was killed by {signal.strsignal(number) or number} (signal {number})."
+        return End(Ending.WORKER_STOPS)
+    name = signal.strsignal(number) or number
+    return End(Ending.DEATH, f"The reading was killed by {name} (signal {number}).")
 
 
 def _stops_soon() -> bool:
@@ -175,11 +198,11 @@ def _stops_soon() -> bool:
 
 def _reason_to_stop(
     source_run: SourceRun, child: int, child_status: ChildStatus, beat: bool
-) -> str:
+) -> End | None:
     if stopping.is_set():
-        return "stopping"
+        return End(Ending.WORKER_STOPS)
     if excess := _excess(child, child_status):
-        return excess
+        return End(Ending.LIMIT, excess)
     try:
         if beat:
             mine = SourceRun.objects.filter(pk=source_run.pk, state=State.RUNNING)
@@ -189,8 +212,8 @@ def _reason_to_stop(
     except db.Error as error:
         logger.warning("%s: no sign of life could be given: %s", source_run, error)
         connections.close_all()
-        return ""
-    return "cancelled" if asked is not False else ""  # None: the row is gone
+        return None
+    return End(Ending.CANCELLED) if asked is not False else None  # None: the row is gone
 
 
 def _excess(child: int, child_status: ChildStatus) -> str:
@@ -208,7 +231,7 @@ def _excess(child: int, child_status: ChildStatus) -> str:
     return ""
 
 
-def _settle_patiently(source_run: SourceRun, end: str, child_status: ChildStatus) -> str:
+def _settle_patiently(source_run: SourceRun, end: End, child_status: ChildStatus) -> str:
     """`_settle`, again and again while the database is away; then it is left to the reaper."""
     deadline = time.monotonic() + SETTLE_PATIENCE
     while True:
@@ -223,7 +246,7 @@ def _settle_patiently(source_run: SourceRun, end: str, child_status: ChildStatus
             time.sleep(0.5)
 
 
-def _settle(claimed: SourceRun, end: str, child_status: ChildStatus) -> str:
+def _settle(claimed: SourceRun, end: End, child_status: ChildStatus) -> str:
     """See to it that the row of an ended child says how it ended."""
     source_run = SourceRun.objects.select_related("source").filter(pk=claimed.pk).first()
     if source_run is None:
@@ -232,23 +255,22 @@ def _settle(claimed: SourceRun, end: str, child_status: ChildStatus) -> str:
         return f"{source_run}: {source_run.get_state_display()}"
     source_run.current_url = child_status.url.read()[:2000]
     if source_run.source is None:
-        return state_machine.end_without_source(source_run)
+        return recovery.end_without_source(source_run)
     if source_run.cancel_requested:
-        return state_machine.end_cancelled(source_run)
-    if end == "stopping":
-        return state_machine.give_back(
+        return recovery.end_cancelled(source_run)
+    if end.how is Ending.WORKER_STOPS:
+        return recovery.give_back(
             source_run, "The worker was stopped; the next one goes on from here."
         )
     return _settle_trouble(source_run, end, child_status)
 
 
-def _settle_trouble(source_run: SourceRun, end: str, child_status: ChildStatus) -> str:
-    kind, error = child_status.kind.read(), child_status.error.read()
-    if kind == "taken":
-        return state_machine.give_back(
-            source_run, f"{error} It is tried again soon.", at_once=False
-        )
-    if kind == "database":
-        return state_machine.put_to_wait(source_run, error, "the database")
+def _settle_trouble(source_run: SourceRun, end: End, child_status: ChildStatus) -> str:
+    fault, error = child_status.fault, child_status.error.read()
+    if fault is Fault.SOURCE_LOCK:
+        return recovery.give_back(source_run, f"{error} It is tried again soon.", at_once=False)
+    if fault is Fault.DATABASE:
+        return recovery.put_to_wait(source_run, error, "the database")
     SourceRun.objects.filter(pk=source_run.pk).update(current_url=source_run.current_url)
-    return state_machine.crashed(source_run, error or end or "The reading ended without a word.")
+    reason = error or end.message or "The reading ended without a word."
+    return recovery.crashed(source_run, reason)

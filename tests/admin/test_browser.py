@@ -14,7 +14,7 @@ from django.db import connections
 from playwright.sync_api import Browser, Page, expect
 
 from ingestion.models import Chunk, Document, Run, SourceRun, State
-from ingestion.runs import state_machine
+from ingestion.runs import requests
 from ingestion.worker.cluster import Worker
 from sources.models import Source
 from tests.support.browser import chromium, log_in, visit
@@ -170,12 +170,12 @@ def things_to_look_at(data_dir: Path) -> tuple[Source, SourceRun]:
     (data_dir / "docs/broken.bbj").write_bytes(b"<<bbj>>\x00\x01\x02\x03" * 40)
     (data_dir / "docs/fine.bbj").write_text('rem fine\nprint "hello"\n')
     programs = source("programs", "BbjSourceParser")
-    row = state_machine.request([programs], origin=Run.Origin.COMMAND).started[0]
+    row = requests.request([programs], origin=Run.Origin.COMMAND).started[0]
     wait_for_the_end("programs")
     SourceRun.objects.filter(pk=row.pk).update(
         state=State.NEEDS_APPROVAL, vanished=["programs://fine.bbj"]
     )
-    state_machine.request([source("other")], origin=Run.Origin.SCHEDULE)
+    requests.request([source("other")], origin=Run.Origin.SCHEDULE)
     return programs, SourceRun.objects.get(pk=row.pk)
 
 

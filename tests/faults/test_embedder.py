@@ -13,7 +13,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from ingestion.models import Chunk, Document, SourceRun
-from ingestion.runs import state_machine
+from ingestion.runs import recovery
 from ingestion.worker import supervisor
 from sources.models import Source
 from tests.support.ollama_server import (
@@ -77,7 +77,7 @@ def go_on(row: SourceRun) -> SourceRun:
     """What the worker does when the time has come, or a person when the run has failed."""
     if row.state != "waiting":
         return read(row.source)  # type: ignore[arg-type]
-    state_machine.wake(row.resume_at)
+    recovery.wake(row.resume_at)
     supervisor.supervise(row.pk)
     row.refresh_from_db()
     return row

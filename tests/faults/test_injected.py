@@ -22,7 +22,7 @@ from pytest_django import Settings
 from ingestion.index.writer import Writer
 from ingestion.models import Failure, SourceRun, State
 from ingestion.processes.shared_state import ChildStatus, Flag
-from ingestion.runs import state_machine
+from ingestion.runs import recovery, state_machine
 from ingestion.runs.attempt import execute
 from ingestion.worker import supervisor
 from tests.support.ollama_server import OllamaServer, embed_small
@@ -168,10 +168,10 @@ class Tides:
                 return row
             assert not wrong()
             if row.state == State.WAITING:
-                state_machine.wake(row.resume_at)
+                recovery.wake(row.resume_at)
             elif row.state == State.RUNNING:
                 SourceRun.objects.filter(pk=row.pk).update(worker="gone 1", heartbeat=None)
-                state_machine.reap()
+                recovery.reap()
             supervisor.supervise(row.pk)
         raise AssertionError(f"{row} does not end: {row.state}, {row.error}")
 

@@ -17,7 +17,7 @@ from django.db import connections
 from pytest_django import Settings
 
 from ingestion.models import Chunk, SourceRun
-from ingestion.runs import state_machine
+from ingestion.runs import recovery
 from ingestion.worker import supervisor
 from sources.models import Source
 from tests.support.reading import ask, digest, make_source, read, until, write_pages, wrong
@@ -70,7 +70,7 @@ def test_a_real_server_stopped_and_started_again(source: Source) -> None:
     assert 0 < row.added < len(NAMES)
     stored = digest()
     _up()
-    state_machine.wake(row.resume_at)
+    recovery.wake(row.resume_at)
     supervisor.supervise(row.pk)
     row.refresh_from_db()
     assert (row.state, row.documents, row.failures) == ("succeeded", len(NAMES), 0)
@@ -173,7 +173,7 @@ def test_a_runner_killed_by_somebody_elses_text_costs_no_document(
         supervisor.supervise(row.pk)
         row.refresh_from_db()
         while row.state == "waiting":
-            state_machine.wake(row.resume_at)
+            recovery.wake(row.resume_at)
             supervisor.supervise(row.pk)
             row.refresh_from_db()
     finally:

@@ -29,7 +29,7 @@ from ingestion import pipeline
 from ingestion.index import hnsw
 from ingestion.models import Chunk, Document, Failure, Run, ScheduledRun, SourceRun, State
 from ingestion.parsers import PARSERS
-from ingestion.runs import schedules, state_machine
+from ingestion.runs import removals, requests, schedules, state_machine
 from ingestion.worker.cluster import Presence, Worker, is_alive
 from sources.models import Source
 from tests.support.ollama_server import OllamaServer, embed_small, hanging
@@ -307,7 +307,7 @@ def test_readings_die_with_their_worker(pages: Source, ollama: OllamaServer) -> 
 def test_the_same_task_twice_is_read_once(pages: Source, ollama: OllamaServer) -> None:
     row = ask(pages)
     for _ in range(3):
-        state_machine.ring(row)
+        requests.ring(row)
     with working():
         until(in_state(row, "succeeded"))
         until(lambda: not OrmQ.objects.exists())
@@ -349,7 +349,7 @@ def test_cancelling_in_each_stage(
         else:
             until(lambda: readings(pid))
             time.sleep(0.7)
-        state_machine.cancel(row, "anna")
+        requests.cancel(row, "anna")
         assert until(in_state(row, "cancelled"), 15) < 15
         until(lambda: not readings(pid))
     let_go(ollama)
@@ -361,7 +361,7 @@ def test_a_deleted_source_ends_its_run(pages: Source, ollama: OllamaServer) -> N
     with working() as pid:
         row = ask(pages)
         held(ollama, row)
-        state_machine.delete_source(pages, "anna")
+        removals.delete_source(pages, "anna")
         until(in_state(row, "cancelled"))
         until(lambda: not readings(pid))
     assert not Document.objects.exists()
@@ -661,7 +661,7 @@ def test_cancelling_while_a_huge_document_is_cut_into_chunks(
         members = readings(pid)[0].children(recursive=True)
         time.sleep(0.5)
         assert not Document.objects.exists()
-        state_machine.cancel(row, "anna")
+        requests.cancel(row, "anna")
         assert until(in_state(row, "cancelled"), 15) < 5
         until(lambda: not any(_lives(member.pid) for member in members), 10)
     assert not wrong()
@@ -677,12 +677,10 @@ def test_what_needs_approval_waits_for_a_person(many: Source, tmp_path: Path) ->
     with working():
         row = ask(many)
         until(in_state(row, "needs_approval"))
-        assert "has ended already (needs approval)" in state_machine.cancel(row, "anna")
+        assert "has ended already (needs approval)" in requests.cancel(row, "anna")
         assert Document.objects.count() == len(MANY)
         row.refresh_from_db()
-        assert state_machine.decide_removal(row, approve=True, who="anna").startswith(
-            "360 documents"
-        )
+        assert removals.decide_removal(row, approve=True, who="anna").startswith("360 documents")
     assert Document.objects.count() == 240
     assert not wrong()
 

@@ -17,7 +17,7 @@ from ingestion.embedding.configured import configured_embedder
 from ingestion.index import moves
 from ingestion.models import Chunk, Document, SourceRun
 from ingestion.parsers.files import address_prefixes
-from ingestion.runs import dry_run, preflight, state_machine
+from ingestion.runs import dry_run, preflight, removals
 from sources.models import PathAddress, Source
 from tests.support.reading import make_source, physical_rows, read, urls, write_pages, wrong
 from tests.test_pipeline import no_index_left
@@ -69,7 +69,7 @@ def test_a_path_less_leaves_the_others_documents_alone(stays: str) -> None:
     assert rows(f"docs://{stays}/") == before
     assert (row.state, counted(row)) == ("needs_approval", (0, 0, 0, 0, 0))
     assert {url.split("/")[2] for url in row.vanished} == {"guide", "extra"} - {stays}
-    state_machine.decide_removal(row, approve=True, who="editor")
+    removals.decide_removal(row, approve=True, who="editor")
     assert rows("docs://") == before
     assert previewed(source).unchanged
     assert not wrong()

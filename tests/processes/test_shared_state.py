@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from ingestion.processes.shared_state import ChildStatus, Flag, Text
+from ingestion.processes.shared_state import ChildStatus, Fault, Flag, Text
 
 
 def test_what_a_killed_process_wrote_last_is_read() -> None:
@@ -14,12 +14,12 @@ def test_what_a_killed_process_wrote_last_is_read() -> None:
     child = os.fork()
     if not child:
         flag.set()
-        note.fail("Overrun", "Zu groß.")
+        note.fail(Fault.DATABASE, "Zu groß.")
         note.hold("pages://a.md")
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     assert flag.is_set()
-    assert (note.url.read(), note.kind.read()) == ("pages://a.md", "Overrun")
+    assert (note.url.read(), note.fault) == ("pages://a.md", Fault.DATABASE)
     assert note.error.read() == "Zu groß."
     assert 0 <= note.pulse.age < 600
     note.hold("pages://b.md")

@@ -32,7 +32,7 @@ from ingestion.exceptions import BbjragError
 from ingestion.models import Run
 from ingestion.parsers import PARSERS, parser_class
 from ingestion.parsers.base import SourceConfig
-from ingestion.runs import preflight, state_machine
+from ingestion.runs import preflight, requests
 from sources.models import Source
 
 SECRET = "the-secret-of-another-folder"
@@ -335,7 +335,7 @@ def test_a_pdf_that_unpacks_without_end_is_given_up(data_dir: Path) -> None:
 def queued(db: None) -> OrmQ:
     """The task of a run of one source."""
     OrmQ.objects.all().delete()
-    state_machine.request([Source.objects.get(name="pdf")], origin=Run.Origin.COMMAND)
+    requests.request([Source.objects.get(name="pdf")], origin=Run.Origin.COMMAND)
     return OrmQ.objects.get()
 
 

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from ingestion.models import LogLine, Run, SourceRun, State
 from ingestion.runs import log as run_log
-from ingestion.runs import state_machine
+from ingestion.runs import requests
 from ingestion.runs.log import RunLog, collected
 from ingestion.worker import supervisor
 from sources.models import Source
@@ -67,7 +67,7 @@ def test_the_watcher_tells_what_killed_a_reading(source: Source, settings: Setti
 @pytest.mark.django_db
 def test_a_cancel_names_who_asked(source: Source) -> None:
     row = ask(source)
-    state_machine.cancel(row, "ada")
+    requests.cancel(row, "ada")
     assert lines(row)[-1].startswith("Cancelled: Cancelled by ada.")
 
 

@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from ingestion.index.source_lock import SourceLock
 from ingestion.models import Document, Failure, Run, ScheduledRun, SourceRun, State
-from ingestion.runs import schedules, state_machine
+from ingestion.runs import recovery, removals, requests, schedules, state_machine
 from sources.models import Source
 from tests.support.reading import ask, make_source
 
@@ -54,8 +54,8 @@ def source() -> Source:
 
 def running(source: Source, **fields: object) -> SourceRun:
     row = ask(source)
-    claimed = state_machine.claim(row.pk, WORKER)
-    assert isinstance(claimed, SourceRun)
+    claimed = requests.claim(row.pk, WORKER).source_run
+    assert claimed
     SourceRun.objects.filter(pk=row.pk).update(**fields)
     claimed.refresh_from_db()
     return claimed
@@ -81,7 +81,7 @@ def test_each_move_is_allowed_or_not(source: Source) -> None:
 
 
 def test_a_request_writes_rows_and_tasks_together(source: Source) -> None:
-    asked = state_machine.request([source, make_source("other")], origin=Run.Origin.ADMIN)
+    asked = requests.request([source, make_source("other")], origin=Run.Origin.ADMIN)
     assert sorted(tasks()) == sorted(row.pk for row in asked.started)
     assert {row.state for row in asked.started} == {"queued"}
 
@@ -89,7 +89,7 @@ def test_a_request_writes_rows_and_tasks_together(source: Source) -> None:
 def test_a_request_that_fails_leaves_nothing(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state_machine, "async_task", lambda *args, **options: 1 / 0)
+    monkeypatch.setattr(requests, "async_task", lambda *args, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         ask(source)
     assert not Run.objects.exists()
@@ -97,11 +97,11 @@ def test_a_request_that_fails_leaves_nothing(
 
 
 def test_a_second_request_says_which_run_it_joined(source: Source) -> None:
-    first = state_machine.request([source], origin=Run.Origin.COMMAND)
-    second = state_machine.request([source, make_source("other")], origin=Run.Origin.ADMIN)
+    first = requests.request([source], origin=Run.Origin.COMMAND)
+    second = requests.request([source, make_source("other")], origin=Run.Origin.ADMIN)
     assert second.joined == first.started
     assert [row.source_name for row in second.started] == ["other"]
-    third = state_machine.request([source], origin=Run.Origin.SCHEDULE)
+    third = requests.request([source], origin=Run.Origin.SCHEDULE)
     assert third.run == first.run
     assert Run.objects.count() == 2
 
@@ -109,7 +109,7 @@ def test_a_second_request_says_which_run_it_joined(source: Source) -> None:
 def test_a_source_that_was_deleted_meanwhile_is_left_out(source: Source) -> None:
     gone = make_source("gone")
     Source.objects.filter(pk=gone.pk).delete()
-    assert len(state_machine.request([source, gone], origin=Run.Origin.ADMIN).source_runs) == 1
+    assert len(requests.request([source, gone], origin=Run.Origin.ADMIN).source_runs) == 1
 
 
 def test_the_database_itself_refuses_two_open_runs_of_a_source(source: Source) -> None:
@@ -127,12 +127,12 @@ def test_a_claim_counts_the_attempt_before_it_starts(source: Source) -> None:
 
 def test_the_same_task_twice_starts_one_attempt(source: Source) -> None:
     row = running(source)
-    assert "nothing to start" in str(state_machine.claim(row.pk, "another 2"))
+    assert "nothing to start" in requests.claim(row.pk, "another 2").refusal
     assert fresh(row).attempt == 1
 
 
 def test_a_claim_of_what_is_gone_says_so() -> None:
-    assert "is gone" in str(state_machine.claim(99, WORKER))
+    assert "is gone" in requests.claim(99, WORKER).refusal
 
 
 @pytest.mark.parametrize("change", [{"enabled": False}, None])
@@ -144,25 +144,25 @@ def test_a_source_disabled_or_deleted_is_not_started(
         Source.objects.filter(pk=source.pk).update(**change)
     else:
         source.delete()
-    assert isinstance(state_machine.claim(row.pk, WORKER), str)
+    assert requests.claim(row.pk, WORKER).refusal
     assert fresh(row).state == "cancelled"
     assert fresh(row).error
 
 
 def test_a_queued_or_waiting_run_is_cancelled_at_once(source: Source) -> None:
     row = ask(source)
-    state_machine.cancel(row, "anna")
+    requests.cancel(row, "anna")
     assert fresh(row).state == "cancelled"
     assert "anna" in fresh(row).error
     row = running(source)
-    state_machine.put_to_wait(row, "It is away.")
-    state_machine.cancel(row)
+    recovery.put_to_wait(row, "It is away.")
+    requests.cancel(row)
     assert fresh(row).state == "cancelled"
 
 
 def test_a_running_one_is_asked_to_stop(source: Source) -> None:
     row = running(source)
-    assert "within seconds" in state_machine.cancel(row)
+    assert "within seconds" in requests.cancel(row)
     assert fresh(row).cancel_requested
     assert fresh(row).state == "running"
 
@@ -170,18 +170,18 @@ def test_a_running_one_is_asked_to_stop(source: Source) -> None:
 def test_one_that_has_ended_cannot_be_cancelled(source: Source) -> None:
     row = running(source)
     state_machine.move(row, State.SUCCEEDED)
-    assert "has ended already" in state_machine.cancel(row)
+    assert "has ended already" in requests.cancel(row)
     assert fresh(row).state == "succeeded"
 
 
 def test_a_crash_is_tried_again_twice_and_then_given_up(source: Source) -> None:
     row = ask(source)
     for attempt in (1, 2, 3):
-        claimed = state_machine.claim(row.pk, WORKER)
-        assert isinstance(claimed, SourceRun)
+        claimed = requests.claim(row.pk, WORKER).source_run
+        assert claimed
         assert claimed.attempt == attempt
         claimed.current_url = "pages://bad.md"
-        state_machine.crashed(claimed, "It was killed.")
+        recovery.crashed(claimed, "It was killed.")
     row = fresh(row)
     assert (row.state, row.failures) == ("failed", 1)
     assert "after 3 attempts" in row.error
@@ -192,16 +192,16 @@ def test_a_crash_is_tried_again_twice_and_then_given_up(source: Source) -> None:
 
 def test_a_crash_reported_late_changes_nothing(source: Source) -> None:
     row = running(source)
-    state_machine.crashed(row, "It was killed.")
-    state_machine.claim(row.pk, "another 2")
-    assert "ended otherwise" in state_machine.crashed(row, "It was killed.")
+    recovery.crashed(row, "It was killed.")
+    requests.claim(row.pk, "another 2")
+    assert "ended otherwise" in recovery.crashed(row, "It was killed.")
     assert fresh(row).attempt == 2
 
 
 def test_giving_back_burns_no_attempt(source: Source) -> None:
     row = running(source)
     OrmQ.objects.all().delete()
-    state_machine.give_back(row, "The worker stops.")
+    recovery.give_back(row, "The worker stops.")
     assert (fresh(row).state, fresh(row).attempt, tasks()) == ("queued", 0, [row.pk])
 
 
@@ -210,17 +210,17 @@ def test_waiting_burns_no_attempt_and_takes_longer_each_time(
 ) -> None:
     settings.EMBEDDER_WAIT_FIRST, settings.EMBEDDER_WAIT_MAX = 10, 600
     row = running(source)
-    state_machine.put_to_wait(row, "No host answers.")
+    recovery.put_to_wait(row, "No host answers.")
     row = fresh(row)
     assert (row.state, row.attempt) == ("waiting", 0)
     assert "goes on by itself" in row.error
     assert row.resume_at is not None
     assert 8 < (row.resume_at - timezone.now()).total_seconds() <= 10
     SourceRun.objects.filter(pk=row.pk).update(waiting_since=timezone.now() - timedelta(minutes=5))
-    assert state_machine.wake(row.resume_at)
-    claimed = state_machine.claim(row.pk, WORKER)
-    assert isinstance(claimed, SourceRun)
-    state_machine.put_to_wait(claimed, "No host answers.")
+    assert recovery.wake(row.resume_at)
+    claimed = requests.claim(row.pk, WORKER).source_run
+    assert claimed
+    recovery.put_to_wait(claimed, "No host answers.")
     row = fresh(row)
     assert row.resume_at is not None
     assert 290 < (row.resume_at - timezone.now()).total_seconds() < 310
@@ -229,7 +229,7 @@ def test_waiting_burns_no_attempt_and_takes_longer_each_time(
 def test_waiting_ends_at_the_limit(source: Source, settings: Settings) -> None:
     settings.EMBEDDER_WAIT_LIMIT = 3600
     row = running(source, waiting_since=timezone.now() - timedelta(hours=2))
-    state_machine.put_to_wait(row, "No host answers.")
+    recovery.put_to_wait(row, "No host answers.")
     row = fresh(row)
     assert (row.state, row.failures) == ("failed", 1)
     assert "2.0 hours" in row.error
@@ -237,20 +237,20 @@ def test_waiting_ends_at_the_limit(source: Source, settings: Settings) -> None:
 
 def test_one_to_be_cancelled_does_not_wait(source: Source) -> None:
     row = running(source, cancel_requested=True)
-    state_machine.put_to_wait(row, "No host answers.")
+    recovery.put_to_wait(row, "No host answers.")
     assert fresh(row).state == "cancelled"
 
 
 def test_waking_leaves_those_whose_time_has_not_come(source: Source) -> None:
     row = running(source)
-    state_machine.put_to_wait(row, "No host answers.")
-    assert state_machine.wake() == []
+    recovery.put_to_wait(row, "No host answers.")
+    assert recovery.wake() == []
     assert fresh(row).state == "waiting"
 
 
 def test_the_reaper_queues_what_nobody_reads(source: Source) -> None:
     row = running(source, heartbeat=timezone.now() - timedelta(hours=1))
-    state_machine.reap()
+    recovery.reap()
     assert (fresh(row).state, fresh(row).attempt) == ("queued", 1)
     assert "is gone" in fresh(row).last_line
 
@@ -258,7 +258,7 @@ def test_the_reaper_queues_what_nobody_reads(source: Source) -> None:
 def claimed_by(source: Source, worker: str, seconds: float) -> SourceRun:
     """A running one whose last sign of life is so old."""
     row = ask(source)
-    state_machine.claim(row.pk, worker)
+    requests.claim(row.pk, worker)
     heartbeat = timezone.now() - timedelta(seconds=seconds)
     SourceRun.objects.filter(pk=row.pk).update(heartbeat=heartbeat)
     return row
@@ -270,7 +270,7 @@ def test_a_process_of_this_machine_that_is_gone_is_given_less_time(
     settings.RUN_HEARTBEAT = 5.0
     row = claimed_by(source, f"{gethostname()} 999999999", 8)
     elsewhere = claimed_by(make_source("other"), "elsewhere 999999999", 8)
-    state_machine.revive()
+    recovery.revive()
     assert (fresh(row).state, fresh(elsewhere).state) == ("queued", "running")
 
 
@@ -280,7 +280,7 @@ def test_a_process_of_another_container_of_this_name_is_left_alone(
     """It has claimed the row, and not taken the source lock yet."""
     settings.RUN_HEARTBEAT = 5.0
     row = claimed_by(source, f"{gethostname()} 999999999", 6)
-    state_machine.revive()
+    recovery.revive()
     assert fresh(row).state == "running"
 
 
@@ -291,14 +291,14 @@ def test_a_process_that_is_dead_but_not_buried_is_gone(source: Source, settings:
         os._exit(0)
     os.waitid(os.P_PID, dead, os.WEXITED | os.WNOWAIT)
     row = claimed_by(source, f"{gethostname()} {dead}", 8)
-    state_machine.revive()
+    recovery.revive()
     os.waitpid(dead, 0)
     assert fresh(row).state == "queued"
 
 
 def test_the_reaper_leaves_what_gives_signs_of_life(source: Source) -> None:
     row = running(source)
-    assert state_machine.reap() == []
+    assert recovery.reap() == []
     assert fresh(row).state == "running"
 
 
@@ -307,7 +307,7 @@ def test_the_reaper_leaves_what_holds_its_lock(source: Source) -> None:
     other = connections["default"].copy()
     try:
         assert SourceLock(other, source.pk).acquire()
-        state_machine.reap()
+        recovery.reap()
         assert fresh(row).state == "running"
     finally:
         other.close()
@@ -316,7 +316,7 @@ def test_the_reaper_leaves_what_holds_its_lock(source: Source) -> None:
 def test_the_reaper_gives_up_after_the_last_attempt(source: Source, settings: Settings) -> None:
     settings.RUN_ATTEMPTS = 1
     row = running(source, heartbeat=timezone.now() - timedelta(hours=1), current_url="pages://a.md")
-    state_machine.reap()
+    recovery.reap()
     assert fresh(row).state == "failed"
     assert "pages://a.md" in fresh(row).error
 
@@ -328,7 +328,7 @@ def test_the_reaper_ends_what_was_cancelled_or_has_no_source(source: Source, del
     )
     if deleted:
         source.delete()
-    state_machine.reap()
+    recovery.reap()
     assert fresh(row).state == "cancelled"
 
 
@@ -339,17 +339,17 @@ def test_the_reaper_rings_for_a_queued_run_without_a_task(source: Source, lost: 
         OrmQ.objects.all().delete()
     else:
         OrmQ.objects.update(lock=timezone.now() + timedelta(days=7))
-    state_machine.reap()
+    recovery.reap()
     assert tasks()[-1] == row.pk
     assert OrmQ.objects.filter(lock__lte=timezone.now()).count() == 1
-    state_machine.reap()
+    recovery.reap()
     assert OrmQ.objects.filter(lock__lte=timezone.now()).count() == 1
 
 
 def test_the_reaper_leaves_a_task_that_was_taken_this_moment(source: Source) -> None:
     ask(source)
     assert get_broker().dequeue()
-    assert state_machine.reap() == []
+    assert recovery.reap() == []
     assert OrmQ.objects.count() == 1
 
 
@@ -357,36 +357,36 @@ def test_the_reaper_forgets_tasks_of_lost_workers(source: Source) -> None:
     row = running(source)
     OrmQ.objects.update(lock=timezone.now() + timedelta(days=7))
     state_machine.move(row, State.SUCCEEDED)
-    state_machine.reap()
+    recovery.reap()
     assert not OrmQ.objects.exists()
 
 
 def test_interrupting_touches_nothing_that_another_worker_reads(source: Source) -> None:
     row, other = running(source), ask(make_source("other"))
-    state_machine.interrupt([fresh(row), fresh(other)], "Ctrl-C.")
+    requests.interrupt([fresh(row), fresh(other)], "Ctrl-C.")
     assert (fresh(row).state, fresh(other).state) == ("running", "interrupted")
 
 
 def test_resuming_takes_what_the_last_run_did_not_finish(source: Source) -> None:
     other = make_source("other")
-    asked = state_machine.request([source, other], origin=Run.Origin.COMMAND)
+    asked = requests.request([source, other], origin=Run.Origin.COMMAND)
     done, left = asked.source_runs[1], asked.source_runs[0]
-    state_machine.claim(done.pk, WORKER)
+    requests.claim(done.pk, WORKER)
     state_machine.move(done, State.SUCCEEDED)
-    assert state_machine.resumable() == [left.source]
-    state_machine.interrupt([left], "Ctrl-C.")
-    assert state_machine.resumable() == [left.source]
+    assert requests.resumable() == [left.source]
+    requests.interrupt([left], "Ctrl-C.")
+    assert requests.resumable() == [left.source]
     row = ask(Source.objects.get(name=left.source_name))
-    state_machine.claim(row.pk, WORKER)
+    requests.claim(row.pk, WORKER)
     state_machine.move(row, State.SUCCEEDED)
-    assert state_machine.resumable() == []
+    assert requests.resumable() == []
 
 
 def test_a_newer_run_keeps_an_older_one_from_coming_back(source: Source) -> None:
     row = ask(source)
-    state_machine.interrupt([row], "Ctrl-C.")
+    requests.interrupt([row], "Ctrl-C.")
     ask(source)
-    assert "newer run" in state_machine.requeue(row, "Again.")
+    assert "newer run" in recovery.requeue(row, "Again.")
     assert fresh(row).state == "interrupted"
 
 
@@ -396,12 +396,12 @@ def test_deleting_a_source_cancels_its_run_and_removes_its_documents(source: Sou
         source=source, url="pages://a", title="A", first_seen=now, last_seen=now, changed_at=now
     )
     row = running(source)
-    state_machine.delete_source(source, "anna")
+    removals.delete_source(source, "anna")
     row = fresh(row)
     assert row.source is None
     assert row.cancel_requested
     assert not Document.objects.exists()
-    assert "documents with it" in state_machine.end_without_source(row)
+    assert "documents with it" in recovery.end_without_source(row)
     assert fresh(row).state == "cancelled"
 
 
@@ -413,32 +413,32 @@ def test_deleting_a_source_ends_the_question_whether_documents_may_go(
     state_machine.move(row, State.NEEDS_APPROVAL, vanished=["pages://a"])
     if behind_our_back:
         source.delete()
-        assert "was deleted" in state_machine.decide_removal(fresh(row), approve=True, who="anna")
+        assert "was deleted" in removals.decide_removal(fresh(row), approve=True, who="anna")
     else:
-        state_machine.delete_source(source, "anna")
+        removals.delete_source(source, "anna")
     assert (fresh(row).state, fresh(row).last_line) == ("succeeded", state_machine.DELETED)
 
 
 def test_a_waiting_run_is_interrupted_with_the_command_that_waited(source: Source) -> None:
     row = running(source)
-    state_machine.put_to_wait(row, "It is away.")
-    state_machine.interrupt([fresh(row)], "Ctrl-C.")
+    recovery.put_to_wait(row, "It is away.")
+    requests.interrupt([fresh(row)], "Ctrl-C.")
     assert (fresh(row).state, fresh(row).error) == ("interrupted", "Ctrl-C.")
-    assert state_machine.wake(timezone.now() + timedelta(days=1)) == []
-    assert state_machine.resumable() == [source]
+    assert recovery.wake(timezone.now() + timedelta(days=1)) == []
+    assert requests.resumable() == [source]
 
 
 def test_what_waits_for_approval_cannot_be_cancelled(source: Source) -> None:
     row = running(source)
     state_machine.move(row, State.NEEDS_APPROVAL)
-    assert "has ended already (needs approval)" in state_machine.cancel(row)
+    assert "has ended already (needs approval)" in requests.cancel(row)
     assert fresh(row).state == "needs_approval"
 
 
 def test_a_run_remembers_who_asked() -> None:
     anna = User.objects.create(username="anna")
     source = make_source("pages")
-    asked = state_machine.request(
+    asked = requests.request(
         [source], origin=Run.Origin.ADMIN, requested_by=anna, data_dir=Path("/d")
     )
     assert asked.run.requested_by == anna

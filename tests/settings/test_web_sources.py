@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bbjrag import __version__
 from tests.settings.place import Place
 from tests.support.web_server import Answer, WebServer, endless, status
 
@@ -59,7 +60,7 @@ def test_a_site_is_read_from_elsewhere(said: tuple[str, str], site: WebServer) -
 @pytest.mark.setting("WEB_CONTACT")
 def test_the_owners_of_a_site_see_whom_to_ask(said: tuple[str, str], site: WebServer) -> None:
     agents = {headers["User-Agent"] for headers in site.headers}
-    assert agents == {"bbjrag/1.0 (+docs@example.org)"}
+    assert agents == {f"bbjrag/{__version__} (+docs@example.org)"}
 
 
 @pytest.mark.setting("WEB_ATTEMPTS")

@@ -15,7 +15,7 @@ from django_q.models import OrmQ
 
 from ingestion.models import OPEN_STATES, Chunk, Document, Failure, Run, SourceRun, State
 from ingestion.monitoring import consistency
-from ingestion.runs import state_machine
+from ingestion.runs import requests, state_machine
 from ingestion.worker import supervisor
 from sources.models import Source
 from tests.support.pages import page
@@ -36,7 +36,7 @@ def make_source(name: str, folder: str = "", **fields: Any) -> Source:
 
 def ask(source: Source, **options: Any) -> SourceRun:
     """Request a run, as the command does."""
-    return state_machine.request([source], origin=Run.Origin.COMMAND, **options).source_runs[0]
+    return requests.request([source], origin=Run.Origin.COMMAND, **options).source_runs[0]
 
 
 def read(source: Source, **options: Any) -> SourceRun:

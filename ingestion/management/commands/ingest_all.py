@@ -16,7 +16,7 @@ from ingestion.exceptions import BbjragError
 from ingestion.index import hnsw
 from ingestion.management import terminal as progress
 from ingestion.models import Failure, Run, SourceRun, State
-from ingestion.runs import preflight, state_machine
+from ingestion.runs import preflight, requests, state_machine
 from ingestion.worker import cluster
 from sources.models import Source
 
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         if not sources:
             self._end([], None)
         self.interrupt = _Interrupt()
-        request = state_machine.request(
+        request = requests.request(
             sources,
             origin=Run.Origin.COMMAND,
             clean=options["clean"],
@@ -92,10 +92,10 @@ class Command(BaseCommand):
     def _chosen(self) -> list[Source]:
         named = preflight.chosen(self.options["source"])
         if self.options["resume"]:
-            resumable = {source.pk for source in state_machine.resumable()}
+            resumable = {source.pk for source in requests.resumable()}
             return self._narrowed(named, resumable, "No run was interrupted: nothing to resume.")
         if self.options["retry_failed"]:
-            failing = {source.pk for source in state_machine.sources_with_failures()}
+            failing = {source.pk for source in requests.sources_with_failures()}
             return self._narrowed(named, failing, "No document has an open failure.")
         return named
 
@@ -105,7 +105,7 @@ class Command(BaseCommand):
             self._say(otherwise)
         return chosen
 
-    def _queued(self, request: state_machine.Request) -> None:
+    def _queued(self, request: requests.Request) -> None:
         names = ", ".join(row.source_name for row in request.source_runs)
         self._say(f"Run {request.run.pk}: queued {names}.")
         if not cluster.is_alive():
@@ -156,7 +156,7 @@ class Command(BaseCommand):
     def _leave(self, pks: list[int], own: bool) -> None:
         if own:
             note = "Interrupted by hand. What was stored stays; go on with `ingest_all --resume`."
-            state_machine.interrupt(_rows(pks), note)
+            requests.interrupt(_rows(pks), note)
             self._say(note)
         else:
             self._say("The worker goes on without this command; cancel the run in the admin.")
