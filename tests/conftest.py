@@ -16,6 +16,38 @@ from hypothesis import settings as hypothesis_settings
 hypothesis_settings.register_profile("steady", derandomize=True, deadline=None)
 hypothesis_settings.load_profile("steady")
 
+# What takes more than a moment, as it starts processes, browsers or servers, or reads much:
+# `make test-fast` leaves it out.
+SLOW = (
+    "admin",
+    "api/test_openapi.py",
+    "bbjrag/test_embedded.py",
+    "bbjrag/test_production.py",
+    "chunking/test_stage.py",
+    "faults",
+    "index/test_export.py",
+    "index/test_moves.py",
+    "index/test_term_statistics.py",
+    "journeys",
+    "management",
+    "mcp",
+    "parsers/test_mdx.py",
+    "parsers/web/test_crawl.py",
+    "parsers/web/test_runs.py",
+    "project",
+    "runs/test_dry_run.py",
+    "search/test_search_meanwhile.py",
+    "settings",
+    "test_pipeline.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if place.startswith(SLOW):
+            item.add_marker("slow")
+
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:

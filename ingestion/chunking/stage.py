@@ -40,7 +40,7 @@ _LENGTH = 8  # bytes before each message
 
 
 class Prepared(NamedTuple):
-    """The chunks of a document, and for each its full text vector (see `terms.vector`)."""
+    """The chunks of a document, and for each its full text vector (see `text.analyzer.vector`)."""
 
     chunks: list[TextChunk]
     vectors: list[bytes]

@@ -30,7 +30,7 @@ CHUNK_COLUMNS = {
     "start_page": "int4",
     "profile_id": "int8",
     "embedding": "bytea",  # pgvector's own wire format, see `embedding.stage.pack_vector`
-    "search_vector": "bytea",  # PostgreSQL's own, packed by `terms.vector`
+    "search_vector": "bytea",  # PostgreSQL's own, packed by `text.analyzer.vector`
 }
 
 

@@ -327,7 +327,7 @@ def test_a_pdf_that_unpacks_without_end_is_given_up(data_dir: Path) -> None:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (TWO_GIGABYTES, TWO_GIGABYTES)),
     )
     *said, megabytes = ended.stdout.splitlines()
-    assert any(line.startswith("Failure") for line in said), ended.stdout
+    assert any(line.startswith("DocumentFailure") for line in said), ended.stdout
     assert int(megabytes) < 350
 
 
