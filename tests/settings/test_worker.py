@@ -37,8 +37,8 @@ def worker(installation: Place) -> Iterator[Any]:
 
 @pytest.mark.setting("REAPER_INTERVAL")
 def test_an_index_that_is_missing_is_looked_for(worker: Any, installation: Place) -> None:
-    (profile,) = installation.all("SELECT DISTINCT profile_id FROM ingestion_chunk")
-    (name,) = installation.all(INDEXES.format(profile))
+    profile, *_ = installation.all("SELECT DISTINCT profile_id FROM ingestion_chunk")
+    name, *_ = installation.all(INDEXES.format(profile))
     installation.do(f"DROP INDEX {name}")
     until(lambda: installation.all(INDEXES.format(profile)), 30)
 
