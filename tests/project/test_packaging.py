@@ -30,9 +30,9 @@ ROOT = Path(settings.BASE_DIR)
 PATIENCE = 60
 BUILD = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
 TRIED = """
-from ingestion import trial
+from ingestion.runs import dry_run
 from sources.models import Source
-tried = trial.run(trial.order(Source.objects.get(name="mdx-dwc"), seconds=30))
+tried = dry_run.run(dry_run.order(Source.objects.get(name="mdx-dwc"), seconds=30))
 print(tried.complete, len(tried.documents), tried.problem)
 """
 
