@@ -1,4 +1,4 @@
-"""Strict readers of the environment: a value that does not fit stops the process, with the mend."""
+"""Strict readers of the environment: a value that does not fit stops the process, with the fix."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def load(name: str, default: Path) -> None:
 def boolean(name: str, default: bool) -> bool:
     value = text(name, str(default)).lower()
     if value not in TRUE | FALSE:
-        raise ImproperlyConfigured(f"{name}={value!r} is no yes or no: use true or false.")
+        raise ImproperlyConfigured(f"{name}={value!r} is not yes or no: use true or false.")
     return value in TRUE
 
 
@@ -84,7 +84,7 @@ def _number(
     try:
         result = cast(value)
     except ValueError:
-        raise ImproperlyConfigured(f"{name}={value!r} is no number: use {bounds}.") from None
+        raise ImproperlyConfigured(f"{name}={value!r} is not a number: use {bounds}.") from None
     if not minimum <= float(result) <= (float("inf") if maximum is None else maximum):  # type: ignore[arg-type]
         raise ImproperlyConfigured(f"{name}={value} is out of range: use {bounds}.")
     return result
@@ -108,7 +108,7 @@ def pairs(name: str) -> dict[str, str]:
     for part in listing(name):
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
-            raise ImproperlyConfigured(f"{name}: {part!r} is no pair: use key=value,key=value.")
+            raise ImproperlyConfigured(f"{name}: {part!r} is not a pair: use key=value,key=value.")
         found[key.strip()] = value.strip()
     return found
 
@@ -135,7 +135,7 @@ def origins(name: str) -> dict[str, str]:
             parts = urlsplit(origin)
             if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
                 raise ImproperlyConfigured(
-                    f"{name}: {part!r} is no pair of origins. "
+                    f"{name}: {part!r} is not a pair of origins. "
                     "Example: https://basis.cloud=http://127.0.0.1:8001"
                 )
         found[real.rstrip("/")] = target.rstrip("/")

@@ -61,7 +61,7 @@ class ParsedDocument:
     def fingerprint(self, *versions: object) -> str:
         """A SHA-256 over everything that reaches chunks, and the `versions` of what makes them.
 
-        Where the text was read from and when (`inputs`, `validators`) is no part of it.
+        Where the text was read from and when (`inputs`, `validators`) is not part of it.
         """
         fields = asdict(self)
         del fields["inputs"], fields["validators"]

@@ -37,7 +37,7 @@ GENERATIONS = [
 def validate_cron(value: str) -> None:
     if value and not croniter.is_valid(value):
         raise ValidationError(
-            "%(value)r is no cron line. Example: 0 3 * * 1-5", params={"value": value}
+            "%(value)r is not a cron line. Example: 0 3 * * 1-5", params={"value": value}
         )
 
 

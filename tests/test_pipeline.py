@@ -354,7 +354,7 @@ def test_a_folder_that_is_gone_fails_the_source_and_keeps_its_documents(
 def test_that_a_stored_file_could_not_be_read_is_over_once_it_can(
     source: Source, error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though it is passed over then, as the very one that is stored."""
+    """Though it is skipped then, as the very one that is stored."""
     read(source)
     readable = Path.read_bytes
 

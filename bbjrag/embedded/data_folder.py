@@ -64,7 +64,7 @@ class DataFolder:
             found = ""
         if found == str(MAJOR):
             return
-        was = f"was made by PostgreSQL {found}" if found else "is no data folder of PostgreSQL"
+        was = f"was made by PostgreSQL {found}" if found else "is not a data folder of PostgreSQL"
         raise PostgresError(
             f"{self.home.data} {was}, and this version of bbjrag brings PostgreSQL {MAJOR}; "
             f"nothing was changed. Move {self.home.folder} away and ingest again, or go back to "

@@ -23,7 +23,7 @@ def superuser(host: str, database: str = "postgres") -> psycopg.Connection:
 
 
 def create_missing(host: str, database: str) -> None:
-    """Create our role and `database`. The role is no superuser: SQL reaches no file."""
+    """Create our role and `database`. The role is not a superuser: SQL reaches no file."""
     role, name = sql.Identifier(ROLE), sql.Identifier(database)
     with superuser(host) as connection:
         if not _exists(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", ROLE):

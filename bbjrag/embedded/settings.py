@@ -12,7 +12,7 @@ INDEX_MEGABYTES = 2048
 """At most, to build a vector index in: enough for 1.7 million vectors of 256 dimensions, 800,000 of
 1024. A build takes of it what it needs (see ingestion.index.hnsw)."""
 
-# One file for each day of the week, begun anew when its day comes round. The failed statement
+# One file for each day of the week, begun again when its day comes round. The failed statement
 # is left out: it may hold a document.
 LOGGING = {
     "logging_collector": "on",

@@ -37,7 +37,7 @@ class Sockets:
         return short if private and ours else self._own_folder()
 
     def _own_folder(self) -> Path:
-        """Another one for each data folder made: a server whose data was deleted and made anew
+        """Another one for each data folder made: a server whose data was deleted and made again
         ends within a minute, and deletes its socket by name."""
         try:
             inode = self.home.data.stat().st_ino

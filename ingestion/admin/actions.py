@@ -91,13 +91,13 @@ def reingest(
 def reingest_clean(
     modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
 ) -> HttpResponse | None:
-    """Ask first: everything is read and embedded anew, which may take hours."""
+    """Ask first: everything is read and embedded again, which may take hours."""
     if request.POST.get("confirmed"):
         start(request, queryset, clean=True)
         return None
     context = {
         **modeladmin.admin_site.each_context(request),
-        "title": "Read and embed everything anew?",
+        "title": "Read and embed everything again?",
         "opts": modeladmin.opts,
         "sources": queryset,
         "chunks": Chunk.objects.filter(document__source__in=queryset).count(),
@@ -198,5 +198,5 @@ def disable(
         Source.objects.filter(pk=source.pk).update(enabled=False)
         note(request, [source], "Disabled.")
         messages.success(
-            request, f"Disabled {source.name}: runs pass it over, its chunks stay searchable."
+            request, f"Disabled {source.name}: runs skip it, its chunks stay searchable."
         )

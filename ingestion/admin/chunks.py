@@ -24,7 +24,7 @@ MOST_FOUND = 5000  # chunks by a search for words: common ones stand in nearly a
 
 
 def word_query(text: str) -> str:
-    """A tsquery for all words and quoted phrases of the text, save those after a minus."""
+    """A tsquery for all words and quoted phrases of the text, except those after a minus."""
     wanted = []
     for minus, phrase, word in re.findall(r'(-?)(?:"([^"]*)"|(\S+))', text):
         whole = [form.whole for form in map(forms, words(phrase or word)) if form.whole]

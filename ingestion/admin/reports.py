@@ -38,7 +38,7 @@ class Group:
 
     @property
     def addresses(self) -> set[str]:
-        """Of the documents that a retry could mend."""
+        """Of the documents that a retry could fix."""
         errors = (row for row in self.rows if row.level == Failure.Level.ERROR)
         return {row.document_url for row in errors if row.document_url and not row.resolved}
 

@@ -58,7 +58,7 @@ class RunAdmin(ReadOnlyAdmin):
         return self._act(request, pk, "ingestion.start_run", actions.retry_one)
 
     def live(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The part of the page that its script fetches anew."""
+        """The part of the page that its script fetches again."""
         run = Run.objects.filter(pk=pk).first()
         if not self.has_view_permission(request):
             raise PermissionDenied

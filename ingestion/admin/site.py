@@ -87,7 +87,7 @@ class Site(admin.AdminSite):
         return super().index(request, context)
 
     def overview(self, request: HttpRequest) -> HttpResponse:
-        """The part of the first page that its script fetches anew."""
+        """The part of the first page that its script fetches again."""
         self._refuse(request)
         return render(request, "admin/overview_live.html", overview.overview())
 

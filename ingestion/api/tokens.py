@@ -29,7 +29,7 @@ RETURNING window_requests, ceil(extract(epoch FROM window_start - now()) + %s)
 
 class Use(NamedTuple):
     """A request that a token was shown with: whether it is within the token's limit, and the
-    seconds until the count begins anew."""
+    seconds until the count begins again."""
 
     allowed: bool
     retry_after: int

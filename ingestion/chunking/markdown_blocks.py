@@ -1,7 +1,7 @@
 """Markdown read into sections of blocks; every line of the text belongs to exactly one block.
 
 CommonMark with tables, save raw HTML and link definitions, which stay the text they are. What the
-parser passes over (nesting too deep for it, an empty list item) is kept as text too.
+parser skips (nesting too deep for it, an empty list item) is kept as text too.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSettings:
-    """What an operator chooses. A provider passes over what does not concern it.
+    """What an operator chooses. A provider skips what does not concern it.
 
     `timeout` is the seconds one request may take; `concurrency` the requests in flight per host;
     `context` the window asked of the model, in its tokens (0: learn it). A prefix of None

@@ -17,7 +17,7 @@ SMALLEST_NORM = 1e-6
 
 
 class BadVectors(ValueError):
-    """What was returned is no vector of the model, and must not be stored."""
+    """What was returned is not a vector of the model, and must not be stored."""
 
 
 def check_texts(texts: Sequence[str]) -> None:
@@ -29,7 +29,7 @@ def check_texts(texts: Sequence[str]) -> None:
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise TextRejected(
-                "The text holds half a surrogate pair, which is no Unicode text: "
+                "The text holds half a surrogate pair, which is not Unicode text: "
                 "correct the source's encoding."
             ) from None
 
@@ -38,7 +38,7 @@ def checked(rows: Any, count: int, dimensions: int = 0) -> Vectors:
     """`rows` as float32 of shape (count, dimensions), each row made 1 long.
 
     With `dimensions` 0 any length will do, the same for all. Raises BadVectors, naming what is
-    wrong: the count, the lengths, a value that is no number, a row without direction.
+    wrong: the count, the lengths, a value that is not a number, a row without direction.
     """
     if len(rows) != count:
         raise BadVectors(f"{len(rows)} vectors for {count} texts")

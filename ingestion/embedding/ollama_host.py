@@ -92,7 +92,7 @@ def parse_host(value: str) -> Address:
         port = parts.port if parts.port is not None else _default_port(scheme, bool(separator))
     except ValueError:
         raise ConfigError(
-            f"OLLAMA_HOST {shown!r} is no address: write it like 127.0.0.1:11434."
+            f"OLLAMA_HOST {shown!r} is not an address: write it like 127.0.0.1:11434."
         ) from None
     host, loopback = _reachable(parts.hostname or "")
     auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None

@@ -111,7 +111,7 @@ def _signals(path: str, conditions: Iterable[str], content: str) -> Iterable[tup
 
 
 def _generations_in(content: str) -> Iterator[str]:
-    """Phrases count in any case, save those written in capitals, and as whole words."""
+    """Phrases count in any case, except those written in capitals, and as whole words."""
     folded = content.casefold()
     for generation, phrases in CONTENT.items():
         if any(_occurs(p, content if p.isupper() else folded) for p in phrases):

@@ -61,7 +61,7 @@ def read_key(source: Source, versions: tuple[object, ...]) -> str:
     """Changes when the same files could give other chunks: the row's settings, or the `versions`
     of parser, chunker and profile.
 
-    DATA_DIR is no part of it: the web server, each worker and the next release may reach the same
+    DATA_DIR is not part of it: the web server, each worker and the next release may reach the same
     files by another path.
     """
     facts = [
@@ -81,7 +81,7 @@ class KnownDocuments:
 
     `key` covers the parser, the row's settings and the chunking: a document read under another key
     is never current. With `made_since`, only what was made since then counts as known: a run that
-    makes everything anew goes on where an earlier attempt of it ended. Without `trust_times`, no
+    makes everything again goes on where an earlier attempt of it ended. Without `trust_times`, no
     file is current because of its size and time. `in_hand` is told what the parser asks for: that
     is what it reads next.
     """
@@ -132,7 +132,7 @@ class KnownDocuments:
         return bool(urls) and all(self._is_current(u) for u in urls)
 
     def standing_failures(self, url: str) -> list[documents.DocumentFailure]:
-        """The open failures of a file that was passed over as unchanged: they still hold, save
+        """The open failures of a file that was skipped as unchanged: they still hold, save
         those for which nothing of it could be stored."""
         if url not in self.failing or not (self.current(url) or self.validators(url)):
             return []
@@ -148,7 +148,7 @@ class KnownDocuments:
         return stored.validators if self._counts(stored) else NO_VALIDATORS
 
     def holds(self, url: str, fingerprint: str) -> Stored | None:
-        """The stored document, if it is the one with this fingerprint and need not be made anew."""
+        """The stored document, if it is the one with this fingerprint and need not be made again."""
         stored = self.by_url.get(url)
         if stored is None or stored.fingerprint != fingerprint:
             return None

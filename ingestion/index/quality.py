@@ -13,7 +13,7 @@ from django.db.models import Count, F, Func, Max, QuerySet, Sum, TextField, Valu
 from ingestion.enrichment.generations import UNTAGGED
 from ingestion.models import Chunk, Document, SourceRun
 
-VERSION = 2  # of what is counted, and how: another one has all figures taken anew
+VERSION = 2  # of what is counted, and how: another one has all figures taken again
 SMALL = 15  # tokens: hardly more than a heading
 BUCKET = 50  # tokens: the width of a bar of the histogram
 NAMED = 2000  # chunks of one figure that can be listed

@@ -1,7 +1,7 @@
 """The terms of the full text index: how rare each is, and which of them a mistyped word means.
 
 A run that changes little adds the terms that are new, as every run should take time only for what
-it changes; when more than a few documents have changed since, all are counted anew. Until then the
+it changes; when more than a few documents have changed since, all are counted again. Until then the
 rarity of a term is that of the last count.
 """
 
@@ -23,7 +23,7 @@ ALL_CHUNKS = ""
 UNCOUNTED = " "
 """Stands for the documents that have changed since all terms were counted."""
 
-STALE_SHARE = 0.05  # of the documents: beyond it, all terms are counted anew
+STALE_SHARE = 0.05  # of the documents: beyond it, all terms are counted again
 _LOCK = 0x766F63
 
 _COUNT = """

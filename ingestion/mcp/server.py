@@ -122,7 +122,7 @@ def get_document(
 
 
 def _document(url: str) -> Document | None:
-    """By its address or the link people follow; a fragment that is not its own is passed over."""
+    """By its address or the link people follow; a fragment that is not its own is skipped."""
     for wanted in dict.fromkeys((url, urldefrag(url).url)):
         found = Document.objects.filter(Q(url=wanted) | Q(display_url=wanted)).order_by("pk")
         if document := found.first():

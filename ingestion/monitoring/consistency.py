@@ -1,7 +1,7 @@
-"""What must hold of the tables whatever was killed, cut off or started twice, and how to mend it.
+"""What must hold of the tables whatever was killed, cut off or started twice, and how to fix it.
 
-A document that is not whole is mended by forgetting its fingerprint: the next run of its source
-makes it anew, and what is stored answers until then.
+A document that is not whole is fixed by forgetting its fingerprint: the next run of its source
+makes it again, and what is stored answers until then.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ NORM_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Check:
-    """`find` gives what is wrong: (key, words for a person); `mend` gets the keys."""
+    """`find` gives what is wrong: (key, words for a person); `fix` gets the keys."""
 
     name: str
     find: Callable[[], list[tuple[Any, str]]]
     remedy: str
-    mend: Callable[[list[Any]], object] | None = None
+    fix: Callable[[list[Any]], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,20 @@ class Finding:
     check: Check
     number: int
     examples: list[str]
-    mended: bool
+    fixed: bool
 
 
 def examine(*, fix: bool = False) -> list[Finding]:
-    """A Finding for each check, in order; with `fix`, what can be mended safely is."""
+    """A Finding for each check, in order; with `fix`, what can be fixed safely is."""
     return [_examine(check, fix) for check in CHECKS]
 
 
 def _examine(check: Check, fix: bool) -> Finding:
     found = check.find()
-    mended = bool(fix and found and check.mend)
-    if mended and check.mend:
-        check.mend([key for key, _ in found])
-    return Finding(check, len(found), [words for _, words in found[:EXAMPLES]], mended)
+    fixed = bool(fix and found and check.fix)
+    if fixed and check.fix:
+        check.fix([key for key, _ in found])
+    return Finding(check, len(found), [words for _, words in found[:EXAMPLES]], fixed)
 
 
 def _rows(sql: str, *parameters: float) -> list[tuple[Any, str]]:
@@ -191,8 +191,8 @@ def _delete_documents(pks: list[Any]) -> None:
     Document.objects.filter(pk__in=pks).delete()
 
 
-REMOVED = "removed; the next run makes its document anew"
-AGAIN = "made anew by the next run of its source"
+REMOVED = "removed; the next run makes its document again"
+AGAIN = "made again by the next run of its source"
 CHECKS = (
     Check("chunks without a document", _chunks_without_document, "removed", _delete_chunks),
     Check("documents without a source", _documents_without_source, "removed", _delete_documents),

@@ -65,7 +65,7 @@ def worker() -> Check:
 
 
 def embedder() -> Check:
-    """Its preflight, asked anew every few seconds at most; since when it is down is kept."""
+    """Its preflight, asked again every few seconds at most; since when it is down is kept."""
     known = cache.get(EMBEDDER)
     now = timezone.now()
     if known and (now - known["asked"]).total_seconds() < EMBEDDER_SECONDS:

@@ -94,7 +94,7 @@ def find_files(
 ) -> Iterator[SourceFile | DocumentFailure]:
     """The files of a source with one of the `suffixes` (lower case, with the dot), sorted by path.
 
-    Hidden files and folders and node_modules are passed over. A folder that cannot be listed, and a
+    Hidden files and folders and node_modules are skipped. A folder that cannot be listed, and a
     file that leaves DATA_DIR, are Failures. Raises SourceError when a configured path is missing.
     """
     for configured in config.paths:

@@ -30,7 +30,7 @@ class ArticleOptions(WebOptions):
     articles: str = Field(
         "",
         description="A regular expression that the path of an article matches from its beginning; "
-        "empty for all pages below the start path that are no archive.",
+        "empty for all pages below the start path that are not archives.",
         examples=["/knowledge-base/kb\\d+"],
     )
 
@@ -40,7 +40,7 @@ class ArticleOptions(WebOptions):
         try:
             re.compile(value)
         except re.error as error:
-            raise ValueError(f"{value!r} is no regular expression ({error})") from None
+            raise ValueError(f"{value!r} is not a regular expression ({error})") from None
         return value
 
 

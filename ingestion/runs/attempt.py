@@ -185,7 +185,7 @@ class Attempt:
 
 
 def versions_of(source: Source, chunker: Chunker, profile: int | None) -> tuple[object, ...]:
-    """What makes chunks of the source's documents: when any of it changes, they are made anew."""
+    """What makes chunks of the source's documents: when any of it changes, they are made again."""
     parser_version = parser_class(source.parser).version
     return (source.parser, parser_version, chunker.key, profile, TERMS_VERSION)
 

@@ -70,15 +70,15 @@ def ready_embedder() -> Embedder:
 
 @dataclass(frozen=True, slots=True)
 class Remake:
-    """What a run would read anew of what is stored of a source, though it may not have changed.
+    """What a run would read again of what is stored of a source, though it may not have changed.
 
-    Of `documents` stored, `anew` were read by other versions or settings. These have `chunks`
+    Of `documents` stored, `again` were read by other versions or settings. These have `chunks`
     chunks; `foreign` of them have vectors of another model, which cannot be used again.
     """
 
     source: str
     documents: int
-    anew: int
+    again: int
     chunks: int
     foreign: int
 
@@ -103,10 +103,10 @@ def remakes(sources: Iterable[Source], embedder: Embedder) -> list[Remake]:
         versions = versions_of(source, chunker, profile.pk if profile else None)
         key = read_key(source, versions)
         stored = Document.objects.filter(source=source)
-        if anew := stored.exclude(read_key=key).count():
+        if again := stored.exclude(read_key=key).count():
             chunks = Chunk.objects.filter(document__source=source).exclude(document__read_key=key)
             foreign = chunks.exclude(profile=profile).count()
-            found.append(Remake(source.name, stored.count(), anew, chunks.count(), foreign))
+            found.append(Remake(source.name, stored.count(), again, chunks.count(), foreign))
     return found
 
 
@@ -114,21 +114,21 @@ def told(remakes: Sequence[Remake], embedder: Embedder) -> Iterator[str]:
     """Sentences about them: per source, then what the embedder will be busy with."""
     for remake in remakes:
         yield (
-            f"{remake.source}: {remake.anew:,} of {remake.documents:,} documents are read anew, as "
+            f"{remake.source}: {remake.again:,} of {remake.documents:,} documents are read again, as "
             "the parser, the chunks, the model or the source's settings changed."
         )
     chunks = sum(remake.chunks for remake in remakes)
     foreign = sum(remake.foreign for remake in remakes)
     if foreign:
         yield (
-            f"{foreign:,} chunks have vectors of another model and are embedded anew with "
+            f"{foreign:,} chunks have vectors of another model and are embedded again with "
             f"{embedder.provider}/{embedder.model}{_duration(foreign, embedder)}. "
             "What is stored answers until it is replaced."
         )
     elif chunks:
         yield (
             f"Of their {chunks:,} chunks, those whose text stays the same keep their vectors; "
-            f"the others are embedded anew{_duration(chunks, embedder)}."
+            f"the others are embedded again{_duration(chunks, embedder)}."
         )
 
 

@@ -33,7 +33,7 @@ def crashed(source_run: SourceRun, reason: str) -> str:
     if attempt >= limit:
         error = (
             f"Given up after {attempt} attempts. The last one: {reason}{hand} "
-            "Mend or exclude that document, then start the source again."
+            "Fix or exclude that document, then start the source again."
         )
         _record_crash(source_run, error)
         move(source_run, State.FAILED, error=error, stage="")
@@ -92,7 +92,7 @@ def put_to_wait(source_run: SourceRun, reason: str, what: str = "the embedder") 
     waited = (now - since).total_seconds()
     if waited >= settings.EMBEDDER_WAIT_LIMIT:
         hours = f"{waited / 3600:.1f} hours (EMBEDDER_WAIT_LIMIT)"
-        error = f"Waited {hours} for {what}: {reason} Mend that, then start the source again."
+        error = f"Waited {hours} for {what}: {reason} Fix that, then start the source again."
         if move(source_run, State.FAILED, during=source_run.attempt, error=error, stage=""):
             _record_crash(source_run, error)
         return error
@@ -110,7 +110,7 @@ def put_to_wait(source_run: SourceRun, reason: str, what: str = "the embedder") 
 
 
 def reap(now: datetime | None = None) -> list[str]:
-    """Bring every source run that stands still back to life or to an end; a sentence for each."""
+    """Bring every source run that hangs back to life or to an end; a sentence for each."""
     said = [*revive(now), *wake(now)]
     tasks = _tasks()
     ringing = {pk for pk, lost in tasks.values() if not lost}

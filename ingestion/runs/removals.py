@@ -40,7 +40,7 @@ def _close_approval(source_run: SourceRun, line: str) -> bool:
 
 
 def supersede_approvals(source_run: SourceRun) -> None:
-    """A newer complete reading has judged anew what earlier ones found vanished."""
+    """A newer complete reading has judged again what earlier ones found vanished."""
     earlier = SourceRun.objects.filter(source=source_run.source_id, state=State.NEEDS_APPROVAL)
     for row in earlier.exclude(pk=source_run.pk):
         _close_approval(row, f"Run {source_run.run_id} has read the source again since.")
@@ -59,7 +59,7 @@ def delete_source(source: Source, who: str = "") -> str:
 
 
 def remove_vanished(source_run: SourceRun) -> int:
-    """Remove the listed documents, save those a later reading has met again."""
+    """Remove the listed documents, except those a later reading has met again."""
     gone = Document.objects.filter(
         source=source_run.source,
         url__in=source_run.vanished,

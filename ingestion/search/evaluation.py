@@ -88,7 +88,7 @@ class Score:
 
 
 def read_questions(path: Path, half: str = "") -> list[Question]:
-    """Raises ConfigError naming the line that is no question, or where there is none at all."""
+    """Raises ConfigError naming the line that is not a question, or where there is none at all."""
     questions = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -120,7 +120,7 @@ def _matching(profile: EmbeddingProfile) -> Embedder:
     if (embedder.digest, embedder.dimensions) != (profile.digest, profile.dimensions):
         raise NotAskable(
             f"{profile.provider} answers with another version of {profile.model} than the chunks "
-            "were embedded with: run `manage.py ingest_all` to embed them anew."
+            "were embedded with: run `manage.py ingest_all` to embed them again."
         )
     return embedder
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import snowballstemmer
 
 TERMS_VERSION = 1
-"""Part of a document's fingerprint: another value makes the next run index each document anew."""
+"""Part of a document's fingerprint: another value makes the next run index each document again."""
 
 A, B, C, D = 3, 2, 1, 0  # the weights of a tsvector, as its binary format numbers them
 
@@ -62,7 +62,7 @@ def forms(word: str) -> Forms:
 
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
-    """By Porter's second English stemmer; what holds a digit or is no ASCII stays."""
+    """By Porter's second English stemmer; what holds a digit or is not ASCII stays."""
     if not word.isascii() or not word.isalpha():
         return word
     stemmed: str = _stemmer.stemWord(word)

@@ -188,7 +188,7 @@ class Cluster:
     def _report(self, slot: WorkerSlot) -> None:
         pid, code = slot.process.pid, slot.process.exitcode
         if code is None:
-            logger.error("Process %s stood still for %.0f s: replaced.", pid, slot.pulse.age)
+            logger.error("Process %s hung for %.0f s: replaced.", pid, slot.pulse.age)
         elif code:
             logger.error("Process %s died (exit code %s): replaced.", pid, code)
 

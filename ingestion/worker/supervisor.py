@@ -227,7 +227,7 @@ def _excess(child: int, child_status: ChildStatus) -> str:
         return f"It took {used} MB of memory; the limit (RUN_MEMORY_LIMIT_MB) is {limit} MB."
     stalled = child_status.pulse.age
     if settings.RUN_STALL_LIMIT and stalled > settings.RUN_STALL_LIMIT:
-        return f"It stood still for {stalled:.0f} s; the limit is RUN_STALL_LIMIT."
+        return f"It hung for {stalled:.0f} s; the limit is RUN_STALL_LIMIT."
     return ""
 
 

@@ -434,7 +434,7 @@ def test_a_trial_survives_a_parser_that_crashes(source: Source) -> None:
 
 def test_reading_from_scratch_is_confirmed_first(admin_client: Client, source: Source) -> None:
     html = post(admin_client, "sources_source_act", source.pk, action="reingest_clean")
-    assert "Yes, read everything anew" in html
+    assert "Yes, read everything again" in html
     assert not Run.objects.exists()
     post(admin_client, "sources_source_act", source.pk, action="reingest_clean", confirmed="yes")
     assert Run.objects.get().options["clean"] is True

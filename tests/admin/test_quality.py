@@ -41,7 +41,7 @@ def test_figures_are_taken_anew_only_of_other_chunks(chunk: Chunk) -> None:
         run.refresh_from_db()
         kept.append(bool(run.quality))
         if len(kept) == 2:
-            chunk.pk = None  # what is read anew is stored anew
+            chunk.pk = None  # what is read again is stored again
             Chunk.objects.all().delete()
             chunk.save()
     assert kept == [True, False, True]

@@ -324,7 +324,7 @@ def test_data_of_another_version_is_left_alone(server: EmbeddedPostgres) -> None
 def test_a_folder_of_something_else_is_left_alone(server: EmbeddedPostgres) -> None:
     server.data.mkdir(parents=True)
     (server.data / "letters.txt").write_text("mine")
-    with pytest.raises(PostgresError, match="is no data folder of PostgreSQL"):
+    with pytest.raises(PostgresError, match="is not a data folder of PostgreSQL"):
         server.ensure("bbjrag")
     assert (server.data / "letters.txt").read_text() == "mine"
 

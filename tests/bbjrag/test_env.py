@@ -56,7 +56,7 @@ def test_boolean_reads_the_usual_words(
     ("read", "value", "says"),
     [
         (lambda: env.boolean("X", True), "maybe", "use true or false"),
-        (lambda: env.integer("X", 1), "ten", "X='ten' is no number"),
+        (lambda: env.integer("X", 1), "ten", "X='ten' is not a number"),
         (lambda: env.integer("X", 1), "-1", "out of range"),
         (lambda: env.integer("X", 1, minimum=1), "0", "out of range"),
         (lambda: env.integer("X", 1, maximum=9), "10", "at most 9"),

@@ -599,7 +599,7 @@ def test_a_real_runner_that_long_texts_kill_is_never_killed(
     without_num_ctx: EmbedderSettings,
 ) -> None:
     deadly = {"model": without_num_ctx.model, "input": ["word " * 511], "truncate": True}
-    ask_real(without_num_ctx, "POST", "embed", deadly)  # servers without a mend die here
+    ask_real(without_num_ctx, "POST", "embed", deadly)  # servers without a fix die here
     embedder = open_embedder(without_num_ctx)
     texts = ["fine", *("word " * words for words in (509, 510, 511, 512, 513, 5000)), "fine too"]
     vectors, rejected = embed_each(embedder, texts)

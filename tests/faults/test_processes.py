@@ -415,7 +415,7 @@ ODD = [
     ("raise", "ZeroDivisionError", {}),
     ("recurse", "RecursionError", {}),
     ("eat", "memory", {"RUN_MEMORY_LIMIT_MB": 400}),
-    ("loop", "stood still", {"RUN_STALL_LIMIT": 8.0}),
+    ("loop", "hung", {"RUN_STALL_LIMIT": 8.0}),
 ]
 
 

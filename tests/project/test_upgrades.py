@@ -55,7 +55,7 @@ def test_it_works_and_nothing_is_remade_without_a_reason(stored: Path) -> None:
     assert remakes() == []
     totals, said = ingest()
     assert totals["embedded"] == 0
-    assert "anew" not in said
+    assert "again" not in said
 
 
 def test_a_new_parser_version_remakes_and_says_so(
@@ -63,12 +63,12 @@ def test_a_new_parser_version_remakes_and_says_so(
 ) -> None:
     cls = parser_class("MdxParser")
     monkeypatch.setattr(cls, "version", cls.version + 1)
-    assert [(r.source, r.anew, r.documents) for r in remakes()] == [
+    assert [(r.source, r.again, r.documents) for r in remakes()] == [
         ("first", 2, 2),
         ("second", 2, 2),
     ]
     totals, said = ingest()
-    assert "first: 2 of 2 documents are read anew" in said
+    assert "first: 2 of 2 documents are read again" in said
     assert "keep their vectors" in said
     assert totals["embedded"] == 0
     assert remakes() == []
@@ -87,7 +87,7 @@ def test_a_changed_row_remakes_that_source_only(stored: Path) -> None:
 
 def test_a_changed_chunk_size_remakes_all(stored: Path) -> None:
     with override_settings(CHUNK_SIZE=64, CHUNK_OVERLAP=0):
-        assert sum(r.anew for r in remakes()) == 4
+        assert sum(r.again for r in remakes()) == 4
         ingest()
         assert remakes() == []
 
@@ -121,7 +121,7 @@ def test_the_admin_shows_what_the_next_run_remakes(stored: Path) -> None:
     cache.clear()
     shown = health.upgrades()
     assert shown.state == "warn"
-    assert "first: 2 of 2 documents are read anew" in shown.text
+    assert "first: 2 of 2 documents are read again" in shown.text
 
 
 def test_an_embedder_that_is_away_is_no_error_of_the_page(stored: Path, settings: Any) -> None:

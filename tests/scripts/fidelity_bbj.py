@@ -2,7 +2,7 @@
 
     python -m tests.scripts.fidelity_bbj FOLDER [--show FILE]
 
-Exit 1 when a readable file is no document, or a line that is not blank is missing or out of order.
+Exit 1 when a readable file is not a document, or a line that is not blank is missing or out of order.
 """
 
 from __future__ import annotations

@@ -225,7 +225,7 @@ FAULTS = [
     ),
     Fault("two answers of 500", kill_runner_twice, "retried at once"),
     Fault(
-        "the process that reads stands still (SIGSTOP)",
+        "the process that reads hangs (SIGSTOP)",
         stop_reading,
         "next attempt after RUN_STALL_LIMIT",
         patience=1_000.0,

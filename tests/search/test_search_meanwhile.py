@@ -1,4 +1,4 @@
-"""Search goes on while sources are read anew, and while their chunks change to another model."""
+"""Search goes on while sources are read again, and while their chunks change to another model."""
 
 from __future__ import annotations
 

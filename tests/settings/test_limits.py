@@ -33,7 +33,7 @@ def test_a_reading_that_eats_memory_is_ended_and_given_up(place: Place) -> None:
 
 @pytest.fixture(scope="module")
 def stalled(installation: Place) -> list[datetime]:
-    """A reading that stands still and does not want to end; its signs of life."""
+    """A reading that hangs and does not want to end; its signs of life."""
     place = installation
     place.fresh("one", "cursor")
     place.source("OddParser", '{"does": "ignore", "seconds": 5.0}')
@@ -54,7 +54,7 @@ def stalled(installation: Place) -> list[datetime]:
 
 @pytest.mark.setting("RUN_STALL_LIMIT")
 def test_a_reading_that_stands_still_is_ended(stalled: list[datetime], installation: Place) -> None:
-    assert "It stood still for 2 s; the limit is RUN_STALL_LIMIT." in error(installation)
+    assert "It hung for 2 s; the limit is RUN_STALL_LIMIT." in error(installation)
 
 
 @pytest.mark.setting("RUN_CANCEL_GRACE")

@@ -136,7 +136,7 @@ class WebServer:
         self.once.setdefault(path, deque()).extend(answers)
 
     def forget(self) -> None:
-        """Count anew."""
+        """Count again."""
         self.requests.clear()
         self.headers.clear()
         self.times.clear()

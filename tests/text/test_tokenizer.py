@@ -22,7 +22,7 @@ awkward = st.text(
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    """wordllama's own, as wordllama uses it, save that `<s>` is read as text."""
+    """wordllama's own, as wordllama uses it, except that `<s>` is read as text."""
     spec = find_spec("wordllama")
     assert spec is not None
     assert spec.submodule_search_locations is not None

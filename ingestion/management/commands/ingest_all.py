@@ -34,7 +34,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("--source", action="append", default=[], metavar="NAME", help="only this; repeatable")
-        add("--clean", action="store_true", help="read and embed everything anew")
+        add("--clean", action="store_true", help="read and embed everything again")
         add("--resume", action="store_true", help="go on with the last run that was interrupted")
         add("--retry-failed", action="store_true", help="only documents with open failures")
         add("--data-dir", type=Path, metavar="DIR", help="read below this folder, not DATA_DIR")

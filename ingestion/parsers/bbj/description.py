@@ -39,7 +39,7 @@ def description(lines: list[str], file_name: str) -> str:
 
 
 def _blocks(lines: list[str]) -> Iterator[list[str]]:
-    """Each comment above the first statement that is no USE, without its remark signs."""
+    """Each comment above the first statement that is not a USE, without its remark signs."""
     block: list[str] = []
     for line, kind in zip(lines, classify(lines), strict=True):
         if kind is not LineKind.COMMENT or "/**" in line:

@@ -124,7 +124,7 @@ def _no_program(file: SourceFile, lines: list[str]) -> str:
     if not any(line.strip() for line in lines):
         return "The file is empty: nothing to store."
     if _may_be_prose(file) and not is_bbj(lines):
-        return "The text is no BBj program and was passed over: rename it to .bbj if it is one."
+        return "The text is not a BBj program and was skipped: rename it to .bbj if it is one."
     return ""
 
 

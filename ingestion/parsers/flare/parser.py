@@ -79,7 +79,7 @@ class _Reader:
     def _topic(
         self, path: str, file: SourceFile, linked: bool = False
     ) -> ParsedDocument | DocumentFailure | None:
-        """The topic's document, or why there is none; None for what may be no topic at all."""
+        """The topic's document, or why there is none; None for what may be not a topic at all."""
         try:
             return self._read_topic(path, file, linked)
         except Exception as error:  # noqa: BLE001 - all but what concerns the whole source

@@ -304,7 +304,7 @@ class FlareProject:
         return sorted(within.rglob(f"*{suffix}")) if within else []
 
     def _read_variables(self) -> Iterator[tuple[str, str]]:
-        """`EvaluatedDefinition`, or `Definition`, or the text; of a date the format is no value."""
+        """`EvaluatedDefinition`, or `Definition`, or the text; of a date the format is not a value."""
         for path in self._shared_files("VariableSets", ".flvar"):
             root = self._read_shared(path)
             for variable in () if root is None else root.iter("Variable", "variable"):

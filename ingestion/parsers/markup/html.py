@@ -451,5 +451,5 @@ def is_code_class(classes: str) -> bool:
 
 
 def _number(text: str | None, default: int) -> int:
-    """A span, start or value; what is no number, or an absurd one, is the default."""
+    """A span, start or value; what is not a number, or an absurd one, is the default."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 5 else default

@@ -182,6 +182,6 @@ def _with_madcap_names(root: Element) -> Element:
 
 
 def _madcap_name(name: str) -> str:
-    """The name with its namespace; nothing for other names, and for what is no name."""
+    """The name with its namespace; nothing for other names, and for what is not a name."""
     found = _MADCAP_NAME.fullmatch(name)
     return MADCAP + MADCAP_NAMES.get(found[1].lower(), found[1]) if found else ""

@@ -46,7 +46,7 @@ def admonition(state: StateBlock, start_line: int, end_line: int, silent: bool) 
 
 
 def _admonition_title(match: re.Match[str]) -> str | None:
-    """The visible title, "" for none (a closing line), None when the line is no admonition."""
+    """The visible title, "" for none (a closing line), None when the line is not an admonition."""
     name, rest = match["name"], match["rest"].strip()
     if not name:
         return None if rest else ""

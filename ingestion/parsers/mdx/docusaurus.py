@@ -84,12 +84,12 @@ def _load_fields(source: str) -> tuple[dict[str, Any], str]:
     if loaded is None:
         return {}, ""
     if not isinstance(loaded, dict):
-        return {}, "The front matter is no list of fields (`title: ...`) and was not read."
+        return {}, "The front matter is not a list of fields (`title: ...`) and was not read."
     return {str(name): value for name, value in loaded.items()}, ""
 
 
 def split_number_prefix(name: str) -> tuple[int | None, str]:
-    """`01-intro` is (1, "intro"); dates and versions are no prefixes."""
+    """`01-intro` is (1, "intro"); dates and versions are not prefixes."""
     match = None if _NO_NUMBER_PREFIX.match(name) else _NUMBER_PREFIX.fullmatch(name)
     return (int(match[1][:9]), match[2]) if match else (None, name)
 

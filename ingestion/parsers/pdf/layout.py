@@ -377,7 +377,7 @@ class _Reader:
         while start < len(rows) and depth < MAX_COLUMN_DEPTH:
             end, gutter = _column_band(rows, start, self.gutters)
             if gutter is None:
-                # A long table is not asked anew at each of its rows.
+                # A long table is not asked again at each of its rows.
                 step = max(1, (end - start) // TRIES)
                 start += step
                 continue
@@ -564,7 +564,7 @@ def _line(row: _Row, number: int) -> Line:
     size = max(sizes, key=lambda s: (sizes[s], s))
     text = _join_words(words)
     if text.isupper():
-        size = max(sizes)  # small capitals are no small print
+        size = max(sizes)  # small capitals are not small print
     mono = code >= 0.75 * total
     return Line(
         text=text,

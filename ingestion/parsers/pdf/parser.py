@@ -258,7 +258,7 @@ def _warnings(
         yield DocumentFailure(
             origin.url,
             f"{_pages(broken)}: broken or endless drawing instructions were left out. "
-            "If text is missing, write the file anew (qpdf in.pdf out.pdf).",
+            "If text is missing, write the file again (qpdf in.pdf out.pdf).",
             warning=True,
         )
 

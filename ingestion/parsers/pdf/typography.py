@@ -243,7 +243,7 @@ def _usual_leading(lines: Sequence[Line]) -> float:
 
 
 def _vocabulary(lines: Sequence[Line]) -> Counter[str]:
-    """The words of the text, save those that a line end may have cut."""
+    """The words of the text, except those that a line end may have cut."""
     words: Counter[str] = Counter()
     cut = False
     for line in lines:

@@ -1,4 +1,4 @@
-"""What on a page is no content: menus, search boxes, share bars, comments, notices, footers."""
+"""What on a page is not content: menus, search boxes, share bars, comments, notices, footers."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def classes_of(element: Element) -> list[str]:
 
 
 def is_furniture(element: Element) -> bool:
-    """Whether an element says of itself, by tag, role, class or id, that it is no content.
+    """Whether an element says of itself, by tag, role, class or id, that it is not content.
 
     Words such as `menu` or `comments` say so on the frames of a page only: within a line they mark
     what the text talks about, and a heading of that name is a heading.

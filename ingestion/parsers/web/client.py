@@ -267,7 +267,7 @@ def _transport_failure(error: httpx.TransportError) -> FetchError:
         if isinstance(cause, ssl.SSLError):
             reason = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or cause
             return FetchError(
-                f"The secure connection failed ({reason}): the site has to mend its certificate.",
+                f"The secure connection failed ({reason}): the site has to fix its certificate.",
                 unreachable=True,
             )
         cause = cause.__cause__ or cause.__context__

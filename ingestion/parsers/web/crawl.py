@@ -219,7 +219,7 @@ class Crawl:
     # Lists.
 
     def _list(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
-        """A list's pages and further lists. What is served where there is none is no failure."""
+        """A list's pages and further lists. What is served where there is none is not a failure."""
         try:
             found = read_list(lead, answer.body)
         except DocumentError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 VERSION = 1
 DOCUMENT = "document"
-OTHER = "other"  # a page or list that is no document, but leads to some
+OTHER = "other"  # a page or list that is not a document, but leads to some
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class WebRenderer(HtmlRenderer):
         return super().unknown(tag)
 
     def button(self, element: Element, flow: Flow) -> None:
-        """Accordions have their headings in buttons; the page's own controls are no text."""
+        """Accordions have their headings in buttons; the page's own controls are not text."""
         label = (
             f"{element.get('class') or ''} {element.get('aria-label') or ''} {element.text or ''}"
         )

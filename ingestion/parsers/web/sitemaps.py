@@ -42,7 +42,7 @@ def read_sitemap(data: bytes) -> Listed:
     lists: list[str] = []
     root = _xml(data)
     if _name(root) not in ("urlset", "sitemapindex"):
-        raise DocumentError(f"It is no sitemap (its root is {_name(root)!r}).")
+        raise DocumentError(f"It is not a sitemap (its root is {_name(root)!r}).")
     for element in root.iter(etree.Element):
         if _name(element) == "loc" and element.text and _name(element.getparent()) in PARENTS:
             target = lists if _name(element.getparent()) == "sitemap" else pages
@@ -69,9 +69,9 @@ def _xml(data: bytes) -> etree._Element:
     try:
         root = etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
-        raise DocumentError(f"It is no XML ({error}).") from error
+        raise DocumentError(f"It is not XML ({error}).") from error
     if root is None:
-        raise DocumentError("It is no XML.")
+        raise DocumentError("It is not XML.")
     return root
 
 
@@ -86,7 +86,7 @@ def read_help_system(data: bytes) -> Listed:
     """
     root = _xml(data)
     if _name(root) not in ("webhelpsystem", "catapulthelpsystem", "helpsystem"):
-        raise DocumentError(f"It is no HelpSystem.xml (its root is {_name(root)!r}).")
+        raise DocumentError(f"It is not a HelpSystem.xml (its root is {_name(root)!r}).")
     names = {str(name).lower(): str(value) for name, value in root.attrib.items()}
     start = [names["defaulturl"]] if names.get("defaulturl") else []
     tocs = [names[name] for name in ("toc", "browsesequence", "glossary") if names.get(name)]

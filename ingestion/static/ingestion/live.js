@@ -1,4 +1,4 @@
-// Fetches the parts of a page that carry data-live anew, as long as the page is looked at.
+// Fetches the parts of a page that carry data-live again, as long as the page is looked at.
 // Without this script the page shows how things stood when it was loaded.
 "use strict";
 

@@ -41,7 +41,7 @@ class Command(BaseCommand):
         numbers = ", ".join(f"{counted[verdict]} {verdict}" for verdict in counted) or "no rows"
         if counted["refuse"] and not (apply and partial):
             raise CommandError(
-                f"Nothing was written ({numbers}). Mend the refused rows, "
+                f"Nothing was written ({numbers}). Fix the refused rows, "
                 "or leave them out with --apply --partial."
             )
         if not apply:
