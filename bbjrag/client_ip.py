@@ -1,4 +1,4 @@
-"""Who asks, where reverse proxies stand in front (setting TRUSTED_PROXIES)."""
+"""Who asks, where reverse proxies are in front (setting TRUSTED_PROXIES)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 def client_address(request: HttpRequest) -> str:
     """The address that the outermost trusted proxy saw.
 
-    Each proxy appends whom it saw to X-Forwarded-For; what stands further left came with the
+    Each proxy appends whom it saw to X-Forwarded-For; what is further left came with the
     request, and anybody can write it.
     """
     direct: str = request.META.get("REMOTE_ADDR", "")

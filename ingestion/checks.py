@@ -1,4 +1,4 @@
-"""System checks: what the database must offer, said before a migration or a run meets it."""
+"""System checks: what the database must offer, reported before a migration or a run meets it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class BbjragError(Exception):
 
 
 class ConfigError(BbjragError):
-    """A setting, an option or a row that cannot work as it stands."""
+    """A setting, an option or a row that cannot work as it is."""
 
 
 class SourceError(BbjragError):

@@ -1,4 +1,4 @@
-"""Sources in the admin: what they read, how they stand, and what can be done about it."""
+"""Sources in the admin: what they read, their state, and what can be done about it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ else:
 
 
 SHOWN_RUNS = 20
-# The list's actions that stand on a source's own page too, and what their buttons say there.
+# The list's actions that are on a source's own page too, and what their buttons say there.
 ACTS = {
     "reingest": "Re-ingest",
     "reingest_clean": "Re-ingest from scratch...",
@@ -151,7 +151,7 @@ class SourceAdmin(Admin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """The form; and where that was asked for, what comes of it as it stands, unsaved."""
+        """The form; and where that was asked for, what comes of it as it is, unsaved."""
         response = super().changeform_view(request, object_id, form_url, extra_context)
         if not isinstance(response, TemplateResponse) or response.context_data is None:
             return response

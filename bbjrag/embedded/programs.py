@@ -17,7 +17,7 @@ CONNECTION = {"host", "port", "user", "dbname", "sslmode", "sslrootcert", "sslce
 
 def run_program(name: str, *options: str) -> None:
     """Run `name` of the PostgreSQL that comes along, with the connection's address; its output is
-    ours. Raises CommandError with what it said when it fails."""
+    ours. Raises CommandError with its output if it fails."""
     connection.ensure_connection()  # starts the embedded server
     params = connection.get_connection_params()
     address = make_conninfo("", **{key: params[key] for key in CONNECTION & params.keys()})

@@ -72,7 +72,7 @@ class Sockets:
             (self.home.folder / "socket-folder").unlink(missing_ok=True)
 
     def listener(self) -> int | None:
-        """The pid of who listens on the socket; None where nobody does, 0 where it is not told."""
+        """The pid of who listens on the socket; None where nobody does, 0 if it is not known."""
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(str(self.folder() / f".s.PGSQL.{PORT}"))

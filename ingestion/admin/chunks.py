@@ -20,7 +20,7 @@ from ingestion.models import Chunk
 from ingestion.text.analyzer import forms, words
 
 NEIGHBOURS = 2
-MOST_FOUND = 5000  # chunks by a search for words: common ones stand in nearly all
+MOST_FOUND = 5000  # chunks by a search for words: common ones are in nearly all
 
 
 def word_query(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the admin's first page shows: how each source stands, what runs, what waits and why."""
+"""What the admin's first page shows: the state of each source, what runs, what waits and why."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUIET_PAUSE = 15000
 
 @dataclass(frozen=True)
 class Standing:
-    """How one source stands."""
+    """The state of one source."""
 
     source: Source
     last: SourceRun | None
@@ -65,7 +65,7 @@ def overview() -> dict[str, Any]:
 
 
 def standings() -> list[Standing]:
-    """How each source stands, in seven queries however many there are."""
+    """The state of each source, in seven queries however many there are."""
     now = timezone.now()
     last = {row.source_id: row for row in newest_runs()}
     read = SourceRun.objects.filter(state__in=READ_STATES).order_by().values_list("source")

@@ -119,7 +119,7 @@ def oddities(taken: list[dict[str, Any]], copies: int) -> Iterable[Oddity]:
     }
     for name, (label, url) in named.items():
         yield Oddity(label, total(taken, name), url)
-    yield Oddity("Chunks whose text stands elsewhere too", copies, chunks(quality="duplicate"))
+    yield Oddity("Chunks whose text is elsewhere too", copies, chunks(quality="duplicate"))
 
 
 def warnings(stand: list[Standing], taken: list[dict[str, Any]]) -> Iterable[Warned]:
@@ -171,7 +171,7 @@ class ChunkFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
             ("markup", "leftover markup"),
-            ("duplicate", "text stands elsewhere too"),
+            ("duplicate", "text is elsewhere too"),
             ("small", f"under {quality.SMALL} tokens"),
             ("large", f"over {settings.CHUNK_SIZE} tokens"),
         ]

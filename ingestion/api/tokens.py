@@ -36,7 +36,7 @@ class Use(NamedTuple):
 
 
 def make(name: str, requests_per_minute: int = 120) -> tuple[ApiToken, str]:
-    """The row, and the token itself, which is told here and never again."""
+    """The row, and the token itself, which is shown here and never again."""
     token = PREFIX + secrets.token_urlsafe(32)
     row = ApiToken.objects.create(
         name=name,

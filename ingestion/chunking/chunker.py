@@ -147,7 +147,7 @@ class _Chunking:
         return any(_WORD.search(self.lines[line]) for line in range(block.start, block.end))
 
     def _whole(self, root: Section) -> Iterator[_Group]:
-        """A group for each section, without the headings that stand in its path."""
+        """A group for each section, without the headings that are in its path."""
         for section in root.walk():
             if section.body:
                 headings = [h for h in section.headings if h.title not in section.path]

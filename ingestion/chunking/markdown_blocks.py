@@ -56,7 +56,7 @@ class Block:
 
 @dataclass(slots=True)
 class Section:
-    """A heading, what stands under it, and the sections below; the root has no heading.
+    """A heading, what is under it, and the sections below; the root has no heading.
 
     `headings` holds the section's own heading and those of empty sections before it.
     """

@@ -20,7 +20,7 @@ _GLUE_TOKENS = {"": 0, " ": 0, "\t": 1, "\n": 1, "\n\n": 2}
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """What stands around the pieces of one code block or table, in every chunk that has some.
+    """What is around the pieces of one code block or table, in every chunk that has some.
 
     `opening` comes before the first piece, `again` before a later one that begins a chunk.
     """
@@ -37,11 +37,11 @@ class Frame:
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """Text that is not torn. `glue` stands between it and the piece before it in the same chunk.
+    """Text that is not torn. `glue` is between it and the piece before it in the same chunk.
 
     `tokens` is what the piece adds at most (glue and frame apart), `line` its first content line.
     `sticks`: it does not end a chunk (headings, lead-ins). `prose`: its sentences may be repeated.
-    `resumes` stands before it where it begins a chunk: the first cells of the row it is torn from.
+    `resumes` is before it where it begins a chunk: the first cells of the row it is torn from.
     """
 
     text: str

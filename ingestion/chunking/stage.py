@@ -191,8 +191,8 @@ class Preparation:
     for document, mark, prepared in preparation.ready(): ...
     for document, mark, prepared in preparation.rest(): ...
 
-    A batch that failed is prepared again, here and one by one, `in_hand` being told each: so the
-    document at fault is known where it kills, and a Failure stands in its place where it raises.
+    A batch that failed is prepared again, here and one by one, `in_hand` is given each: so the
+    document at fault is known where it kills, and a Failure takes its place if it raises.
     """
 
     def __init__(

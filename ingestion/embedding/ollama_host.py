@@ -205,7 +205,7 @@ class OllamaHost:
     def embed(self, model: Model, texts: list[str]) -> tuple[Vectors, int]:
         """The vectors, and the number of tokens that the server says it read (0 when it does not).
 
-        The server is told never to cut a text off.
+        The server is asked never to cut a text off.
         """
         reply = self._ask(
             lambda: self.client.embed(

@@ -119,7 +119,7 @@ def _generations_in(content: str) -> Iterator[str]:
 
 
 def _occurs(phrase: str, text: str) -> bool:
-    """Looked for as it stands first: a pattern over every text would cost more than its parse."""
+    """Looked for as it is first: a pattern over every text would cost more than its parse."""
     if phrase not in text:
         return False
     return phrase in _PARTS_OF_WORDS or _pattern(phrase).search(text) is not None

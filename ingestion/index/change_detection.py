@@ -82,7 +82,7 @@ class KnownDocuments:
     `key` covers the parser, the row's settings and the chunking: a document read under another key
     is never current. With `made_since`, only what was made since then counts as known: a run that
     makes everything again goes on where an earlier attempt of it ended. Without `trust_times`, no
-    file is current because of its size and time. `in_hand` is told what the parser asks for: that
+    file is current because of its size and time. `in_hand` is given what the parser asks for: that
     is what it reads next.
     """
 
@@ -148,7 +148,7 @@ class KnownDocuments:
         return stored.validators if self._counts(stored) else NO_VALIDATORS
 
     def holds(self, url: str, fingerprint: str) -> Stored | None:
-        """The stored document, if it is the one with this fingerprint and need not be made again."""
+        """The stored document, if it has this fingerprint and need not be made again."""
         stored = self.by_url.get(url)
         if stored is None or stored.fingerprint != fingerprint:
             return None

@@ -105,7 +105,7 @@ def figures(
 
 
 def _markup_ids(source_id: int, earlier: Mapping[str, Any]) -> list[int]:
-    """The chunks with leftover markup. A chunk is never edited, so what was said of it holds."""
+    """The chunks with leftover markup. A chunk is never edited, so what was found of it holds."""
     chunks = Chunk.objects.filter(document__source=source_id)
     known: list[int] = []
     all_named = earlier.get("version") == VERSION and earlier.get("markup", NAMED) < NAMED
@@ -132,7 +132,7 @@ def without_generation(documents: QuerySet[Document]) -> QuerySet[Document]:
 
 
 def with_duplicates(chunks: QuerySet[Chunk]) -> QuerySet[Chunk]:
-    """Those whose very text stands in another chunk too."""
+    """Those whose very text is in another chunk too."""
     keys = _repeated().values_list("content_hash", flat=True)
     return chunks.filter(content_hash__in=list(keys[:NAMED]))
 
@@ -144,7 +144,7 @@ def _repeated() -> QuerySet[Chunk, Any]:
 
 
 def duplicates() -> tuple[int, int]:
-    """How many texts stand in more than one chunk, and in how many chunks."""
+    """How many texts are in more than one chunk, and in how many chunks."""
     repeated = _repeated().aggregate(texts=Count("number"), chunks=Sum("number"))
     return repeated["texts"], repeated["chunks"] or 0
 

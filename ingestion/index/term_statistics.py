@@ -92,7 +92,7 @@ CROSS JOIN LATERAL (
 """
 
 Found = dict[str, dict[str, int]]
-"""Each term that was asked for, with the terms found for it and the chunks each stands in."""
+"""Each term that was asked for, with the terms found for it and the chunks each is in."""
 
 
 @transaction.atomic
@@ -160,7 +160,7 @@ def _nearest(term: str, candidates: Mapping[str, int]) -> dict[str, int]:
 
 
 def completions(asked: Iterable[str]) -> Found:
-    """Terms that begin with the asked, those that stand in most chunks first."""
+    """Terms that begin with the asked, those that are in most chunks first."""
     beginnings = [term for term in asked if len(term) >= SHORTEST_BEGINNING]
     patterns = [f"{_literal(term)}_%" for term in beginnings]
     return _ask(_BEGINNING, [beginnings, patterns, COMPLETIONS]) if beginnings else {}

@@ -119,7 +119,7 @@ def _profiles_without_index() -> list[tuple[Any, str]]:
 
 
 def _wrong_counters() -> list[tuple[Any, str]]:
-    """The last source run of each source that came to its end tells what is stored."""
+    """The last source run of each source that came to its end shows what is stored."""
     ended = [State.SUCCEEDED, State.PARTIAL, State.NEEDS_APPROVAL]
     last = SourceRun.objects.exclude(source=None).order_by("source_id", "-pk").distinct("source_id")
     return [
@@ -203,7 +203,7 @@ CHECKS = (
     Check("profiles without an index", _profiles_without_index, "built", _build_indexes),
     Check("counters that disagree", _wrong_counters, "counted again", _mend_counters),
     Check(
-        "runs that stand still",
+        "runs that hang",
         _standing_runs,
         "queued again, or ended",
         lambda pks: recovery.reap(),

@@ -104,7 +104,7 @@ def _count_remakes() -> tuple[str, str]:
         return "warn", f"What the next run re-makes is not known: {error}"
     if not found:
         return "ok", "The next run re-makes only what changed at its source."
-    return "warn", f"The next run: {' '.join(preflight.told(found, embedder))}"
+    return "warn", f"The next run: {' '.join(preflight.described(found, embedder))}"
 
 
 def why_waiting(open_runs: Sequence[SourceRun]) -> Mapping[int, str]:

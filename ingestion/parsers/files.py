@@ -65,7 +65,7 @@ def quoted(path: str) -> str:
 
 
 def address_prefixes(paths: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
-    """What stands between `<source name>://` and the place below it, for each of the `paths`.
+    """What is between `<source name>://` and the place below it, for each of the `paths`.
 
     A path keeps what it had (`known`), however many there are beside it, so that its documents keep
     their addresses. A new one begins with itself, or with nothing where it is the only one. No two

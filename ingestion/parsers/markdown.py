@@ -21,7 +21,7 @@ _STRUCTURE = re.compile(
     r"|[-+*](?=\s|$)|\d{1,9}(?=[.)](?:\s|$))"  # an item
     r"|>|`{3}(?=[^`]*$)|~{3}|\|"  # a quotation, a fence, a row
     r"|=+\s*$|([*_])(?:\s*\1){2,}\s*$"  # what underlines a heading, a rule
-    r"|(?=[:\s]*-)[|:\-\s]+$"  # these too, and what stands below the head of a table
+    r"|(?=[:\s]*-)[|:\-\s]+$"  # these too, and what is below the head of a table
     r"|\[[^\]]+\]:"  # the address of a link
     r"|</?[A-Za-z!?]"  # HTML, which readers that know it would hide
 )
@@ -143,7 +143,7 @@ def in_columns(
 ) -> Iterator[list[Cell]]:
     """Rows of (cell, columns, rows) with each cell in its column.
 
-    A cell stands in the first of the places that it spans, and `empty` in the others.
+    A cell is in the first of the places that it spans, and `empty` in the others.
     """
     reach: dict[int, int] = {}
     for row in rows:

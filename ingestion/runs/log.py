@@ -35,7 +35,7 @@ LEVELS = {
 }
 
 
-def told_move(source_run: int, state: str, fields: Mapping[str, Any]) -> None:
+def note_move(source_run: int, state: str, fields: Mapping[str, Any]) -> None:
     """Write down that a source run moved to a state, with what its row says of it."""
     label = State(state).label.capitalize()
     text = fields.get("error") or fields.get("last_line") or fields.get("worker") or ""
@@ -43,7 +43,7 @@ def told_move(source_run: int, state: str, fields: Mapping[str, Any]) -> None:
     write(source_run, [line(message, LEVELS.get(State(state), LogLine.Level.INFO))])
 
 
-def told(source_run: int, message: str) -> None:
+def note(source_run: int, message: str) -> None:
     write(source_run, [line(message)])
 
 
@@ -67,7 +67,7 @@ def write(source_run: int, lines: Iterable[LogLine]) -> None:
 
 
 class RunLog(logging.Handler):
-    """Collects what is said in this process, in any of its threads, until `keep` writes it."""
+    """Collects what is logged in this process, in any of its threads, until `keep` writes it."""
 
     def __init__(self, source_run: int) -> None:
         super().__init__(logging.WARNING)
@@ -91,7 +91,7 @@ class RunLog(logging.Handler):
         self._add(line(message))
 
     def _add(self, new: LogLine) -> None:
-        """What is said again and again, by several threads say, counts once."""
+        """What is logged again and again, by several threads for example, counts once."""
         if new.message == self.last:
             return
         self.last = new.message

@@ -110,12 +110,12 @@ def remakes(sources: Iterable[Source], embedder: Embedder) -> list[Remake]:
     return found
 
 
-def told(remakes: Sequence[Remake], embedder: Embedder) -> Iterator[str]:
+def described(remakes: Sequence[Remake], embedder: Embedder) -> Iterator[str]:
     """Sentences about them: per source, then what the embedder will be busy with."""
     for remake in remakes:
         yield (
-            f"{remake.source}: {remake.again:,} of {remake.documents:,} documents are read again, as "
-            "the parser, the chunks, the model or the source's settings changed."
+            f"{remake.source}: {remake.again:,} of {remake.documents:,} documents are read again, "
+            "as the parser, the chunks, the model or the source's settings changed."
         )
     chunks = sum(remake.chunks for remake in remakes)
     foreign = sum(remake.foreign for remake in remakes)

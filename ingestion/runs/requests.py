@@ -48,7 +48,7 @@ def request(
     """Queue a reading of each source; one that is queued or running already is joined instead.
 
     With `retry_failed` only documents with open failures are read, with `addresses` only those.
-    The rows and the tasks are written in one transaction: either all of it stands, or nothing.
+    The rows and the tasks are written in one transaction: either all of it is kept, or nothing.
     """
     options: dict[str, Any] = {"clean": clean, "retry_failed": retry_failed}
     if chosen := sorted(set(addresses)):
@@ -144,7 +144,7 @@ def cancel(source_run: SourceRun, who: str = "") -> str:
         return f"{source_run.source_name} was cancelled before it ran on."
     running = SourceRun.objects.filter(pk=source_run.pk, state=State.RUNNING)
     if running.update(cancel_requested=True, last_line=f"Cancel requested{by}."):
-        log.told(source_run.pk, f"Cancel requested{by}.")
+        log.note(source_run.pk, f"Cancel requested{by}.")
         return f"{source_run.source_name} stops within seconds; what was stored stays."
     source_run.refresh_from_db(fields=["state"])
     return f"{source_run.source_name} has ended already ({source_run.get_state_display()})."

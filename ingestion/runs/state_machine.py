@@ -64,7 +64,7 @@ def move(
     moved = bool(rows.update(state=to, **fields))
     if moved:
         logger.info("source run %s: %s %s", pk, to, fields.get("error", ""))
-        log.told_move(pk, to, fields)
+        log.note_move(pk, to, fields)
     return moved
 
 

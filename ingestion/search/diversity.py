@@ -10,15 +10,15 @@ from ingestion.text.analyzer import words
 
 PER_DOCUMENT = 2  # hits of one document, as long as there are others
 ALIKE = 0.8  # of the words in common (Jaccard): the same text in another place
-ECHO = 0.8  # of what a hit was found by stands in hits above it, line by line
-SHORTEST_ECHO = 4  # words of such a line; a call of one method may well stand in many programs
+ECHO = 0.8  # of what a hit was found by is in hits above it, line by line
+SHORTEST_ECHO = 4  # words of such a line; a call of one method may well be in many programs
 
 
 def varied(hits: Sequence[Hit], limit: int, gains: Gains) -> list[Hit]:
     """The first `limit` hits that repeat neither a document too often nor what others say.
 
     Where that leaves too few, further hits of the same documents follow, then those that were
-    found by lines that stand above already, such as the licence at the head of many programs.
+    found by lines that are above already, such as the licence at the head of many programs.
     """
     chosen, spare, echoes = list[Hit](), list[Hit](), list[Hit]()
     texts = list[frozenset[str]]()

@@ -54,7 +54,7 @@ def search(
     """The best chunks for `query`, the best first; ties are broken by the chunk's id.
 
     A filter keeps what carries any of its values; an empty one keeps all. Deprecated documents
-    stand at the end of the list; with `include_deprecated` True they stand where they rank, with
+    are at the end of the list; with `include_deprecated` True they are where they rank, with
     False they are left out. Raises ValueError for a mode or limit that there is not.
     """
     if mode not in MODES:
@@ -93,7 +93,7 @@ def _cleaned(values: Sequence[str]) -> list[str]:
 def _found(
     asked: str, asked_terms: QueryTerms, filters: Filters, mode: Mode, limit: int
 ) -> tuple[list[Hit], tuple[str, ...]]:
-    """The hits, and what is to be said about them.
+    """The hits, and what people should know of them.
 
     Asked again where a profile has come into use meanwhile: a document that a run embeds with
     another model has left those that were asked.

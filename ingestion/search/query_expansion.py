@@ -12,8 +12,8 @@ from ingestion.search.query_analysis import content_words
 from ingestion.text import analyzer
 
 MOST_TERMS = 48  # that a query is asked by: those that gain most
-MOST_GUESSED = 12  # of its words that stand nowhere
-PART = 0.5  # how much of a term's rarity counts where the query did not name it as it stands
+MOST_GUESSED = 12  # of its words that occurs nowhere
+PART = 0.5  # how much of a term's rarity counts where the query did not name it as it is
 JOINED = 0.8
 COMPLETED = 0.6
 CORRECTED = 0.7
@@ -106,7 +106,7 @@ def _pairs(words: Sequence[str], gains: dict[str, float]) -> Iterator[Pair]:
 
 
 def rarity(number: int, chunks: int) -> float:
-    """The inverse document frequency of BM25, for a term that stands in `number` of `chunks`."""
+    """The inverse document frequency of BM25, for a term that is in `number` of `chunks`."""
     return math.log(1 + (max(chunks, number) - number + 0.5) / (number + 0.5))
 
 
@@ -129,7 +129,7 @@ def _joined(*sequences: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _guess(
     unknown: dict[str, str], shares: dict[str, float], chunks: int, result: QueryTerms
 ) -> None:
-    """For terms that stand nowhere: longer terms, or two written as one, or a near spelling."""
+    """For terms that occurs nowhere: longer terms, or two written as one, or a near spelling."""
     completed = term_statistics.completions(unknown)
     for term, longer in completed.items():
         number = sum(longer.values())

@@ -82,7 +82,7 @@ class Results(Frozen):
     hits: tuple[Hit, ...] = ()
     notes: tuple[str, ...] = Field(default=(), description="What limits the result, in sentences.")
     corrected: dict[str, tuple[str, ...]] = Field(
-        default={}, description="Terms that stand nowhere, and those they were taken for (stems)."
+        default={}, description="Terms that occurs nowhere, and those they were taken for (stems)."
     )
 
 

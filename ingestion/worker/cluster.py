@@ -176,7 +176,7 @@ class Cluster:
         self.slots = [WorkerSlot() for _ in range(self.size)]
 
     def look(self) -> None:
-        """Put new processes in the place of those that ended or stand still."""
+        """Put new processes in the place of those that ended or hang."""
         for slot in self.slots:
             if slot.process.is_alive() and slot.pulse.age <= settings.WORKER_STALL_LIMIT:
                 continue
@@ -289,7 +289,7 @@ def _reads_now() -> bool:
 
 
 class Worker:
-    """A cluster, kept going, and what is due besides: runs that stand still, schedules, indexes."""
+    """A cluster, kept going, and what is due besides: runs that hang, schedules, indexes."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.cluster = Cluster(workers)

@@ -574,7 +574,7 @@ def many(
 
 
 def half_read(server: OllamaServer, row: SourceRun) -> None:
-    """Wait until the reading stands at the embedder, its folder listed and not read to the end."""
+    """Wait until the reading is at the embedder, its folder listed and not read to the end."""
     until(lambda: SourceRun.objects.get(pk=row.pk).stage == "embedding")
     until(lambda: server.at_once > 0)
     row.refresh_from_db()

@@ -149,7 +149,7 @@ def test_a_renamed_file_moves_its_document(data_dir: Path) -> None:
 
 
 def test_a_renamed_folder_moves_its_documents_though_their_headings_change(data_dir: Path) -> None:
-    """Its name stands in the context of each chunk, so that these are embedded, but nobody is
+    """Its name is in the context of each chunk, so that these are embedded, but nobody is
     asked whether all documents may vanish."""
     shutil.move(data_dir / "guide", data_dir / "all/guide")
     source = make_source("docs", paths=["all"])

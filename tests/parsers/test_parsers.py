@@ -42,7 +42,7 @@ PAGES: list[tuple[str, Any, str, str, str | Path]] = [
 def tripping(
     read: Callable[..., Any], error: Exception, word: str = "poison"
 ) -> Callable[..., Any]:
-    """Fails where `word` stands in one of its arguments."""
+    """Fails where `word` is in one of its arguments."""
 
     def trip(*args: Any, **named: Any) -> Any:
         if word in repr(args):

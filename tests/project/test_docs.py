@@ -29,7 +29,7 @@ ROOT = Path(settings.BASE_DIR)
 AT_THE_TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
 PAGES = [*(ROOT / name for name in AT_THE_TOP), *sorted((ROOT / "docs").rglob("*.md"))]
 PICTURES = ROOT / "docs" / "screenshots"
-# Constants of the code that pages name; what they say of it stands in the file.
+# Constants of the code that pages name; what they say of it is in the file.
 CONSTANTS = {"PARSERS", "EMBEDDERS", "TRANSITIONS", "TERMS_VERSION", "CONN_MAX_AGE"}
 FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
 PYTHON = ".venv/bin/python manage.py "

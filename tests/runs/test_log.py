@@ -153,7 +153,7 @@ def test_a_line_holds_what_no_table_could(source: Source) -> None:
 @pytest.mark.django_db
 def test_a_state_says_how_bad_it_is(source: Source) -> None:
     row = row_of(source)
-    run_log.told_move(row.pk, State.FAILED, {"error": "Torn."})
-    run_log.told_move(row.pk, State.SUCCEEDED, {})
+    run_log.note_move(row.pk, State.FAILED, {"error": "Torn."})
+    run_log.note_move(row.pk, State.SUCCEEDED, {})
     found = LogLine.objects.order_by("pk").values_list("level", "message")
     assert list(found) == [("error", "Failed: Torn."), ("info", "Succeeded.")]

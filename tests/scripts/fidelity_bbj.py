@@ -1,8 +1,8 @@
-"""Does every line of every BBj program of a folder stand in its document? Prints figures.
+"""Whether every line of every BBj program of a folder is in its document. Prints figures.
 
     python -m tests.scripts.fidelity_bbj FOLDER [--show FILE]
 
-Exit 1 when a readable file is not a document, or a line that is not blank is missing or out of order.
+Exit 1 when a readable file is not a document, or a line with text is missing or out of order.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def source_lines(data: bytes, encoding: str) -> list[str]:
 
 
 def lost(document: ParsedDocument, path: Path) -> list[str]:
-    """The source's lines that are not blank, from the first that does not stand at its place."""
+    """The source's lines that are not blank, from the first that does not be at its place."""
     expected = source_lines(path.read_bytes(), document.metadata["encoding"])
     expected = [line for line in expected if line.strip()]
     found = [line for line in fenced_lines(document) if line.strip()]

@@ -4,7 +4,7 @@
 
 Per file: recall and precision of the words (as multisets; hyphens, ligatures and case set aside,
 running heads and page numbers left out of the reference), the share of words that keep their order,
-the share of code lines that stand in `pdftotext -layout` as they are, pages per second.
+the share of code lines that are in `pdftotext -layout` as they are, pages per second.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def pdftotext(path: Path, *options: str) -> str:
 
 
 def without_furniture(text: str) -> str:
-    """Drop the lines at page edges that, numbers aside, stand on at least three pages."""
+    """Drop the lines at page edges that, numbers aside, are on at least three pages."""
     pages = [page.splitlines() for page in text.split("\f")]
     seen: Counter[str] = Counter()
     for page in pages:
@@ -123,7 +123,7 @@ def _edges(page: list[str]) -> list[str]:
 
 
 def _code_lines(documents: Iterable[ParsedDocument], layout: str) -> tuple[int, int, int]:
-    """How many lines of our code stand in the reference as they are, how many do when runs of
+    """How many lines of our code are in the reference as they are, how many do when runs of
     spaces count as one (the reference bends them to the page's average width), how many there are.
     """
     lines: list[str] = []

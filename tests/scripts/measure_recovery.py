@@ -206,7 +206,7 @@ FAULTS = [
     Fault("kill -9 of the process that reads", kill_reading, "next attempt"),
     Fault("kill -9 of the process that watches it", kill_watcher, "next attempt"),
     Fault("kill -9 of an idle process of the worker", kill_idle, "nothing to notice"),
-    Fault("all processes of the worker stand still (SIGSTOP)", stand_still, "next attempt"),
+    Fault("all processes of the worker hang (SIGSTOP)", stand_still, "next attempt"),
     Fault("kill -9 of the whole worker, restarted", kill_worker, "next attempt"),
     Fault("SIGTERM to the worker, restarted", terminate_worker, "given back, no attempt burnt"),
     Fault("kill -9 of the worker and of PostgreSQL, restarted", kill_everything, "next attempt"),

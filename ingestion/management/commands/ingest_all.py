@@ -85,7 +85,7 @@ class Command(BaseCommand):
         if problems:
             raise BbjragError("\n".join(problems))
         if not self.options["retry_failed"]:
-            for line in preflight.told(preflight.remakes(sources, embedder), embedder):
+            for line in preflight.described(preflight.remakes(sources, embedder), embedder):
                 self._say(line)
         return sources
 

@@ -54,7 +54,7 @@ class Command(BaseCommand):
         for note in results.notes:
             self.stderr.write(note)
         for word, meant in results.corrected.items():
-            self.stderr.write(f"{word!r} stands nowhere; searched for {', '.join(meant)} instead.")
+            self.stderr.write(f"{word!r} occurs nowhere; searched for {', '.join(meant)} instead.")
         if not results.hits:
             self.stderr.write("Nothing was found.")
 

@@ -10,7 +10,7 @@ from ingestion.monitoring import health
 
 
 class Command(BaseCommand):
-    help = "Tells whether a worker is alive and takes up what is queued; exit code 1 if not."
+    help = "Reports whether a worker is alive and takes up what is queued; exit code 1 if not."
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:

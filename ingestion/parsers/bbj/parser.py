@@ -46,7 +46,7 @@ class BbjOptions(ParserOptions):
 
 
 class BbjSourceParser(Parser):
-    """Programs as they stand: each source line is in the content once, in order, to the letter.
+    """Programs as they are: each source line is in the content once, in order, to the letter.
 
     Documents have no `display_url` of their own (people see file name and line), unless
     `display_base_url` says where the files can be seen.

@@ -94,7 +94,7 @@ def reads_as_code(statement: str) -> bool:
 def is_bbj(lines: list[str]) -> bool:
     """Whether a text is a program: at least half of its statements read as BBj.
 
-    Labels alone prove nothing (a `name:` line stands in many texts). A text of REM lines is one.
+    Labels alone prove nothing (a `name:` line is in many texts). A text of REM lines is one.
     """
     kinds = classify(lines)
     program = list(statements(lines, kinds))

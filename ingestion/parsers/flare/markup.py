@@ -161,7 +161,7 @@ class FlareRenderer(HtmlRenderer):
         self.block(element, flow)
 
     def drop_down(self, element: Element, flow: Flow) -> None:
-        """The hotspot is a heading one below the last; what the body holds stands under it."""
+        """The hotspot is a heading one below the last; what the body holds is under it."""
         head = element.find(f"{MADCAP}dropDownHead")
         text = "" if head is None or self.hidden(head) else self.inline_of(head)
         with self.under(text, flow):
@@ -275,7 +275,7 @@ class FlareRenderer(HtmlRenderer):
         return ""
 
     def _add_inline(self, body: Element, flow: Flow) -> None:
-        """A snippet of one paragraph joins the line it stands in; a longer one ends it."""
+        """A snippet of one paragraph joins the line it is in; a longer one ends it."""
         children = [child for child in body if isinstance(child.tag, str)]
         only = children[0] if len(children) == 1 and not (body.text or "").strip() else None
         if only is not None and only.tag in ("p", "div") and not (only.tail or "").strip():

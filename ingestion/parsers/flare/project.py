@@ -63,7 +63,7 @@ class Snippet:
 
 
 class Warnings:
-    """What is wrong with the project, each thing told once and in bounded number."""
+    """What is wrong with the project, each reported once and in bounded number."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
@@ -125,7 +125,7 @@ def target_path(reference: str, base: str) -> str:
 
 
 class FlareProject:
-    """One project folder. `prefix` stands before `Content/...` in the address of a topic."""
+    """One project folder. `prefix` is before `Content/...` in the address of a topic."""
 
     def __init__(self, config: SourceConfig, configured: str) -> None:
         self.config = config
@@ -304,7 +304,7 @@ class FlareProject:
         return sorted(within.rglob(f"*{suffix}")) if within else []
 
     def _read_variables(self) -> Iterator[tuple[str, str]]:
-        """`EvaluatedDefinition`, or `Definition`, or the text; of a date the format is not a value."""
+        """`EvaluatedDefinition`, or `Definition`, or the text; a date's format is no value."""
         for path in self._shared_files("VariableSets", ".flvar"):
             root = self._read_shared(path)
             for variable in () if root is None else root.iter("Variable", "variable"):

@@ -366,7 +366,7 @@ class HtmlRenderer:
                     self.add_code(flow, self.code_of(cell, verbatim=False), language_of(cell))
 
     def _holds_code(self, element: Element) -> bool:
-        """Whether code is marked as such within: what stands around it is text."""
+        """Whether code is marked as such within: what is around it is text."""
         for inner in element.iterdescendants(etree.Element):
             if self.handlers.get(inner.tag) == self.preformatted:
                 return True
@@ -389,7 +389,7 @@ class HtmlRenderer:
         return table
 
     def _rows(self, element: Element, head: bool, captions: Flow) -> Iterator[tuple[Element, bool]]:
-        """The rows, also in groups and wrappers, and whether they stand in the head.
+        """The rows, also in groups and wrappers, and whether they are in the head.
 
         What else a table holds, its caption first of all, goes before it.
         """
@@ -424,13 +424,13 @@ def says_something(alt: str, source: str) -> bool:
 
 
 def _first_indent(text: str, parts: list[str]) -> str:
-    """The indent of a first line that stands below its tag, where later lines have theirs."""
+    """The indent of a first line that is below its tag, where later lines have theirs."""
     indent = _INDENTED_TEXT.match(text)
     return indent[1] if indent and _INDENTED_LINE.search("".join(parts)) else ""
 
 
 def _wraps_rows(element: Element, name: str) -> bool:
-    """Whether rows stand within a block that has no place in a table, such as a quotation."""
+    """Whether rows are within a block that has no place in a table, such as a quotation."""
     is_wrapper = name in BLOCKS and name not in ("td", "th", "caption")
     return is_wrapper and next(element.iter("tr"), None) is not None
 

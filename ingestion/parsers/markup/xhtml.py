@@ -44,7 +44,7 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 
 
 class Markup(NamedTuple):
-    """A tree; `problem` says what is wrong with the file when it was not read as it stands."""
+    """A tree; `problem` says what is wrong with the file when it was not read as it is."""
 
     root: Element
     problem: str = ""

@@ -57,7 +57,7 @@ class _Page:
 class MdxParser(Parser):
     """What a reader of the site sees, as Markdown.
 
-    Files and folders with a leading underscore are not pages; their text stands where a page
+    Files and folders with a leading underscore are not pages; their text is where a page
     imports them. Drafts are left out.
     """
 

@@ -56,7 +56,7 @@ class Tag:
 
 
 class Braces(NamedTuple):
-    """An expression in braces; `code` is what stands between them."""
+    """An expression in braces; `code` is what is between them."""
 
     code: str
     raw: str

@@ -49,9 +49,9 @@ class Scope:
 
 @dataclass(slots=True)
 class Event:
-    """A token in reading order, the source line it stands on, and its partner's place in the order.
+    """A token in reading order, the source line it is on, and its partner's place in the order.
 
-    `flow` marks what stands on lines of its own; `literal` a tag that is text.
+    `flow` marks what is on lines of its own; `literal` a tag that is text.
     """
 
     token: Token

@@ -103,7 +103,7 @@ class MarkdownWriter:
         self._add(lines, source)
 
     def _leave_lists(self, source: int) -> None:
-        """What follows stands at the margin: code keeps its columns, and items go on from there."""
+        """What follows is at the margin: code keeps its columns, and items go on from there."""
         if self._lists and self._lists[-1].marker and self._lists[-1].ordered:
             self._item_text([""], source)
             self.lines[-1] = self.lines[-1].rstrip()

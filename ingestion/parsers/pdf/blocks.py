@@ -401,7 +401,7 @@ def _share_an_edge(lines: list[Line]) -> bool:
 
 
 def _aligned_rows(lines: list[Line]) -> list[list[str]] | None:
-    """The rows as a table, when each cell stands under one of the first row's columns alone."""
+    """The rows as a table, when each cell is under one of the first row's columns alone."""
     if len(lines) < 3 or any(not line.cells or LEADER.search(line.text) for line in lines):
         return None
     columns: list[list[float]] = []

@@ -247,7 +247,7 @@ class _Interpreter:
                 self._advance(-float(item) * 0.001 * state.size * state.stretch)
 
     def _spacing_parts_words(self, items: Sequence[Any]) -> bool:
-        """Whether character spacing stands in place of spaces, as Ghostscript writes them: it is
+        """Whether character spacing takes the place of spaces, as Ghostscript writes them: it is
         set for a few letters, or taken back by a number where no space is."""
         new, self.spacing_is_new = self.spacing_is_new, False
         size, spacing = abs(self.state.size), self.state.char_space

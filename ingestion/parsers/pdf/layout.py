@@ -215,7 +215,7 @@ def _move(words: Iterable[Word], tables: Iterable[PdfTable], shift: float) -> No
 def _take_tables(
     words: list[Word], rules: Sequence[Rule], angle: int, number: int
 ) -> tuple[list[PdfTable], list[Word]]:
-    """The ruled tables of the page, and the words that stand in none."""
+    """The ruled tables of the page, and the words that are in none."""
     if angle % 90:
         return [], words
     tables = []
@@ -243,7 +243,7 @@ def _underlined(words: list[Word]) -> dict[int, list[Word]]:
 
 
 def _is_underline(rule: Rule, words: dict[int, list[Word]]) -> bool:
-    """Whether a line begins and ends with words that stand on it, as no border of a cell does."""
+    """Whether a line begins and ends with words that are on it, as no border of a cell does."""
     if rule.y1 - rule.y0 > 2 or rule.x1 - rule.x0 < 2:
         return False
     above = words.get(int((rule.y0 + rule.y1) / 2), ())
@@ -503,7 +503,7 @@ def _by_height(row: _Row) -> float:
 
 
 def _are_columns(rows: list[_Row], gutter: float) -> bool:
-    """Whether running text stands on both sides of the gutter, drawn one side after the other."""
+    """Whether running text is on both sides of the gutter, drawn one side after the other."""
     sides = _split_at(rows, gutter)
     if any(len(side) < MIN_COLUMN_ROWS for side in sides):
         return False
@@ -516,7 +516,7 @@ def _are_columns(rows: list[_Row], gutter: float) -> bool:
 
 
 def _are_columns_again(rows: list[_Row], gutter: float) -> bool:
-    """Whether a few lines beside a full-width part stand in columns known from elsewhere."""
+    """Whether a few lines beside a full-width part are in columns known from elsewhere."""
     sides = _split_at(rows, gutter)
     if not all(sides) or any(row.table is not None for row in rows):
         return False

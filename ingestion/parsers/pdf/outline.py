@@ -173,7 +173,7 @@ class _Locator:
         return self._by_position(entry), 0, entry.title
 
     def is_pages_before(self, index: int, above: Section) -> bool:
-        """Whether the item stands on a page before the one on which the section `above` begins."""
+        """Whether the item is on a page before the one on which the section `above` begins."""
         if above.parent is None or max(index, above.start) >= len(self.items):
             return False
         return self.items[index].page < self.items[above.start].page

@@ -51,7 +51,7 @@ from ingestion.parsers.pdf.outline import (
     title_lines,
 )
 from ingestion.parsers.pdf.repair import rebuild
-from ingestion.parsers.pdf.typography import Typography, drop_furniture, study
+from ingestion.parsers.pdf.typography import Typography, drop_boilerplate, study
 
 # pypdf warns of each oddity that it copes with; what matters is reported as a Failure.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
@@ -83,7 +83,7 @@ FILE_SUFFIX = re.compile(
 @dataclass(frozen=True, slots=True)
 class PdfOrigin:
     """Where a PDF comes from: the address its sections are named under, what people are shown, and
-    what the documents carry for the next run. `title` stands in when the file says none."""
+    what the documents carry for the next run. `title` is used if the file has none."""
 
     url: str
     display_url: str
@@ -285,7 +285,7 @@ def _why_no_text(reader: PdfReader, failures: Sequence[DocumentFailure]) -> str:
 def _documents(
     reader: PdfReader, pages: Sequence[PageLayout], origin: PdfOrigin
 ) -> Iterator[ParsedDocument]:
-    drop_furniture(pages)
+    drop_boilerplate(pages)
     items: list[Item] = [item for page in pages for item in page.items]
     typography = study(items)
     said = _metadata_title(reader)

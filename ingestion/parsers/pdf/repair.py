@@ -21,7 +21,7 @@ MAX_OBJECTS = 1_000_000
 
 
 def rebuild(data: bytes) -> bytes | None:
-    """A PDF of the complete objects in `data`, its pages in the order they stand there.
+    """A PDF of the complete objects in `data`, its pages in the order they are there.
 
     None when there are no pages to be found, or when the file is encrypted: what encrypts it is
     named at its end.

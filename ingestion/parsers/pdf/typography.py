@@ -48,8 +48,8 @@ class Typography:
 # Running heads and feet
 
 
-def drop_furniture(pages: Sequence[PageLayout]) -> None:
-    """Take out what stands at the same place of the page's edge on several pages.
+def drop_boilerplate(pages: Sequence[PageLayout]) -> None:
+    """Take out what is at the same place of the page's edge on several pages.
 
     The page number in it may vary: a number counts as its distance from the page's own number, and
     a number at the end of a line may be any that rises from page to page. Where nothing else is
@@ -122,7 +122,7 @@ def _near_slots(line: Line, page: PageLayout) -> tuple[int, int, int]:
 
 
 def _variants(line: Line, page: PageLayout) -> Iterator[tuple[str, int]]:
-    """The line's text as it stands, with each number in turn as its distance from the page, and
+    """The line's text as it is, with each number in turn as its distance from the page, and
     without the number at its start or end; with the value of that number."""
     text = line.text
     yield text, 0
@@ -137,7 +137,7 @@ def _variants(line: Line, page: PageLayout) -> Iterator[tuple[str, int]]:
 
 
 def _without_number(text: str, match: re.Match[str]) -> str | None:
-    """What is left of a line whose number stands at its start or end: nothing, or some words."""
+    """What is left of a line whose number is at its start or end: nothing, or some words."""
     before, after = text[: match.start()].strip(" |-·"), text[match.end() :].strip(" |-·")
     if before and after:
         return None

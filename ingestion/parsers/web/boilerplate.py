@@ -71,7 +71,7 @@ def classes_of(element: Element) -> list[str]:
     return (element.get("class") or "").lower().split()
 
 
-def is_furniture(element: Element) -> bool:
+def is_boilerplate(element: Element) -> bool:
     """Whether an element says of itself, by tag, role, class or id, that it is not content.
 
     Words such as `menu` or `comments` say so on the frames of a page only: within a line they mark
@@ -102,11 +102,11 @@ def _texts(element: Element) -> Iterable[str]:
             yield node.tail
 
 
-def remove_furniture(region: Element) -> None:
-    """Take the furniture out of a page's content region, but nothing that holds most of it."""
+def remove_boilerplate(region: Element) -> None:
+    """Take the boilerplate out of a page's content region, but nothing that holds most of it."""
     total = words_in(region)
     for element in list(region.iter(etree.Element)):
-        if element is region or not is_furniture(element) or not _attached(element, region):
+        if element is region or not is_boilerplate(element) or not _attached(element, region):
             continue
         if local_name(element.tag) in ("pre", "code"):
             continue
@@ -161,7 +161,7 @@ def block_key(block: str) -> str:
 
 
 def repeated(pages: Sequence[Sequence[str]]) -> set[str]:
-    """The keys of blocks that begin or end most of the pages: furniture that no class tells."""
+    """The keys of blocks that begin or end most of the pages: boilerplate that no class tells."""
     if len(pages) < PAGES_THAT_TELL:
         return set()
     counts: Counter[str] = Counter()

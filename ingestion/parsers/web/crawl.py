@@ -52,7 +52,7 @@ class Crawl:
         self.client = client
         client.limits = {"application/pdf": options.max_pdf_bytes}
         self.old = CrawlState.from_json(known.memory())
-        self.new = CrawlState(furniture=self.old.furniture, suffixes=self.old.suffixes)
+        self.new = CrawlState(boilerplate=self.old.boilerplate, suffixes=self.old.suffixes)
         self.frontier = Frontier(options, rules)
         self.buffer = PageBuffer(rules, config.generation, self.old, self.new)
         self.links = Links(self.frontier)

@@ -28,7 +28,7 @@ class Visit:
 @dataclass
 class CrawlState:
     visits: dict[str, Visit] = field(default_factory=dict)
-    furniture: set[str] = field(default_factory=set)
+    boilerplate: set[str] = field(default_factory=set)
     suffixes: set[str] = field(default_factory=set)
     aliases: dict[str, str] = field(default_factory=dict)
     root: str = ""
@@ -58,7 +58,7 @@ class CrawlState:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """JSON in which each address stands once: a long menu stands on every page."""
+        """JSON in which each address is once: a long menu is on every page."""
         places: dict[str, int] = {}
 
         def place(url: str) -> int:
@@ -79,7 +79,7 @@ class CrawlState:
             "version": VERSION,
             "urls": list(places),
             "visits": visits,
-            "furniture": sorted(self.furniture),
+            "furniture": sorted(self.boilerplate),
             "suffixes": sorted(self.suffixes),
             "aliases": self.aliases,
             "root": self.root,

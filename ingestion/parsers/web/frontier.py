@@ -64,7 +64,7 @@ class Rules(Protocol):
 
 
 class Frontier:
-    """A queue, breadth first, in which each address stands once; lists come before pages."""
+    """A queue, breadth first, in which each address is once; lists come before pages."""
 
     def __init__(self, options: WebOptions, rules: Rules) -> None:
         self.options = options

@@ -12,7 +12,7 @@ class WebOptions(ParserOptions):
         None,
         ge=0,
         le=120,
-        description="Seconds between two requests; 0.5 where nothing is said. A longer Crawl-delay "
+        description="Seconds between two requests; 0.5 if nothing is given. A longer Crawl-delay "
         "in the site's robots.txt wins.",
         examples=[1.0],
     )

@@ -14,7 +14,7 @@ from lxml import etree
 
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.markup.html import Element, local_name
-from ingestion.parsers.web.boilerplate import classes_of, remove_furniture, words_in
+from ingestion.parsers.web.boilerplate import classes_of, remove_boilerplate, words_in
 from ingestion.parsers.web.render import WebRenderer
 
 MAX_LINKS = 20_000
@@ -112,7 +112,7 @@ def read_tree(text: str) -> Element:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What of a page is stored: Markdown blocks, furniture by repetition still among them."""
+    """What of a page is stored: Markdown blocks, boilerplate by repetition still among them."""
 
     blocks: list[str]
     title: str
@@ -222,7 +222,7 @@ class WebPage:
             if (field.get("type") or "").lower() == "password":
                 region = _region(self.root, ARTICLE_REGIONS)
                 region = copy_of(self.root if region is None else region)
-                remove_furniture(region)
+                remove_boilerplate(region)
                 return words_in(region) < WORDS_OF_A_LOGIN
         return False
 
@@ -240,14 +240,14 @@ class WebPage:
         return [url for url in found if urlsplit(url).path.lower().endswith(".pdf")]
 
     def content(self, selectors: Sequence[str]) -> Content:
-        """The page's content region as Markdown, without furniture."""
+        """The page's content region as Markdown, without boilerplate."""
         region = _region(self.root, selectors)
         title = self._title(region)
         breadcrumb = self._breadcrumb()
         if region is None:
             return Content([], title, breadcrumb)
         region = copy_of(region)
-        remove_furniture(region)
+        remove_boilerplate(region)
         blocks = WebRenderer().blocks_of(region)
         return Content(_without_title(blocks, title, self.head_title), title, breadcrumb)
 
@@ -300,7 +300,7 @@ def _pdf_inside(address: str) -> str:
 
 
 def copy_of(element: Element) -> Element:
-    """A copy to cut furniture from; the text after the element is none of it."""
+    """A copy to cut boilerplate from; the text after the element is none of it."""
     found: Element = copy.deepcopy(element)
     found.tail = None
     return found

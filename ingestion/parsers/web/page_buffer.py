@@ -77,7 +77,7 @@ class PageBuffer:
         """Learn from the pages held what all of them have, and let them go."""
         if not self.settled:
             self.settled = True
-            self.new.furniture = self.old.furniture | repeated(
+            self.new.boilerplate = self.old.boilerplate | repeated(
                 [item.content.blocks for item in self.held]
             )
             self.new.suffixes = self.old.suffixes | _common_suffixes(self.held)
@@ -133,7 +133,7 @@ class PageBuffer:
     def _document(self, item: BufferedPage) -> ParsedDocument:
         title = without_suffix(item.content.title, self.new.suffixes)
         title = title or unquote(urls.path_of(item.url).strip("/").rpartition("/")[2])
-        blocks = without_repeated(item.content.blocks, self.new.furniture)
+        blocks = without_repeated(item.content.blocks, self.new.boilerplate)
         content = "\n\n".join(blocks).strip("\n")
         place = unquote(item.url.removeprefix(self.rules.root)).removeprefix("Content/")
         return ParsedDocument(

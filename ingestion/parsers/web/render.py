@@ -53,7 +53,7 @@ _MADCAP = "madcap:"
 
 
 class WebRenderer(HtmlRenderer):
-    """Renders one page's content region, from which the furniture was removed."""
+    """Renders one page's content region, from which the boilerplate was removed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class WebRenderer(HtmlRenderer):
             flow.add_block(_item(mark, body))
 
     def drop_down(self, element: Element, flow: Flow) -> None:
-        """The hotspot is a heading one below the last; what is folded away stands under it."""
+        """The hotspot is a heading one below the last; what is folded away is under it."""
         head = next((part for part in element if _is_head(part)), None)
         text = "" if head is None else self.inline_of(head)
         with self.under(text, flow):
@@ -280,7 +280,7 @@ def _around(element: Element) -> list[Element]:
 
 
 def _class_language(element: Element) -> str:
-    """The language in an element's own class or style, whatever stands in it."""
+    """The language in an element's own class or style, whatever is in it."""
     match = _LANGUAGE_CLASS.search(element.get("class") or "") or _LANGUAGE_STYLE.search(
         element.get("style") or ""
     )

@@ -1,4 +1,4 @@
-"""Pages to Markdown: what is content, what is furniture, and code in any highlighter's clothes."""
+"""Pages to Markdown: what is content, what is boilerplate, and code of any highlighter."""
 
 from __future__ import annotations
 
