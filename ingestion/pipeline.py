@@ -156,9 +156,7 @@ class Reading:
         clock, report = self.timings.clock, observer.report
         stored: LookUp = partial(stored_vectors, writer.profile) if scope.reuse else _nothing_stored
         self.chunking = Preparation(chunker, helpers, partial(report, "chunking"))
-        self.embedding = EmbeddingStage(
-            embedder, chunker, stored, clock=clock, beat=partial(report, "embedding", "")
-        )
+        self.embedding = EmbeddingStage(embedder, chunker, stored, clock=clock, beat=self._beat)
         self.storing = StoringStage(writer, self._count, clock=clock)
 
     def run(self) -> Outcome:
@@ -209,6 +207,11 @@ class Reading:
             self.storing.put(item)
             self._settle(self.storing.ready())
         self._settle(self.storing.ready())
+
+    def _beat(self) -> None:
+        """The embedder has been waited for: what is complete is not held back any longer."""
+        self.observer.report("embedding", "")
+        self._store(self.embedding.ready())
 
     def _settle(self, settled: Iterator[Settled]) -> None:
         for embedded, owner in settled:
