@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from threading import Event
 
 import pytest
 
@@ -10,8 +11,8 @@ from ingestion.chunking.chunker import Chunker
 from ingestion.chunking.stage import prepare
 from ingestion.documents import ParsedDocument
 from ingestion.embedding.base import EmbedderSettings, Vectors
-from ingestion.embedding.stage import EmbeddingStage
-from ingestion.embedding.wordllama import WordLlamaEmbedder
+from ingestion.embedding.stage import EmbeddedDocument, EmbeddingStage
+from ingestion.embedding.wordllama import Weights, WordLlamaEmbedder
 from ingestion.exceptions import TextRejected, TextTooLong
 
 CHUNKER = Chunker(size=64, overlap=8)
@@ -22,7 +23,13 @@ class Watched(WordLlamaEmbedder):
 
     longest = 10_000  # characters
 
+    def __init__(self, weights: Weights, batch_size: int) -> None:
+        super().__init__(weights, batch_size)
+        self.go_on = Event()
+
     def embed(self, texts: Sequence[str]) -> Vectors:
+        if any("slow" in text for text in texts):
+            assert self.go_on.wait(20)
         self.asked = [*getattr(self, "asked", []), *texts]
         if any(len(text) > self.longest for text in texts):
             raise TextTooLong("It is too long.")
@@ -110,3 +117,24 @@ def test_a_chunk_that_is_too_long_is_cut_finer(stage: EmbeddingStage, embedder: 
     assert len(item.chunks) > 1
     assert not item.rejected
     assert all(len(chunk.embedded_text) <= 260 for chunk in item.chunks)
+
+
+def test_what_is_complete_is_given_out_while_the_embedder_is_at_another_text(
+    embedder: Watched,
+) -> None:
+    """Or else a slow, or hanging, embedder would hold back what is ready to be stored."""
+    embedder.batch_size = 1
+    early: list[EmbeddedDocument] = []
+
+    def beat() -> None:
+        early.extend(stage.ready())
+        if early:
+            embedder.go_on.set()
+
+    stage = EmbeddingStage(embedder, CHUNKER, nothing_stored, beat=beat)
+    put(stage, "a", "Quick words.")
+    put(stage, "b", "Words that take their time: slow.")
+    late = list(stage.rest())
+    stage.close()
+    assert [item.document.url for item in early + late] == ["test://a", "test://b"]
+    assert embedder.go_on.is_set()
