@@ -127,14 +127,14 @@ def test_what_is_complete_is_given_out_while_the_embedder_is_at_another_text(
     early: list[EmbeddedDocument] = []
 
     def beat() -> None:
-        early.extend(stage.ready())
+        early.extend(made.ready())
         if early:
             embedder.go_on.set()
 
-    stage = EmbeddingStage(embedder, CHUNKER, nothing_stored, beat=beat)
-    put(stage, "a", "Quick words.")
-    put(stage, "b", "Words that take their time: slow.")
-    late = list(stage.rest())
-    stage.close()
+    made = EmbeddingStage(embedder, CHUNKER, nothing_stored, beat=beat)
+    put(made, "a", "Quick words.")
+    put(made, "b", "Words that take their time: slow.")
+    late = list(made.rest())
+    made.close()
     assert [item.document.url for item in early + late] == ["test://a", "test://b"]
     assert embedder.go_on.is_set()
