@@ -124,7 +124,7 @@ def _written(source: Source, row: Mapping[str, Any]) -> tuple[Verdict, list[str]
 def _check_type(name: str, value: Any) -> None:
     wanted = TYPES.get(name, str)
     if not isinstance(value, wanted):
-        raise Refused(f"{name}: {value!r} is no {wanted.__name__}.")
+        raise Refused(f"{name}: {value!r} is not a {wanted.__name__}.")
     if isinstance(value, list) and not all(isinstance(path, str) for path in value):
         raise Refused("paths: each must be a text.")
 

@@ -66,9 +66,9 @@ def test_boolean_reads_the_usual_words(
         (lambda: env.choice("X", "a", ("a", "b")), "c", "use one of a, b"),
         (lambda: env.pairs("X"), "fsync", "use key=value"),
         (lambda: env.pairs("X"), "a=b, =c", "use key=value"),
-        (lambda: env.origins("X"), "ftp://a=http://b", "no pair of origins"),
-        (lambda: env.origins("X"), "https://=http://b", "no pair of origins"),
-        (lambda: env.origins("X"), "https://a=http://b/path", "no pair of origins"),
+        (lambda: env.origins("X"), "ftp://a=http://b", "not a pair of origins"),
+        (lambda: env.origins("X"), "https://=http://b", "not a pair of origins"),
+        (lambda: env.origins("X"), "https://a=http://b/path", "not a pair of origins"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_the_mend(

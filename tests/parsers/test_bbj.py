@@ -369,7 +369,7 @@ class TestTextFiles:
         ]
         assert failure.url == "code://LICENCE.txt"
         assert failure.warning
-        assert "no BBj program" in failure.message
+        assert "not a BBj program" in failure.message
 
     def test_a_binary_txt_is_passed_over_with_a_warning(self, tmp_path: Path) -> None:
         (failure,) = parse_bytes(tmp_path, b"\x89PNG\0\0", "image.txt")

@@ -308,7 +308,7 @@ def test_removed_text_of_tracked_changes_is_gone(tmp_path: Path) -> None:
     body = '<p>a<MadCap:change MadCap:changes="1">old</MadCap:change>'
     body += '<MadCap:change MadCap:changes="2">new</MadCap:change></p>'
     write(tmp_path, {"Content/t.htm": topic(body, head)})
-    assert documents(parse(tmp_path))["t.htm"].content == "again"
+    assert documents(parse(tmp_path))["t.htm"].content == "anew"
 
 
 def test_a_heading_in_a_drop_down_stands_below_its_hotspot(tmp_path: Path) -> None:

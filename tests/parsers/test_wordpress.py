@@ -183,7 +183,7 @@ def test_an_option_that_is_no_expression_is_refused() -> None:
     config = SourceConfig(
         "kb", Path("/"), start_url="https://x.example/kb/", options={"articles": "("}
     )
-    with pytest.raises(ConfigError, match="no regular expression"):
+    with pytest.raises(ConfigError, match="not a regular expression"):
         parser_class("KnowledgeBaseParser")(config)
 
 

@@ -119,7 +119,7 @@ def test_each_parser_of_the_predecessor_is_one_of_ours() -> None:
         ('name="a"\nparser="mdx"\npaths=["/etc"]', "leaves DATA_DIR"),
         ('name="a"\nparser="mdx"\npaths=[]', "at least one path"),
         ('name="a"\nparser="mdx"\npaths="docs"', "is not a list"),
-        ('name="a"\nparser="mdx"\npaths=["docs"]\nenabled="yes"', "is no bool"),
+        ('name="a"\nparser="mdx"\npaths=["docs"]\nenabled="yes"', "is not a bool"),
         ('name="a"\nparser="mdx"\npaths=["docs"]\ngeneration_tag="dos"', "generation"),
         ('name="A B"\nparser="mdx"\npaths=["docs"]', "small letters"),
         ('name="file"\nparser="mdx"\npaths=["docs"]', "scheme"),

@@ -61,7 +61,7 @@ def test_what_is_no_pair_of_origins_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("WEB_ORIGIN_MAP", value)
-    with pytest.raises(ImproperlyConfigured, match="no pair of origins"):
+    with pytest.raises(ImproperlyConfigured, match="not a pair of origins"):
         env.origins("WEB_ORIGIN_MAP")
 
 
