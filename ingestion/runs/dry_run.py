@@ -134,7 +134,7 @@ def _problem(asked: DryRunRequest, trial: DryRun, code: int, errors: bytes) -> s
             f"not come to an end, nor any further, {place}. A slow site, or one very large "
             "document, may be the reason; a run waits longer."
         )
-    lines = errors.decode("utf-8", "replace").strip().splitlines()
+    lines = errors.decode("utf-8", "replace").splitlines()
     return f"The reading crashed: {lines[-1] if lines else 'it was killed'}" if code else ""
 
 
