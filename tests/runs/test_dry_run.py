@@ -118,3 +118,20 @@ def test_a_site_that_does_not_answer_is_named_and_what_came_before_is_kept(
     assert found.problem.startswith("site was stopped after 6 seconds")
     assert "a run waits longer" in found.problem
     assert not found.complete
+
+
+def test_what_is_wrong_with_a_source_is_its_problem() -> None:
+    source = Source(name="lost", parser="MdxParser", paths=["nowhere"])
+    found = dry_run.run(dry_run.order(source, seconds=30))
+    assert found.problem.startswith("'nowhere' does not exist under DATA_DIR")
+    assert (found.documents, found.complete) == ([], False)
+
+
+def test_one_document_is_shown_with_its_text_and_chunks() -> None:
+    source = Source.objects.get(name="mdx-dwc")
+    first = dry_run.run(dry_run.order(source, seconds=30)).documents[0]
+    found = dry_run.run(dry_run.order(source, seconds=30, show=first.url))
+    (shown,) = [document for document in found.documents if document.url == first.url]
+    assert shown.content
+    assert [chunk["content_hash"] for chunk in shown.chunks] == first.hashes
+    assert shown.generations == first.generations

@@ -22,5 +22,5 @@ class Command(BaseCommand):
         order = dry_run.understood(sys.stdin.buffer.read())
         dry_run.limit_time(order)
         for said in dry_run.read(order):
-            self.stdout.write(json.dumps(said, default=str))
+            self.stdout.write(json.dumps(said))
             self.stdout.flush()
