@@ -1,5 +1,5 @@
 # One image for web, worker and the one-shot commands. Build: docker compose build
-# For a build that repeats to the byte, give PYTHON_IMAGE with its digest (python:...@sha256:...).
+# For a reproducible build, give PYTHON_IMAGE with its digest (python:...@sha256:...).
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS packages
@@ -21,7 +21,7 @@ COPY templates ./templates
 COPY bbjrag ./bbjrag
 COPY sources ./sources
 COPY ingestion ./ingestion
-# Compiled here, as the file system is read-only where it runs.
+# Compiled here, because the file system of its containers is read-only.
 RUN /opt/venv/bin/python -m compileall -q bbjrag sources ingestion
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -12,14 +12,14 @@ ADDRESS ?= 127.0.0.1:8000
 help:
 	@echo "make ingest       set everything up and read all sources into the index"
 	@echo "make test         run the tests"
-	@echo "make test-fast    run those that take a moment"
-	@echo "make check        format, lint, types, migrations, tests: what CI runs"
+	@echo "make test-fast    run only the tests that take a moment"
+	@echo "make check        format, lint, imports, types, migrations, tests"
 	@echo "make serve        the admin on http://$(ADDRESS), with a worker"
 	@echo "make worker       the worker alone"
 	@echo "make bench        how fast it is here, ratios first (ten minutes)"
 	@echo "make test-faults  the tests that kill processes (minutes)"
 	@echo "make secrets      the passwords that docker-compose.yml asks for"
-	@echo "make audit        known weaknesses of the dependencies (asks the network)"
+	@echo "make audit        known vulnerabilities of the dependencies (needs the network)"
 
 $(STAMP): requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,7 +34,7 @@ $(DEV_STAMP): $(STAMP) requirements-dev.txt
 migrate: $(STAMP)
 	@$(MANAGE) migrate --verbosity 0
 
-# The sample sites are served on the loopback meanwhile; with your own DATA_DIR they are not.
+# Serves the sample sites on the loopback while the command runs, except with your own DATA_DIR.
 SAMPLES := $(BIN)/python sample_data/serve.py
 
 ingest: migrate
@@ -46,7 +46,7 @@ TESTS := $(BIN)/python -m pytest -n 2
 test: $(DEV_STAMP)
 	$(TESTS)
 
-# While working: without what starts processes, browsers or servers, or reads much.
+# While you work: leaves out what takes long or needs a browser or more material.
 test-fast: $(DEV_STAMP)
 	$(TESTS) -m "not faults and not slow and not browser and not corpus and not ollama"
 
@@ -67,7 +67,7 @@ serve: migrate
 worker: migrate
 	$(SAMPLES) $(MANAGE) worker
 
-# What docker-compose.yml asks for. Files that are there stay; only this user may enter the folder.
+# What docker-compose.yml asks for. Existing files are kept; only this user may enter the folder.
 SECRETS := secret_key database_password postgres_password
 .PHONY: secrets
 secrets: $(SECRETS:%=secrets/%)
@@ -78,7 +78,7 @@ secrets/%:
 	@chmod 644 $@
 	@echo "made $@"
 
-# Known weaknesses of what is pinned; asks a vulnerability service over the network.
+# Known vulnerabilities of what is pinned; asks a service over the network.
 .PHONY: audit
 audit: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
