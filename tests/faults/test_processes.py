@@ -25,7 +25,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from ingestion import pipeline
+from ingestion.embedding import stage as embedding_stage
 from ingestion.index import hnsw
 from ingestion.models import Chunk, Document, Failure, Run, ScheduledRun, SourceRun, State
 from ingestion.parsers import PARSERS
@@ -565,7 +565,7 @@ def many(
 ) -> Source:
     """A source that is far from read when its first texts are at the embedder."""
     settings.EMBEDDING_BATCH_SIZE = 16
-    monkeypatch.setattr(pipeline, "TEXTS_UNDER_WAY", 256)
+    monkeypatch.setattr(embedding_stage, "TEXTS_UNDER_WAY", 256)
     (tmp_path / "many").mkdir()
     for name in MANY:
         sections = [f"## {n}\n\n{name}{n}word {'filler ' * 90}\n" for n in range(2)]
