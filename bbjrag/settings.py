@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from bbjrag import __version__, env, places
 from ingestion.parsers.web_settings import WebSettings
+from ingestion.processes.isolation import Limits
 
 VERSION = __version__
 BASE_DIR = places.BASE_DIR
@@ -187,6 +188,9 @@ RUN_MEMORY_LIMIT_MB = env.integer("RUN_MEMORY_LIMIT_MB", 2048, minimum=0)
 RUN_CANCEL_GRACE = env.number("RUN_CANCEL_GRACE", 10.0)
 RUN_POLL = env.number("RUN_POLL", 0.5, minimum=0.01)
 RUN_HEARTBEAT = env.number("RUN_HEARTBEAT", 5.0, minimum=0.1)
+DOCUMENT_TIME_LIMIT = env.number("DOCUMENT_TIME_LIMIT", 60.0)
+DOCUMENT_MEMORY_LIMIT_MB = env.integer("DOCUMENT_MEMORY_LIMIT_MB", 1024, minimum=0)
+DOCUMENT_LIMITS = Limits(DOCUMENT_TIME_LIMIT, DOCUMENT_MEMORY_LIMIT_MB)
 RUN_STALL_LIMIT = env.number("RUN_STALL_LIMIT", 900.0)
 WORKER_STALL_LIMIT = env.number("WORKER_STALL_LIMIT", 60.0, minimum=1.0)
 REAPER_INTERVAL = env.number("REAPER_INTERVAL", 60.0, minimum=0.1)

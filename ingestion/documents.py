@@ -93,7 +93,14 @@ class DocumentFailure:
     warning: bool = False
 
 
-Parsed = ParsedDocument | Unchanged | DocumentFailure
+@dataclass(frozen=True, slots=True)
+class StillReading:
+    """The document, file or page at `url` takes its time: nothing has come of it for a moment."""
+
+    url: str
+
+
+Parsed = ParsedDocument | Unchanged | DocumentFailure | StillReading
 
 
 def covers(url: str, document_url: str) -> bool:

@@ -24,6 +24,7 @@ from ingestion.exceptions import EmbedderError
 from ingestion.index.change_detection import KnownDocuments
 from ingestion.index.stage import Settled, StoringStage
 from ingestion.index.writer import Writer, stored_vectors
+from ingestion.processes.isolation import Limits
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Observer(Protocol):
 
 class Reading:
     """One reading of one source, from what its parser yields to its tables. `helpers` processes cut
-    documents into chunks beside this one."""
+    documents into chunks beside this one, each document within the `limits`."""
 
     def __init__(
         self,
@@ -145,7 +146,8 @@ class Reading:
         embedder: Embedder,
         scope: Scope,
         observer: Observer,
-        helpers: int = 0,
+        helpers: int = 1,
+        limits: Limits = Limits(),  # noqa: B008 - it is frozen
     ) -> None:
         self.parsed = parsed
         self.known = known
@@ -155,7 +157,7 @@ class Reading:
         self.outcome = Outcome()
         clock, report = self.timings.clock, observer.report
         stored: LookUp = partial(stored_vectors, writer.profile) if scope.reuse else _nothing_stored
-        self.chunking = Preparation(chunker, helpers, partial(report, "chunking"))
+        self.chunking = Preparation(chunker, helpers, limits, partial(report, "chunking"))
         self.embedding = EmbeddingStage(embedder, chunker, stored, clock=clock, beat=self._beat)
         self.storing = StoringStage(writer, self._count, clock=clock)
 
@@ -188,7 +190,7 @@ class Reading:
             self._failed(parsed)
         elif isinstance(parsed, Unchanged):
             self._unchanged(parsed.url)
-        elif self.scope.covers(parsed.url):
+        elif isinstance(parsed, ParsedDocument) and self.scope.covers(parsed.url):
             self._document(parsed)
 
     def _embed(

@@ -122,6 +122,7 @@ class Source(models.Model):
             display_base_url=self.display_base_url,
             options=self.options,
             web=settings.WEB,
+            limits=settings.DOCUMENT_LIMITS,
         )
 
     def address_prefixes(self) -> dict[str, str]:

@@ -5,11 +5,14 @@
         reads = "paths"              # or "start_url"
         class Options(ParserOptions): ...
 
-        def parse(self, known: Known) -> Iterator[Parsed]: ...
+        def parse(self, known: Known, isolation: Isolation) -> Iterator[Parsed]: ...
 
 `parse` yields Documents, and Failures for what cannot be read; it raises SourceError only when the
 source as a whole cannot be read. It yields `Unchanged(url)` for what `known.current(url)` vouches
 for. A document at which the parser itself fails is a Failure too (`exceptions.failure_at`).
+
+What takes time, or trusts what a document says, is done by a reader of the `isolation`: a function
+that is given one Task at a time, in a process that may be ended.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ from pydantic_core import ErrorDetails
 
 from ingestion.documents import Parsed
 from ingestion.exceptions import ConfigError
+from ingestion.parsers.readers import SAME_PROCESS, Isolation
 from ingestion.parsers.web_settings import WebSettings
+from ingestion.processes.isolation import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class SourceConfig:
     display_base_url: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     web: WebSettings | None = None
+    limits: Limits = Limits()  # noqa: RUF009 - it is frozen
 
 
 class Known(Protocol):
@@ -143,4 +149,6 @@ class Parser(ABC):
         return f"{place}: {message}{such}"
 
     @abstractmethod
-    def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]: ...
+    def parse(
+        self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
+    ) -> Iterator[Parsed]: ...

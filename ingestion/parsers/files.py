@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ingestion.documents import DocumentFailure, InputFile
+from ingestion.documents import DocumentFailure, InputFile, Unchanged
 from ingestion.exceptions import DocumentError, SourceError
-from ingestion.parsers.base import SourceConfig
+from ingestion.parsers.base import Known, SourceConfig
+from ingestion.parsers.readers import Task
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
@@ -106,6 +107,27 @@ def find_files(
             yield SourceFile(root, url, PurePosixPath(root.name), root.parent)
             continue
         yield from _walk(config, root, root, prefix, suffixes)
+
+
+def tasks_of(
+    files: Iterable[SourceFile | DocumentFailure], known: Known
+) -> Iterator[Task[SourceFile] | DocumentFailure | Unchanged]:
+    """What is to be read of files: a task for each one that is not as it was at the last read."""
+    for file in files:
+        if isinstance(file, DocumentFailure):
+            yield file
+        elif known.current(file.url):
+            yield Unchanged(file.url)
+        else:
+            yield Task(file.url, size_of(file.path), file)
+
+
+def size_of(path: Path) -> int:
+    """The size of a file in bytes; 1 if it cannot be seen."""
+    try:
+        return max(1, path.stat().st_size)
+    except OSError:
+        return 1
 
 
 def _walk(

@@ -9,15 +9,21 @@ from ingestion.documents import Parsed, ParsedDocument, storable
 from ingestion.enrichment.generations import UNTAGGED
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import NOTHING_KNOWN, Known, SourceConfig
+from ingestion.parsers.readers import OwnProcess
 
 
 def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
     """What the source's parser yields, with the source's generation on each document.
 
+    Each document is read within the limits of `config`, in a process that is ended otherwise.
     Raises ConfigError for options that do not fit and SourceError when the source cannot be read.
     """
-    for parsed in parser_class(parser)(config).parse(known):
-        yield finished(parsed, config) if isinstance(parsed, ParsedDocument) else parsed
+    isolation = OwnProcess(config.limits)
+    try:
+        for parsed in parser_class(parser)(config).parse(known, isolation):
+            yield finished(parsed, config) if isinstance(parsed, ParsedDocument) else parsed
+    finally:
+        isolation.close()
 
 
 def finished(document: ParsedDocument, config: SourceConfig) -> ParsedDocument:

@@ -7,12 +7,15 @@ from typing import ClassVar, Literal
 
 from ingestion.documents import Parsed
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader
 from ingestion.parsers.web import urls
 from ingestion.parsers.web.client import WebClient
 from ingestion.parsers.web.crawl import Crawl
 from ingestion.parsers.web.frontier import HELP_SYSTEM, SITEMAP, TOC, Lead
 from ingestion.parsers.web.options import WebOptions
-from ingestion.parsers.web.page import HELP_REGIONS, WebPage
+from ingestion.parsers.web.page import HELP_REGIONS
+from ingestion.parsers.web.page_facts import PageFacts
+from ingestion.parsers.web.page_reading import Fetched, Found, Reading
 from ingestion.parsers.web_settings import WebSettings
 
 
@@ -23,10 +26,13 @@ class WebCrawlParser(Parser):
     reads: ClassVar[Literal["paths", "start_url"]] = "start_url"
     Options = WebOptions
 
-    def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
+    def parse(
+        self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
+    ) -> Iterator[Parsed]:
         rules = HelpRules(self.config.start_url)
         with WebClient(self.config.web or WebSettings(), self.options.delay) as client:
-            yield from Crawl(self.config, self.options, rules, known, client).run()
+            read: Reader[Fetched, Found] = isolation.reader(Reading(rules.regions))
+            yield from Crawl(self.config, self.options, rules, known, client, read).run()
 
 
 class HelpRules:
@@ -62,5 +68,5 @@ class HelpRules:
     def follows_redirect(self, url: str) -> bool:
         return self.follows(url) or self.accepts_pdf(url)
 
-    def holds(self, page: WebPage) -> bool:
+    def holds(self, page: PageFacts) -> bool:
         return not page.is_shell and not page.is_archive

@@ -10,12 +10,15 @@ from pydantic import Field, field_validator
 
 from ingestion.documents import Parsed
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader
 from ingestion.parsers.web import urls
 from ingestion.parsers.web.client import WebClient
 from ingestion.parsers.web.crawl import Crawl
 from ingestion.parsers.web.frontier import SITEMAP, Lead
 from ingestion.parsers.web.options import WebOptions
-from ingestion.parsers.web.page import ARTICLE_REGIONS, WebPage
+from ingestion.parsers.web.page import ARTICLE_REGIONS
+from ingestion.parsers.web.page_facts import PageFacts
+from ingestion.parsers.web.page_reading import Fetched, Found, Reading
 from ingestion.parsers.web_settings import WebSettings
 
 ARCHIVES = re.compile(
@@ -50,10 +53,13 @@ class _WordPressParser(Parser):
     Options = ArticleOptions
     rules: ClassVar[type[WordPressRules]]
 
-    def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
+    def parse(
+        self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
+    ) -> Iterator[Parsed]:
         rules = self.rules(self.config.start_url, self.options.articles)
         with WebClient(self.config.web or WebSettings(), self.options.delay) as client:
-            yield from Crawl(self.config, self.options, rules, known, client).run()
+            read: Reader[Fetched, Found] = isolation.reader(Reading(rules.regions))
+            yield from Crawl(self.config, self.options, rules, known, client, read).run()
 
 
 class WordPressRules:
@@ -95,7 +101,7 @@ class WordPressRules:
         """Anywhere on the host: it may be a PDF, which only its type tells."""
         return url.startswith(self.site.origin + "/")
 
-    def holds(self, page: WebPage) -> bool | None:
+    def holds(self, page: PageFacts) -> bool | None:
         path = urls.path_of(page.url)
         if page.is_archive or page.url == self.site.start or not page.url.startswith(self.root):
             return False
@@ -116,12 +122,12 @@ class MagazineRules(WordPressRules):
 class KnowledgeBaseRules(WordPressRules):
     sitemaps = ("kb-sitemap.xml", "sitemap.xml", "sitemap_index.xml", "wp-sitemap.xml")
 
-    def holds(self, page: WebPage) -> bool | None:
+    def holds(self, page: PageFacts) -> bool | None:
         """In an Echo Knowledge Base its articles are what counts, not the pages around them."""
         held = super().holds(page)
         if not held or self.articles is not None:
             return held
-        return True if page.has_region(ARTICLE_REGIONS[:3]) else None
+        return True if page.is_article else None
 
 
 class AdvantageParser(_WordPressParser):

@@ -126,6 +126,7 @@ class Attempt:
             scope=scope,
             observer=progress,
             helpers=settings.CHUNKING_PROCESSES,
+            limits=settings.DOCUMENT_LIMITS,
         )
         outcome = reading.run()
         progress.finishing()

@@ -19,6 +19,7 @@ from django.conf import settings
 from pydantic import TypeAdapter
 
 from ingestion.chunking.chunker import Chunker, TextChunk
+from ingestion.chunking.stage import Preparation
 from ingestion.documents import DocumentFailure, ParsedDocument
 from ingestion.exceptions import BbjragError
 from ingestion.index import moves
@@ -151,6 +152,7 @@ def _note(trial: DryRun, said: dict[str, Any]) -> None:
 def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
     """What the process says: a JSON object for each document and failure, and one for the end."""
     chunker = Chunker(size=settings.CHUNK_SIZE, overlap=settings.CHUNK_OVERLAP)
+    preparation = Preparation(chunker, 1, asked.config.limits)
     deadline, number, end = time.monotonic() + asked.seconds, 0, {"complete": True, "problem": ""}
     try:
         for parsed in output.read(asked.parser, asked.config):
@@ -158,7 +160,7 @@ def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
                 yield {"kind": "failure", **asdict(parsed)}
             elif isinstance(parsed, ParsedDocument):
                 number += 1
-                yield {"kind": "document", **_tried(parsed, chunker, asked.show)}
+                yield _tried(parsed, preparation, asked.show)
                 if asked.show == parsed.url or number >= asked.documents:
                     end["complete"] = False
                     break
@@ -167,11 +169,18 @@ def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
                 break
     except BbjragError as error:
         end = {"complete": False, "problem": str(error)}
+    finally:
+        preparation.close()
     yield {"kind": "end", **end}
 
 
-def _tried(document: ParsedDocument, chunker: Chunker, show: str) -> dict[str, Any]:
-    chunks = chunker.chunk(document)
+def _tried(document: ParsedDocument, preparation: Preparation, show: str) -> dict[str, Any]:
+    """The document with its chunks, or the Failure that it cannot be cut."""
+    preparation.put(document, "")
+    [(_, _, prepared)] = preparation.rest()
+    if isinstance(prepared, DocumentFailure):
+        return {"kind": "failure", **asdict(prepared)}
+    chunks = prepared.chunks
     tried = DryRunDocument(
         url=document.url,
         title=document.title,
@@ -186,7 +195,7 @@ def _tried(document: ParsedDocument, chunker: Chunker, show: str) -> dict[str, A
         content=document.content[:SHOWN_CHARACTERS] if show == document.url else "",
         chunks=[_shown(chunk) for chunk in chunks] if show == document.url else [],
     )
-    return asdict(tried)
+    return {"kind": "document", **asdict(tried)}
 
 
 def _shown(chunk: TextChunk) -> dict[str, Any]:

@@ -126,6 +126,8 @@ BOUNDS: dict[str, tuple[float, float | None]] = {
     "RUN_POLL": (0.01, None),
     "RUN_HEARTBEAT": (0.1, None),
     "RUN_STALL_LIMIT": (0, None),
+    "DOCUMENT_TIME_LIMIT": (0, None),
+    "DOCUMENT_MEMORY_LIMIT_MB": (0, None),
     "WORKER_STALL_LIMIT": (1, None),
     "REAPER_INTERVAL": (0.1, None),
     "CANARY_TIMEOUT": (0.1, None),

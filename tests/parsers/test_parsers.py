@@ -17,7 +17,7 @@ from ingestion.parsers.bbj import parser as bbj_parser
 from ingestion.parsers.flare import parser as flare_parser
 from ingestion.parsers.mdx import parser as mdx_parser
 from ingestion.parsers.pdf import parser as pdf_parser
-from ingestion.parsers.web import crawl
+from ingestion.parsers.web import page_reading
 from ingestion.parsers.web.page import WebPage
 from ingestion.parsers.web.page_buffer import PageBuffer
 from tests.support.web_known import Kept
@@ -34,7 +34,7 @@ PAGES: list[tuple[str, Any, str, str, str | Path]] = [
     ("MdxParser", mdx_parser.MdxParser, "_document", "{}.md", PAGE),
     ("BbjSourceParser", bbj_parser, "_no_program", "{}.bbj", 'print "A window"\n'),
     ("BbjSourceParser", bbj_parser.BbjSourceParser, "_document", "{}.bbj", 'print "A window"\n'),
-    ("FlareParser", flare_parser._Reader, "_document", "Content/{}.htm", TOPIC),
+    ("FlareParser", flare_parser._Topics, "_document", "Content/{}.htm", TOPIC),
     ("PdfParser", pdf_parser, "_documents", "{}.pdf", PDF),
 ]
 
@@ -95,7 +95,7 @@ def test_a_file_that_trips_the_parser_up_is_a_failure_and_the_rest_is_read(
         ),
         (
             "FlareParser",
-            flare_parser._Reader,
+            flare_parser._Topics,
             "_title",
             "Content/first.htm",
             {
@@ -140,7 +140,7 @@ def test_what_concerns_the_whole_source_ends_the_reading(
 
 @pytest.mark.parametrize(
     ("owner", "name", "word"),
-    [(crawl, "WebPage", "/poison', b"), (PageBuffer, "_document", "/poison', content")],
+    [(page_reading, "WebPage", "/poison', b"), (PageBuffer, "_document", "/poison', content")],
 )
 def test_a_page_that_trips_the_parser_up_is_a_failure_and_its_site_is_read(
     owner: Any, name: str, word: str, monkeypatch: pytest.MonkeyPatch
@@ -164,7 +164,9 @@ def test_a_page_that_trips_the_parser_up_is_a_failure_and_its_site_is_read(
 def test_a_start_page_that_trips_the_parser_up_ends_the_reading_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(crawl, "WebPage", tripping(WebPage, IndexError("no such row"), "http"))
+    monkeypatch.setattr(
+        page_reading, "WebPage", tripping(WebPage, IndexError("no such row"), "http")
+    )
     with WebServer() as server:
         server.page("/", "<h1>Start</h1><p>A text.</p>", title="Start")
         with pytest.raises(SourceError, match="it alone says what the site holds"):

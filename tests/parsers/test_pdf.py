@@ -92,7 +92,11 @@ def written(writer: PdfWriter) -> bytes:
 
 def parse_bytes(data: bytes) -> list[ParsedDocument | DocumentFailure]:
     origin = PdfOrigin("pdf://small.pdf", "small.pdf", "small")
-    return [item for item in read_pdf(data, origin) if not isinstance(item, Unchanged)]
+    return [
+        item
+        for item in read_pdf(data, origin)
+        if isinstance(item, ParsedDocument | DocumentFailure)
+    ]
 
 
 def text_of(content: bytes, fonts: bytes = b"", *, extra: Sequence[bytes] = ()) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ from collections.abc import Callable, Iterator
 from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, Unchanged
 from ingestion.exceptions import SourceError
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
-from ingestion.parsers.files import SourceFile, find_files, read_file
+from ingestion.parsers.files import SourceFile, find_files, read_file, tasks_of
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
 
 class OddOptions(ParserOptions):
@@ -25,7 +27,9 @@ class OddParser(Parser):
     version = 1
     Options = OddOptions
 
-    def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
+    def parse(
+        self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
+    ) -> Iterator[Parsed]:
         for file in find_files(self.config, {".md"}):
             if isinstance(file, DocumentFailure):
                 yield file
@@ -51,6 +55,22 @@ class OddParser(Parser):
         else:
             DEEDS[self.options.does](self)
             yield self._document(file)
+
+
+class HostileParser(OddParser):
+    """Does what `does` says where documents are read, in a process that may be ended."""
+
+    def parse(
+        self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
+    ) -> Iterator[Parsed]:
+        read: Reader[SourceFile, Parsed] = isolation.reader(self._read)
+        yield from read(tasks_of(find_files(self.config, {".md"}), known))
+
+    def _read(self, task: Task[SourceFile]) -> Iterator[Parsed]:
+        if task.item.path.stem == self.options.at:
+            yield from self._odd(task.item)
+        else:
+            yield self._document(task.item)
 
 
 def _raise(parser: OddParser) -> None:
@@ -91,6 +111,11 @@ def _ignore(parser: OddParser) -> None:
     _loop(parser)
 
 
+def _backtrack(parser: OddParser) -> None:
+    """Hang in C code that no signal handler gets into."""
+    re.match(r"(a+)+$", "a" * 60 + "b")
+
+
 DEEDS: dict[str, Callable[[OddParser], None]] = {
     "nothing": lambda parser: None,
     "raise": _raise,
@@ -100,6 +125,7 @@ DEEDS: dict[str, Callable[[OddParser], None]] = {
     "loop": _loop,
     "die": _die,
     "ignore": _ignore,
+    "backtrack": _backtrack,
     "sleep": lambda parser: time.sleep(parser.options.seconds),
     "leave": lambda parser: os._exit(7),
 }

@@ -15,7 +15,6 @@ from ingestion.documents import (
     Location,
     Parsed,
     ParsedDocument,
-    Unchanged,
 )
 from ingestion.enrichment.bbj_generations import bbj_generations
 from ingestion.exceptions import DocumentError, failure_at
@@ -25,7 +24,8 @@ from ingestion.parsers.bbj.description import description
 from ingestion.parsers.bbj.lines import split_lines
 from ingestion.parsers.bbj.syntax import Outline, Unit, outline
 from ingestion.parsers.bbj.text import BinaryContent, SourceText, decode, is_bbj
-from ingestion.parsers.files import SourceFile, find_files, read_file
+from ingestion.parsers.files import SourceFile, find_files, read_file, tasks_of
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
 _LEVELS = {"method": 3, "fields": 3}
 
@@ -55,20 +55,18 @@ class BbjSourceParser(Parser):
     version = 2
     Options = BbjOptions
 
-    def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
-        for found in find_files(self.config, self.options.extensions):
-            if isinstance(found, DocumentFailure):
-                yield found
-            elif known.current(found.url):
-                yield Unchanged(found.url)
-            else:
-                yield from self._file(found)
+    def parse(
+        self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
+    ) -> Iterator[Parsed]:
+        found = find_files(self.config, self.options.extensions)
+        read: Reader[SourceFile, Parsed] = isolation.reader(self._file)
+        yield from read(tasks_of(found, known))
 
-    def _file(self, file: SourceFile) -> Iterator[Parsed]:
+    def _file(self, task: Task[SourceFile]) -> Iterator[Parsed]:
         try:
-            yield from self._read(file)
+            yield from self._read(task.item)
         except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
-            yield failure_at(file.url, error)
+            yield failure_at(task.url, error)
 
     def _read(self, file: SourceFile) -> Iterator[Parsed]:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 from urllib.parse import quote
 
 from ingestion.documents import DocumentFailure, InputFile, Parsed, ParsedDocument, Unchanged
@@ -14,7 +15,7 @@ from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of, is_deprecated
 from ingestion.exceptions import failure_at
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
-from ingestion.parsers.files import SourceFile, read_file
+from ingestion.parsers.files import SourceFile, read_file, size_of
 from ingestion.parsers.flare.markup import FlareRenderer, body_of
 from ingestion.parsers.flare.project import (
     REFERENCE,
@@ -25,6 +26,7 @@ from ingestion.parsers.flare.project import (
 )
 from ingestion.parsers.markup.html import Element
 from ingestion.parsers.markup.xhtml import MADCAP, read_markup
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
 MAX_TOPIC_BYTES = 32 * 1024 * 1024
 MAX_TITLES = 5_000
@@ -37,56 +39,65 @@ _LINKED = re.compile(r"\[%=\s*System\.(?:Linked(?:Title|Header)|Title)\s*%\]")
 class FlareParser(Parser):
     version = 2
 
-    def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
+    def parse(
+        self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
+    ) -> Iterator[Parsed]:
         for configured in self.config.paths:
-            reader = _Reader(FlareProject(self.config, configured))
-            yield from reader.project.failures
-            yield from reader.read(known)
+            project = FlareProject(self.config, configured)
+            yield from project.failures
+            yield from project.warnings.drain()
+            topics = _Topics(project)
+            read: Reader[_Topic, Parsed] = isolation.reader(topics.read)
+            yield from read(topics.tasks(known))
 
 
-class _Reader:
-    """One read of one project, topic by topic."""
+class _Topic(NamedTuple):
+    """A topic to read: its path in the project. `doubtful` ones lie in Resources and no table of
+    contents names them: they count if a topic links to them, or if they are plainly topics."""
+
+    path: str
+    file: SourceFile
+    doubtful: bool = False
+
+
+class _Topics:
+    """Reads one project, topic by topic."""
 
     def __init__(self, project: FlareProject) -> None:
         self.project = project
         self.config = project.config
         self._titles: dict[str, str] = {}
 
-    def read(self, known: Known) -> Iterator[Parsed]:
-        unlinked: dict[str, SourceFile] = {}
+    def tasks(self, known: Known) -> Iterator[Task[_Topic] | Parsed]:
+        doubtful: dict[str, SourceFile] = {}
         for path, file in self.project.topics():
             if known.current(file.url):
                 yield Unchanged(file.url)
-                continue
-            parsed = self._topic(path, file)
-            if parsed is None:
-                unlinked[path] = file
+            elif self._is_doubtful(path):
+                doubtful[path] = file
             else:
-                yield parsed
-            yield from self.project.warnings.drain()
-        yield from self._linked(unlinked)
+                yield Task(file.url, size_of(file.path), _Topic(path, file))
+        linked = self.project.linked_from_topics(set(doubtful)) if doubtful else set()
+        for path, file in doubtful.items():
+            topic = _Topic(path, file, doubtful=path not in linked)
+            yield Task(file.url, size_of(file.path), topic)
 
-    def _linked(self, unlinked: dict[str, SourceFile]) -> Iterator[Parsed]:
-        """Of the files in Resources that are not plainly topics, those that a topic links to."""
-        linked = self.project.linked_from_topics(set(unlinked)) if unlinked else set()
-        for path, file in unlinked.items():
-            if path in linked:
-                parsed = self._topic(path, file, linked=True)
-                if parsed:
-                    yield parsed
+    def _is_doubtful(self, path: str) -> bool:
+        in_resources = path.split("/")[1].casefold() == "resources"
+        return in_resources and not self.project.in_toc(path)
+
+    def read(self, task: Task[_Topic]) -> Iterator[Parsed]:
+        """The topic's document, or why there is none; nothing for what is not a topic at all."""
+        try:
+            parsed = self._read_topic(*task.item)
+        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+            parsed = failure_at(task.url, error)
+        if parsed is not None:
+            yield parsed
         yield from self.project.warnings.drain()
 
-    def _topic(
-        self, path: str, file: SourceFile, linked: bool = False
-    ) -> ParsedDocument | DocumentFailure | None:
-        """The topic's document, or why there is none; None for what may be not a topic at all."""
-        try:
-            return self._read_topic(path, file, linked)
-        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
-            return failure_at(file.url, error)
-
     def _read_topic(
-        self, path: str, file: SourceFile, linked: bool
+        self, path: str, file: SourceFile, doubtful: bool
     ) -> ParsedDocument | DocumentFailure | None:
         data, source = read_file(self.config, file.path, MAX_TOPIC_BYTES)
         root, problem = read_markup(data)
@@ -96,7 +107,7 @@ class _Reader:
         renderer = FlareRenderer(self.project, path, self.title_of)
         renderer.title = self._title(renderer, path, root)
         blocks = renderer.render(root)
-        if not linked and self._maybe_no_topic(path, blocks):
+        if doubtful and not _is_plainly_a_topic(blocks):
             return None
         if problem:
             self.project.warnings.add(f"markup {path}", file.url, problem)
@@ -137,13 +148,6 @@ class _Reader:
             metadata={name: value for name, value in metadata.items() if value},
             inputs=(source, *self.project.inputs, *renderer.inputs.values()),
         )
-
-    def _maybe_no_topic(self, path: str, blocks: list[str]) -> bool:
-        """Whether a file below Resources is neither in a table of contents nor plainly a topic."""
-        if path.split("/")[1].casefold() != "resources" or self.project.in_toc(path):
-            return False
-        has_heading = any(block.startswith("#") for block in blocks)
-        return not has_heading and sum(len(b.split()) for b in blocks) < WORDS_OF_A_PLAIN_TOPIC
 
     def title_of(self, path: str) -> str:
         """The title of another topic of the project."""
@@ -199,6 +203,11 @@ class _Reader:
 
 def _trimmed(match: re.Match[str]) -> str:
     return f"[%={match[1].strip()}%]"
+
+
+def _is_plainly_a_topic(blocks: list[str]) -> bool:
+    has_heading = any(block.startswith("#") for block in blocks)
+    return has_heading or sum(len(b.split()) for b in blocks) >= WORDS_OF_A_PLAIN_TOPIC
 
 
 def _left_out(file: SourceFile, reason: str) -> DocumentFailure:

@@ -6,19 +6,21 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from pydantic import Field
 
-from ingestion.documents import DocumentFailure, InputFile, Parsed, ParsedDocument, Unchanged
+from ingestion.documents import DocumentFailure, InputFile, Parsed, ParsedDocument
 from ingestion.exceptions import DocumentError, failure_at
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
-from ingestion.parsers.files import SourceFile, find_files, read_file, stat_input
+from ingestion.parsers.files import SourceFile, find_files, read_file, stat_input, tasks_of
 from ingestion.parsers.mdx import docusaurus
 from ingestion.parsers.mdx.assembly import PAGE_SUFFIXES, Assembly, decode
 from ingestion.parsers.mdx.docusaurus import CATEGORY_FILES, FrontMatter
 from ingestion.parsers.mdx.render import Renderer
 from ingestion.parsers.mdx.writer import MarkdownWriter
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
 _MARKS = re.compile(r"[`*\\]")
 
@@ -64,23 +66,27 @@ class MdxParser(Parser):
     version = 3
     Options = MdxOptions
 
-    def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
-        categories: dict[Path, _Category] = {}
-        for found in find_files(self.config, PAGE_SUFFIXES):
-            if isinstance(found, DocumentFailure):
-                yield found
-            elif self._is_page(found.relative):
-                if known.current(found.url):
-                    yield Unchanged(found.url)
-                else:
-                    yield from self._parse_page(found, categories)
+    def parse(
+        self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
+    ) -> Iterator[Parsed]:
+        read: Reader[SourceFile, Parsed] = isolation.reader(partial(self._parse_page, {}))
+        found = find_files(self.config, PAGE_SUFFIXES)
+        pages = (
+            file
+            for file in found
+            if isinstance(file, DocumentFailure) or self._is_page(file.relative)
+        )
+        yield from read(tasks_of(pages, known))
 
     def _is_page(self, path: PurePosixPath) -> bool:
         if any(part.startswith("_") for part in path.parts):
             return False
         return not any(_matches(path, pattern) for pattern in self.options.exclude)
 
-    def _parse_page(self, file: SourceFile, categories: dict[Path, _Category]) -> Iterator[Parsed]:
+    def _parse_page(
+        self, categories: dict[Path, _Category], task: Task[SourceFile]
+    ) -> Iterator[Parsed]:
+        file = task.item
         before = set(categories)
         try:
             page = self._read_page(file, categories)

@@ -9,7 +9,7 @@ import io
 import logging
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -30,11 +30,10 @@ from ingestion.documents import (
     Location,
     Parsed,
     ParsedDocument,
-    Unchanged,
 )
 from ingestion.exceptions import DocumentError, failure_at
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
-from ingestion.parsers.files import SourceFile, find_files, read_file
+from ingestion.parsers.files import SourceFile, find_files, read_file, tasks_of
 from ingestion.parsers.pdf.blocks import Block, BlockBuilder
 from ingestion.parsers.pdf.content import PageContent, read_content
 from ingestion.parsers.pdf.font import Faces
@@ -52,6 +51,7 @@ from ingestion.parsers.pdf.outline import (
 )
 from ingestion.parsers.pdf.repair import rebuild
 from ingestion.parsers.pdf.typography import Typography, drop_boilerplate, study
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
 # pypdf warns of each oddity that it copes with; what matters is reported as a Failure.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
@@ -98,16 +98,15 @@ class PdfParser(Parser):
 
     version = 3
 
-    def parse(self, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
-        for file in find_files(self.config, {".pdf"}):
-            if isinstance(file, DocumentFailure):
-                yield file
-            elif known.current(file.url):
-                yield Unchanged(file.url)
-            else:
-                yield from self._read(file)
+    def parse(
+        self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
+    ) -> Iterator[Parsed]:
+        found = find_files(self.config, {".pdf"})
+        read: Reader[SourceFile, Parsed] = isolation.reader(self._read)
+        yield from read(tasks_of(found, known))
 
-    def _read(self, file: SourceFile) -> Iterator[Parsed]:
+    def _read(self, task: Task[SourceFile]) -> Iterator[Parsed | None]:
+        file = task.item
         try:
             data, read = read_file(self.config, file.path)
         except DocumentError as error:
@@ -119,26 +118,30 @@ class PdfParser(Parser):
         yield from read_pdf(data, PdfOrigin(file.url, shown, title, inputs=(read,)))
 
 
-def read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed]:
-    """The sections of a PDF as Documents; a Failure at `origin.url` for what cannot be read.
+def read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed | None]:
+    """The sections of a PDF as Documents; a Failure at `origin.url` for what cannot be read; None
+    for each page that was read meanwhile.
 
     An error means that text is missing (password, damage, no text layer), a warning that a page is.
     """
     with apply_configuration(**LIMITS):
+        parsed: list[Parsed] = []
         try:
-            parsed = list(_read_pdf(data, origin))
+            for step in _read_pdf(data, origin):
+                yield None
+                parsed += [] if step is None else [step]
         except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
             parsed = [failure_at(origin.url, error)]
     yield from parsed
 
 
-def _read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed]:
+def _read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed | None]:
     try:
         reader, damage = _open(data)
     except DocumentError as error:
         yield DocumentFailure(origin.url, str(error))
         return
-    pages, failures = _read_pages(reader, origin)
+    pages, failures = yield from _read_pages(reader, origin)
     read = sum(bool(page.items) for page in pages)
     if damage:
         yield DocumentFailure(
@@ -202,13 +205,14 @@ def _say(error: BaseException) -> str:
 
 def _read_pages(
     reader: PdfReader, origin: PdfOrigin
-) -> tuple[list[PageLayout], list[DocumentFailure]]:
+) -> Generator[None, None, tuple[list[PageLayout], list[DocumentFailure]]]:
     faces = Faces()
     pages: list[PageLayout] = []
     failures: list[DocumentFailure] = []
     odd: dict[int, PageContent] = {}
     gutters: list[float] = []
     for number in range(1, len(reader.pages) + 1):
+        yield
         try:
             page = reader.pages[number - 1]
             content = read_content(page, faces)

@@ -12,22 +12,31 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
-from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, Unchanged
+from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, StillReading, Unchanged
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of
-from ingestion.exceptions import DocumentError, SourceError, failure_at
+from ingestion.exceptions import SourceError
 from ingestion.parsers.base import Known, SourceConfig
-from ingestion.parsers.pdf import PdfOrigin, read_pdf
+from ingestion.parsers.readers import Reader, Task
 from ingestion.parsers.web import sitemaps, urls
 from ingestion.parsers.web.arrival import FORBIDDEN, REDIRECTS, Arrival
 from ingestion.parsers.web.client import FetchError, Response, WebClient
 from ingestion.parsers.web.crawl_state import DOCUMENT, OTHER, CrawlState, Visit
 from ingestion.parsers.web.frontier import Frontier, Lead, Rules
-from ingestion.parsers.web.links import Links, read_list
+from ingestion.parsers.web.links import Links
 from ingestion.parsers.web.network_guard import AddressRefused
 from ingestion.parsers.web.options import WebOptions
-from ingestion.parsers.web.page import WebPage
+from ingestion.parsers.web.page import Content
 from ingestion.parsers.web.page_buffer import BufferedPage, PageBuffer
+from ingestion.parsers.web.page_facts import PageFacts
+from ingestion.parsers.web.page_reading import (
+    Fetched,
+    FetchedList,
+    FetchedPage,
+    FetchedPdf,
+    Found,
+    first_failure,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +54,13 @@ class Crawl:
         rules: Rules,
         known: Known,
         client: WebClient,
+        read: Reader[Fetched, Found],
     ) -> None:
         self.config = config
         self.rules = rules
         self.known = known
         self.client = client
+        self.read = read
         client.limits = {"application/pdf": options.max_pdf_bytes}
         self.old = CrawlState.from_json(known.memory())
         self.new = CrawlState(boilerplate=self.old.boilerplate, suffixes=self.old.suffixes)
@@ -220,11 +231,10 @@ class Crawl:
 
     def _list(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
         """A list's pages and further lists. What is served where there is none is not a failure."""
-        try:
-            found = read_list(lead, answer.body)
-        except DocumentError as error:
-            logger.info("%s: %s", lead.url, error)
-            found = sitemaps.Listed()
+        [read] = yield from self._read_apart(lead, FetchedList(lead, answer.body), len(answer.body))
+        found = read if isinstance(read, sitemaps.Listed) else sitemaps.Listed()
+        if isinstance(read, DocumentFailure):
+            logger.info("%s: %s", lead.url, read.message)
         before = self.old.visits.get(lead.url)
         if before and before.links and not (found.pages or found.lists):
             yield from self._unjudged(lead, "This list of pages is empty, and was not before.")
@@ -235,14 +245,19 @@ class Crawl:
 
     # Pages.
 
-    def _content(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
-        try:
-            yield from self._read(lead, answer)
-        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
-            failure = failure_at(lead.url, error)
-            yield from self._unjudged(lead, failure.message, stage=failure.stage)
+    def _read_apart(
+        self, lead: Lead, fetched: Fetched, size: int
+    ) -> Generator[Parsed, None, list[Found]]:
+        """What is read of something fetched; meanwhile it is said that this takes its time."""
+        results: list[Found] = []
+        for result in self.read([Task(lead.url, size, fetched)]):
+            if isinstance(result, StillReading):
+                yield result
+            else:
+                results.append(result)
+        return results
 
-    def _read(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
+    def _content(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
         start = answer.body[:64].lstrip().lower()
         if answer.content_type == "application/pdf" or start.startswith(b"%pdf-"):
             yield from self._pdf(lead, answer)
@@ -253,11 +268,14 @@ class Crawl:
 
     def _pdf(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
         title = unquote(urls.path_of(lead.url).rpartition("/")[2]).removesuffix(".pdf")
-        origin = PdfOrigin(lead.url, lead.url, title, validators=answer.validators)
         sections = 0
-        for parsed in read_pdf(answer.body, origin):
-            sections += isinstance(parsed, ParsedDocument)
-            yield self._classified(parsed) if isinstance(parsed, ParsedDocument) else parsed
+        fetched = FetchedPdf(title, answer.validators, answer.body)
+        for parsed in (yield from self._read_apart(lead, fetched, len(answer.body))):
+            if isinstance(parsed, ParsedDocument):
+                sections += 1
+                yield self._classified(parsed)
+            elif isinstance(parsed, DocumentFailure):
+                yield parsed
         if sections:
             self.new.visits[lead.url] = Visit(DOCUMENT, answer.validators)
 
@@ -270,10 +288,11 @@ class Crawl:
         )
 
     def _html(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
-        try:
-            page = WebPage(lead.url, answer.body, answer.headers.get("content-type", ""))
-        except DocumentError as error:
-            yield from self._unjudged(lead, str(error), stage="parse")
+        fetched = FetchedPage(answer.body, answer.headers.get("content-type", ""))
+        found = yield from self._read_apart(lead, fetched, len(answer.body))
+        page, content = found[0], found[-1]
+        if not isinstance(page, PageFacts):
+            yield from self._unread(lead, found)
             return
         self._learn(lead, page)
         if wrong := self._not_itself(lead, page):
@@ -286,10 +305,17 @@ class Crawl:
         certain = self.rules.holds(page)
         if certain is False or page.is_listing:
             self.new.visits[lead.url] = Visit(OTHER, answer.validators, links)
+        elif isinstance(content, Content):
+            yield from self._article(lead, answer, page, content, links, certain is True)
         else:
-            yield from self._article(lead, answer, page, links, certain is True)
+            yield from self._unread(lead, found)
 
-    def _learn(self, lead: Lead, page: WebPage) -> None:
+    def _unread(self, lead: Lead, found: list[Found]) -> Iterator[Parsed]:
+        failure = first_failure(found)
+        if failure:
+            yield from self._unjudged(lead, failure.message, stage=failure.stage)
+
+    def _learn(self, lead: Lead, page: PageFacts) -> None:
         """Another name of the site; and from a start topic, the help system that it belongs to, all
         of which is the source."""
         self.site.learn(lead.url, page.canonical)
@@ -298,7 +324,7 @@ class Crawl:
         if is_start and root.endswith("/") and lead.url.startswith(root):
             self.rules.root = root
 
-    def _not_itself(self, lead: Lead, page: WebPage) -> str:
+    def _not_itself(self, lead: Lead, page: PageFacts) -> str:
         """Why what the server shows is not the page that was asked for; empty where it is."""
         if lead.chain and not self.rules.follows(lead.url) and lead.url != self.site.start:
             return f"{lead.chain[0]} redirects here, outside of the source's path."
@@ -309,27 +335,33 @@ class Crawl:
         return ""
 
     def _article(
-        self, lead: Lead, answer: Response, page: WebPage, links: tuple[str, ...], certain: bool
+        self,
+        lead: Lead,
+        answer: Response,
+        page: PageFacts,
+        content: Content,
+        links: tuple[str, ...],
+        certain: bool,
     ) -> Iterator[Parsed]:
         self.met_stored = self.met_stored or self.known.stored(lead.url)
-        content = page.content(self.rules.regions)
         if not content.blocks:
             yield from self._empty(lead, answer, page, links)
             return
         canonical = self.site.own(page.canonical) if page.canonical else ""
         other = canonical if canonical != lead.url else ""
-        conditions = tuple(page.conditions)
         self.buffer.add(
-            BufferedPage(lead.url, content, answer.validators, links, conditions, other, certain)
+            BufferedPage(
+                lead.url, content, answer.validators, links, page.conditions, other, certain
+            )
         )
-        if page.has_region(("#eckb-article-content-body",)):
+        if page.is_knowledge_base:
             self.new.has_articles = True
 
     def _empty(
-        self, lead: Lead, answer: Response, page: WebPage, links: tuple[str, ...]
+        self, lead: Lead, answer: Response, page: PageFacts, links: tuple[str, ...]
     ) -> Iterator[Parsed]:
         """A page without text: its PDF is read in its place, else it is named."""
-        found = (self.site.own(url) for url in page.embedded_pdfs())
+        found = (self.site.own(url) for url in page.embedded_pdfs)
         pdfs = tuple(url for url in found if url and self.rules.accepts_pdf(url))
         self.links.follow(pdfs, lead)
         self.new.visits[lead.url] = Visit(OTHER, answer.validators, (*links, *pdfs))

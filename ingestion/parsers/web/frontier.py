@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from ingestion.parsers.web import urls
 from ingestion.parsers.web.options import WebOptions
-from ingestion.parsers.web.page import WebPage
+from ingestion.parsers.web.page_facts import PageFacts
 
 PAGE, SITEMAP, HELP_SYSTEM, TOC = "page", "sitemap", "help system", "toc"
 MAX_LISTS = 500
@@ -59,7 +59,7 @@ class Rules(Protocol):
     def follows_redirect(self, url: str) -> bool:
         """Whether an address may be asked for because a page of the source redirects to it."""
 
-    def holds(self, page: WebPage) -> bool | None:
+    def holds(self, page: PageFacts) -> bool | None:
         """Whether a page is a document; None where that depends on the site's other pages."""
 
 

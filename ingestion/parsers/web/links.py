@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ingestion.parsers.web import sitemaps, urls
 from ingestion.parsers.web.frontier import HELP_SYSTEM, PAGE, SITEMAP, TOC, Frontier, Lead
-from ingestion.parsers.web.page import WebPage
+from ingestion.parsers.web.page_facts import PageFacts
 
 MAX_LINKS_KEPT = 2_000
 
@@ -20,7 +20,7 @@ class Links:
         self.site = frontier.rules.site
         self.names: dict[str, str] = {}
 
-    def of_page(self, page: WebPage) -> tuple[str, ...]:
+    def of_page(self, page: PageFacts) -> tuple[str, ...]:
         """The addresses of the source that a page leads to, each string kept once."""
         found: dict[str, None] = {}
         for link in (*page.links, page.canonical):

@@ -1,0 +1,109 @@
+"""Where a parser's work on its documents is done: in this process, or in one that may be ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from ingestion.documents import DocumentFailure, StillReading
+from ingestion.processes.isolation import GaveUp, InHand, Isolated, Limits
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AHEAD = 3  # batches that are read ahead
+BATCH_BYTES = 20_000  # of files, in one batch
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[Item]):
+    """What a reader does in one go: `item`, of `size` bytes, for the document or file at `url`."""
+
+    url: str
+    size: int
+    item: Item
+
+
+Work = Callable[[Task[Item]], Iterable[Result | None]]
+"""Yields any number of results for a task, and None for a step that took its time."""
+
+
+class Reader(Protocol[Item, Result]):
+    def __call__(
+        self, tasks: Iterable[Task[Item] | Result]
+    ) -> Iterator[Result | DocumentFailure | StillReading]:
+        """The results of the tasks, in order; what is not a task comes as it is. A Failure takes
+        the place of a task that was given up. Take all of them before you call it again."""
+
+
+class Isolation(Protocol):
+    """Where the work on documents is done."""
+
+    def reader(self, work: Work[Item, Result]) -> Reader[Item, Result]: ...
+
+
+class SameProcess:
+    """Does the work in this process, without limits: for documents that are known to be good."""
+
+    def reader(self, work: Work[Item, Result]) -> Reader[Item, Result]:
+        def read(tasks: Iterable[Task[Item] | Result]) -> Iterator[Result]:
+            for task in tasks:
+                if isinstance(task, Task):
+                    yield from (result for result in work(task) if result is not None)
+                else:
+                    yield task
+
+        return read
+
+
+class OwnProcess:
+    """Does the work in forked processes, each document within the limits. Close it at the end."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.opened: list[Isolated[Any, Any]] = []
+
+    def reader(self, work: Work[Item, Result]) -> Reader[Item, Result]:
+        isolated: Isolated[Task[Item], Result] = Isolated(work, 1, self.limits, AHEAD, BATCH_BYTES)
+        self.opened.append(isolated)
+
+        def read(
+            tasks: Iterable[Task[Item] | Result],
+        ) -> Iterator[Result | GaveUp | InHand]:
+            for task in tasks:
+                if not isinstance(task, Task):
+                    yield task
+                    continue
+                isolated.put(task, task.size)
+                yield from isolated.ready()
+                while isolated.is_full:
+                    yield from isolated.wait()
+            yield from isolated.rest()
+
+        return lambda tasks: _once(_reported(result) for result in read(tasks))
+
+    def close(self) -> None:
+        for isolated in self.opened:
+            isolated.close()
+
+
+def _once(results: Iterator[Result]) -> Iterator[Result]:
+    """The results, each warning once: a process that replaced another one does not know what that
+    one has warned of."""
+    seen: set[DocumentFailure] = set()
+    for result in results:
+        if isinstance(result, DocumentFailure) and result.warning:
+            if result in seen:
+                continue
+            seen.add(result)
+        yield result
+
+
+def _reported(result: Result | GaveUp | InHand) -> Result | DocumentFailure | StillReading:
+    if isinstance(result, GaveUp):
+        return DocumentFailure(result.item.url, result.reason, stage="read")
+    return StillReading(result.item.url) if isinstance(result, InHand) else result
+
+
+SAME_PROCESS = SameProcess()
