@@ -21,7 +21,7 @@ def work(item: str) -> Iterator[Result | None]:
     yield f"begun {item}", os.getpid()
     DEEDS.get(item, lambda: None)()
     if item == "steps":
-        for _ in range(6):
+        for _ in range(10):
             time.sleep(0.2)
             yield None
     yield f"ended {item}", os.getpid()
@@ -141,9 +141,9 @@ def test_the_time_counts_from_the_last_step(isolated: Work) -> None:
 
 
 def test_steps_do_not_go_on_for_ever() -> None:
-    limits = Limits(seconds=0.5)
-    assert limits.seconds_in_all(0) == 1.0
-    assert limits.seconds_in_all(2**20) == 2.0
+    limits = Limits(seconds=0.4)
+    assert limits.seconds_in_all(0) == 0.8
+    assert limits.seconds_in_all(2**20) == 1.6
     isolated: Work = Isolated(work, 1, limits)
     assert results(isolated, "steps") == ["begun steps", "!steps"]
     isolated.close()
