@@ -12,4 +12,5 @@ from ingestion.parsers import PARSERS
 
 if __name__ == "__main__":
     PARSERS["OddParser"] = "tests.support.odd_parsers.OddParser"
+    PARSERS["HostileParser"] = "tests.support.odd_parsers.HostileParser"
     main()

@@ -31,6 +31,29 @@ def test_a_reading_that_eats_memory_is_ended_and_given_up(place: Place) -> None:
     assert place.ask(READING.format("attempt")) == 2
 
 
+@pytest.mark.setting("DOCUMENT_TIME_LIMIT")
+@pytest.mark.setting("DOCUMENT_MEMORY_LIMIT_MB")
+@pytest.mark.parametrize(
+    ("does", "limit", "said"),
+    [
+        ("backtrack", {"DOCUMENT_TIME_LIMIT": "1.5"}, "more than 2 s (DOCUMENT_TIME_LIMIT)"),
+        ("eat", {"DOCUMENT_MEMORY_LIMIT_MB": "200"}, "200 MB of memory (DOCUMENT_MEMORY_LIMIT_MB)"),
+        ("die", {}, "died twice (Killed)"),
+    ],
+)
+def test_a_document_beyond_its_limits_fails_alone(
+    place: Place, does: str, limit: dict[str, str], said: str
+) -> None:
+    place.fresh("a", "b", "cursor", "x", "y", "z")
+    place.source("HostileParser", f'{{"does": "{does}"}}')
+    place.ingest(code=1, script=ODD, **limit)
+    assert place.ask(READING.format("state")) == "partial"
+    assert place.ask(READING.format("attempt")) == 1
+    assert place.documents() == 5
+    assert place.all("SELECT document_url FROM ingestion_failure") == ["mdx-dwc://cursor.md"]
+    assert said in place.ask("SELECT message FROM ingestion_failure")
+
+
 @pytest.fixture(scope="module")
 def stalled(installation: Place) -> list[datetime]:
     """A reading that hangs and does not want to end; its signs of life."""
