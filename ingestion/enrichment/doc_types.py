@@ -72,7 +72,7 @@ CODE_LINES_OF_EXAMPLE = 8
 
 LONGEST_LABEL = 24
 
-_HEADING = re.compile(r"^#{1,6} +(.+?)[ #]*$")
+_HEADING = re.compile(r"^#{1,6} +([^ ].*)$")
 _LABEL = re.compile(r"^(?:- )?([A-Z][A-Za-z ]{3,}):?$")
 _SEPARATORS = re.compile(r"[\W_]+")
 
@@ -103,7 +103,7 @@ def _read(content: str) -> tuple[set[str], set[str], int, int]:
             continue
         if line[0] == "#":
             if heading := _HEADING.match(line):
-                headings.add(heading[1].strip(" :`").casefold())
+                headings.add(heading[1].rstrip(" #").strip(" :`").casefold())
         elif len(line) <= LONGEST_LABEL and (label := _LABEL.match(line)):
             labels.add(label[1].casefold())
     return headings, labels, code, lines

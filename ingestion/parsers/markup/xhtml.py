@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import html
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from lxml import etree
@@ -34,11 +35,19 @@ _NUMBER = re.compile(r"&#(?:x([0-9a-f]+)|([0-9]+));?", re.IGNORECASE)
 _DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
 _NAMED_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]{1,31});")
 _BARE_AMPERSAND = re.compile(r"&(?!#?[A-Za-z0-9]+;)")
+_ENTITY = re.compile(r"&([\w.-]+);")
 _OWN_ENTITY = re.compile(r"<!ENTITY\s+([\w.-]+)\s")
-_DOCTYPE = re.compile(r"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
-_NO_TEXT = re.compile(
-    r"<!--.*?-->|<(head|script|style)\b.*?</\1\s*>|<\?.*?\?>", re.DOTALL | re.IGNORECASE
-)
+_DOCTYPE = re.compile(r"<!DOCTYPE\b", re.IGNORECASE)
+_DOCTYPE_ENDS = re.compile(r"\]\s*>")
+_NO_TEXT = re.compile(r"<!--|<\?|<(?:head|script|style)\b", re.IGNORECASE)
+_NO_TEXT_ENDS = {
+    "<!--": re.compile("-->"),
+    "<?": re.compile(r"\?>"),
+    **{
+        f"<{name}": re.compile(rf"</{name}\s*>", re.IGNORECASE)
+        for name in ("head", "script", "style")
+    },
+}
 _MADCAP_NAME = re.compile(r"madcap:([A-Za-z][A-Za-z0-9_-]*)", re.IGNORECASE)
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 
@@ -130,10 +139,10 @@ def _character(match: re.Match[str]) -> str:
 
 def _lenient(text: str) -> Element:
     """The tree of an HTML parser; where that finds less text than there is, the bare text."""
-    own = "|".join(map(re.escape, _OWN_ENTITY.findall(text)))
-    text = _DOCTYPE.sub("", text)
+    own = set(_OWN_ENTITY.findall(text))
+    text = _without_doctype(text)
     if own:
-        text = re.sub(f"&(?:{own});", "", text)
+        text = _ENTITY.sub(lambda match: "" if match[1] in own else match[0], text)
     bare = _bare_text(text)
     try:
         root = etree.fromstring(text.encode(), _html_parser())
@@ -145,7 +154,36 @@ def _lenient(text: str) -> Element:
 
 
 def _bare_text(text: str) -> str:
-    return html.unescape(_TAG.sub("\n", _NO_TEXT.sub("\n", text)))
+    return html.unescape(_TAG.sub("\n", "\n".join(_between_no_text(text))))
+
+
+def _between_no_text(text: str) -> Iterator[str]:
+    """The parts of a text around comments, instructions, head, scripts and styles. One that does
+    not end is no such thing; each kind is searched for its end only as long as there is one."""
+    place = looked = 0
+    endless: set[str] = set()
+    while opening := _NO_TEXT.search(text, looked):
+        kind = opening[0].lower()
+        end = None if kind in endless else _NO_TEXT_ENDS[kind].search(text, opening.end())
+        if end is None:
+            endless.add(kind)
+            looked = opening.end()
+            continue
+        yield text[place : opening.start()]
+        place = looked = end.end()
+    yield text[place:]
+
+
+def _without_doctype(text: str) -> str:
+    """The text without the document type and what is declared in it."""
+    opening = _DOCTYPE.search(text)
+    if opening is None:
+        return text
+    end, subset = text.find(">", opening.end()), text.find("[", opening.end())
+    if 0 <= subset < end:
+        closing = _DOCTYPE_ENDS.search(text, subset)
+        end = closing.end() - 1 if closing else -1
+    return text[: opening.start()] + text[end + 1 :] if end >= 0 else text
 
 
 def _letters(text: str) -> int:

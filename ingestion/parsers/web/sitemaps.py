@@ -14,7 +14,7 @@ from lxml import etree
 from ingestion.exceptions import DocumentError
 
 MAX_BYTES = 52_428_800  # what sitemaps.org allows an uncompressed sitemap
-_DEFINED = re.compile(r"""(['"])((?:\\.|(?!\1)[^\\])*)\1\s*:\s*\{""")
+_STRING = re.compile(r"""(['"])((?:\\.|(?!\1)[^\\\n])*)(?:\1|$)(\s*:\s*\{)?""", re.MULTILINE)
 _LINKED = re.compile(r"""(?:Link|Url|Href)=\\?["']([^"'\\]+)""", re.IGNORECASE)
 _CHUNKED = re.compile(r"""(?:Chunk)=\\?["']([^"'\\]+)""", re.IGNORECASE)
 _PREFIX = re.compile(r"""\bprefix\s*:\s*(['"])(.*?)\1""")
@@ -103,7 +103,7 @@ def read_toc(data: bytes, name: str) -> Listed:
     `define({'/topic.htm':{i:[1],t:['Title'],b:['']}})`; WebHelp writes XML, alone or in a script.
     """
     text = data.decode("utf-8-sig", "replace")
-    pages = [_unescaped(match[2]) for match in _DEFINED.finditer(text)]
+    pages = [_unescaped(match[2]) for match in _STRING.finditer(text) if match[3]]
     pages += [html.unescape(match[1]) for match in _LINKED.finditer(text)]
     lists = [match[1] for match in _CHUNKED.finditer(text)]
     prefix, number = _PREFIX.search(text), _NUMBER.search(text)
