@@ -17,35 +17,59 @@ from ingestion.chunking.stage import prepare
 from ingestion.documents import ParsedDocument
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of
+from ingestion.exceptions import DocumentError
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.web.page import HELP_REGIONS, WebPage
 from ingestion.parsers.web.page_facts import PageFacts
 from ingestion.parsers.web.sitemaps import read_help_system, read_sitemap, read_toc
-from ingestion.exceptions import DocumentError
 
 
 class Seed(NamedTuple):
+    """A text of any size: `repeated`, over and over, and what makes the repetition fail."""
+
     repeated: str
-    before: str = ""
     after: str = ""
 
     def text(self, size: int) -> str:
-        number = max(1, size // max(1, len(self.repeated)))
-        return f"{self.before}{self.repeated * number}{self.after}"
+        return self.repeated * (size // len(self.repeated)) + self.after
 
 
-ANYWHERE = (
-    *("a", " ", "\n", "\t", "a ", "a\n", "\u00e9", "0", "A1 ", "\\", "\\'", "'", '"', "`", "` ", "``` "),
+PARTS = [
+    *("a", " ", "\n", "\t", "a ", "a\n", "\u00e9", "0", "A1 ", "\\", "\\'", "'", '"', "`", "` "),
     *("[", "]", "![", "[a](", "](", "[[", "(", ")", "{", "}", "{{", "{/*", "|", "| ", "|a", "\n|"),
     *("*", "**a", "* ", "_", "_a", "~", "~~a", "#", "# ", "# #", "\n# ", "\n#\n", "=", "-", "- "),
-    *("\n- ", "\n  - ", "\n1. ", "\n> ", ">", "> ", "\n---", "\n===", "\n```", "\n~~~", "\n:::", ":::"),
+    *("\n- ", "\n  - ", "\n1. ", "\n> ", ">", "> ", "\n---", "\n===", "\n```", "\n~~~", "\n:::"),
     *("<", "<a", "<a ", "</", "<!--", "-->", "<?", "<!", "<![CDATA[", "<script", "<style", "<p>"),
-    *("<div>", "<b>", "<a href='", "<a b=", "<br/>", "</p>", "<pre>", "<table>", "<tr><td>", "<ul><li>"),
-    *("&", "&a", "&amp;", "&#", "&#x", "&;", "[%=", "[%=a%]", "%", "$", "$$", "\\(", "https://", "a@"),
-    *("import a from 'a'\n", "export const a = ", "a:", "\na: ", "a.", "a,", "::", "//", "/*", "rem "),
-    *("class a\n", "method public a!()\n", "gosub a\n", "if a then ", ";", "{" "a:[", "('", "['"),
-)  # fmt: skip
+    *(
+        "<div>",
+        "<b>",
+        "<a href='",
+        "<a b=",
+        "<br/>",
+        "</p>",
+        "<pre>",
+        "<table>",
+        "<tr><td>",
+        "<ul>",
+    ),
+    *("&", "&a", "&amp;", "&#", "&#x", "&;", "[%=", "[%=a%]", "%", "$", "$$", "\\(", "https://"),
+    *(
+        "import a from 'a'\n",
+        "export const a = ",
+        "a:",
+        "\na: ",
+        "a.",
+        "a,",
+        "::",
+        "//",
+        "/*",
+        "a@",
+    ),
+    *("class a\n", "method public a!()\n", "rem ", "if a then ", ";", "{a:[", "('", "['", "``` "),
+    *("<!DOCTYPE", "<!DOCTYPE[", "<!ENTITY a ", "</script ", "a-", "A b ", "what new ", "page 1 "),
+]
+SEEDS = [Seed(part, after) for part in PARTS for after in ("", "!x", "\n\n!x\n")]
 
 
 @dataclass(frozen=True)
@@ -57,7 +81,7 @@ class Target:
     before: str = ""
     after: str = ""
 
-    def run(self, seed: Seed, size: int) -> None:
+    def feed(self, seed: Seed, size: int) -> None:
         self.read(f"{self.before}{seed.text(size)}{self.after}")
 
 
@@ -92,20 +116,33 @@ def _listed(read: Callable[[bytes], object]) -> Callable[[str], object]:
 
 CHUNKER = Chunker(size=400, overlap=50)
 TOPIC = '<html xmlns:MadCap="http://www.madcapsoftware.com/Schemas/MadCap.xsd"><body>'
+_flare_topic = _parsed("FlareParser", "Content/a.htm")
+_mdx_page = _parsed("MdxParser", "a.mdx")
+
+
+def _chunked(text: str) -> object:
+    return prepare(CHUNKER, ParsedDocument("a", "A", text))
+
+
 TARGETS = (
-    Target("a Flare topic", _parsed("FlareParser", "Content/a.htm"), TOPIC, "</body></html>"),
-    Target("the text of a Flare topic", _parsed("FlareParser", "Content/a.htm"), f"{TOPIC}<p><![CDATA[", "]]></p></body></html>"),
-    Target("an MDX page", _parsed("MdxParser", "a.mdx")),
-    Target("the front matter of a page", _parsed("MdxParser", "a.mdx"), "---\ntitle: ", "\n---\n\nText.\n"),
+    Target("a Flare topic", _flare_topic, TOPIC, "</body></html>"),
+    Target(
+        "the text of a Flare topic",
+        _flare_topic,
+        f"{TOPIC}<p><![CDATA[",
+        "]]></p></body></html>",
+    ),
+    Target("an MDX page", _mdx_page),
+    Target("the front matter of a page", _mdx_page, "---\ntitle: ", "\n---\n\nText.\n"),
     Target("a BBj program", _parsed("BbjSourceParser", "a.bbj"), "print 1\n"),
     Target("a PDF", _parsed("PdfParser", "a.pdf"), "%PDF-1.4\n"),
-    Target("a published page", _page, "<html><body><h1>Title</h1><p>Words before.</p>", "</body></html>"),
+    Target("a published page", _page, "<html><body><h1>Title</h1><p>Words.</p>", "</body></html>"),
     Target("a sitemap", _listed(read_sitemap), "<urlset>", "</urlset>"),
     Target("HelpSystem.xml", _listed(read_help_system), "<CatapultHelpSystem>"),
     Target("Toc.js", _listed(lambda data: read_toc(data, "Toc.js")), "define({'"),
-    Target("the chunker", lambda text: prepare(CHUNKER, ParsedDocument("a", "A", text)), "# Title\n\n"),
+    Target("the chunker", _chunked, "# Title\n\n"),
     Target("the type rules", lambda text: doc_type_of("Title", "a", text)),
-    Target("the type rules' title", lambda text: doc_type_of(text, "a", "Text.")),
-    Target("the type rules' path", lambda text: doc_type_of("Title", text, "Text.")),
+    Target("the type rules for a title", lambda text: doc_type_of(text, "a", "Text.")),
+    Target("the type rules for a path", lambda text: doc_type_of("Title", text, "Text.")),
     Target("the generation rules", lambda text: generations_of("a", (), text, "auto")),
-)  # fmt: skip
+)

@@ -33,6 +33,7 @@ MAX_WARNINGS = 200
 MAX_SNIPPETS = 256
 MAX_SNIPPET_BYTES = 4 * 1024 * 1024
 MAX_NESTING = 20
+MAX_EXPANSION = 1_000_000  # characters that variables may add to one text
 
 REFERENCE = re.compile(r"\[%=\s*([^%\]]+?)\s*%\]")
 LINKED = ("System.LinkedTitle", "System.LinkedHeader", "System.Title")
@@ -180,8 +181,12 @@ class FlareProject:
         value = own.get(variable_key(name), self.variables.get(variable_key(name)))
         return value if value is None else self.expand(value, own)
 
-    def expand(self, text: str, own: dict[str, str], depth: int = 0) -> str:
+    def expand(self, text: str, own: dict[str, str]) -> str:
         """The text, each `[%=Set.Name%]` in it replaced; System's and unknown ones are left out."""
+        return self._expanded(text, own, 0, [MAX_EXPANSION]) if "[%=" in text else text
+
+    def _expanded(self, text: str, own: dict[str, str], depth: int, left: list[int]) -> str:
+        """`left` is how many characters may be put in yet, over all variables of the text."""
         if "[%=" not in text or depth > MAX_NESTING:
             return REFERENCE.sub("", text)
 
@@ -191,9 +196,21 @@ class FlareProject:
             if found is None:
                 self.warn_about_variable(match[1], self.prefix)
                 return ""
-            return self.expand(found, own, depth + 1)
+            left[0] -= len(found)
+            if left[0] < 0:
+                self.warn_about_expansion(match[1])
+                return ""
+            return self._expanded(found, own, depth + 1, left)
 
         return REFERENCE.sub(value, text)
+
+    def warn_about_expansion(self, name: str) -> None:
+        self.warnings.add(
+            f"expansion {name}",
+            self.prefix,
+            f"Variables within variables make more than {MAX_EXPANSION:,} characters of one text "
+            f"(at {name!r}): the rest was left out. Correct their definitions.",
+        )
 
     def warn_about_variable(self, name: str, url: str) -> None:
         if not name.startswith("System."):

@@ -1,0 +1,37 @@
+"""No text, from any source or in any query, costs more than in proportion to its size."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.hostile.growth import steep
+from tests.hostile.inputs import SEEDS, TARGETS, Seed, Target
+
+SIZES = (1_000, 4_000, 16_000)
+FULL_SIZES = (16_000, 64_000, 256_000)
+
+
+def planted(text: str) -> object:
+    return re.search(r"<!--.*?-->", text, re.DOTALL)
+
+
+def test_a_quadratic_pattern_is_found() -> None:
+    target = Target("planted", planted)
+    seeds = [Seed("a"), Seed("<!--"), Seed("-->")]
+    [found] = steep(target, seeds, (10_000, 40_000, 160_000))
+    assert found.seed == Seed("<!--")
+    assert found.exponent > 1.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_time_grows_in_proportion(target: Target) -> None:
+    assert steep(target, SEEDS, SIZES) == []
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_time_grows_in_proportion_at_full_size(target: Target) -> None:
+    assert steep(target, SEEDS, FULL_SIZES) == []
