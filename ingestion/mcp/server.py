@@ -43,7 +43,7 @@ Tool = TypeVar("Tool", bound=Callable[..., CallToolResult])
 
 
 class Passage(BaseModel):
-    citation: str = Field(description="Where the passage stands: link or address, line or page.")
+    citation: str = Field(description="Where the passage is: link or address, line or page.")
     title: str
     section: str
     url: str = Field(description="What get_document takes.")
@@ -70,7 +70,7 @@ class WholeDocument(BaseModel):
 
 
 def tool(function: Tool) -> Tool:
-    """In a thread that ends without telling anyone: its connection ends with the call."""
+    """Close the database connection after each call, because its thread ends without notice."""
 
     @functools.wraps(function)
     def with_connection(*args: object, **kwargs: object) -> CallToolResult:

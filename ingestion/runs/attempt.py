@@ -32,7 +32,7 @@ from ingestion.runs.progress import ProgressReport
 from ingestion.text.analyzer import TERMS_VERSION
 from sources.models import Source
 
-LEASE_PATIENCE = 10.0  # seconds in which the server notices that a killed predecessor is gone
+LOCK_PATIENCE = 10.0  # seconds in which the server notices that a killed predecessor is gone
 
 
 def execute(source_run: SourceRun, child_status: ChildStatus) -> str:
@@ -135,7 +135,7 @@ class Attempt:
         )
 
     def _take_source_lock(self) -> None:
-        deadline = time.monotonic() + LEASE_PATIENCE
+        deadline = time.monotonic() + LOCK_PATIENCE
         while not self.source_lock.acquire():
             if time.monotonic() > deadline:
                 raise SourceLockTaken("Another process reads this source.")
