@@ -1,4 +1,4 @@
-"""What a source's parser yields, as it is stored: the one way in for runs, trials and commands."""
+"""What a source's parser yields, as it is stored: used by runs, trials and commands alike."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ingestion.parsers.base import NOTHING_KNOWN, Known, SourceConfig
 def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
     """What the source's parser yields, with the source's generation on each document.
 
-    Raises ConfigError for options that do not fit and SourceError when the source cannot be read.
+    Raises ConfigError for invalid options and SourceError when the source cannot be read.
     """
     for parsed in parser_class(parser)(config).parse(known):
         yield finished(parsed, config) if isinstance(parsed, ParsedDocument) else parsed
 
 
 def finished(document: ParsedDocument, config: SourceConfig) -> ParsedDocument:
-    """The document as stored: with its source's generation, without what no table can hold."""
+    """The document with the source's generation, without characters PostgreSQL cannot store."""
     found = list(document.generations)
     if config.generation != "auto" and config.generation not in found:
         found.append(config.generation)

@@ -1,6 +1,6 @@
 """MadCap Flare projects in source form: each topic a Document.
 
-`paths` are project folders, the ones with `Content` and `Project` in them.
+`paths` are project folders: those that contain `Content` and `Project`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Reader:
         yield from self._linked(unlinked)
 
     def _linked(self, unlinked: dict[str, SourceFile]) -> Iterator[Parsed]:
-        """Of the files in Resources that are not plainly topics, those that a topic links to."""
+        """Read the uncertain files in Resources that a topic links to."""
         linked = self.project.linked_from_topics(set(unlinked)) if unlinked else set()
         for path, file in unlinked.items():
             if path in linked:
@@ -79,7 +79,7 @@ class _Reader:
     def _topic(
         self, path: str, file: SourceFile, linked: bool = False
     ) -> ParsedDocument | DocumentFailure | None:
-        """The topic's document, or why there is none; None for what may be not a topic at all."""
+        """The topic's document or its failure; None if the file may not be a topic at all."""
         try:
             return self._read_topic(path, file, linked)
         except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
@@ -103,7 +103,7 @@ class _Reader:
         content = _content(blocks, renderer.title)
         content = self.project.expand(content, {})
         if not content:
-            return _left_out(file, "The topic has no text beside its title: nothing to find it by.")
+            return _left_out(file, "The topic has no text except its title: nothing to index.")
         return self._document(path, file, source, conditions, renderer, content)
 
     def _document(
@@ -139,7 +139,7 @@ class _Reader:
         )
 
     def _maybe_no_topic(self, path: str, blocks: list[str]) -> bool:
-        """Whether a file below Resources is neither in a table of contents nor plainly a topic."""
+        """Whether a file below Resources is in no table of contents and may not be a topic."""
         if path.split("/")[1].casefold() != "resources" or self.project.in_toc(path):
             return False
         has_heading = any(block.startswith("#") for block in blocks)
@@ -161,11 +161,11 @@ class _Reader:
             renderer = FlareRenderer(self.project, path, self.title_of)
             return self._title(renderer, path, read_markup(data).root)
         except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
-            failure_at(file.url, error)  # the topic's own, which comes when its turn does
+            failure_at(file.url, error)  # reported when the topic itself is read
             return _file_title(path)
 
     def _title(self, renderer: FlareRenderer, path: str, root: Element) -> str:
-        """The title property, else the first h1, the entry in the contents, the file's name."""
+        """The title property, else the first h1, else the table of contents, else the file name."""
         renderer.enter(root)
         head = root.find("head/title")
         title = "" if head is None else renderer.inline_of(head)
@@ -206,7 +206,7 @@ def _left_out(file: SourceFile, reason: str) -> DocumentFailure:
 
 
 def _content(blocks: list[str], title: str) -> str:
-    """The blocks as Markdown, without the first heading where that is the title over again."""
+    """The blocks as Markdown, without a first heading that repeats the title."""
     for place, block in enumerate(blocks):
         heading = _FIRST_HEADING.fullmatch(block)
         if heading and " ".join(heading[1].replace("`", "").split()) == title:
