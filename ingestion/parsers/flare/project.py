@@ -66,17 +66,15 @@ class Warnings:
     """Problems of the project, each reported once, up to a maximum number."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._waiting: list[DocumentFailure] = []
 
     def add(self, key: str, url: str, message: str) -> None:
-        if key in self._told or len(self._told) > MAX_WARNINGS:
+        if key in self._reported or len(self._reported) > MAX_WARNINGS:
             return
-        self._told.add(key)
-        if len(self._told) > MAX_WARNINGS:
-            message = (
-                f"More than {MAX_WARNINGS} warnings: fix these first. The rest are left out."
-            )
+        self._reported.add(key)
+        if len(self._reported) > MAX_WARNINGS:
+            message = f"More than {MAX_WARNINGS} warnings: fix these first. The rest are left out."
         self._waiting.append(DocumentFailure(url, message, warning=True))
 
     def drain(self) -> list[DocumentFailure]:
