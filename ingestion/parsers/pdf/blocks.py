@@ -206,7 +206,7 @@ class BlockBuilder:
             self.list_at = []
 
     def _goes_on_in(self, line: Line) -> bool:
-        """Whether a line that looks like code continues the open paragraph, as one full of names can."""
+        """Whether a line that looks like code, because it is full of names, is the paragraph's."""
         if self.open is None or self.typography.mono_body:
             return False
         last = self.open.lines[-1]

@@ -62,7 +62,7 @@ def _same_block(before: Item, line: Item, typography: Typography) -> bool:
 
 
 def _reads_as_prose(texts: Sequence[str]) -> bool:
-    """Whether texts are sentences: nearly all letters, several words per line, no code characters."""
+    """Whether texts are sentences: mostly letters, several words per line, no code characters."""
     text = " ".join(texts)
     plain = sum(char.isalnum() or char in " .,'\"-()" for char in text)
     words = len(text.split()) / max(len(texts), 1)

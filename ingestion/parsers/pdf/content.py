@@ -25,9 +25,7 @@ IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 MAX_FORM_DEPTH = 12
 MAX_FORMS_PER_PAGE = 2_000
 MAX_WORDS_PER_PAGE = 60_000
-LETTER_SPACING = (
-    0.4  # of the font size: with wider character spacing, letters are words of their own
-)
+LETTER_SPACING = 0.4  # of the font size: wider character spacing separates words
 WORD_SPACING = 0.2  # of the font size: the least character spacing that replaces spaces
 
 

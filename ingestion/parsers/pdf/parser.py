@@ -122,7 +122,7 @@ class PdfParser(Parser):
 def read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed]:
     """The sections of a PDF as Documents, and Failures at `origin.url` for what cannot be read.
 
-    An error means that text is missing (password, damage, no text layer), a warning that only a page
+    An error means that all text is missing (password, damage, no text layer), a warning that some
     is.
     """
     with apply_configuration(**LIMITS):
