@@ -208,7 +208,10 @@ class Source(models.Model):
             return True
 
     def _of_same_name(self) -> str | None:
-        """Check the name here, so that the error is shown once, and at its field."""
+        """The name of another source that differs only in case.
+
+        Checked here, not as a constraint, so that the error is shown once, and at its field.
+        """
         twins = Source.objects.exclude(pk=self.pk).filter(name__iexact=self.name)
         return twins.values_list("name", flat=True).first()
 
