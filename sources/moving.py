@@ -197,7 +197,7 @@ def _translated(
 
 
 def _placed(entry: str, below: str, beside: Path) -> str:
-    """A path of the predecessor (below DATA_DIR, else the file's data_dir) relative to our DATA_DIR;
+    """A path of the predecessor, in DATA_DIR or else the file's data_dir, relative to our DATA_DIR;
     unchanged if it is elsewhere, so that validation reports it."""
     data_dir = settings.DATA_DIR.resolve()
     if not Path(entry).is_absolute() and (not below or (data_dir / entry).exists()):
