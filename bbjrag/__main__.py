@@ -13,8 +13,8 @@ from django.core.management import execute_from_command_line
 from bbjrag import __version__
 
 MISCONFIGURED = 2
-# Nearly all that a start makes stays: to look it through for cycles at every 700 new objects, as
-# Python does, took 7 % of a run. A reading chooses its own number (`ingestion.worker.supervisor`).
+# Nearly all objects of a start are kept: checking them for cycles at every 700 new objects, as
+# Python does, took 7 % of a run. A run sets its own number (`ingestion.worker.supervisor`).
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 
@@ -30,11 +30,11 @@ def main() -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(MISCONFIGURED)
     finally:
-        gc.freeze()  # the last collection, of what ends with the process anyway, took 0.3 s
+        gc.freeze()  # a last collection, just before the process ends, took 0.3 s
 
 
 def _program() -> str:
-    """What usage messages call the command."""
+    """The name of the command in usage messages."""
     return "bbjrag" if Path(sys.argv[0]).name == "__main__.py" else sys.argv[0]
 
 

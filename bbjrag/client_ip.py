@@ -1,4 +1,4 @@
-"""Who asks, where reverse proxies are in front (setting TRUSTED_PROXIES)."""
+"""The client's address behind reverse proxies (setting TRUSTED_PROXIES)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from django.http import HttpRequest
 def client_address(request: HttpRequest) -> str:
     """The address that the outermost trusted proxy saw.
 
-    Each proxy appends whom it saw to X-Forwarded-For; what is further left came with the
-    request, and anybody can write it.
+    Each proxy appends the address that it saw to X-Forwarded-For; the addresses before that came
+    with the request, and anybody can write them.
     """
     direct: str = request.META.get("REMOTE_ADDR", "")
     if not settings.TRUSTED_PROXIES:

@@ -1,4 +1,4 @@
-"""Strict readers of the environment: a value that does not fit stops the process, with the fix."""
+"""Strict readers of the environment: an invalid value stops the process and says how to fix it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FALSE = {"0", "false", "no", "off"}
 
 
 def listed() -> set[str]:
-    """The names of all settings, as .env.example has them: `# NAME=default`."""
+    """The names of all settings, from the lines `# NAME=default` of .env.example."""
     return set(LISTED.findall(EXAMPLE.read_text()))
 
 
 def text(name: str, default: str) -> str:
-    """An unset or empty variable counts as absent. NAME_FILE may name a file that holds it."""
+    """The value of a variable; empty counts as unset. NAME_FILE may name a file with the value."""
     return os.environ.get(name, "").strip() or _from_file(f"{name}_FILE") or default
 
 
@@ -45,8 +45,8 @@ def _from_file(name: str) -> str:
 
 
 def load(name: str, default: Path) -> None:
-    """Take from a file, the one that the variable `name` names or else the default one, what the
-    environment has neither as NAME nor as NAME_FILE. Only the default one may be missing."""
+    """Load the settings that the environment has neither as NAME nor as NAME_FILE from the file
+    that the variable `name` names, or else the default one. Only the default may be missing."""
     given = text(name, "")
     if not given and not default.exists():
         return
@@ -98,7 +98,7 @@ def choice(name: str, default: str, allowed: Sequence[str]) -> str:
 
 
 def listing(name: str, default: str = "") -> list[str]:
-    """Values separated by commas; empty ones are dropped."""
+    """Values separated by commas, without empty ones."""
     return [part.strip() for part in text(name, default).split(",") if part.strip()]
 
 
@@ -114,12 +114,12 @@ def pairs(name: str) -> dict[str, str]:
 
 
 def folder(name: str, default: Path) -> Path:
-    """An absolute path; a relative one is taken from the current directory. It need not exist."""
+    """An absolute path; relative ones start at the current directory. It need not exist."""
     return Path(text(name, str(default))).expanduser().resolve()
 
 
 def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Networks such as 10.0.0.0/8, separated by commas; a bare address is a network of one."""
+    """Networks such as 10.0.0.0/8, separated by commas; an address is a network of one."""
     try:
         return tuple(ip_network(part) for part in listing(name))
     except ValueError as error:

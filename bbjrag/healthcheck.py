@@ -1,4 +1,4 @@
-"""`python -m bbjrag.healthcheck URL`: exit code 0 when it answers 200; no curl in the container."""
+"""`python -m bbjrag.healthcheck URL`: exit code 0 if it answers 200, without curl."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TIMEOUT = 5.0
 
 
 def problem(url: str) -> str:
-    """Why the address is not healthy; empty when it is."""
+    """Why the address is not healthy; empty if it is."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             return "" if answer.status == 200 else f"{url} answers {answer.status}."

@@ -1,4 +1,4 @@
-"""Where things are: beside manage.py in a checkout; else in the package and the current folder."""
+"""Folders: that of manage.py in a checkout, else the package's and the current folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parent
 IN_CHECKOUT = (PACKAGE.parent / "manage.py").is_file()
 
 BASE_DIR = PACKAGE.parent if IN_CHECKOUT else Path.cwd()
-"""The folder of `.env` and `.data`, and the one that other processes of bbjrag start in."""
+"""The folder of `.env` and `.data`, in which other processes of bbjrag start."""
 
 SHIPPED = PACKAGE.parent if IN_CHECKOUT else PACKAGE
-"""The folder of what comes along: .env.example, gunicorn.conf.py, templates, sample_data."""
+"""The folder of .env.example, gunicorn.conf.py, templates and sample_data."""

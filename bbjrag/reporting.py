@@ -1,4 +1,4 @@
-"""What Django's error reports may not show."""
+"""A filter for Django's error reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.views.debug import SafeExceptionReporterFilter
 
 
 class SecretsFilter(SafeExceptionReporterFilter):
-    """Hides, beside what Django hides, the addresses that may carry a password."""
+    """Hides what Django hides, and addresses that may contain a password."""
 
     hidden_settings = re.compile(
         f"{SafeExceptionReporterFilter.hidden_settings.pattern}|DATABASE|OLLAMA|COOKIE", re.I

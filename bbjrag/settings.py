@@ -1,4 +1,4 @@
-"""The one settings file. The environment is the only switch; `.env.example` lists all of it."""
+"""The only settings file. All settings come from the environment; see `.env.example`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ STATE_DIR = env.folder("STATE_DIR", BASE_DIR / ".data")
 DATA_DIR = env.folder("DATA_DIR", places.SHIPPED / "sample_data")
 DEBUG = env.boolean("DEBUG", False)
 
-# Who only serves this machine needs to set nothing; who names another host is in production.
+# For this machine only, nothing needs to be set; with another host, it is in production.
 LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", ",".join(LOOPBACK))
 PRODUCTION = env.boolean("PRODUCTION", not set(ALLOWED_HOSTS) <= set(LOOPBACK))
 if PRODUCTION and set(ALLOWED_HOSTS) <= set(LOOPBACK):
     raise ImproperlyConfigured(
-        "PRODUCTION asks for ALLOWED_HOSTS: the names people type into the browser, "
+        "PRODUCTION needs ALLOWED_HOSTS: the names people type into the browser, "
         "such as docs.example.com. For a trial on this machine: PRODUCTION=false."
     )
 if PRODUCTION and DEBUG:
@@ -37,7 +37,7 @@ CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
 
 
 def _kept_secret() -> str:
-    """The key of this installation, made at first use and kept beside its data."""
+    """The key of this installation, created at first use and stored next to its data."""
     path = STATE_DIR / "secret_key"
     if not path.exists():
         STATE_DIR.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def _kept_secret() -> str:
         try:
             path.hardlink_to(draft)
         except FileExistsError:
-            pass  # another process was first; its key is the one
+            pass  # another process was first: use its key
         finally:
             draft.unlink()
     return path.read_text().strip()
@@ -57,7 +57,7 @@ def _secret_key() -> str:
     given = env.text("SECRET_KEY", "")
     if PRODUCTION and len(given) < SHORTEST_SECRET:
         raise ImproperlyConfigured(
-            f"Production asks for a SECRET_KEY of at least {SHORTEST_SECRET} characters, the same "
+            f"Production needs a SECRET_KEY of at least {SHORTEST_SECRET} characters, the same "
             "for every web server and worker of one database, or a file SECRET_KEY_FILE with it. "
             "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'. "
             "For a trial on this machine: PRODUCTION=false."
@@ -65,7 +65,7 @@ def _secret_key() -> str:
     return given or _kept_secret()
 
 
-SHORTEST_SECRET = 50  # as `check --deploy` wants it
+SHORTEST_SECRET = 50  # the minimum of `check --deploy`
 SECRET_KEY = _secret_key()
 
 INSTALLED_APPS = [
@@ -125,7 +125,7 @@ TEMPLATES = [
 
 _database_url = env.text("DATABASE_URL", "")
 _database_password = env.text("DATABASE_PASSWORD", "")
-DATABASE_URL = _database_url.rpartition("@")[2]  # the credentials stay out of what is shown
+DATABASE_URL = _database_url.rpartition("@")[2]  # shown to people, so without credentials
 EMBEDDED_POSTGRES_SETTINGS = env.pairs("EMBEDDED_POSTGRES_SETTINGS")
 DATABASES: dict[str, Any]
 if _database_url:
@@ -164,7 +164,7 @@ USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
-WHITENOISE_USE_FINDERS = True  # the files are served from where they lie: nothing to collect
+WHITENOISE_USE_FINDERS = True  # files are served from their place: no collectstatic
 WHITENOISE_AUTOREFRESH = DEBUG
 
 CHUNK_SIZE = env.integer("CHUNK_SIZE", 400, minimum=32, maximum=8192)
@@ -219,15 +219,15 @@ WEB = WebSettings(
     attempts=WEB_ATTEMPTS,
 )
 
-# A task is only a doorbell for a SourceRun row. `retry` lies beyond any run, so that a long run is
-# not delivered again; what is lost with a worker is found by the reaper, not by redelivery.
+# A task only announces a SourceRun row. `retry` is longer than any run, so that a long run is not
+# delivered again; the reaper, not redelivery, finds what is lost with a worker.
 Q_CLUSTER = {
     "name": "bbjrag",
     "orm": "default",
     "workers": WORKERS,
     "queue_limit": WORKERS,
     "bulk": 1,
-    "poll": 0,  # the worker itself pauses between two looks
+    "poll": 0,  # the worker itself pauses between polls
     "timeout": 7 * 24 * 3600,
     "retry": 7 * 24 * 3600 + 3600,
     "max_attempts": 2,
@@ -267,7 +267,7 @@ LOGGING = {
     },
 }
 
-# Behind HTTPS. Whether subdomains, which are not ours, follow is for their owner to say.
+# Behind HTTPS. Subdomains are not ours, so their owner decides about them.
 HTTPS = env.boolean("HTTPS", PRODUCTION)
 TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", int(HTTPS), maximum=10)
 SECURE_SSL_REDIRECT = HTTPS
@@ -282,7 +282,7 @@ SESSION_HOURS = env.integer("SESSION_HOURS", 12, minimum=1)
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 DEFAULT_EXCEPTION_REPORTER_FILTER = "bbjrag.reporting.SecretsFilter"
 
-# Too many wrong passwords from one address: nobody logs in from there for a while.
+# After too many wrong passwords from one address, nobody can log in from there for a while.
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Run once by the database's image when its volume is empty: the application gets a role of its own,
-# which is no superuser, and pgvector, which only a superuser may install.
+# which is not a superuser, and pgvector, which only a superuser may install.
 set -eu
 psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
     --set password="$(cat /run/secrets/database_password)" <<'SQL'

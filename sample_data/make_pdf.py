@@ -2,9 +2,9 @@
 
     python sample_data/make_pdf.py
 
-Needs reportlab (requirements-dev.txt). The files are committed, so only who edits them runs this.
-The guide carries what PDF readers stumble over: an outline of two levels with positions, running
-heads and page numbers, a page of two columns, words broken at line ends, ligatures, code, a table.
+Needs reportlab (requirements-dev.txt). The files are committed, so run this only to edit them. The
+guide contains what is hard for PDF readers: an outline of two levels with positions, running heads
+and page numbers, a page of two columns, words broken at line ends, ligatures, code, a table.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HERE = Path(__file__).resolve().parent
 MARGIN = 16 * mm
 WIDTH, HEIGHT = A5
 
-# MacRoman is the one-byte encoding of the standard fonts that holds the ligatures fi and fl.
+# MacRoman is the one-byte encoding of the standard fonts that has the ligatures fi and fl.
 pdfmetrics.registerFont(pdfmetrics.Font("Body", "Times-Roman", "MacRomanEncoding"))
 addMapping("Body", 0, 0, "Body")
 
@@ -61,7 +61,7 @@ CODE = ParagraphStyle(
 
 
 class Heading(Paragraph):
-    """A heading that enters itself in the outline, with its place on the page."""
+    """A heading that adds itself to the outline, with its position on the page."""
 
     def __init__(self, text: str, level: int, key: str) -> None:
         super().__init__(text, HEADS[level])

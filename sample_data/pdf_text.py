@@ -1,4 +1,4 @@
-"""What make_pdf.py sets: a list of blocks for each PDF; `~` is where a word may be broken."""
+"""The text of make_pdf.py: a list of blocks for each PDF; words may be broken at `~`."""
 
 from __future__ import annotations
 

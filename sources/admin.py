@@ -1,4 +1,4 @@
-"""Sources in the admin: what they read, their state, and what can be done about it."""
+"""Sources in the admin: what they read, their state, and the actions on them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ else:
 
 
 SHOWN_RUNS = 20
-# The list's actions that are on a source's own page too, and what their buttons say there.
+# The list's actions that a source's own page has too, with the text of their buttons.
 ACTS = {
     "reingest": "Re-ingest",
     "reingest_clean": "Re-ingest from scratch...",
@@ -45,7 +45,7 @@ ACTS = {
 
 
 class SourceList(ChangeList):
-    """Brings along, for the sources it shows, how many documents and chunks each has."""
+    """Adds the number of documents and chunks to each source it shows."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -95,7 +95,7 @@ class SourceAdmin(Admin):
         return SourceList
 
     def get_readonly_fields(self, request: HttpRequest, obj: Source | None = None) -> list[str]:
-        """The name begins the address of every stored document, so it stays."""
+        """The name is read-only, because it begins the address of every stored document."""
         return ["name"] if obj and obj.documents.exists() else []
 
     def get_prepopulated_fields(
@@ -112,7 +112,7 @@ class SourceAdmin(Admin):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
-        """Count what goes with a source instead of loading it: it may be 100,000 chunks."""
+        """Count what is deleted with a source instead of loading it: it may be 100,000 chunks."""
         sources = list(objs)
         counts = {
             "sources": len(sources),
@@ -128,7 +128,7 @@ class SourceAdmin(Admin):
         return [*own, *super().get_urls()]
 
     def act(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """One of the list's actions on this source alone, where the person may do it."""
+        """Run one of the list's actions on this source, if the person may do it."""
         if request.method != "POST":
             raise BadRequest("Use the buttons on the source's page.")
         if not self.has_view_permission(request):
@@ -151,7 +151,7 @@ class SourceAdmin(Admin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """The form; and where that was asked for, what comes of it as it is, unsaved."""
+        """The form, and if requested, a trial of its unsaved values."""
         response = super().changeform_view(request, object_id, form_url, extra_context)
         if not isinstance(response, TemplateResponse) or response.context_data is None:
             return response

@@ -1,4 +1,4 @@
-"""The form of a Source: paths one a line, and beside the options what each parser knows."""
+"""The form of a Source: one path per line, and help for the options of each parser."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ KINDS = {
 }
 
 
-TRIALS = ("_test", "_preview", "_show")  # buttons that ask to try the form instead of storing it
+TRIALS = ("_test", "_preview", "_show")  # buttons that try the form instead of storing it
 
-# Django's own class takes no parameter when it runs.
+# Django's own class takes no type parameter at run time.
 if TYPE_CHECKING:
     SourceModelForm = forms.ModelForm[Source]
 else:
@@ -49,7 +49,7 @@ class LinesField(forms.CharField):
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a parser, as a person reads of it."""
+    """One option of a parser, as the help shows it."""
 
     name: str
     kind: str
@@ -74,7 +74,7 @@ def options_of(parser: str) -> Iterator[Option]:
 
 
 def kind_of(schema: dict[str, Any]) -> str:
-    """A JSON schema's type in a person's words."""
+    """A JSON schema's type in plain words."""
     if choices := schema.get("enum"):
         return "one of " + ", ".join(map(str, choices))
     if schema.get("type") == "array":
@@ -117,15 +117,15 @@ class SourceForm(SourceModelForm):
 
     @property
     def trial(self) -> str:
-        """The button that asks to try what the form holds; empty when it is to be stored."""
+        """The button that tries the form; empty if it is to be stored."""
         return next((name for name in TRIALS if name in self.data), "")
 
     def is_valid(self) -> bool:
-        """What is only tried is checked like all else, and never valid: so nothing is stored."""
+        """Whether the form may be stored: a trial is checked too, but never valid."""
         return super().is_valid() and not self.trial
 
     def _describe_parsers(self) -> None:
-        """Tell the page's script what each parser reads; name a parser that is not there."""
+        """Give the page's script what each parser reads; add a choice for a missing parser."""
         field = self.fields["parser"]
         assert isinstance(field.widget, forms.Select)
         reads = {name: parser_class(name).reads for name in PARSERS}

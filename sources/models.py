@@ -1,4 +1,4 @@
-"""Source: a row that names a parser and says where it reads."""
+"""Source: a row with a parser and the place it reads."""
 
 from __future__ import annotations
 
@@ -126,11 +126,11 @@ class Source(models.Model):
         )
 
     def address_prefixes(self) -> dict[str, str]:
-        """What the addresses of documents below each path began with in earlier runs."""
+        """The address prefix of each path in earlier runs."""
         return dict(self.path_addresses.values_list("path", "prefix")) if self.pk else {}
 
     def keep_address_prefixes(self) -> None:
-        """Store what the addresses of documents below each path begin with, for all later runs."""
+        """Store the address prefix of each path for all later runs."""
         known = self.address_prefixes()
         for path, prefix in address_prefixes(self.paths, known).items():
             if known.get(path) != prefix:
@@ -161,7 +161,7 @@ class Source(models.Model):
                 continue
             if any(target.is_relative_to(other) or other.is_relative_to(target) for other in seen):
                 messages.append(
-                    f"{quoted(path)} lies inside another path of this source: keep only one."
+                    f"{quoted(path)} is inside another path of this source: keep only one."
                 )
             seen.append(target)
         return {"paths": messages} if messages else {}
@@ -209,7 +209,10 @@ class Source(models.Model):
             return True
 
     def _of_same_name(self) -> str | None:
-        """Looked for here, so that it is reported once, and at its field."""
+        """The name of another source that differs only in case.
+
+        Checked here, not as a constraint, so that the error is shown once, and at its field.
+        """
         twins = Source.objects.exclude(pk=self.pk).filter(name__iexact=self.name)
         return twins.values_list("name", flat=True).first()
 
@@ -226,8 +229,8 @@ class Source(models.Model):
 
 
 class PathAddress(models.Model):
-    """What the addresses of the documents below a path of a source begin with: runs write it, so
-    that addresses stay when the source is given more paths or fewer."""
+    """The address prefix of a path of a source, written by runs, so that addresses stay the same
+    when the source gets more or fewer paths."""
 
     source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="path_addresses")
     path = models.CharField(max_length=500)
@@ -242,7 +245,7 @@ class PathAddress(models.Model):
 
 
 class SourceMemory(models.Model):
-    """What a source's parser wants to know again at its next reading (see `parsers.base.Known`)."""
+    """What a source's parser remembers for its next read (see `parsers.base.Known`)."""
 
     source = models.OneToOneField(Source, on_delete=models.CASCADE, related_name="memory")
     read_key = models.CharField(

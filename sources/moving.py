@@ -22,7 +22,7 @@ FIELDS = (
     *("name", "title", "parser", "paths", "start_url", "generation", "enabled"),
     *("display_base_url", "options", "schedule"),
 )
-# What the predecessor calls a parser; it kept the start of its web sources in its code.
+# The predecessor's names of parsers; it had the start of its web sources in its code.
 PREDECESSOR = {
     "flare": ("FlareParser", ""),
     "pdf": ("PdfParser", ""),
@@ -50,7 +50,7 @@ class Result:
 
 
 class Refused(Exception):
-    """This row cannot be imported; the arguments say why."""
+    """A row cannot be imported; the arguments say why."""
 
 
 def exported(sources: Iterable[Source]) -> str:
@@ -61,8 +61,8 @@ def exported(sources: Iterable[Source]) -> str:
 def import_file(path: Path, *, apply: bool, partial: bool = False) -> list[Result]:
     """Read the file's rows into Source rows; with `apply` off, everything is undone again.
 
-    A row that is refused keeps all others out as well, unless `partial`. Raises ConfigError for a
-    file that is neither of the two kinds.
+    If one row is refused, no row is imported, unless `partial`. Raises ConfigError for a file that
+    is neither of the two kinds.
     """
     rows = list(_rows(path))
     with transaction.atomic():
@@ -88,7 +88,7 @@ def _result(row: Mapping[str, Any], taken: set[str]) -> Result:
 
 
 def _matched(row: Mapping[str, Any]) -> tuple[Source, list[str]]:
-    """The Source this row is about: by its name, or, for another name, by the site it reads."""
+    """The Source of this row: by its name, else by the site it reads."""
     name = row.get("name")
     if not isinstance(name, str) or not name:
         raise Refused("It has no name.")
@@ -169,7 +169,7 @@ def _listed(content: Mapping[str, Any], path: Path) -> Sequence[Mapping[str, Any
     rows = content.get("sources")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ConfigError(
-            f"{path} holds no sources: expected [[sources]] tables (sources.toml), "
+            f"{path} contains no sources: expected [[sources]] tables (sources.toml), "
             "or the output of `manage.py export_sources`."
         )
     return rows
@@ -178,7 +178,7 @@ def _listed(content: Mapping[str, Any], path: Path) -> Sequence[Mapping[str, Any
 def _translated(
     row: Mapping[str, Any], content: Mapping[str, Any], path: Path
 ) -> Mapping[str, Any]:
-    """A row of the predecessor in our words. What cannot be translated is left for validation."""
+    """Translate a row of the predecessor. What cannot be translated is left to validation."""
     kind = row.get("parser")
     parser, start_url = PREDECESSOR.get(str(kind), (str(kind), ""))
     below = str(row.get("data_dir") or content.get("data_dir") or "").strip()
@@ -197,8 +197,8 @@ def _translated(
 
 
 def _placed(entry: str, below: str, beside: Path) -> str:
-    """A path of the predecessor, which took DATA_DIR first and the file's data_dir otherwise,
-    relative to our DATA_DIR; unchanged where it lies elsewhere, so that validation says so."""
+    """A path of the predecessor, in DATA_DIR or else the file's data_dir, relative to our DATA_DIR;
+    unchanged if it is elsewhere, so that validation reports it."""
     data_dir = settings.DATA_DIR.resolve()
     if not Path(entry).is_absolute() and (not below or (data_dir / entry).exists()):
         return entry.rstrip("/")

@@ -1,6 +1,6 @@
 """The embedded PostgreSQL: one server for every process of this checkout, started on demand.
 
-Everything lies in one private folder:
+Everything is in one private folder:
 
     data/            PostgreSQL's data; made as initdb-*/ and renamed, so it is whole or not there
     socket-N/        the Unix socket, the only way in; N is the inode of data/. Where that path is

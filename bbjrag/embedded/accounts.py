@@ -11,14 +11,14 @@ from bbjrag.embedded.installation import PostgresError
 
 
 class Account(NamedTuple):
-    """Who the server runs as."""
+    """The account that the server runs as."""
 
     uid: int
     gid: int
 
 
 def account_for_root(parent_owner: int) -> Account:
-    """Who a server that root starts runs as: whose folder it is, else a system account."""
+    """The account for a server that root starts: the folder's owner, else a system account."""
     with contextlib.suppress(KeyError):
         if parent_owner != 0:
             entry = pwd.getpwuid(parent_owner)
@@ -34,7 +34,7 @@ def account_for_root(parent_owner: int) -> Account:
 
 
 def owner_of(path: Path) -> int:
-    """The uid of who owns `path`, or its nearest folder that exists."""
+    """The uid of the owner of `path`, or of its nearest folder that exists."""
     while True:
         try:
             return path.stat().st_uid

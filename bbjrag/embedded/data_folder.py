@@ -1,4 +1,4 @@
-"""PostgreSQL's own folder: made whole or not at all, and checked before each start."""
+"""PostgreSQL's data folder: created completely or not at all, and checked before each start."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ NO_PID = 4194304
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """`data/` in the home of a server; without `sync`, it need not outlive a power cut."""
+    """`data/` in the home of a server; without `sync`, it may be lost in a power cut."""
 
     home: Home
     sync: bool
 
     def initialise(self, alive: int) -> None:
-        """Make the data folder under another name first: a killed initdb leaves only litter.
+        """Create the data folder under another name first, so that a killed initdb does no harm.
 
-        One whose starter was killed goes on, so it holds `alive` for as long as it writes.
+        initdb goes on if its starter is killed, so it holds `alive` while it writes.
         """
         for leftover in self.home.folder.glob("initdb-*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -49,7 +49,7 @@ class DataFolder:
         _sync_folder(self.home.folder)
 
     def _initdb(self, made: Path) -> list[str]:
-        # PostgreSQL's own C.UTF-8 sorts alike on every machine, and knows more letters than ASCII.
+        # PostgreSQL's own C.UTF-8 sorts the same on every machine, and knows non-ASCII letters.
         options = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         options += ["--locale=C", "--data-checksums"]
         options += ["--auth-local=trust", "--auth-host=reject", f"--username={SUPERUSER}"]
@@ -77,10 +77,10 @@ class DataFolder:
             raise PostgresError(self.home.not_ours())
 
     def retire_pid_file(self) -> bytes:
-        """Let no reused pid keep the server from starting; what the file held, or nothing.
+        """Replace a pid that may be reused, so that the server can start; return the old content.
 
-        The file's other lines stay: by them PostgreSQL still refuses to start beside a server
-        that was started by hand, whose shared memory is in use.
+        The file's other lines are kept: because of them, PostgreSQL still refuses to start if a
+        server that was started by hand uses its shared memory.
         """
         path = self.home.data / "postmaster.pid"
         if not path.exists():
@@ -90,14 +90,14 @@ class DataFolder:
         return held
 
     def restore_pid_file(self, held: bytes) -> None:
-        """Give a server that was started by hand its file back: it ends where it misses that."""
+        """Restore the file of a server that was started by hand, which ends without it."""
         path = self.home.data / "postmaster.pid"
         if path.exists() and path.read_bytes().startswith(b"%d\n" % NO_PID):
             _overwrite(path, held)
 
 
 def _overwrite(path: Path, content: bytes) -> None:
-    """Write into the file that is there, so that its owner stays."""
+    """Write into the existing file, so that its owner is kept."""
     descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

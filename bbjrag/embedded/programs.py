@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs, on the database that the settings name."""
+"""Runs PostgreSQL's own programs on the database of the settings."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from psycopg.conninfo import make_conninfo
 
 from bbjrag.embedded.installation import PostgresError, installation
 
-# What they understand of the parameters that Django connects with.
+# Django's connection parameters that they understand.
 CONNECTION = {"host", "port", "user", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey"}
 
 
 def run_program(name: str, *options: str) -> None:
-    """Run `name` of the PostgreSQL that comes along, with the connection's address; its output is
-    ours. Raises CommandError with its output if it fails."""
+    """Run the installed PostgreSQL's program `name` with the connection's address; it writes to
+    our output. Raises CommandError with its error output if it fails."""
     connection.ensure_connection()  # starts the embedded server
     params = connection.get_connection_params()
     address = make_conninfo("", **{key: params[key] for key in CONNECTION & params.keys()})
-    # The password stays out of the command line, which everybody on the machine may read.
+    # The password is not on the command line, which everybody on the machine may read.
     environment = {**os.environ, "PGPASSWORD": str(params.get("password", ""))}
     try:
         program = str(installation() / "bin" / name)

@@ -1,4 +1,4 @@
-"""Who may do what in the server: our role and database, and what only a superuser may add."""
+"""Creates our role and database, and the extension that only a superuser may add."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def create_missing(host: str, database: str) -> None:
 
 
 def offer_vectors(host: str, database: str) -> None:
-    """Have pgvector in `database`, as new as its package: only a superuser may do that."""
+    """Install pgvector in `database`, or update it to its package: only a superuser may."""
     with superuser(host, database) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         connection.execute("ALTER EXTENSION vector UPDATE")

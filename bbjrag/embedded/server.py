@@ -1,4 +1,4 @@
-"""The server of one folder: started, proved alive, stopped."""
+"""Starts, checks and stops the server of one folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _STATUS_SQL = """
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A running server. `size` counts the bytes of all databases; `pgvector` is what it offers."""
+    """A running server. `size` is the bytes of all databases; `pgvector` the available version."""
 
     pid: int
     version: str
@@ -45,7 +45,7 @@ class Status:
 class EmbeddedPostgres:
     """The server of one folder. Holds no connection and no process: safe to make, copy and fork.
 
-    `settings` are server settings that win over ours; they count from the next start on.
+    `settings` are server settings that override ours from the next start on.
     """
 
     folder: Path
@@ -72,13 +72,13 @@ class EmbeddedPostgres:
         return str(self.sockets.folder())
 
     def connection_params(self) -> dict[str, str | int]:
-        """Where libpq finds the server. Names a folder that is not there before the first start."""
+        """Where libpq finds the server: a folder that does not exist before the first start."""
         return {"host": self._host, "port": PORT, "user": ROLE}
 
     def ensure(self, database: str) -> bool:
-        """Have the server run with `database` in it; whether it had to be started for that.
+        """Make sure the server runs and has `database`; return whether it had to be started.
 
-        Any number of processes and threads may ask at once: one starts it, the others wait.
+        Any number of processes and threads may call it at once: one starts it, the others wait.
         Raises PostgresError.
         """
         with self.home.locked():
@@ -94,7 +94,7 @@ class EmbeddedPostgres:
             return started
 
     def stop(self) -> bool:
-        """End the server and wait until it has ended; whether one ran. Raises PostgresError.
+        """Stop the server and wait for its end; return whether one ran. Raises PostgresError.
 
         A fast shutdown: transactions in progress are rolled back, what was committed is kept.
         """
@@ -106,7 +106,7 @@ class EmbeddedPostgres:
             return stopped
 
     def status(self) -> Status | None:
-        """What runs, or None. Never waits for, or starts, anything."""
+        """The running server, or None. Never waits for, or starts, anything."""
         try:
             with superuser(self._host) as connection:
                 version, pgvector, size = connection.execute(_STATUS_SQL).fetchone() or ("", "", 0)
@@ -117,7 +117,7 @@ class EmbeddedPostgres:
     def busy(self) -> bool:
         """Whether a server process exists, though it may not answer (starting, recovering).
 
-        Raises PostgresError where the folder is someone else's.
+        Raises PostgresError if the folder belongs to another account.
         """
         if not self.home.made():
             return False
@@ -144,7 +144,7 @@ class EmbeddedPostgres:
         return retired is not None
 
     def _end_where_started(self, retired: bytes | None) -> None:
-        """Raise where the server that we started is gone already."""
+        """Raise PostgresError if the server that we started is already gone."""
         if retired is not None:
             self._data_folder.restore_pid_file(retired)
             raise self.home.failure("The embedded PostgreSQL ended while it started")
@@ -164,7 +164,7 @@ class EmbeddedPostgres:
         )
 
     def _refusal(self) -> str | None:
-        """Why the server does not let us in, or None: connecting is the only proof of its life."""
+        """Why the server cannot be connected to, or None: only a connection proves that it runs."""
         try:
             with superuser(self._host):
                 return None
@@ -174,7 +174,7 @@ class EmbeddedPostgres:
     def _spawn(self, alive: int) -> bytes:
         """Start the server; `alive` is locked, so no process of an earlier one is left.
 
-        Returns what the pid file held.
+        Returns the old content of the pid file.
         """
         if not self.data.exists() or not any(self.data.iterdir()):
             self._data_folder.initialise(alive)

@@ -1,4 +1,4 @@
-"""The settings that the embedded server starts with, made for the memory there is."""
+"""The settings of the embedded server, which depend on the memory of the machine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ INDEX_MEGABYTES = 2048
 """At most, to build a vector index in: enough for 1.7 million vectors of 256 dimensions, 800,000 of
 1024. A build takes of it what it needs (see ingestion.index.hnsw)."""
 
-# One file for each day of the week, begun again when its day comes round. The failed statement
-# is left out: it may hold a document.
+# One file for each day of the week, overwritten after a week. Failed statements are left out
+# because they may contain a document.
 LOGGING = {
     "logging_collector": "on",
     "log_directory": "log",
@@ -37,7 +37,7 @@ def default_settings(memory: int) -> dict[str, str]:
         "work_mem": "16MB",
         "max_connections": "100",
         "max_wal_size": "2GB",
-        # No second server can reach this one, so what a copy of it would need is not written.
+        # There is no replica, so what one would need is not written.
         "wal_level": "minimal",
         "max_wal_senders": "0",
         "checkpoint_timeout": "10min",

@@ -1,4 +1,4 @@
-"""The Unix socket of a server: where it is, and who listens on it."""
+"""The Unix socket of a server: its folder, and the process that listens on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Sockets:
     home: Home
 
     def folder(self) -> Path:
-        """Where the socket is; a short folder is used only while it is ours and private."""
+        """The folder of the socket; a short one is used only if it is ours and private."""
         if not self._needs_short_folder():
             return self._own_folder()
         try:
@@ -46,7 +46,7 @@ class Sockets:
         return self.home.folder / f"socket-{inode}"
 
     def _needs_short_folder(self) -> bool:
-        # libpq takes a comma for the end of one host and the beginning of the next.
+        # libpq separates hosts at commas.
         path = os.fsencode(self._own_folder())
         return len(path) > LONGEST_SOCKET_FOLDER or b"," in path
 
@@ -72,7 +72,7 @@ class Sockets:
             (self.home.folder / "socket-folder").unlink(missing_ok=True)
 
     def listener(self) -> int | None:
-        """The pid of who listens on the socket; None where nobody does, 0 if it is not known."""
+        """The pid that listens on the socket; None if there is none, 0 if it is not known."""
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(str(self.folder() / f".s.PGSQL.{PORT}"))

@@ -1,4 +1,4 @@
-"""What people do to sources and runs in the admin: loop, call, and say what happens next."""
+"""Admin actions on sources and runs: loop, call, and say what happens next."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ NOTHING_TO_RETRY = "Nothing to retry: {} has no open failure."
 
 
 def note(request: HttpRequest, rows: Iterable[Model], message: str) -> None:
-    """Write into the admin's history of each row who did what."""
+    """Add an entry to the admin history of each row."""
     LogEntry.objects.log_actions(request.user.pk, list(rows), CHANGE, message)  # type: ignore[arg-type]
 
 
 def ready(request: HttpRequest, sources: Iterable[Source]) -> list[Source]:
-    """The sources that can run; for the others, a message that says what is wrong."""
+    """The sources that can run; show a message for each of the others."""
     good = []
     for source in sources:
         if not source.enabled:
@@ -50,7 +50,7 @@ def ready(request: HttpRequest, sources: Iterable[Source]) -> list[Source]:
 def start(
     request: HttpRequest, sources: Iterable[Source], **options: Any
 ) -> requests.Request | None:
-    """Ask for a run of the sources that can run, and say what happens next."""
+    """Queue a run of the sources that can run, and say what happens next."""
     good = ready(request, sources)
     if not good:
         return None
@@ -91,7 +91,7 @@ def reingest(
 def reingest_clean(
     modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
 ) -> HttpResponse | None:
-    """Ask first: everything is read and embedded again, which may take hours."""
+    """Re-ingest after a confirmation, because it may take hours."""
     if request.POST.get("confirmed"):
         start(request, queryset, clean=True)
         return None
@@ -129,7 +129,7 @@ def cancel_open(
 
 
 def cancel(request: HttpRequest, source_runs: Iterable[SourceRun]) -> int:
-    """Ask each to stop; the number of them."""
+    """Request each to stop; return how many."""
     asked = list(source_runs)
     for source_run in asked:
         cancel_one(request, source_run)
@@ -143,7 +143,7 @@ def cancel_one(request: HttpRequest, source_run: SourceRun) -> None:
 
 
 def retry_one(request: HttpRequest, source_run: SourceRun) -> int | None:
-    """Read again what has failed of the source, or one group of it; the new run's number."""
+    """Retry the source's failures, or one group of them; return the new run's number."""
     if source_run.source is None:
         messages.error(request, "The source was deleted: there is nothing to retry.")
         return None
@@ -162,7 +162,7 @@ def retry_one(request: HttpRequest, source_run: SourceRun) -> int | None:
 
 
 def decide_removal(request: HttpRequest, source_run: SourceRun) -> None:
-    """Approve or refuse, as the form's button says, the removal that waits for an answer."""
+    """Approve or refuse the pending removal, depending on the form's button."""
     approve = request.POST.get("decision") == "approve"
     who = request.user.get_username()
     messages.success(request, removals.decide_removal(source_run, approve=approve, who=who))

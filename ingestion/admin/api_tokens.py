@@ -1,4 +1,4 @@
-"""Tokens of the HTTP API: made here, shown once, revoked."""
+"""Tokens of the HTTP API: created here, shown once, revoked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ingestion.models import ApiToken
 def revoke(
     modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[ApiToken]
 ) -> HttpResponse | None:
-    """Ask first: a client that shows a revoked token is refused, and it cannot be called back."""
+    """Revoke after a confirmation, because it cannot be undone."""
     chosen = queryset.filter(revoked_at=None)
     if not chosen:
         messages.info(request, "All of these are revoked already.")
@@ -30,7 +30,7 @@ def revoke(
         LogEntry.objects.log_actions(request.user.pk, list(chosen), CHANGE, "Revoked.")  # type: ignore[arg-type]
         names = ", ".join(str(row) for row in chosen)
         chosen.update(revoked_at=timezone.now())
-        messages.success(request, f"Revoked {names}: whoever shows it is refused from now on.")
+        messages.success(request, f"Revoked {names}: requests with it are refused from now on.")
         return None
     context = {
         **modeladmin.admin_site.each_context(request),
@@ -42,7 +42,7 @@ def revoke(
 
 
 class ApiTokenAdmin(Admin):
-    """Only the name and the limit are anybody's to type; the token itself is made, not chosen."""
+    """Only the name and the limit can be typed; the token itself is generated."""
 
     list_display = ("name", "starts", "state", "requests_per_minute", "used", "created_at")
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
@@ -76,12 +76,12 @@ class ApiTokenAdmin(Admin):
             return
         made, token = tokens.make(obj.name, obj.requests_per_minute)
         obj.pk, obj.beginning = made.pk, made.beginning
-        cast(Any, obj).token = token  # on its way to the one page that shows it
+        cast(Any, obj).token = token  # for the one page that shows it
 
     def response_add(
         self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The token, on a page of its own: neither a redirect nor a message would forget it."""
+        """Show the token on a page of its own, because a redirect or message would store it."""
         context = {
             **self.admin_site.each_context(request),
             "title": f"The token for {obj.name}",

@@ -1,4 +1,4 @@
-"""Figures as bars: values here, drawn by `admin/bars.html` in SVG, without a line of script."""
+"""Values for bar charts, which `admin/bars.html` draws as SVG without scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEIGHT = 60
 
 @dataclass(frozen=True)
 class Bar:
-    """`length` is in percent of the longest bar; `url` leads to the rows behind it."""
+    """`length` is in percent of the longest bar; `url` shows the rows that it counts."""
 
     label: str
     value: int
@@ -32,7 +32,7 @@ class Column:
 
 
 def bars(figures: Iterable[tuple[str, int, str]]) -> list[Bar]:
-    """From label, value and address."""
+    """Bars from label, value and address."""
     found = list(figures)
     most = max((value for _, value, _ in found), default=0) or 1
     return [Bar(label, value, 100 * value / most, url) for label, value, url in found]

@@ -1,4 +1,4 @@
-"""Chunks, to look at and to look through."""
+"""The list and pages of chunks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ingestion.models import Chunk
 from ingestion.text.analyzer import forms, words
 
 NEIGHBOURS = 2
-MOST_FOUND = 5000  # chunks by a search for words: common ones are in nearly all
+MOST_FOUND = 5000  # chunks of a word search, because common words are in nearly all
 
 
 def word_query(text: str) -> str:
@@ -58,7 +58,7 @@ class ChunkAdmin(ReadOnlyAdmin):
     ordering = ("document_id", "ordinal")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Chunk]:
-        """Without content and vectors, which a list of 100,000 chunks could not carry."""
+        """Leave out content and vectors, which are too large for a list of 100,000 chunks."""
         rows = Chunk.objects.select_related("document__source").annotate(start=Left("content", 200))
         heavy = ("content", "context_header", "document__metadata", "document__inputs")
         return rows.defer(*VECTORS, *heavy, "document__http_validators")
@@ -101,7 +101,7 @@ class ChunkAdmin(ReadOnlyAdmin):
         return [*own, *super().get_urls()]
 
     def plain(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The whole text as it is stored, however long."""
+        """The whole stored text."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         text = Chunk.objects.filter(pk=pk).values_list("content", flat=True).first()

@@ -9,10 +9,10 @@ from django.core import checks
 
 
 class AdminConfig(apps.SimpleAdminConfig):
-    """Django's admin, with the site of this product.
+    """Django's admin, with this project's site.
 
-    Its pages are loaded by the URLs that show them and by the checks, so that commands, and every
-    process that a worker forks, start without them.
+    Only the URLs and the checks load its pages, so that commands, and every process that a worker
+    forks, start without them.
     """
 
     default_site = "ingestion.admin.site.Site"

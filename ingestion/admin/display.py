@@ -17,7 +17,7 @@ def badge(state: str, label: str) -> str:
 
 
 def ago(when: datetime | None) -> str:
-    """How long ago, in a word or two; the exact time on hovering."""
+    """How long ago, in a word or two, with the exact time as its title."""
     if when is None:
         return "-"
     exact = formats.date_format(timezone.localtime(when), "Y-m-d H:i:s")

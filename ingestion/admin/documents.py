@@ -1,4 +1,4 @@
-"""Documents, and the models that embedded them, to look at."""
+"""The lists and pages of documents and of the models that embedded them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chunk's Markdown as HTML that can do no harm, whatever the text is."""
+"""A chunk's Markdown as safe HTML, whatever the text is."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-LONGEST = 20_000  # characters that are rendered; all of them can be had as plain text
+LONGEST = 20_000  # characters that are rendered; the plain text page shows all
 
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 
 
 def rendered(text: str) -> SafeString:
-    """HTML in which nothing of the text's own HTML counts, links lead to http(s) only, and no
-    style stands, which the content security policy would refuse."""
+    """HTML without the text's own HTML, with http(s) links only, and without styles, which the
+    content security policy refuses."""
     tokens = _markdown.parse(text[:LONGEST])
     for token in _all(tokens):
         token.attrs.pop("style", None)

@@ -1,4 +1,4 @@
-"""What the admin's first page shows: the state of each source, what runs, what waits and why."""
+"""The admin's first page: the state of each source, what runs, what waits and why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ingestion.runs.schedules import next_time
 from sources.models import Source
 
 READ_STATES = [State.SUCCEEDED, State.PARTIAL, State.NEEDS_APPROVAL]
-BUSY_PAUSE = 2000  # milliseconds until the page asks again, while something is going on
+BUSY_PAUSE = 2000  # milliseconds until the page refreshes while something is running
 QUIET_PAUSE = 15000
 
 
@@ -34,7 +34,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a source run is. Rates are per second since its start; `left` is in seconds."""
+    """The progress of a source run. Rates are per second since its start; `left` is in seconds."""
 
     row: SourceRun
     why: str
@@ -65,7 +65,7 @@ def overview() -> dict[str, Any]:
 
 
 def standings() -> list[Standing]:
-    """The state of each source, in seven queries however many there are."""
+    """The state of each source, in seven queries for any number of sources."""
     now = timezone.now()
     last = {row.source_id: row for row in newest_runs()}
     read = SourceRun.objects.filter(state__in=READ_STATES).order_by().values_list("source")
@@ -99,8 +99,7 @@ def open_failures() -> QuerySet[Failure]:
 
 
 def numbers(rows: QuerySet[Any], group: str) -> dict[Any, int]:
-    """How many rows there are for each value of `group`. (Counted without looking at a column, so
-    that an index is enough.)"""
+    """The number of rows for each value of `group`; counts no column, so an index is enough."""
     return dict(rows.order_by().values_list(group).annotate(number=Count("*")))
 
 

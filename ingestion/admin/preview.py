@@ -1,5 +1,5 @@
-"""What comes of a source as a form has it: whether it can be read, and what a run of it would add,
-change and remove. Nothing is stored, and the source need not be."""
+"""Tries a source as a form has it: whether it can be read, and what a run would add, change and
+remove. Nothing is stored, and the source need not be stored either."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Preview:
     """Documents by what a run would do with them; `moved` has the old address with each.
 
     `moved` and `removed` are empty unless all was read. `held` is why the removal would wait for
-    somebody's approval.
+    approval.
     """
 
     trial: DryRun
@@ -85,7 +85,7 @@ def preview(source: Source, tried: DryRun) -> Preview:
 
 
 def _find_moved(source: Source, found: Preview) -> None:
-    """Take those out of the added and removed that are the same document at another address."""
+    """Move added and removed documents that are the same at another address to `moved`."""
     if not (found.added and found.removed):
         return
     added = {document.url: document for document in found.added}
@@ -107,7 +107,7 @@ def stored_hashes(source: Source) -> dict[str, list[str]]:
 
 
 def missing(keys: Iterable[str]) -> int:
-    """How many different texts have no vector yet."""
+    """The number of different texts without a vector."""
     wanted = set(keys)
     there = Chunk.objects.filter(content_hash__in=wanted).order_by()
     return len(wanted) - there.values("content_hash").distinct().count()

@@ -1,4 +1,4 @@
-"""The quality page: what is stored in figures, warnings where one looks wrong, and links to the
+"""The quality page: figures about what is stored, warnings if one looks wrong, and links to the
 rows behind each figure."""
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def page() -> dict[str, Any]:
 
 
 def rows_with_figures() -> QuerySet[SourceRun]:
-    """For each source its newest run that took figures."""
+    """For each source, its newest run with figures."""
     mine = SourceRun.objects.filter(source=OuterRef("pk"), quality__has_key="chunks")
     newest = Source.objects.order_by().values_list(Subquery(mine.order_by("-pk").values("pk")[:1]))
     return SourceRun.objects.filter(pk__in=newest).only("source_id", "source_name", "quality")
@@ -75,7 +75,7 @@ def total(taken: Iterable[dict[str, Any]], name: str) -> int:
 
 
 def summed(taken: Iterable[dict[str, Any]], name: str, lookup: str) -> list[Bar]:
-    """The figures of all sources by one property, the greatest first."""
+    """The figures of all sources by one property, largest first."""
     found: Counter[str] = Counter()
     for figures in taken:
         found.update(figures[name])
@@ -138,19 +138,19 @@ def warnings(stand: list[Standing], taken: list[dict[str, Any]]) -> Iterable[War
             yield Warned(f"{share} % of all chunks are those of {s.source.name}.", url)
     untagged, number = total(taken, "untagged"), total(taken, "documents")
     if untagged > UNTAGGED_SHARE * number:
-        text = f"{100 * untagged // number} % of the documents carry no generation."
+        text = f"{100 * untagged // number} % of the documents have no generation."
         yield Warned(text, documents(quality="untagged"))
 
 
 def _empty(standing: Standing) -> str:
-    """Why a source that has been run holds no chunk."""
+    """Why a source that has been run has no chunks."""
     if standing.read_at:
-        return f"{standing.source.name} has been read and holds no chunk."
+        return f"{standing.source.name} has been read and has no chunks."
     return f"{standing.source.name} has never been read to its end: see what stopped its last run."
 
 
 def is_stale(standing: Standing, now: datetime) -> bool:
-    """Two of its times have passed; without a schedule, a month."""
+    """Whether two scheduled times have passed, or without a schedule, a month."""
     if standing.read_at is None:
         return False
     if not standing.source.schedule:
@@ -160,7 +160,7 @@ def is_stale(standing: Standing, now: datetime) -> bool:
 
 
 def marked_up() -> list[int]:
-    """The chunks that held leftover markup when the figures were taken."""
+    """The chunks that had leftover markup when the figures were taken."""
     return [pk for row in rows_with_figures() for pk in row.quality["markup_ids"]]
 
 

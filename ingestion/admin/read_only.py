@@ -1,4 +1,4 @@
-"""What the lists and pages of things that nobody edits have in common."""
+"""Base classes of the lists and pages of read-only rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ else:
 
 
 class ReadOnlyAdmin(Admin):
-    """A list, and a page of its own for each row, that nobody can change."""
+    """A read-only list, with a read-only page for each row."""
 
     page = ""
     show_full_result_count = False
@@ -61,7 +61,7 @@ class ReadOnlyAdmin(Admin):
 
 class LatePaginator(Paginator):  # type: ignore[type-arg]
     """Finds the keys of a page before it fetches the rows, so that a late page of a long list does
-    not carry all rows before it through joins."""
+    not join all rows before it."""
 
     def page(self, number: int | str) -> Page[Any]:
         page = super().page(number)

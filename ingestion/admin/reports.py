@@ -1,4 +1,4 @@
-"""What the page of a run shows of each source: times, stages, failures by reason, what changed."""
+"""The report of each source on a run's page: times, stages, failures by reason, what changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ingestion.pipeline import STAGES
 from ingestion.runs.requests import has_failures
 
 SHOWN_LINES = 200
-# What the log of a reading can be narrowed to, by what the page's address says.
+# The levels that the log can be filtered by, by the value in the page's address.
 LEVELS = {
     "warning": [LogLine.Level.WARNING, LogLine.Level.ERROR],
     "error": [LogLine.Level.ERROR],
@@ -29,7 +29,7 @@ _VARIABLE = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\S*/\S+|\d+")
 
 @dataclass
 class Group:
-    """Failures that differ in names and numbers only; `text` is the first one's."""
+    """Failures that differ only in names and numbers; `text` is the first one's."""
 
     text: str
     level: str
@@ -38,7 +38,7 @@ class Group:
 
     @property
     def addresses(self) -> set[str]:
-        """Of the documents that a retry could fix."""
+        """The addresses of the documents that a retry could fix."""
         errors = (row for row in self.rows if row.level == Failure.Level.ERROR)
         return {row.document_url for row in errors if row.document_url and not row.resolved}
 
@@ -53,7 +53,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page shows of one source run."""
+    """The report of one source run."""
 
     row: SourceRun
     times: list[tuple[str, datetime]]
@@ -86,7 +86,7 @@ def report(row: SourceRun, level: str = "") -> Report:
 
 
 def lines(row: SourceRun, level: str = "") -> list[LogLine]:
-    """The newest lines of the reading's log, the newest first; with a level, of it and above."""
+    """The newest lines of the log, newest first; with a level, of it and above."""
     mine = LogLine.objects.filter(source_run=row)
     if levels := LEVELS.get(level):
         mine = mine.filter(level__in=levels)
@@ -105,7 +105,7 @@ def times(row: SourceRun) -> list[tuple[str, datetime]]:
 
 
 def stages(row: SourceRun) -> list[Bar]:
-    """The time of each stage, in the order of a reading; they overlap, so the sum may be more."""
+    """The time of each stage, in order; stages overlap, so the sum may be larger."""
     spent = {name: float(row.timings[name]) for name in STAGES if name in row.timings}
     drawn = bars((name, round(value * 1000), "") for name, value in spent.items())
     return [
@@ -119,7 +119,7 @@ def groups(row: SourceRun) -> list[Group]:
 
 
 def addresses_like(row: SourceRun, failure: str) -> set[str]:
-    """The open ones of the group in which a failure, given by its key, stands."""
+    """The open addresses of the group that contains a failure, given by its key."""
     for group in groups(row):
         if any(str(member.pk) == failure for member in group.rows):
             return group.addresses
@@ -137,16 +137,16 @@ def grouped(failures: Iterable[Failure]) -> list[Group]:
 
 
 def reason(failure: Failure) -> str:
-    """The message without what is particular to its document: the file's name, quotes, numbers."""
+    """The message without what is specific to its document: file name, quotes, numbers."""
     head, colon, rest = failure.message.partition(": ")
     text = rest if colon and head in failure.document_url else failure.message
     return _VARIABLE.sub("*", text)
 
 
 def changes(row: SourceRun) -> list[Change]:
-    """The documents that the run added, changed, moved and removed, as far as they still tell.
+    """The documents that the run added, changed, moved and removed, as far as still known.
 
-    A document that a later run changed again counts for that one.
+    A document that a later run changed again is listed there.
     """
     if row.source_id is None or row.started_at is None:
         return []
@@ -167,7 +167,7 @@ def changes(row: SourceRun) -> list[Change]:
 
 
 def live(run: Run, level: str = "") -> dict[str, Any]:
-    """The part of the page that moves while the run goes on."""
+    """The part of the page that changes during the run."""
     open_runs = list(SourceRun.objects.open().defer("vanished", "moves"))
     open_runs.sort(key=lambda row: row.source_name)
     why = health.why_waiting(open_runs)

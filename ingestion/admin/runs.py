@@ -1,4 +1,4 @@
-"""Runs and their failures: to look at, and to act on where that is allowed."""
+"""The lists and pages of runs and their failures, with the actions on them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RunAdmin(ReadOnlyAdmin):
         return self._act(request, pk, "ingestion.start_run", actions.retry_one)
 
     def live(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The part of the page that its script fetches again."""
+        """The part of the page that its script refreshes."""
         run = Run.objects.filter(pk=pk).first()
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -80,8 +80,8 @@ class RunAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(reverse("admin:ingestion_run_change", args=[there]))
 
     def details(self, request: HttpRequest, obj: Run) -> dict[str, Any]:
-        # What ends between these two is shown as ended and followed once more. The other way round
-        # it would be shown as running, by a page that follows nothing.
+        # A run that ends between these two is shown as ended and refreshed once more. In the other
+        # order it would be shown as running, on a page that does not refresh.
         live = reports.live(obj, level_of(request))
         found = reports.reports(obj, level_of(request))
         return {"reports": found, "state": state_of(report.row for report in found), **live}
@@ -130,7 +130,7 @@ class RunAdmin(ReadOnlyAdmin):
 
 
 def level_of(request: HttpRequest) -> str:
-    """To which lines of the log the page is narrowed."""
+    """The level by which the page's log is filtered; empty for all."""
     return request.GET.get("level", "")
 
 

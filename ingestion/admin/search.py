@@ -1,4 +1,4 @@
-"""The search page: the product's own search, with what each ranking gave, and facets to narrow."""
+"""The search page: the same search as the API's, with each ranking's results and facets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ingestion.search.results import MODES, Hit
 
 SHOWN_HITS = 30
 FINDABLE_DEPTH = 50
-FINDABLE_CHARACTERS = 400  # of a chunk that are asked for, to see whether it is found
+FINDABLE_CHARACTERS = 400  # of a chunk that are searched for, to see whether it is found
 FILTERS = {"source": "sources", "type": "doc_types", "generation": "generations"}
 
 
 @dataclass(frozen=True)
 class Facet:
-    """A value that hits have, how many of them, and the address that narrows to it or undoes it."""
+    """A value of hits, their number, and the address that adds or removes it as a filter."""
 
     value: str
     number: int
@@ -56,7 +56,7 @@ def results(asked: QueryDict) -> dict[str, Any]:
 
 
 def facets(hits: Iterable[Hit], asked: QueryDict) -> dict[str, list[Facet]]:
-    """For source, type and generation, how many of the hits have which value."""
+    """The number of hits for each source, type and generation."""
     counted: dict[str, Counter[str]] = {name: Counter() for name in FILTERS}
     for hit in hits:
         counted["source"][hit.source] += 1
@@ -77,13 +77,13 @@ def facet(name: str, value: str, number: int, asked: QueryDict) -> Facet:
 
 
 def findable(chunk: Chunk) -> str:
-    """Whether a search for the chunk's own text finds it, in a sentence."""
+    """A sentence that says whether a search for the chunk's own text finds it."""
     query = f"{chunk.title} {chunk.content}"[:FINDABLE_CHARACTERS]
     found = hybrid.search(query, limit=FINDABLE_DEPTH)
     for place, hit in enumerate(found.hits, 1):
         if hit.chunk_id == chunk.pk:
-            return f"Asked for its own text, the search gives it place {place}."
+            return f"A search for its own text ranks it at place {place}."
     twins = Chunk.objects.filter(content_hash=chunk.content_hash).exclude(pk=chunk.pk).exists()
     if twins:
-        return "A chunk with the very same text stands in for it: a search shows one of them."
-    return f"Asked for its own text, the search does not give it among the best {FINDABLE_DEPTH}."
+        return "A chunk with the same text is shown instead: a search shows only one of them."
+    return f"A search for its own text does not find it among the best {FINDABLE_DEPTH}."

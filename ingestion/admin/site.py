@@ -1,4 +1,4 @@
-"""The admin site: Django's own, whose first page shows how the index is."""
+"""The admin site: Django's own, with the state of the index on the first page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ingestion.admin.runs import FailureAdmin, RunAdmin
 from ingestion.models import ApiToken, Chunk, Document, EmbeddingProfile, Failure, Run
 from ingestion.monitoring import health
 
-# In the order in which they are listed.
+# In the order of the list.
 PAGES: dict[type[Model], type[admin.ModelAdmin[Any]]] = {
     Run: RunAdmin,
     Failure: FailureAdmin,
@@ -32,7 +32,7 @@ PAGES: dict[type[Model], type[admin.ModelAdmin[Any]]] = {
     ApiToken: ApiTokenAdmin,
 }
 NAMES = [model._meta.object_name for model in PAGES]
-APPS = ["sources", "ingestion"]  # before all others
+APPS = ["sources", "ingestion"]  # listed first
 PEOPLE = "People and roles"
 
 
@@ -53,15 +53,15 @@ class Site(admin.AdminSite):
         admin_class: type[admin.ModelAdmin[Any]] | None = None,
         **options: Any,
     ) -> None:
-        """Leaves the queue's own tables out: a Schedule runs any dotted path and a task's arguments
-        are pickles, which is not for a browser."""
+        """Leave out the queue's own tables: a Schedule runs any dotted path and a task's arguments
+        are pickles, which must not be edited in a browser."""
         given = model_or_iterable
         models = [given] if isinstance(given, ModelBase) else list(given)
         shown = [model for model in models if model._meta.app_label != "django_q"]
         super().register(shown, admin_class, **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """What people come for first, instead of by the alphabet."""
+        """The apps by importance instead of the alphabet."""
         found: list[Any] = super().get_app_list(request, app_label)
         for app in found:
             app["name"] = PEOPLE if app["app_label"] == "auth" else app["name"]
@@ -87,17 +87,17 @@ class Site(admin.AdminSite):
         return super().index(request, context)
 
     def overview(self, request: HttpRequest) -> HttpResponse:
-        """The part of the first page that its script fetches again."""
+        """The part of the first page that its script refreshes."""
         self._refuse(request)
         return render(request, "admin/overview_live.html", overview.overview())
 
     def health(self, request: HttpRequest) -> HttpResponse:
-        """Whether database, worker and embedder answer now."""
+        """The health of database, worker and embedder now."""
         self._refuse(request)
         return render(request, "admin/health.html", {"checks": health.checks()})
 
     def search(self, request: HttpRequest) -> HttpResponse:
-        """The product's search, with its scores."""
+        """The search page, with its scores."""
         if not request.user.has_perm("ingestion.view_chunk"):
             raise PermissionDenied
         found = search.results(request.GET)
@@ -105,7 +105,7 @@ class Site(admin.AdminSite):
         return TemplateResponse(request, "admin/search.html", context)
 
     def quality(self, request: HttpRequest) -> HttpResponse:
-        """What is stored, in figures."""
+        """The quality page."""
         if not request.user.has_perm("ingestion.view_chunk"):
             raise PermissionDenied
         context = {**self.each_context(request), "title": "Quality", **quality.page()}

@@ -1,4 +1,4 @@
-"""Which BBj generations a program's code is written for, by the marks that occur in it."""
+"""Which BBj generations a program's code is written for, by the features it uses."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _PATTERNS = {
 
 
 def bbj_generations(code: str) -> tuple[str, ...]:
-    """Each generation whose marks occur in `code` (a program without its remarks), else `all`.
+    """Each generation whose features occur in `code` (a program without its remarks), else `all`.
 
-    A DWC program is a GUI program too, so both may be given; what is commented out says nothing.
+    A DWC program is a GUI program too, so both may be given.
     """
     found = tuple(name for name, pattern in _PATTERNS.items() if pattern.search(code))
     return found or (FALLBACK,)

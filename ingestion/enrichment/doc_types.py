@@ -1,4 +1,4 @@
-"""What kind of document a topic is: its headings decide first, then its path, then its text."""
+"""The type of a document: its headings decide first, then its path, then its text."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def doc_type_of(title: str, path: str, content: str) -> str:
 
 
 def _read(content: str) -> tuple[set[str], set[str], int, int]:
-    """Headings, lines that stand as labels, lines of code, lines in all."""
+    """Headings, lines that are labels, the number of lines of code, and of all lines."""
     headings: set[str] = set()
     labels: set[str] = set()
     code = lines = 0
@@ -125,7 +125,8 @@ def _lines(content: str) -> Iterator[tuple[str, bool]]:
 
 
 def _by_sections(names: set[str]) -> str:
-    """Syntax with Parameters or Return Value is an API; Syntax without them is the language."""
+    """The type by section names: Syntax with Parameters or Return Value is an API; Syntax alone is
+    the language."""
     if any(_MEMBERS.match(name) for name in names):
         return "api-reference"
     if not names & SYNTAX:

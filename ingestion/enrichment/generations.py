@@ -1,7 +1,7 @@
 """Which BBj generations a documentation topic is about.
 
-Signals add up; a generation whose total reads `THRESHOLD` or more is given. The tables are those of
-BASIS's documentation project: folders below Content, condition tags, and words of the text.
+Signals add up to a score, and a generation needs `THRESHOLD`. The tables follow BASIS's
+documentation project: folders below Content, condition tags, and words of the text.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ _PARTS_OF_WORDS = frozenset(("sysgui", "bbjwebcomponent"))
 def generations_of(
     path: str, conditions: Iterable[str], content: str, tag: str = AUTO
 ) -> tuple[str, ...]:
-    """The generations of a topic, in the order of `GENERATIONS`; `untagged` where nothing tells.
+    """The generations of a topic, in the order of `GENERATIONS`, or `untagged`.
 
     `path` is relative to the project's Content folder, or to the root of the published site. `tag`
-    is what the source says of all its documents, and is added unless it is `auto` or empty.
+    is the source's generation for all its documents; it is added unless it is `auto` or empty.
     """
     totals = dict.fromkeys(GENERATIONS, 0.0)
     for generation, weight in _signals(path, conditions, content):
@@ -111,7 +111,7 @@ def _signals(path: str, conditions: Iterable[str], content: str) -> Iterable[tup
 
 
 def _generations_in(content: str) -> Iterator[str]:
-    """Phrases count in any case, except those written in capitals, and as whole words."""
+    """The generations whose phrases occur as whole words, ignoring case except for capitals."""
     folded = content.casefold()
     for generation, phrases in CONTENT.items():
         if any(_occurs(p, content if p.isupper() else folded) for p in phrases):
@@ -119,7 +119,7 @@ def _generations_in(content: str) -> Iterator[str]:
 
 
 def _occurs(phrase: str, text: str) -> bool:
-    """Looked for as it is first: a pattern over every text would cost more than its parse."""
+    """Whether the phrase occurs as whole words; a plain search first, because patterns are slow."""
     if phrase not in text:
         return False
     return phrase in _PARTS_OF_WORDS or _pattern(phrase).search(text) is not None
@@ -131,5 +131,5 @@ def _pattern(phrase: str) -> re.Pattern[str]:
 
 
 def is_deprecated(conditions: Iterable[str]) -> bool:
-    """Whether a topic's own conditions say that it is deprecated or superseded."""
+    """Whether a topic's own conditions mark it as deprecated or superseded."""
     return any(condition.strip().casefold() in DEPRECATED for condition in conditions)

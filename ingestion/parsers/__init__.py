@@ -1,6 +1,6 @@
-"""The table of parsers: the name a Source row carries, and where the class lives.
+"""The table of parsers: the name in a Source row, and the path of the class.
 
-A parser is imported when it is used, so an unused one's libraries are never loaded.
+A parser is imported when it is used, so that the libraries of the others are not loaded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PARSERS: dict[str, str] = {
 
 
 def parser_class(name: str) -> type[Parser]:
-    """Raise ConfigError for a name that is not in the table."""
+    """The class of a parser. Raises ConfigError if the name is not in the table."""
     if name not in PARSERS:
         raise ConfigError(f"There is no parser {name!r}. Choose one of: {', '.join(PARSERS)}.")
     module, _, attribute = PARSERS[name].rpartition(".")

@@ -1,18 +1,18 @@
 """The parser contract, on a postcard:
 
     class MyParser(Parser):
-        version = 1                  # raise it when the same input gives another document
+        version = 1                  # raise it when output changes for the same input
         reads = "paths"              # or "start_url"
         class Options(ParserOptions): ...
 
         def parse(self, known: Known, isolation: Isolation) -> Iterator[Parsed]: ...
 
-`parse` yields Documents, and Failures for what cannot be read; it raises SourceError only when the
-source as a whole cannot be read. It yields `Unchanged(url)` for what `known.current(url)` vouches
-for. A document at which the parser itself fails is a Failure too (`exceptions.failure_at`).
+`parse` yields Documents, and a Failure for each one that cannot be read; it raises SourceError only
+when the whole source cannot be read. It yields `Unchanged(url)` when `known.current(url)` is true.
+An error of the parser itself in one document is a Failure too (`exceptions.failure_at`).
 
-What takes time, or trusts what a document says, is done by a reader of the `isolation`: a function
-that is given one Task at a time, in a process that may be ended.
+The work on a document is done by a reader of the `isolation`: a function that is given one Task at
+a time, in a process that may be ended.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ingestion.processes.isolation import Limits
 class SourceConfig:
     """A Source row as the pure layer sees it.
 
-    `address_prefixes` is what the addresses of documents below each path have begun with so far
+    `address_prefixes` maps each path to the prefix that its documents' addresses have so far
     (see `files.address_prefixes`).
     """
 
@@ -55,23 +55,23 @@ class SourceConfig:
 
 
 class Known(Protocol):
-    """What is stored about documents of the source already."""
+    """What is already stored about the source's documents."""
 
     def current(self, url: str) -> bool:
-        """Every document `url` covers is stored, by this parser version and configuration, and each
-        of its input files still has the size and time it was read with."""
+        """Whether every document that `url` covers was stored by this parser version and
+        configuration, and its input files still have the same size and time."""
 
     def validators(self, url: str) -> Mapping[str, str]:
-        """The HTTP validators (etag, last_modified) kept with what `url` covers, if any."""
+        """The HTTP validators (etag, last_modified) stored for what `url` covers, if any."""
 
     def stored(self, url: str) -> bool:
         """Whether a document that `url` covers is stored, however old."""
 
     def memory(self) -> Mapping[str, Any]:
-        """What `remember` was given by the same parser version and configuration, if anything."""
+        """What the same parser version and configuration last passed to `remember`, if anything."""
 
     def remember(self, memory: Mapping[str, Any]) -> None:
-        """Keep this JSON for the next reading of the source, in place of what was kept before."""
+        """Store this JSON for the next read of the source, replacing what was stored before."""
 
 
 class NothingKnown:
@@ -116,7 +116,7 @@ MESSAGES = {
     "float_type": "must be a number",
     "float_parsing": "must be a number",
 }
-"""pydantic's types of error in the words of JSON, which is what a person has typed."""
+"""pydantic's error types in JSON terms, because people type the options as JSON."""
 
 
 class Parser(ABC):
@@ -130,7 +130,7 @@ class Parser(ABC):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> Any:
-        """Return the validated options; raise ConfigError naming each option that does not fit."""
+        """Return the validated options; raise ConfigError naming each invalid option."""
         try:
             return cls.Options.model_validate(dict(options))
         except ValidationError as error:
@@ -140,7 +140,7 @@ class Parser(ABC):
 
     @classmethod
     def _problem(cls, detail: ErrorDetails) -> str:
-        """One option that does not fit, in a person's words, with an example of one that does."""
+        """What is wrong with an option, with an example of a valid value."""
         place = ".".join(map(str, detail["loc"])) or "options"
         message = MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
         field = cls.Options.model_fields.get(str(detail["loc"][0])) if detail["loc"] else None

@@ -1,4 +1,4 @@
-"""Files of a source: found in a fixed order, never outside DATA_DIR, noted with size and time."""
+"""The files of a source, in a fixed order, never outside DATA_DIR, with their size and time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """`path` is absolute; `url` is the document address `<source name>://<path>`;
-    `relative` is below `root`, the configured path (or its folder, where a file is configured)."""
+    `relative` is below `root`, the configured path (or its folder, if that path is a file)."""
 
     path: Path
     url: str
@@ -36,7 +36,7 @@ def resolve_inside(data_dir: Path, path: str) -> Path:
     try:
         target = (base / path).resolve()
         there = target.exists()
-    except (OSError, RuntimeError, ValueError):  # a circle of links, a NUL, a name too long
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL, a name too long
         raise SourceError(f"{quoted(path[:100])} is not a path that can be followed.") from None
     if not target.is_relative_to(base):
         raise SourceError(f"{quoted(path)} leaves DATA_DIR ({base}): give a path below it.")
@@ -60,17 +60,17 @@ def _way_out(base: Path, path: str) -> str:
 
 
 def quoted(path: str) -> str:
-    """The path in quotes, as a person has written it; what cannot be shown is escaped."""
+    """The path in quotes as it was typed; characters that cannot be shown are escaped."""
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in path)
     return f"'{shown}'"
 
 
 def address_prefixes(paths: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
-    """What is between `<source name>://` and the place below it, for each of the `paths`.
+    """The address prefix of each of the `paths`: what follows `<source name>://`.
 
-    A path keeps what it had (`known`), however many there are beside it, so that its documents keep
-    their addresses. A new one begins with itself, or with nothing where it is the only one. No two
-    begin with nothing.
+    A path keeps its `known` prefix when others are added, so that its documents keep their
+    addresses. The prefix of a new path is the path itself, or empty if it is the only one. At most
+    one prefix is empty.
     """
     found: dict[str, str] = {}
     for own in map(normal_path, paths):
@@ -85,7 +85,7 @@ def normal_path(path: str) -> str:
 
 
 def address_of(config: SourceConfig, path: str) -> str:
-    """What the addresses of the documents below one of the configured paths begin with."""
+    """The address prefix of the documents below one of the configured paths."""
     prefix = address_prefixes(config.paths, config.address_prefixes)[normal_path(path)]
     return f"{config.name}://{prefix}/" if prefix else f"{config.name}://"
 
@@ -95,8 +95,8 @@ def find_files(
 ) -> Iterator[SourceFile | DocumentFailure]:
     """The files of a source with one of the `suffixes` (lower case, with the dot), sorted by path.
 
-    Hidden files and folders and node_modules are skipped. A folder that cannot be listed, and a
-    file that leaves DATA_DIR, are Failures. Raises SourceError when a configured path is missing.
+    Hidden files and folders and node_modules are skipped. A folder that cannot be listed and a
+    file outside DATA_DIR are Failures. Raises SourceError when a configured path is missing.
     """
     for configured in config.paths:
         root = resolve_inside(config.data_dir, configured)
@@ -155,7 +155,7 @@ def _walk(
             )
         elif entry.is_dir(follow_symlinks=False):
             yield from _walk(config, root, path, prefix, suffixes)
-        elif path.suffix.lower() in suffixes and entry.is_file():  # as it was listed
+        elif path.suffix.lower() in suffixes and entry.is_file():  # as listed
             yield SourceFile(
                 path, url(path), PurePosixPath(path.relative_to(root).as_posix()), root
             )
@@ -171,7 +171,7 @@ def _link_problem(config: SourceConfig, path: Path) -> str:
 
 
 def stat_input(config: SourceConfig, path: Path) -> InputFile:
-    """The file as an input; a missing one has size -1."""
+    """The file as an input; the size of a missing one is -1."""
     relative = Path(os.path.relpath(path, config.data_dir.resolve())).as_posix()
     try:
         stat = path.stat()
@@ -183,7 +183,7 @@ def stat_input(config: SourceConfig, path: Path) -> InputFile:
 def read_file(
     config: SourceConfig, path: Path, limit: int = MAX_FILE_BYTES
 ) -> tuple[bytes, InputFile]:
-    """The bytes of a file, and the file as an input (its size and time from before the read).
+    """The bytes of a file, and its size and time from before the read.
 
     Raises DocumentError when it cannot be read or is larger than `limit` bytes.
     """

@@ -1,7 +1,6 @@
 """Markdown as every parser writes it: CommonMark with pipe tables.
 
-What is written here reads back as it was meant: `markdown_blocks` reads the same dialect, and so
-does whoever shows a document.
+`markdown_blocks` reads the same dialect, and so do the programs that show a document.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ _STRUCTURE = re.compile(
     r"#{1,6}(?=\s|$)"  # a heading
     r"|[-+*](?=\s|$)|\d{1,9}(?=[.)](?:\s|$))"  # an item
     r"|>|`{3}(?=[^`]*$)|~{3}|\|"  # a quotation, a fence, a row
-    r"|=+\s*$|([*_])(?:\s*\1){2,}\s*$"  # what underlines a heading, a rule
-    r"|(?=[:\s]*-)[|:\-\s]+$"  # these too, and what is below the head of a table
-    r"|\[[^\]]+\]:"  # the address of a link
-    r"|</?[A-Za-z!?]"  # HTML, which readers that know it would hide
+    r"|=+\s*$|([*_])(?:\s*\1){2,}\s*$"  # the underline of a heading, a rule
+    r"|(?=[:\s]*-)[|:\-\s]+$"  # these too, and the line below a table's head
+    r"|\[[^\]]+\]:"  # a link definition
+    r"|</?[A-Za-z!?]"  # HTML, which a Markdown renderer may hide
 )
 _LABEL_OF_LINES = re.compile(r"^\[(?=[^\]]*\]:)", re.MULTILINE)
 _MARKERS = re.compile(r"(?:[ \t]*(?:-|\d+\.) )*[ \t]*")
@@ -33,7 +32,7 @@ _CLOSING_SIGNS = re.compile(r"(?:^|(?<=\s))#+\s*$")
 
 
 def escape(text: str) -> str:
-    """Prose, none of whose lines is read as a heading, an item, a fence, a table or HTML."""
+    """Escape prose so that no line reads as a heading, an item, a fence, a table or HTML."""
     if "\n" not in text:
         return _escape_line(text)
     escaped = "\n".join(map(_escape_line, text.split("\n")))
@@ -51,7 +50,7 @@ def _escape_line(line: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """Text as it was before `escape`, in items too, for a place where nothing is structure."""
+    """Undo `escape`, in items too, for places where Markdown has no meaning."""
     return "\n".join(map(_unescape_line, text.split("\n"))) if "\\" in text else text
 
 
@@ -63,7 +62,7 @@ def _unescape_line(line: str) -> str:
 
 
 def code_span(code: str) -> str:
-    """Code in running text, in more backticks than it holds side by side."""
+    """Code in running text, in more backticks than it has in a row."""
     if not code.strip():
         return code
     if "`" not in code:
@@ -75,10 +74,9 @@ def code_span(code: str) -> str:
 
 
 def fence(lines: Iterable[str], info: str = "") -> str:
-    """The line that closes a block of this code, and opens it together with `info`.
+    """The fence of a block of this code, longer than any run of the same character in the code.
 
-    It is longer than any run of its sign in the code: backticks, or tildes for an info string with
-    a backtick, which CommonMark allows after them alone.
+    Backticks, or tildes if `info` has a backtick, which CommonMark allows after tildes only.
     """
     sign = "~" if "`" in info else "`"
     runs = (run for line in lines if sign * 3 in line for run in _RUNS[sign].findall(line))
@@ -86,13 +84,13 @@ def fence(lines: Iterable[str], info: str = "") -> str:
 
 
 def fenced(lines: Sequence[str], info: str = "") -> list[str]:
-    """A block of code, its lines to the letter."""
+    """A fenced block of the unchanged lines of code."""
     marks = fence(lines, info)
     return [marks + info, *lines, marks]
 
 
 def heading(level: int, text: str) -> str:
-    """A heading of level 1 to 6, in one line. Signs at its end that would be dropped stay."""
+    """A heading of level 1 to 6, in one line. `#` at its end is kept by escaping it."""
     text = text.replace("\n", " ")
     if text.endswith("#"):
         text = _CLOSING_SIGNS.sub(lambda signs: f"\\{signs[0]}", text)
@@ -100,12 +98,12 @@ def heading(level: int, text: str) -> str:
 
 
 def marker(number: int | None = None) -> str:
-    """What an item begins with: its number, or a dash."""
+    """The marker of an item: its number, or a dash."""
     return "- " if number is None else f"{number}. "
 
 
 def item(mark: str, blocks: Sequence[str]) -> str:
-    """An item of a list. A list that goes on from a line of text needs no blank line before it."""
+    """An item of a list, with no blank line between its text and a list that follows."""
     text = blocks[0]
     for block in blocks[1:]:
         tight = block.startswith(("- ", "1. ")) and not text.endswith(("```", "~~~"))
@@ -114,14 +112,14 @@ def item(mark: str, blocks: Sequence[str]) -> str:
 
 
 def indent(text: str, width: int) -> str:
-    """The text with all lines but the first set in, as what belongs to an item is."""
+    """The text with all lines except the first indented, as the content of an item is."""
     first, *rest = text.split("\n")
     space = " " * width
     return "\n".join([first, *(space + line if line else "" for line in rest)])
 
 
 def cell(text: str) -> str:
-    """Text as the one line that a cell can hold, its bars escaped."""
+    """Text as the content of a table cell: one line, with its bars escaped."""
     if "\n" in text:
         text = " ".join(filter(None, map(str.strip, text.split("\n"))))
     return text.replace("|", "\\|")
@@ -134,16 +132,16 @@ def table_row(cells: Sequence[str], width: int = 0) -> str:
 
 
 def table_head(cells: Sequence[str], width: int = 0) -> list[str]:
-    """The first two lines of a table; the columns of one without a head have empty names."""
+    """The first two lines of a table; without a head, the column names are empty."""
     return [table_row(cells, width), "|" + " --- |" * max(width, len(cells))]
 
 
 def in_columns(
     rows: Iterable[Iterable[tuple[Cell, int, int]]], empty: Cell
 ) -> Iterator[list[Cell]]:
-    """Rows of (cell, columns, rows) with each cell in its column.
+    """Place each cell of rows of (cell, columns, rows) in its column.
 
-    A cell is in the first of the places that it spans, and `empty` in the others.
+    A cell is in the first of the positions that it spans; the others are `empty`.
     """
     reach: dict[int, int] = {}
     for row in rows:
@@ -162,6 +160,6 @@ def in_columns(
 
 
 def _skip_covered(placed: list[Cell], reach: dict[int, int], empty: Cell) -> None:
-    """Leave the places empty that a cell of a row above reaches down into."""
+    """Leave the positions empty that a cell of a row above spans."""
     while len(placed) in reach:
         placed.append(empty)

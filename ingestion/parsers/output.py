@@ -1,4 +1,4 @@
-"""What a source's parser yields, as it is stored: the one way in for runs, trials and commands."""
+"""What a source's parser yields, as it is stored: used by runs, trials and commands alike."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ingestion.parsers.readers import OwnProcess
 def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
     """What the source's parser yields, with the source's generation on each document.
 
-    Each document is read within the limits of `config`, in a process that is ended otherwise.
-    Raises ConfigError for options that do not fit and SourceError when the source cannot be read.
+    Each document is read in a process that is ended if it exceeds the limits of `config`.
+    Raises ConfigError for invalid options and SourceError when the source cannot be read.
     """
     isolation = OwnProcess(config.limits)
     try:
@@ -27,7 +27,7 @@ def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Ite
 
 
 def finished(document: ParsedDocument, config: SourceConfig) -> ParsedDocument:
-    """The document as stored: with its source's generation, without what no table can hold."""
+    """The document with the source's generation, without characters PostgreSQL cannot store."""
     found = list(document.generations)
     if config.generation != "auto" and config.generation not in found:
         found.append(config.generation)

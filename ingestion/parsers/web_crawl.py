@@ -20,7 +20,7 @@ from ingestion.parsers.web_settings import WebSettings
 
 
 class WebCrawlParser(Parser):
-    """Reads what lies below the start URL's folder; topics are found by links and Flare's lists."""
+    """Reads what is below the start URL's folder; finds topics by links and by Flare's lists."""
 
     version = 2
     reads: ClassVar[Literal["paths", "start_url"]] = "start_url"

@@ -1,4 +1,4 @@
-"""What the operator of an installation decides about going out into the web."""
+"""Settings of an installation for reading the web."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ USER_AGENT = "bbjrag"
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """`contact` is a mail address or page for the owners of sites we visit.
+    """`contact` is a mail address or page for the owners of the sites that are read.
 
-    `allow_networks` are networks inside which a source may lie though they are private, loopback or
-    link-local. `origin_map` reads a real origin (`https://host`) from another one, for rehearsals:
-    documents keep the real address. Times are in seconds; `request_seconds` bounds one request from
+    `allow_networks` are private, loopback or link-local networks that a source may be in.
+    `origin_map` maps a real origin (`https://host`) to the one to read it from, for rehearsals:
+    documents keep the real address. Times are in seconds; `request_seconds` limits one request from
     connecting to its last byte.
     """
 

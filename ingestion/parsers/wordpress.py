@@ -63,7 +63,8 @@ class _WordPressParser(Parser):
 
 
 class WordPressRules:
-    """Pages below `root` are articles, but archives, the start, and what `articles` leaves out."""
+    """Pages below `root` are articles, except archives, the start page and what does not match
+    `articles`."""
 
     regions: tuple[str, ...] = ARTICLE_REGIONS
     doc_type = "article"
@@ -98,7 +99,7 @@ class WordPressRules:
         return urls.is_pdf(url) and url.startswith(self.site.origin + "/")
 
     def follows_redirect(self, url: str) -> bool:
-        """Anywhere on the host: it may be a PDF, which only its type tells."""
+        """Anywhere on the host: it may be a PDF, which only its content type shows."""
         return url.startswith(self.site.origin + "/")
 
     def holds(self, page: PageFacts) -> bool | None:
@@ -115,7 +116,7 @@ class MagazineRules(WordPressRules):
     sitemaps = ("post-sitemap.xml", "sitemap_index.xml", "sitemap.xml", "wp-sitemap.xml")
 
     def _root(self) -> str:
-        """An index at `/advantage-index/` is the index of what lies below `/advantage/`."""
+        """The index at `/advantage-index/` lists what is below `/advantage/`."""
         return _INDEX.sub(r"\1/", self.index)
 
 
@@ -123,7 +124,7 @@ class KnowledgeBaseRules(WordPressRules):
     sitemaps = ("kb-sitemap.xml", "sitemap.xml", "sitemap_index.xml", "wp-sitemap.xml")
 
     def holds(self, page: PageFacts) -> bool | None:
-        """In an Echo Knowledge Base its articles are what counts, not the pages around them."""
+        """In an Echo Knowledge Base only the articles are documents."""
         held = super().holds(page)
         if not held or self.articles is not None:
             return held
@@ -131,7 +132,7 @@ class KnowledgeBaseRules(WordPressRules):
 
 
 class AdvantageParser(_WordPressParser):
-    """Reads the magazine: the articles that its index links, pages and PDFs."""
+    """Reads the magazine: the pages and PDFs that its index links to."""
 
     rules = MagazineRules
 

@@ -81,7 +81,7 @@ def test_a_token_is_revoked_after_a_question(admin_client: Client) -> None:
     assert "Yes, revoke" in post(admin_client, "ingestion_apitoken_changelist", **chosen)
     assert tokens.find(token) == row
     html = post(admin_client, "ingestion_apitoken_changelist", **chosen, confirmed="yes")
-    assert "is refused from now on" in html
+    assert "are refused from now on" in html
     assert tokens.find(token) is None
     assert "Revoked." in LogEntry.objects.latest("pk").change_message
     html = post(admin_client, "ingestion_apitoken_changelist", **chosen, confirmed="yes")

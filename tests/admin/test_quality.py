@@ -129,9 +129,9 @@ def test_the_page_warns(admin_client: Client, chunk: Chunk) -> None:
     chunk.document.save()
     quality.keep(source_run(chunk.document.source, State.SUCCEEDED))
     html = page(admin_client, "quality")
-    assert "empty has been read and holds no chunk" in html
+    assert "empty has been read and has no chunks" in html
     assert "100 % of all chunks are those of mine" in html
-    assert "100 % of the documents carry no generation" in html
+    assert "100 % of the documents have no generation" in html
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_generation_that_the_source_gives_counts(admin_client: Client, chunk: 
     chunk.document.generations = ["untagged", "bbj"]
     chunk.document.save()
     quality.keep(source_run(chunk.document.source, State.SUCCEEDED))
-    assert "carry no generation" not in page(admin_client, "quality")
+    assert "have no generation" not in page(admin_client, "quality")
     listed = page(admin_client, "ingestion_document_changelist", quality="untagged")
     assert "0 documents" in listed
     chunk.document.generations = ["untagged"]
@@ -176,4 +176,4 @@ def test_a_source_that_has_only_failed_has_not_been_read(
     source_run(source, State.FAILED)
     html = page(admin_client, "quality")
     assert "mine has never been read to its end" in html
-    assert "has been read and holds no chunk" not in html
+    assert "has been read and has no chunks" not in html

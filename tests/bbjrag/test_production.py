@@ -74,7 +74,7 @@ def test_a_kept_secret_stays(tmp_path: Path) -> None:
     [
         ({"ALLOWED_HOSTS": "docs.example.com"}, "SECRET_KEY of at least 50 characters"),
         ({"ALLOWED_HOSTS": "docs.example.com", "SECRET_KEY": "x" * 49}, "at least 50 characters"),
-        ({"PRODUCTION": "true", "SECRET_KEY": SECRET}, "PRODUCTION asks for ALLOWED_HOSTS"),
+        ({"PRODUCTION": "true", "SECRET_KEY": SECRET}, "PRODUCTION needs ALLOWED_HOSTS"),
         ({"ALLOWED_HOSTS": "a.example", "SECRET_KEY": SECRET, "DEBUG": "true"}, "DEBUG shows"),
         ({"SECRET_KEY_FILE": "/nowhere/key"}, "SECRET_KEY_FILE=/nowhere/key cannot be read"),
         ({"SESSION_HOURS": "0"}, "SESSION_HOURS=0 is out of range"),

@@ -218,5 +218,5 @@ def test_a_backup_restored_on_another_server_answers_the_same(
     assert found["hits"]
     assert found["hits"] == again["hits"]
     assert "holds" in other.run("restore", saved, code=1)
-    assert "is no file" in other.run("restore", str(tmp_path / "nope"), code=1)
+    assert "is not a file" in other.run("restore", str(tmp_path / "nope"), code=1)
     assert "cannot be written" in one.run("backup", str(tmp_path / "no" / "x"), code=1)

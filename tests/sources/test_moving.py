@@ -179,10 +179,10 @@ def test_a_disabled_source_may_wait_for_its_files(data_dir: Path, tmp_path: Path
         ("name = ", "neither TOML nor JSON"),
         ("\x00\x01", "neither TOML nor JSON"),
         ("[" * 100_000, "neither TOML nor JSON"),
-        ("title = 'x'", "holds no sources"),
-        ("sources = 7", "holds no sources"),
+        ("title = 'x'", "contains no sources"),
+        ("sources = 7", "contains no sources"),
         ('{"format": "bbjrag sources", "version": 2, "sources": []}', "later version"),
-        ("{}", "holds no sources"),
+        ("{}", "contains no sources"),
     ],
 )
 def test_a_file_of_another_kind_is_one_sentence(tmp_path: Path, text: str, says: str) -> None:

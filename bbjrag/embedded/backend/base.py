@@ -5,7 +5,7 @@ An entry of DATABASES:
     {"ENGINE": "bbjrag.embedded.backend", "NAME": "bbjrag", "EMBEDDED_DATA": "/path/.data/postgres",
      "OPTIONS": {"server_settings": {"fsync": "off"}}}
 
-`server_settings`, which may be left out, count from the server's next start on. HOST, PORT and
+`server_settings`, which may be left out, take effect at the server's next start. HOST, PORT and
 USER are the server's own.
 """
 
@@ -44,7 +44,7 @@ class DatabaseClient(client.DatabaseClient):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Connects first and asks questions when that fails: a running server costs no check."""
+    """Connects first and checks only if that fails, so that a running server costs no check."""
 
     client_class = DatabaseClient
 
@@ -61,7 +61,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return super().get_new_connection(self.get_connection_params())
 
     def _ensure_server(self, database: str) -> None:
-        """Raises psycopg's OperationalError, as a server elsewhere that is down would."""
+        """Start the server. Raises psycopg's OperationalError, as for a server that is down."""
         try:
             embedded_server(self.settings_dict).ensure(database)
         except PostgresError as error:

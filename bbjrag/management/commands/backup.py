@@ -12,7 +12,7 @@ from bbjrag.embedded.programs import run_program
 
 OPTIONS = (
     *("--format=custom", "--no-owner", "--no-privileges"),
-    "--exclude-extension=vector",  # the server's, not ours to save or bring back
+    "--exclude-extension=vector",  # the server's, not part of a backup
 )
 
 

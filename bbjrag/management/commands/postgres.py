@@ -14,7 +14,7 @@ from bbjrag.embedded.backend.base import embedded_server
 from bbjrag.embedded.installation import PostgresError
 from bbjrag.embedded.server import EmbeddedPostgres, Status
 
-NOT_RUNNING = 3  # what init scripts answer to "status" then
+NOT_RUNNING = 3  # the exit code of "status" in init scripts
 
 
 class Command(BaseCommand):

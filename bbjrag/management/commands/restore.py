@@ -21,10 +21,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, file: Path, **options: Any) -> str:
         given = [] if str(file) == "-" else [str(file.absolute())]
         if given and not file.is_file():
-            raise CommandError(f"{file} is no file.")
+            raise CommandError(f"{file} is not a file.")
         if tables := connection.introspection.table_names():
             raise CommandError(
-                f"The database {connection.settings_dict['NAME']} holds {len(tables)} tables "
+                f"The database {connection.settings_dict['NAME']} has {len(tables)} tables "
                 "already, and nothing is overwritten. Restore into an empty one: set DATABASE_URL "
                 "to a new database, or STATE_DIR to a new folder."
             )

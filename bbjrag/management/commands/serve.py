@@ -1,4 +1,4 @@
-"""manage.py serve [ADDRESS]: admin and worker beside each other; both end together."""
+"""manage.py serve [ADDRESS]: admin and worker together; if one ends, so does the other."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def commands(address: str) -> list[list[str]]:
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    """From the folder where Python finds a checkout; relative settings mean the one we are in."""
+    """Run from the folder where Python finds a checkout; relative settings mean the current one."""
     places = {"STATE_DIR": str(settings.STATE_DIR), "DATA_DIR": str(settings.DATA_DIR)}
     return subprocess.Popen(command, cwd=settings.BASE_DIR, env=os.environ | places)

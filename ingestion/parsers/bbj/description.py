@@ -1,4 +1,4 @@
-"""What a program's header comment says about it, without remark signs, licence and tags."""
+"""The description in a program's header comment, without remark signs, licence and tags."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _NOTHING = re.compile(
 
 
 def description(lines: list[str], file_name: str) -> str:
-    """What the first comment above the first code says, of those that say something.
+    """The text of the first meaningful comment above the first code.
 
     Licence and copyright, tags (`@author`), banners, placeholders, commented-out code, addresses
-    and file names say nothing. Shortened to about MAX_DESCRIPTION characters.
+    and file names do not count. Shortened to about MAX_DESCRIPTION characters.
     """
     names = {file_name.lower(), PurePosixPath(file_name).stem.lower()}
-    said = (" ".join(_said(block, names)) for block in _blocks(lines))
-    return _shortened(next(filter(None, said), "").removeprefix("- "))
+    texts = (" ".join(_meaningful_lines(block, names)) for block in _blocks(lines))
+    return _shortened(next(filter(None, texts), "").removeprefix("- "))
 
 
 def _blocks(lines: list[str]) -> Iterator[list[str]]:
@@ -58,7 +58,7 @@ def _without_signs(comment: str) -> str:
     return text.removesuffix('"') if text.count('"') % 2 else text
 
 
-def _said(block: list[str], names: set[str]) -> Iterator[str]:
+def _meaningful_lines(block: list[str], names: set[str]) -> Iterator[str]:
     for empty, group in itertools.groupby(block, key=lambda line: not _WORD.search(line)):
         paragraph = list(group)
         if not empty and not _LICENCE.search(" ".join(paragraph)):

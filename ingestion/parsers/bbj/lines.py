@@ -1,7 +1,7 @@
-"""The lines of a BBj program, and the statements they make up.
+"""The lines of a BBj program, and the statements in them.
 
-A line may carry a number and a label, a line that begins with a colon continues the one above, and
-semicolons part statements. REM (in other Business Basics `!`) begins a remark.
+A line may have a number and a label, a line that begins with a colon continues the one above, and
+semicolons separate statements. REM (in other Business Basics `!`) begins a remark.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class LineKind(Enum):
 
 
 class Statement(NamedTuple):
-    """The physical lines `first` up to `end`, joined, without line number, label and remark."""
+    """The physical lines from `first` to before `end`, joined, without line number, label and
+    remark."""
 
     first: int
     end: int
@@ -38,13 +39,13 @@ class Statement(NamedTuple):
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines without their terminators: CRLF, LF or CR (a form feed ends no line)."""
+    """The lines without their terminators: CRLF, LF or CR (not a form feed)."""
     lines = _LINE_END.split(text)
     return lines[:-1] if lines and not lines[-1] else lines
 
 
 def without_number(line: str) -> tuple[str, str]:
-    """The line number ("" where there is none) and the statement after it, unindented."""
+    """The line number, "" if there is none, and the statement after it, unindented."""
     found = _NUMBER.match(line)
     return (found[1], line[found.end() :]) if found else ("", line.lstrip())
 
@@ -73,7 +74,7 @@ def _kind(text: str, above: list[LineKind]) -> LineKind:
 
 
 def statements(lines: list[str], kinds: list[LineKind]) -> Iterator[Statement]:
-    """The logical lines that hold code, in order."""
+    """The logical lines that contain code, in order."""
     at = 0
     while at < len(lines):
         first, at = at, at + 1
@@ -95,7 +96,7 @@ def _statement(lines: list[str], first: int, end: int) -> Statement:
 
 
 def split_parts(text: str) -> Iterator[str]:
-    """The statements between semicolons, up to a remark; a semicolon in a string parts nothing."""
+    """The statements between semicolons, up to a remark; semicolons in strings do not count."""
     begin = 0
     cuts = [m.start() for m in _STRING_OR_SEPARATOR.finditer(text) if m[0] == ";"]
     for cut in [*cuts, len(text)]:

@@ -46,10 +46,10 @@ class BbjOptions(ParserOptions):
 
 
 class BbjSourceParser(Parser):
-    """Programs as they are: each source line is in the content once, in order, to the letter.
+    """Programs as they are: the content has each source line once, in order, unchanged.
 
-    Documents have no `display_url` of their own (people see file name and line), unless
-    `display_base_url` says where the files can be seen.
+    Documents have no `display_url` (people see file name and line), unless `display_base_url` says
+    where the files are shown.
     """
 
     version = 2
@@ -73,9 +73,9 @@ class BbjSourceParser(Parser):
             data, read = read_file(self.config, file.path)
             source = decode(data)
         except DocumentError as error:
-            passed_over = isinstance(error, BinaryContent) and _may_be_prose(file)
+            skipped = isinstance(error, BinaryContent) and _may_be_prose(file)
             yield DocumentFailure(
-                file.url, f"{file.relative}: {error}", stage="read", warning=passed_over
+                file.url, f"{file.relative}: {error}", stage="read", warning=skipped
             )
             return
         lines = split_lines(source.text)
@@ -129,7 +129,7 @@ def _no_program(file: SourceFile, lines: list[str]) -> str:
 def _replaced(file: SourceFile, source: SourceText) -> str:
     return (
         f"{file.relative}: {source.replaced} bytes have no character in {source.encoding} and "
-        "stand as U+FFFD: save the file as UTF-8."
+        "were replaced with U+FFFD: save the file as UTF-8."
     )
 
 
@@ -152,7 +152,7 @@ def _metadata(
 
 
 def render(lines: list[str], units: list[Unit]) -> tuple[str, tuple[Location, ...]]:
-    """The program as Markdown (a heading and a fence for each unit), and where its lines stand."""
+    """The program as Markdown (a heading and a fence for each unit), and its lines' locations."""
     content: list[str] = []
     locations: list[Location] = []
     for unit in units:

@@ -1,8 +1,8 @@
-"""The outline of a BBj program: the units its lines fall into (classes, methods, functions, label
-blocks). Pure text in, values out; no line is ever dropped.
+"""The outline of a BBj program: its units (classes, methods, functions, label blocks).
 
-The rules are the language's own: CLASS, METHOD and DEF FN begin a statement, labels in them stay in
-them, and the subroutines of a numbered program are the lines its GOSUBs (SETERR, SETESC) name.
+No line is ever dropped. The rules are the language's own: CLASS, METHOD and DEF FN begin a
+statement, labels inside them do not begin a unit, and the subroutines of a numbered program begin
+at the lines that its GOSUBs (SETERR, SETESC) name.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _GOES_WITH: dict[Kind, tuple[Kind, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Lines `start` up to, not including, `end` (from 0); `owner` is the class of a method."""
+    """Lines from `start` to before `end` (from 0); `owner` is the class of a method."""
 
     kind: Kind
     name: str
@@ -74,7 +74,7 @@ def uses(program: Iterable[Statement]) -> tuple[str, ...]:
 
 
 class _Scanner:
-    """Walks the statements and notes where each unit starts: it ends where the next one starts."""
+    """Walks the statements and records where each unit starts; it ends where the next starts."""
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
@@ -90,7 +90,7 @@ class _Scanner:
         self.floor = 0
 
     def _kind(self, at: int, kind: LineKind) -> LineKind:
-        """The remark that a GOSUB leads to is where the subroutine starts."""
+        """The kind of a line; a remark that is the target of a GOSUB counts as code."""
         called = self.targets and without_number(self.lines[at])[0].lstrip("0") in self.targets
         return LineKind.CODE if called else kind
 
@@ -150,7 +150,7 @@ class _Scanner:
             self._open(statement, self._going_on(first))
 
     def _going_on(self, first: str) -> Unit:
-        """Code after the end of a unit: of the class that is still open, or of the program."""
+        """A unit for code after the end of another: of the class still open, or of the program."""
         if self.owner is None:
             return Unit("program", "", "Program", "", 0)
         name = self.owner.name
@@ -169,7 +169,7 @@ class _Scanner:
             self.owner, self.inside, self.ended = None, "", True
 
     def _with_comment(self, first: int) -> int:
-        """The line where the comment above begins; blank lines may follow a doc comment only."""
+        """The line where the comment above begins; blank lines may follow only a doc comment."""
         at = first
         while at > self.floor and self.kinds[at - 1] is LineKind.BLANK:
             at -= 1
@@ -188,7 +188,7 @@ class _Scanner:
 
 
 def _function_ends(program: list[Statement]) -> list[bool]:
-    """For each statement: whether an FNEND comes after it, before another DEF FN or CLASS does."""
+    """For each statement, whether an FNEND follows before the next DEF FN or CLASS."""
     ends, open_ended = [], False
     for statement in reversed(program):
         ends.append(open_ended)
@@ -201,7 +201,7 @@ def _function_ends(program: list[Statement]) -> list[bool]:
 
 
 def short_heading(signature: str) -> str:
-    """A signature on one line, cut at a comma where it is longer than MAX_HEADING characters."""
+    """A signature on one line, cut at a comma if it is longer than MAX_HEADING characters."""
     line = " ".join(signature.split())
     if len(line) <= MAX_HEADING:
         return line
@@ -213,8 +213,8 @@ def short_heading(signature: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """`units` cover every line once, in order; `declared` are they before small ones were joined.
-    `code` is the program without its remarks, one statement a line."""
+    """`units` cover every line once, in order; `declared` are the units before small ones were
+    joined. `code` is the program without its remarks, one statement per line."""
 
     units: list[Unit]
     declared: list[Unit]
@@ -226,7 +226,7 @@ def outline(lines: list[str]) -> Outline:
     """The units of a program.
 
     A start without a statement (header comment, USE lines) belongs to the first unit. A unit of one
-    line belongs to the one before it, so that no chunk is a mere `byebye: bye`.
+    line belongs to the one before it, so that no chunk is only `byebye: bye`.
     """
     scanner = _Scanner(lines)
     declared = scanner.scan()
@@ -247,7 +247,7 @@ def _join_start(units: list[Unit], program: list[Statement]) -> list[Unit]:
 
 
 def _weights(units: list[Unit], scanner: _Scanner) -> list[int]:
-    """How many lines of each unit say something: a blank one, a mere label, CLASSEND does not."""
+    """The number of meaningful lines of each unit: not blank ones, labels alone or CLASSEND."""
     empty = {s.first for s in scanner.program if all(map(_CLOSER.match, s.parts))}
     empty |= {i for i, kind in enumerate(scanner.kinds) if kind is LineKind.BLANK}
     return [sum(i not in empty for i in range(unit.start, unit.end)) for unit in units]
@@ -268,9 +268,9 @@ def _join_small(units: list[Unit], weights: list[int]) -> list[Unit]:
 
 
 def _belongs(unit: Unit, weight: int, above: Unit, run: list[int]) -> bool:
-    """Whether a unit is too small to stand alone and goes with the one above.
+    """Whether a unit is too small on its own and is joined to the one above.
 
-    `run` holds the weights of what is joined there already.
+    `run` has the weights of the units joined there already.
     """
     if above.kind not in _GOES_WITH[unit.kind]:
         return False

@@ -1,4 +1,4 @@
-"""From the bytes of a program file to its text, and whether a text is BBj at all."""
+"""Decodes the bytes of a program file, and checks whether a text is BBj at all."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _MIN_SHARE = 0.5
 
 
 class BinaryContent(DocumentError):
-    """The file holds no text, and no BBj program either."""
+    """The file contains neither text nor a tokenised BBj program."""
 
 
 class SourceText(NamedTuple):
-    """`replaced` counts the bytes that have no character in the encoding and stand as U+FFFD."""
+    """`replaced` counts the bytes without a character in the encoding, replaced with U+FFFD."""
 
     text: str
     encoding: str
@@ -48,13 +48,13 @@ class SourceText(NamedTuple):
 
 
 def decode(data: bytes) -> SourceText:
-    """UTF-8 (with or without BOM), UTF-16 with a BOM, else windows-1252.
+    """Decode UTF-8 (with or without BOM), UTF-16 with a BOM, else windows-1252.
 
     Raises DocumentError for a tokenised program and for other binary content.
     """
     if data.startswith(_TOKENISED):
         raise DocumentError(
-            f"Tokenised BBj program ({data[:7].decode()} header): it holds no readable source. "
+            f"Tokenised BBj program ({data[:7].decode()} header): it contains no readable source. "
             "List it to text with bbjlst (a protected one needs its password) and store that."
         )
     if data.startswith(_UTF16):
@@ -87,14 +87,15 @@ def _binary(data: bytes) -> str:
 
 
 def reads_as_code(statement: str) -> bool:
-    """Whether one statement can hardly be prose."""
+    """Whether a statement is very unlikely to be prose."""
     return bool(_STRONG.match(statement))
 
 
 def is_bbj(lines: list[str]) -> bool:
     """Whether a text is a program: at least half of its statements read as BBj.
 
-    Labels alone prove nothing (a `name:` line is in many texts). A text of REM lines is one.
+    Labels alone prove nothing, because many texts have `name:` lines. A text of REM lines is a
+    program.
     """
     kinds = classify(lines)
     program = list(statements(lines, kinds))

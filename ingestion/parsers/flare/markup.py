@@ -1,4 +1,4 @@
-"""MadCap's elements to Markdown: one renderer reads one topic and the snippets it includes."""
+"""MadCap's elements to Markdown: one renderer for a topic and the snippets it includes."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _MARKUP = re.compile(r"<[^<>]*>")
 _AUTONUM = f"{MADCAP}autonum"
 _CONDITIONS = f"{MADCAP}conditions"
 _MISSING = "The snippet {} is not in the project: correct its path or add the file."
-_OUTSIDE = "The snippet {} lies outside Content and was refused: move it into the project."
+_OUTSIDE = "The snippet {} is outside Content and was refused: move it into the project."
 _CIRCLE = "The snippet {} includes itself: the inner one was left out."
 _MANY = "The topic includes more than {:,} snippets: the rest were left out."
 
 
 class FlareRenderer(HtmlRenderer):
-    """Renders the topic at `path`, and gathers on the way what belongs to its document."""
+    """Renders the topic at `path` and collects the other data of its document."""
 
     def __init__(self, project: FlareProject, path: str, title_of: Callable[[str], str]) -> None:
         super().__init__()
@@ -89,13 +89,13 @@ class FlareRenderer(HtmlRenderer):
         return self._own[-1]
 
     def render(self, root: Element) -> list[str]:
-        """The blocks of the topic whose tree this is."""
+        """The blocks of a topic's tree."""
         self.enter(root)
         body = body_of(root)
         return [] if body is None or self.hidden(body) else self.blocks_of(body)
 
     def enter(self, root: Element) -> None:
-        """Take up what the topic says of itself, above its body."""
+        """Collect what the topic says about itself above its body."""
         self._own[-1] = overrides(root.get(f"{MADCAP}snippetVariables"))
         self._removed = frozenset(
             change.get(f"{MADCAP}id") or "" for change in root.iter(f"{MADCAP}RemoveChange")
@@ -140,12 +140,12 @@ class FlareRenderer(HtmlRenderer):
                 self.keywords[" ".join(term.split())] = None
 
     def annotation(self, element: Element, flow: Flow) -> None:
-        """A reviewer's comment is dropped; the text it was pinned to is the topic's own."""
+        """Drop a reviewer's comment, and keep the text it is attached to."""
         if element.get(f"{MADCAP}comment") is not None:
             self.walk(element, flow)
 
     def change(self, element: Element, flow: Flow) -> None:
-        """A tracked change: text that its author removed is not in the topic any more."""
+        """Drop the text that a tracked change removed."""
         changes = split_conditions(element.get(f"{MADCAP}changes"))
         if not self._removed.intersection(changes):
             self.walk(element, flow)
@@ -161,7 +161,7 @@ class FlareRenderer(HtmlRenderer):
         self.block(element, flow)
 
     def drop_down(self, element: Element, flow: Flow) -> None:
-        """The hotspot is a heading one below the last; what the body holds is under it."""
+        """Render the hotspot as a heading one level below the last, with the body under it."""
         head = element.find(f"{MADCAP}dropDownHead")
         text = "" if head is None or self.hidden(head) else self.inline_of(head)
         with self.under(text, flow):
@@ -191,7 +191,7 @@ class FlareRenderer(HtmlRenderer):
         self.walk(element, flow)
 
     def cross_reference(self, element: Element, flow: Flow) -> None:
-        """Its text without print's page number; without text, the title of what it leads to."""
+        """The link's text without the page number for print, else the title of its target."""
         target = self._target(element)
         text = fold("".join(self._walked(element)))
         if not text and target:
@@ -205,7 +205,7 @@ class FlareRenderer(HtmlRenderer):
         return [*flow.blocks, *flow.inline]
 
     def _target(self, element: Element) -> str:
-        """The topic that a link leads to; one that is not there is a warning."""
+        """The topic that a link leads to; warn if it is missing."""
         href = element.get("href") or ""
         if ".htm" not in href.casefold():
             return ""
@@ -226,7 +226,7 @@ class FlareRenderer(HtmlRenderer):
         self._include(element, flow, inline=True)
 
     def _include(self, element: Element, flow: Flow, inline: bool) -> None:
-        """A snippet's content in place of the tag, read with its own folder and variables."""
+        """Replace the tag with the snippet's content, read with its own folder and variables."""
         src = element.get("src") or ""
         path = self._snippet_path(src)
         snippet = self.project.snippet(path) if path else None
@@ -252,7 +252,7 @@ class FlareRenderer(HtmlRenderer):
         self._files.pop()
 
     def _snippet_path(self, src: str) -> str:
-        """The path of a snippet that may be included here; why another may not is a warning."""
+        """The path of a snippet that may be included here; for any other, warn why not."""
         wanted = target_path(src, self._files[-1])
         path = self.project.find(wanted)
         url = self.project.url(self.topic)
@@ -275,7 +275,7 @@ class FlareRenderer(HtmlRenderer):
         return ""
 
     def _add_inline(self, body: Element, flow: Flow) -> None:
-        """A snippet of one paragraph joins the line it is in; a longer one ends it."""
+        """Add a snippet of one paragraph to the open line; a longer one ends the line."""
         children = [child for child in body if isinstance(child.tag, str)]
         only = children[0] if len(children) == 1 and not (body.text or "").strip() else None
         if only is not None and only.tag in ("p", "div") and not (only.tail or "").strip():
@@ -297,7 +297,7 @@ class FlareRenderer(HtmlRenderer):
 
 
 def body_of(root: Element) -> Element | None:
-    """The body of a topic or snippet; a file without one is its own body."""
+    """The body of a topic or snippet, or the root if there is none."""
     body = root.find("body")
     if body is None:
         body = next(root.iter("body", "BODY"), None)
@@ -307,7 +307,7 @@ def body_of(root: Element) -> Element | None:
 
 
 def automatic_text(number: str) -> str:
-    """What a style sheet put before a paragraph (`Note: `), without markup; bullets are none."""
+    """Text that a style sheet puts before a paragraph (`Note: `), without markup or bullets."""
     text = fold(html.unescape(_MARKUP.sub("", html.unescape(number))))
     if not any(map(str.isalnum, text)):
         return ""

@@ -1,6 +1,6 @@
 """MadCap Flare projects in source form: each topic a Document.
 
-`paths` are project folders, the ones with `Content` and `Project` in them.
+`paths` are project folders: those that contain `Content` and `Project`.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class _Topics:
         content = _content(blocks, renderer.title)
         content = self.project.expand(content, {})
         if not content:
-            return _left_out(file, "The topic has no text beside its title: nothing to find it by.")
+            return _left_out(file, "The topic has no text except its title: nothing to index.")
         return self._document(path, file, source, conditions, renderer, content)
 
     def _document(
@@ -165,11 +165,11 @@ class _Topics:
             renderer = FlareRenderer(self.project, path, self.title_of)
             return self._title(renderer, path, read_markup(data).root)
         except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
-            failure_at(file.url, error)  # the topic's own, which comes when its turn does
+            failure_at(file.url, error)  # reported when the topic itself is read
             return _file_title(path)
 
     def _title(self, renderer: FlareRenderer, path: str, root: Element) -> str:
-        """The title property, else the first h1, the entry in the contents, the file's name."""
+        """The title property, else the first h1, else the table of contents, else the file name."""
         renderer.enter(root)
         head = root.find("head/title")
         title = "" if head is None else renderer.inline_of(head)
@@ -215,7 +215,7 @@ def _left_out(file: SourceFile, reason: str) -> DocumentFailure:
 
 
 def _content(blocks: list[str], title: str) -> str:
-    """The blocks as Markdown, without the first heading where that is the title over again."""
+    """The blocks as Markdown, without a first heading that repeats the title."""
     for place, block in enumerate(blocks):
         heading = _FIRST_HEADING.fullmatch(block)
         if heading and " ".join(heading[1].replace("`", "").split()) == title:

@@ -1,4 +1,4 @@
-"""What the topics of a Flare project share: its files, variables, tables of contents, snippets."""
+"""What a Flare project's topics share: files, variables, tables of contents, snippets."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TocStep(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """A snippet's tree, and the file as an input; without a tree it is missing or unreadable."""
+    """A snippet's tree, None if it is missing or unreadable, and the file as an input."""
 
     path: str
     root: Element | None
@@ -64,20 +64,18 @@ class Snippet:
 
 
 class Warnings:
-    """What is wrong with the project, each reported once and in bounded number."""
+    """Problems of the project, each reported once, up to a maximum number."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._waiting: list[DocumentFailure] = []
 
     def add(self, key: str, url: str, message: str) -> None:
-        if key in self._told or len(self._told) > MAX_WARNINGS:
+        if key in self._reported or len(self._reported) > MAX_WARNINGS:
             return
-        self._told.add(key)
-        if len(self._told) > MAX_WARNINGS:
-            message = (
-                f"More than {MAX_WARNINGS} warnings: correct these first, the rest are left out."
-            )
+        self._reported.add(key)
+        if len(self._reported) > MAX_WARNINGS:
+            message = f"More than {MAX_WARNINGS} warnings: fix these first. The rest are left out."
         self._waiting.append(DocumentFailure(url, message, warning=True))
 
     def drain(self) -> list[DocumentFailure]:
@@ -90,7 +88,7 @@ def split_conditions(value: str | None) -> list[str]:
 
 
 def only_for_print(conditions: str | None) -> bool:
-    """Whether every condition tag is one for print (`*.PrintOnly`, `*.Print`)."""
+    """Whether every condition tag is for print (`*.PrintOnly`, `*.Print`)."""
     if not conditions or "print" not in conditions.casefold():
         return False
     return all(_PRINT.search(tag) for tag in split_conditions(conditions))
@@ -112,7 +110,7 @@ def variable_key(name: str) -> str:
 
 
 def target_path(reference: str, base: str) -> str:
-    """The project path that a `href` or `src` in the file `base` means; empty for other addresses.
+    """The project path of an `href` or `src` in the file `base`; empty for other addresses.
 
     Paths are relative to the project's folder (`Content/...`); one that leaves it begins with `..`.
     """
@@ -134,7 +132,7 @@ class FlareProject:
         self.root = _project_folder(config, configured)
         self.prefix = address_of(config, configured)
         self.failures: list[DocumentFailure] = []
-        self.files = dict.fromkeys(self._list_content())  # paths alone: there may be very many
+        self.files = dict.fromkeys(self._list_content())  # only paths: there may be many
         self._snippets: OrderedDict[str, tuple[Snippet, int]] = OrderedDict()
         self.inputs: list[InputFile] = []
         self._add_folder_inputs()
@@ -152,7 +150,7 @@ class FlareProject:
         return SourceFile(self.root / path, self.url(path), PurePosixPath(path), self.root)
 
     def find(self, path: str) -> str:
-        """The path as it is spelt on disk (a project made on Windows ignores case), or empty."""
+        """The path as spelled on disk (a project from Windows ignores case), or empty."""
         return path if path in self.files else self._spelling.get(path.casefold(), "")
 
     @cached_property
@@ -163,7 +161,7 @@ class FlareProject:
         return self.prefix + path
 
     def steps(self, path: str) -> list[TocStep] | None:
-        """The entries above a topic in the first table of contents that names it, root first."""
+        """The entries above a topic in the first table of contents that lists it, root first."""
         step = self.toc.get(path)
         if step is None:
             return None
@@ -177,16 +175,16 @@ class FlareProject:
         return self.toc.get(path)
 
     def variable(self, name: str, own: dict[str, str]) -> str | None:
-        """The value of a variable; a snippet's own go before the project's. None when unknown."""
+        """The value of a variable, a snippet's own before the project's; None if unknown."""
         value = own.get(variable_key(name), self.variables.get(variable_key(name)))
         return value if value is None else self.expand(value, own)
 
     def expand(self, text: str, own: dict[str, str]) -> str:
-        """The text, each `[%=Set.Name%]` in it replaced; System's and unknown ones are left out."""
+        """Replace each `[%=Set.Name%]` in the text; drop those of System and unknown ones."""
         return self._expanded(text, own, 0, [MAX_EXPANSION]) if "[%=" in text else text
 
     def _expanded(self, text: str, own: dict[str, str], depth: int, left: list[int]) -> str:
-        """`left` is how many characters may be put in yet, over all variables of the text."""
+        """`left` is how many characters the variables may still add, in its only element."""
         if "[%=" not in text or depth > MAX_NESTING:
             return REFERENCE.sub("", text)
 
@@ -221,7 +219,7 @@ class FlareProject:
             )
 
     def snippet(self, path: str) -> Snippet:
-        """The snippet at a path of `files`; the latest ones used are kept."""
+        """The snippet at a path of `files`; those used last are cached."""
         kept = self._snippets.get(path)
         if kept is not None:
             self._snippets.move_to_end(path)
@@ -247,7 +245,7 @@ class FlareProject:
         return Snippet(path, markup.root, source), len(data)
 
     def input_of(self, path: str) -> InputFile:
-        """A file of the project as an input, also one that was looked for and is not there."""
+        """A file of the project as an input, even if it does not exist."""
         return stat_input(self.config, self.root / path)
 
     def _list_content(self) -> Iterator[str]:
@@ -271,7 +269,7 @@ class FlareProject:
         return replace(self.config, paths=(path,))
 
     def _folder(self, *names: str) -> Path | None:
-        """A folder of the project, whatever its case."""
+        """A folder of the project, ignoring case."""
         folder = self.root
         for name in names:
             inner = next(
@@ -283,13 +281,13 @@ class FlareProject:
         return folder
 
     def _add_folder_inputs(self) -> None:
-        """A table of contents or variable set that appears is a change, too."""
+        """Add the folders, because a new table of contents or variable set is a change too."""
         for names in (("Project", "TOCs"), ("Project", "VariableSets")):
             path = self._folder(*names) or self.root.joinpath(*names)
             self.inputs.append(stat_input(self.config, path))
 
     def _read_project_files(self) -> str:
-        """The path of the master table of contents that a project file names."""
+        """Read the project files; return the path of the master table of contents."""
         master = ""
         for path in sorted(self.root.glob("*.flprj")):
             root = self._read_shared(path)
@@ -298,7 +296,7 @@ class FlareProject:
         return master
 
     def _read_shared(self, path: Path) -> Element | None:
-        """A project file that every topic draws from."""
+        """Read a project file that every topic depends on."""
         try:
             resolved = resolve_inside(
                 self.config.data_dir, path.relative_to(self.config.data_dir.resolve()).as_posix()
@@ -321,7 +319,7 @@ class FlareProject:
         return sorted(within.rglob(f"*{suffix}")) if within else []
 
     def _read_variables(self) -> Iterator[tuple[str, str]]:
-        """`EvaluatedDefinition`, or `Definition`, or the text; a date's format is no value."""
+        """`EvaluatedDefinition`, else `Definition`, else the text; date formats are skipped."""
         for path in self._shared_files("VariableSets", ".flvar"):
             root = self._read_shared(path)
             for variable in () if root is None else root.iter("Variable", "variable"):
@@ -334,7 +332,8 @@ class FlareProject:
                 yield variable_key(name), "" if is_date else value.strip()
 
     def _read_tocs(self, master: str) -> None:
-        """Master first, the known ones, the rest by name: the first that names a topic wins."""
+        """Read the master first, then the known ones, then the rest by name: the first with a topic
+        wins."""
         paths = {self._project_path(p).casefold(): p for p in self._shared_files("TOCs", ".fltoc")}
 
         def rank(path: str) -> tuple[bool, int, str]:
@@ -350,7 +349,7 @@ class FlareProject:
             self._read_toc(path, trees, None)
 
     def _read_toc(self, key: str, trees: _Tocs, above: TocStep | None) -> None:
-        """A table is read where it is first met: in its own right, or where another links it."""
+        """Read a table once: on its own, or where another table first links to it."""
         path, root = trees.pop(key, ("", None))
         if root is not None:
             top = next(root.iter("CatapultToc", "catapulttoc"), root)
@@ -388,7 +387,7 @@ class FlareProject:
         return path.relative_to(self.root).as_posix()
 
     def linked_from_topics(self, wanted: set[str]) -> set[str]:
-        """Which of these paths some topic links to. Reads the topics' bytes until all are found."""
+        """The paths of these that a topic links to. Reads the topics' bytes until all are found."""
         found: set[str] = set()
         for path, file in self.topics():
             if found == wanted:
@@ -404,7 +403,7 @@ class FlareProject:
 
 
 def _value(element: Element, name: str) -> str:
-    """An attribute; in a file that only an HTML parser could read, its name is in lower case."""
+    """An attribute; its name is lower case if only an HTML parser could read the file."""
     return element.get(name) or element.get(name.lower()) or ""
 
 
@@ -417,8 +416,8 @@ def _hrefs(text: str) -> Iterator[str]:
 
 
 def _project_folder(config: SourceConfig, configured: str) -> Path:
-    """The folder of the project: the configured one, that of a configured project file, or the one
-    above a configured Content folder."""
+    """The folder of the project: the configured folder, that of a configured project file, or the
+    parent of a configured Content folder."""
     path = resolve_inside(config.data_dir, configured)
     if path.is_file():
         return path.parent

@@ -1,7 +1,7 @@
 """HTML-ish trees to Markdown, with text joined as a browser joins it.
 
-Inline elements add no space and take none; block elements end a line of text; white space folds
-outside code. A dialect (Flare, a web site) subclasses `HtmlRenderer` and adds to its tables.
+Inline elements neither add nor remove space; block elements end a line of text; white space is
+folded outside code. A dialect (Flare, a web site) subclasses `HtmlRenderer` and adds to its tables.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ DROPPED = frozenset(_DROPPED_TAGS.split())
 
 
 def language_of(element: Element) -> str:
-    """The language that an element, or the first `code` in it, names by class or `mc-code-lang`."""
+    """The language in the class or `mc-code-lang` of an element, or of the first `code` in it."""
     for candidate in (element, *element.iter("code")):
         style = _LANGUAGE_STYLE.search(candidate.get("style") or "")
         found = style or _LANGUAGE_CLASS.search(candidate.get("class") or "")
@@ -76,7 +76,7 @@ def language_of(element: Element) -> str:
 
 
 def entity_text(name: str) -> str:
-    """The characters of an HTML entity; nothing for one that the document itself defined."""
+    """The characters of an HTML entity; empty for one that the document itself defined."""
     return html.entities.html5.get(f"{name};", "")
 
 
@@ -85,7 +85,7 @@ def local_name(tag: object) -> str:
 
 
 class HtmlRenderer:
-    """Walks one tree. The tables say what an element is; any other element is inline."""
+    """Walks one tree. Its tables define what elements are; any other element is inline."""
 
     def __init__(self) -> None:
         self.level = 1
@@ -118,7 +118,7 @@ class HtmlRenderer:
         }
 
     def blocks_of(self, element: Element, plain: bool = False) -> list[str]:
-        """The blocks of an element's content, rendered apart from what surrounds it."""
+        """The blocks of an element's content, rendered on its own."""
         if not len(element):
             text = fold(element.text or "")
             return [text if plain else markdown.escape(text)] if text else []
@@ -127,7 +127,7 @@ class HtmlRenderer:
         return flow.finish()
 
     def inline_of(self, element: Element) -> str:
-        """The text of an element in one line, whatever it holds."""
+        """The text of an element in one line."""
         return " ".join(" ".join(self.blocks_of(element, plain=True)).split())
 
     def walk(self, element: Element, flow: Flow) -> None:
@@ -151,7 +151,7 @@ class HtmlRenderer:
         return False
 
     def unknown(self, tag: object) -> Handler:
-        """What to do with a tag that no table names: `<P>` is `<p>`, all else is inline."""
+        """The handler of a tag that is in no table: that of `<p>` for `<P>`, else inline."""
         return self.handlers.get(local_name(tag).lower()) or self.walk
 
     def entity(self, element: Element, flow: Flow) -> None:
@@ -188,7 +188,7 @@ class HtmlRenderer:
         flow.end_line()
 
     def code_paragraph(self, element: Element, flow: Flow) -> None:
-        """A paragraph of code: with its neighbours it makes one fenced block."""
+        """Add a paragraph of code, which forms one fenced block with its neighbours."""
         verbatim = element.get(_XML_SPACE) == "preserve"
         code = self.code_of(element, verbatim)
         if not code.strip() and flow.code:
@@ -200,7 +200,7 @@ class HtmlRenderer:
         self.add_heading(flow, self.inline_of(element), max(int(tag[1]), self.floor))
 
     def add_heading(self, flow: Flow, text: str, level: int) -> None:
-        """A heading; in a list item or a cell, which hold no sections, a line of text."""
+        """Add a heading, or a line of text in a list item or a cell, which have no sections."""
         if flow.plain or self._lists:
             flow.add_block(text if flow.plain else markdown.escape(text))
         elif text:
@@ -209,8 +209,8 @@ class HtmlRenderer:
 
     @contextmanager
     def under(self, hotspot: str, flow: Flow) -> Iterator[None]:
-        """What is folded away, while it is added: under a heading one below the last, of the
-        hotspot's text where it has any."""
+        """Add a heading one level below the last from the hotspot's text, if any; the folded
+        content that is added inside the `with` block belongs to it."""
         level, floor = self.level, self.floor
         flow.end_line()
         if hotspot:
@@ -248,9 +248,9 @@ class HtmlRenderer:
             flow.add_code(code.split("\n"), language)
 
     def code_of(self, element: Element, verbatim: bool = True) -> str:
-        """The text of an element to the letter, a line for each break and each block in it.
+        """The exact text of an element, with a line for each break and each block in it.
 
-        Not `verbatim`, a line end in the file is the white space a browser folds it to.
+        If not `verbatim`, white space at line ends is folded as a browser does.
         """
         parts: list[str] = []
         self._code_parts(element, parts, verbatim)
@@ -333,7 +333,7 @@ class HtmlRenderer:
         return blocks
 
     def table(self, element: Element, flow: Flow) -> None:
-        """A pipe table. One column is layout, no table; a table within a table is flattened."""
+        """Add a pipe table. One column is layout, not a table; a nested table is flattened."""
         flow.end_line()
         if self._depth > MAX_DEPTH:
             self.walk(element, flow)
@@ -357,7 +357,7 @@ class HtmlRenderer:
                 flow.add_block(block)
 
     def _code_table(self, rows: list[tuple[Element, bool]], flow: Flow) -> None:
-        """A table that frames code: its cells one below the other, bare text in them being code."""
+        """Add a table around code: its cells one below the other, with their bare text as code."""
         for row, _ in rows:
             for cell in filter(self._is_cell, row):
                 if cell.tag in ("th", "TH") or self._holds_code(cell):
@@ -366,7 +366,7 @@ class HtmlRenderer:
                     self.add_code(flow, self.code_of(cell, verbatim=False), language_of(cell))
 
     def _holds_code(self, element: Element) -> bool:
-        """Whether code is marked as such within: what is around it is text."""
+        """Whether an element contains code that is marked as such: what is around it is text."""
         for inner in element.iterdescendants(etree.Element):
             if self.handlers.get(inner.tag) == self.preformatted:
                 return True
@@ -391,7 +391,7 @@ class HtmlRenderer:
     def _rows(self, element: Element, head: bool, captions: Flow) -> Iterator[tuple[Element, bool]]:
         """The rows, also in groups and wrappers, and whether they are in the head.
 
-        What else a table holds, its caption first of all, goes before it.
+        Other content of the table, such as its caption, goes to `captions`.
         """
         captions.inline.append(element.text or "")
         for child in element:
@@ -415,7 +415,7 @@ class HtmlRenderer:
 
 
 def says_something(alt: str, source: str) -> bool:
-    """Whether an image's alternative text is more than its file's name or the word image."""
+    """Whether an image's alternative text is more than its file name or the word image."""
     words = alt.lower()
     if not any(map(str.isalnum, alt)) or words in _ALT_WITHOUT_CONTENT or _FILE_NAME.fullmatch(alt):
         return False
@@ -424,13 +424,13 @@ def says_something(alt: str, source: str) -> bool:
 
 
 def _first_indent(text: str, parts: list[str]) -> str:
-    """The indent of a first line that is below its tag, where later lines have theirs."""
+    """The indent of a first line that is on the line below its tag."""
     indent = _INDENTED_TEXT.match(text)
     return indent[1] if indent and _INDENTED_LINE.search("".join(parts)) else ""
 
 
 def _wraps_rows(element: Element, name: str) -> bool:
-    """Whether rows are within a block that has no place in a table, such as a quotation."""
+    """Whether an element that does not belong in a table, such as a quotation, contains rows."""
     is_wrapper = name in BLOCKS and name not in ("td", "th", "caption")
     return is_wrapper and next(element.iter("tr"), None) is not None
 
@@ -451,5 +451,5 @@ def is_code_class(classes: str) -> bool:
 
 
 def _number(text: str | None, default: int) -> int:
-    """A span, start or value; what is not a number, or an absurd one, is the default."""
+    """A span, start or value; the default if it is not a number or an absurd one."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 5 else default

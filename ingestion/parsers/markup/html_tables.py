@@ -1,4 +1,4 @@
-"""Tables as pipe tables: spans, empty columns, and cells that hold more than a line of text."""
+"""Tables as pipe tables: spans, empty columns, and cells with more than a line of text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Row:
 
 
 class HtmlTable:
-    """A table on its way to Markdown. Cells come as the blocks of their content."""
+    """Collects a table, each cell as its blocks, and renders it as Markdown."""
 
     def __init__(self) -> None:
         self._rows: list[list[tuple[Cell, int, int]]] = []
@@ -38,12 +38,12 @@ class HtmlTable:
         self._heads.append(True)
 
     def add_cell(self, blocks: list[str], head: bool, columns: int = 1, rows: int = 1) -> None:
-        """The columns and rows are how many it spans."""
+        """Add a cell that spans so many columns and rows."""
         self._heads[-1] = self._heads[-1] and (head or self._thead)
         self._rows[-1].append((_cell(blocks), columns, rows))
 
     def blocks(self) -> list[str]:
-        """The table and what interrupts it, in reading order."""
+        """The table and the blocks that interrupt it, in reading order."""
         rows = [row for row in self._placed() if any(c.text or c.after for c in row.cells)]
         rows = _without_empty_columns(rows)
         if not rows:
@@ -75,7 +75,7 @@ def _without_empty_columns(rows: list[Row]) -> list[Row]:
 
 
 def _pipe_tables(rows: list[Row]) -> Iterator[str]:
-    """Where a cell holds code the table pauses after that row, and goes on under its own head."""
+    """Split the table after a row with code in a cell; the rest has the head again."""
     head = rows[0] if rows[0].head else None
     lines: list[str] = []
     for row in rows:

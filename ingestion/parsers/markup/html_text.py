@@ -1,4 +1,4 @@
-"""Text on its way to Markdown: white space folded, structure escaped, lists and code."""
+"""Text to Markdown: folds white space, escapes structure, builds lists and code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAD = re.compile(rf"(?<=[\w)]){PAD}+(?=[\w(])|{PAD}+(?=[(])")
 
 
 class Flow:
-    """Text on its way to Markdown: finished blocks, the open line of text, the open run of code."""
+    """Finished Markdown blocks, the open line of text, and the open run of code."""
 
     __slots__ = ("blocks", "code", "inline", "language", "plain")
 
@@ -46,7 +46,7 @@ class Flow:
             self.code, self.language = [], ""
 
     def add_code(self, lines: Iterable[str], language: str = "") -> None:
-        """Lengthen the open run of code; another language begins another run."""
+        """Add to the open run of code; another language begins another run."""
         self.end_line()
         if self.code and language != self.language:
             self.end_code()
@@ -66,7 +66,7 @@ class Flow:
 
 
 class ListItems:
-    """The list being built: `li` and stray content go to it, however deep they stand."""
+    """The list being built: it gets every `li` and stray content, however deep they are."""
 
     __slots__ = ("items", "number", "ordered")
 
@@ -94,7 +94,7 @@ class ListItems:
 
 
 def fold(text: str) -> str:
-    """White space folded as a browser folds it, forced breaks as line ends, code in backticks."""
+    """Fold white space as a browser does, with forced breaks as line ends, code in backticks."""
     if not text.isascii():
         text = text.translate(markdown.INVISIBLE)
     if CODE in text:
@@ -130,7 +130,7 @@ def _glued(left: str, right: str) -> bool:
 
 
 def code_block(code: list[str], language: str) -> list[str]:
-    """A fenced block, if any; blank lines around the code go, its own white space stays."""
+    """A fenced block without blank lines around the code, or nothing if there is no code."""
     lines = [line.rstrip() if line.isspace() else line for line in code]
     while lines and not lines[0]:
         del lines[0]

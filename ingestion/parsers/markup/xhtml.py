@@ -1,7 +1,7 @@
-"""Reading topics and project files: strict XML first, then what can still be read of a broken file.
+"""Reads topics and project files: as strict XML, else whatever can be read of a broken file.
 
-No entity is resolved, no DTD or network asked, and libxml2's limits (depth 256, 10 MB of text in
-one node) stay on.
+It resolves no entities, loads no DTD and uses no network; libxml2's limits (depth 256, 10 MB of
+text in one node) stay on.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 
 
 class Markup(NamedTuple):
-    """A tree; `problem` says what is wrong with the file when it was not read as it is."""
+    """A tree; `problem` says what is wrong with the file, if anything."""
 
     root: Element
     problem: str = ""
 
 
 def read_markup(data: bytes) -> Markup:
-    """The tree of an XML or HTML file. Whatever is in it, the text that can be read is kept."""
+    """The tree of an XML or HTML file, with all text that can be read even if it is broken."""
     try:
         return Markup(_without_html_namespace(etree.fromstring(data, _xml_parser())))
     except etree.XMLSyntaxError as error:
@@ -76,7 +76,7 @@ def read_markup(data: bytes) -> Markup:
 
 
 def decode(data: bytes) -> str:
-    """UTF-8 (or UTF-16 by its mark), in which a byte that does not fit is read as cp1252."""
+    """Decode UTF-8 (or UTF-16 with a BOM); invalid bytes are read as cp1252."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace")
     return data.decode("utf-8-sig", "bbjrag_cp1252").replace("\r\n", "\n")
@@ -111,14 +111,14 @@ def _html_parser() -> etree.HTMLParser:
 
 def _problem(data: bytes, error: etree.XMLSyntaxError) -> str:
     if _has_conflict(data):
-        return "It holds git conflict markers: both sides were kept. Resolve the conflict."
+        return "It contains git conflict markers: both sides were kept. Resolve the conflict."
     try:
         data.decode("utf-8-sig")
     except UnicodeDecodeError as wrong:
         if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return f"It is not UTF-8 (byte {wrong.start}): it was read leniently. Save it as UTF-8."
     reason = str(error).removesuffix(" (<string>, line 0)")
-    return f"It is not well-formed XML ({reason}): it was read leniently. Correct the markup."
+    return f"It is not well-formed XML ({reason}): it was read leniently. Fix the markup."
 
 
 def _has_conflict(data: bytes) -> bool:
@@ -131,14 +131,14 @@ def _entity(match: re.Match[str]) -> str:
 
 
 def _character(match: re.Match[str]) -> str:
-    """A numeric reference, unless it is to what XML holds no character for."""
+    """The numeric reference, or nothing if XML does not allow its character."""
     number = int(match[1], 16) if match[1] else int(match[2][:9])
     is_character = 0 < number <= 0x10FFFF and not _NO_CHARACTER.match(chr(number))
     return f"&#{number};" if is_character else ""
 
 
 def _lenient(text: str) -> Element:
-    """The tree of an HTML parser; where that finds less text than there is, the bare text."""
+    """The tree of an HTML parser, or only the bare text if the parser loses text."""
     own = set(_OWN_ENTITY.findall(text))
     text = _without_doctype(text)
     if own:
@@ -158,8 +158,10 @@ def _bare_text(text: str) -> str:
 
 
 def _between_no_text(text: str) -> Iterator[str]:
-    """The parts of a text around comments, instructions, head, scripts and styles. One that does
-    not end is no such thing; each kind is searched for its end only as long as there is one."""
+    """The parts of a text around comments, instructions, head, scripts and styles.
+
+    One without an end is text. Once a kind has no further end, it is not searched again.
+    """
     place = looked = 0
     endless: set[str] = set()
     while opening := _NO_TEXT.search(text, looked):
@@ -199,7 +201,7 @@ def _text_tree(text: str) -> Element:
 
 
 def _without_html_namespace(root: Element) -> Element:
-    """XHTML's namespace, where it is declared, taken from the names."""
+    """Remove XHTML's namespace from the names, if it is declared."""
     if root.nsmap.get(None) or "xhtml" in str(root.tag):
         for element in root.iter("{http://www.w3.org/1999/xhtml}*"):
             element.tag = str(element.tag).rpartition("}")[2]
@@ -207,7 +209,7 @@ def _without_html_namespace(root: Element) -> Element:
 
 
 def _with_madcap_names(root: Element) -> Element:
-    """Names as XML gives them: an HTML parser leaves `madcap:dropdown` for `MadCap:dropDown`."""
+    """Restore XML's names: an HTML parser turns `MadCap:dropDown` into `madcap:dropdown`."""
     for element in root.iter(etree.Element):
         name = _madcap_name(str(element.tag))
         if name:
@@ -220,6 +222,6 @@ def _with_madcap_names(root: Element) -> Element:
 
 
 def _madcap_name(name: str) -> str:
-    """The name with its namespace; nothing for other names, and for what is not a name."""
+    """The name with its namespace; empty for other names, and for what is not a name."""
     found = _MADCAP_NAME.fullmatch(name)
     return MADCAP + MADCAP_NAMES.get(found[1].lower(), found[1]) if found else ""

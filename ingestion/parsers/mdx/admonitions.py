@@ -1,4 +1,4 @@
-"""Docusaurus' admonitions as a rule for Markdown blocks."""
+"""A Markdown block rule for Docusaurus' admonitions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TITLE_ATTRIBUTE = re.compile(r"""\btitle=(?:"([^"]*)"|'([^']*)')""")
 
 
 def line_start(state: StateBlock, line: int) -> int | None:
-    """Where the text of the line begins; None when it is indented code or blank."""
+    """Where the text of the line begins; None if it is indented code or blank."""
     start = state.bMarks[line] + state.tShift[line]
     if state.is_code_block(line) or start >= state.eMarks[line]:
         return None
@@ -27,9 +27,9 @@ def line_start(state: StateBlock, line: int) -> int | None:
 
 
 def admonition(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """`:::note Title`, `:::note[Title]` and the closing `:::`; an opening line gives its title.
+    """Parse `:::note Title`, `:::note[Title]` and the closing `:::`.
 
-    Without a title a reader sees the name of the admonition.
+    Without a title, the site shows the name of the admonition.
     """
     start = line_start(state, start_line)
     if start is None or not state.src.startswith(":::", start):
@@ -46,7 +46,7 @@ def admonition(state: StateBlock, start_line: int, end_line: int, silent: bool) 
 
 
 def _admonition_title(match: re.Match[str]) -> str | None:
-    """The visible title, "" for none (a closing line), None when the line is not an admonition."""
+    """The visible title, "" for none (a closing line), None if the line is not an admonition."""
     name, rest = match["name"], match["rest"].strip()
     if not name:
         return None if rest else ""

@@ -1,4 +1,4 @@
-"""One page and the files it includes, as a single row of events."""
+"""One page and the files it includes, as a single sequence of events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RAW_LOADER = re.compile(r"^(?:!!?)?raw-loader!")
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """The text of a page, and a warning when it is not UTF-8. Raises DocumentError for binary."""
+    """The text of a page, and a warning if it is not UTF-8. Raises DocumentError for binary."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return _normal(data.decode("utf-16", "replace")), ""
     if b"\0" in data:
@@ -45,7 +45,7 @@ def _normal(text: str) -> str:
 
 @dataclass(slots=True)
 class Assembly:
-    """Reads a page with what it imports, and keeps record of the files and of what is wrong."""
+    """Reads a page with what it imports, and records the files and problems."""
 
     config: SourceConfig
     root: Path
@@ -56,7 +56,7 @@ class Assembly:
     _included: int = 0
 
     def read(self, path: Path) -> tuple[FrontMatter, str]:
-        """The front matter and body of a page. Raises DocumentError when it cannot be read."""
+        """The front matter and body of a page. Raises DocumentError if it cannot be read."""
         text = self._text(path)
         front_matter, body = split_front_matter(text)
         if front_matter.problem:
@@ -86,7 +86,7 @@ class Assembly:
     ) -> Iterator[Event]:
         page = parse_page(body, mdx=path.suffix.lower() == ".mdx")
         if page.cut_short:
-            self._warn("Lists or quotes are nested 100 deep, and what lies deeper was left out.")
+            self._warn("Lists or quotes are nested 100 deep, and what is deeper was left out.")
         self.components |= {*page.imports, *page.exports}
         scope = Scope(self._names(path, front_matter, page, props), page.plain)
         self._open.append(path)
@@ -139,7 +139,7 @@ class Assembly:
             return ""
 
     def _resolve(self, importer: Path, module: str) -> Path | None:
-        """The file a module path leads to; None when it is a package's, or leaves DATA_DIR."""
+        """The file of a module path; None for a package, or a file outside DATA_DIR."""
         if module.startswith("."):
             candidates = [importer.parent / module]
         elif module.startswith("@site/"):
@@ -156,7 +156,7 @@ class Assembly:
 
 
 def _flatten(tokens: Sequence[Token], first_line: int, scope: Scope) -> Iterator[Event]:
-    """Block tokens and, in their places, the tokens of their text, with their lines in the file."""
+    """Block tokens with the tokens of their text in place, and their lines in the file."""
     line = first_line
     for token in tokens:
         line = first_line + token.map[0] if token.map else line

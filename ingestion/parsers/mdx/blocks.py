@@ -1,4 +1,4 @@
-"""Markdown tokens as what they show, in Markdown again."""
+"""Writes Markdown tokens as Markdown of what they show."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Table:
 
 @dataclass(slots=True)
 class BlockRenderer:
-    """Gathers text, and writes it as a block where one ends."""
+    """Collects text, and writes it at the end of each block."""
 
     out: MarkdownWriter = field(default_factory=MarkdownWriter)
     _scope: Scope = field(default_factory=Scope)
@@ -111,7 +111,7 @@ class BlockRenderer:
             self._add_text(token.content, verbatim=True)
 
     def _end_block(self, token: Token | None = None) -> None:
-        """What was gathered becomes a heading or a paragraph, as the place asks for."""
+        """Write the collected text as a heading or a paragraph."""
         text = joined(self._inline)
         self._inline = []
         if not text:
@@ -123,7 +123,7 @@ class BlockRenderer:
             self.out.text(text, self._text_line)
 
     def _open_paragraph(self, token: Token) -> None:
-        # the first paragraph of a footnote goes on after its label
+        # the first paragraph of a footnote is on the line of its label
         if not (len(self._inline) == 1 and self._inline[0][1].startswith("[")):
             self._end_block()
 

@@ -1,4 +1,4 @@
-"""Import and export statements of an MDX page: where they end, and what they bind."""
+"""Import and export statements of an MDX page: where they end, and the names they bind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _EXPORTED_NAME = re.compile(
 def esm_end(text: str, start: int, budget: ScanBudget) -> int:
     """Where the import and export statements that begin at `start` end; `start` if none do.
 
-    A statement runs on past blank lines while a bracket is open, as MDX asks its JavaScript parser.
+    A statement continues past blank lines while a bracket is open, as in MDX's JavaScript parser.
     """
     pos = start
     while text.startswith(("import", "export"), pos) and _ESM_START.match(text, pos):
@@ -50,7 +50,8 @@ def esm_end(text: str, start: int, budget: ScanBudget) -> int:
 
 
 def _statement_end(text: str, start: int, budget: ScanBudget) -> int:
-    """Where brackets say; else, as text between tags may hold a lone bracket, where braces say."""
+    """Where the brackets close; else where the braces do, because text between tags may contain
+    a single bracket."""
     for stop in (_STATEMENT_STOP, _BRACES_STOP):
         limit = budget.limit(start, len(text))
         end = _balanced_end(text, start, limit, stop)
@@ -88,7 +89,7 @@ def _next_blank_line(text: str, start: int) -> int:
 
 
 def imported_names(esm: str) -> Iterator[tuple[str, str]]:
-    """Each name that import statements bind, with the module it comes from."""
+    """Each name that import statements bind, with its module."""
     for clause, _, module in _IMPORT.findall(esm):
         for name in re.findall(r"(?:\bas\s+)?([\w$]+)(?!\s+as\b)", clause.replace("* as", "")):
             yield name, module

@@ -1,7 +1,7 @@
 """Markdown as Docusaurus reads it: CommonMark, tables, footnotes, MDX, admonitions, heading ids.
 
 Tags, expressions and raw elements become tokens of their own (`mdx_tag`, `mdx_expression`,
-`mdx_raw`, `mdx_math`), in blocks and in text alike; pairing the tags is left to who reads them.
+`mdx_raw`, `mdx_math`), both in blocks and in text; the caller pairs the tags.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ class MdxPage:
 
     @property
     def cut_short(self) -> bool:
-        """Whether something is nested so deeply that it was left out."""
+        """Whether something was left out because it is nested too deeply."""
         return any(token.level >= MAX_NESTING - 1 for token in self.tokens)
 
 
 def parse_page(source: str, *, mdx: bool) -> MdxPage:
     """Tokenise a page's body.
 
-    A page that is not named `.mdx` (`mdx` False) and shows no mark of MDX is `plain`: text in
-    braces is text there. Where no tag begins a line of it either, indented code is code.
+    A page that is not named `.mdx` (`mdx` False) and has no MDX syntax is `plain`: text in braces
+    is text there. If no line of it begins with a tag either, indented code is code.
     """
     plain = not mdx and not _MDX_MARKS.search(_CODE.sub("", source))
     indented_code = not mdx and not _FLOW_TAG_LINE.search(_CODE.sub("", source))
@@ -96,7 +96,7 @@ def _make_parser(indented_code: bool) -> MarkdownIt:
 
 
 def _esm(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """Import and export statements: at the margin, outside any container."""
+    """Parse import and export statements: at the margin, outside any container."""
     start = state.bMarks[start_line]
     at_margin = start == 0 or state.src[start - 1] == "\n"
     if silent or state.level or state.blkIndent or state.sCount[start_line] or not at_margin:
@@ -114,8 +114,8 @@ def _esm(state: StateBlock, start_line: int, end_line: int, silent: bool) -> boo
 
 
 def _dedent(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """Where indentation is no code, it may be any: a block that is far in, and what follows it as
-    far in, moves to the margin, so that the rules for lists and paragraphs hold there."""
+    """Move an indented block to the margin if indentation is not code, with the lines after it that
+    are as far in, so that the rules for lists and paragraphs apply."""
     shift = state.sCount[start_line] - state.blkIndent
     if silent or shift < 4:
         return False
@@ -144,7 +144,7 @@ def _line_of(state: StateBlock, pos: int) -> int:
 
 
 def _flow(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """Lines of nothing but tags, expressions and comments; a construct may span lines."""
+    """Parse lines of only tags, expressions and comments, which may span lines."""
     start = line_start(state, start_line)
     if start is None or state.src[start] not in "<{":
         return False
@@ -161,7 +161,7 @@ def _flow(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bo
 
 
 def _scan_flow(text: str, start: int, limit: int, budget: ScanBudget) -> tuple[list[Piece], int]:
-    """The constructs from `start` on, and where something else begins (a line end, or text)."""
+    """The constructs from `start` on, and where they end (a line end, or text)."""
     pieces: list[Piece] = []
     pos = start
     while pos < limit and text[pos] in "<{":
@@ -178,7 +178,7 @@ def _scan_flow(text: str, start: int, limit: int, budget: ScanBudget) -> tuple[l
 def _leading_comment(
     state: StateBlock, start_line: int, pieces: list[Piece], end: int, silent: bool
 ) -> bool:
-    """A comment over several lines with text after it: that text begins a block of its own."""
+    """Parse a comment of several lines with text after it, which begins a block of its own."""
     last_line = _line_of(state, end)
     comments = pieces and all(isinstance(piece, Comment) or _is_comment(piece) for piece in pieces)
     if not comments or last_line == start_line:
@@ -211,7 +211,7 @@ def _push_piece(state: StateBlock | StateInline, piece: Piece, start: int, end: 
 
 
 def _raw_element(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """Elements whose text is no Markdown, up to their closing tag."""
+    """Parse elements whose text is not Markdown, up to their closing tag."""
     start = line_start(state, start_line)
     if start is None or not state.src.startswith("<", start):
         return False
@@ -252,7 +252,7 @@ def _find_closer(state: StateBlock, name: str, start: int, limit: int) -> re.Mat
 
 
 def _math_block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """`$$` on a line of its own, to the next one."""
+    """Parse a math block between lines of `$$`."""
     if _line_text(state, start_line) != "$$":
         return False
     close = next((n for n in range(start_line + 1, end_line) if _line_text(state, n) == "$$"), None)
@@ -272,7 +272,7 @@ def _line_text(state: StateBlock, line: int) -> str:
 
 
 def _text(state: StateInline, silent: bool) -> bool:
-    """A tag, an expression or a comment within text."""
+    """Parse a tag, an expression or a comment within text."""
     if state.src[state.pos] not in "<{":
         return False
     piece = scan_piece(state.src, state.pos, state.posMax, _inline_budget(state))
@@ -285,7 +285,7 @@ def _text(state: StateInline, silent: bool) -> bool:
 
 
 def _inline_budget(state: StateInline) -> ScanBudget:
-    """The page's budget; where closers are missing is remembered per text."""
+    """The page's budget; missing closers are remembered per text."""
     budget: ScanBudget = state.env["budget"]
     if state.env.get("budget_of") is not state.src:
         budget.comment_fails_from.clear()

@@ -42,7 +42,7 @@ class MdxOptions(ParserOptions):
 
 @dataclass(frozen=True, slots=True)
 class _Category:
-    """A folder: the label it was given, the title of its index page, and the files that say so."""
+    """A folder: its label, the title of its index page, and the files these come from."""
 
     label: str
     index_title: str
@@ -59,8 +59,8 @@ class _Page:
 class MdxParser(Parser):
     """What a reader of the site sees, as Markdown.
 
-    Files and folders with a leading underscore are not pages; their text is where a page
-    imports them. Drafts are left out.
+    Files and folders with a leading underscore are not pages; their text is part of the pages
+    that import them. Drafts are left out.
     """
 
     version = 3
@@ -169,7 +169,7 @@ class MdxParser(Parser):
         return _Category(label, title, (*inputs, *index_inputs), problem)
 
     def _index_title(self, root: Path, folder: Path) -> tuple[str, tuple[InputFile, ...]]:
-        """The label that a folder takes from its index page."""
+        """The label of a folder from its index page."""
         for path in sorted(folder.iterdir()):
             relative = PurePosixPath(path.relative_to(root).as_posix())
             if path.suffix.lower() in PAGE_SUFFIXES and docusaurus.is_index(relative):
@@ -187,7 +187,7 @@ class MdxParser(Parser):
                 writer = Renderer().render(assembly.events(path, front_matter, body))
                 given = _title(relative, front_matter, writer)
         except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
-            failure_at(str(relative), error)  # the page's own, which comes when its turn does
+            failure_at(str(relative), error)  # reported when the page itself is read
             return "", (stat_input(self.config, path),)
         return given, tuple(assembly.inputs.values())
 
@@ -200,9 +200,9 @@ def _matches(path: PurePosixPath, pattern: str) -> bool:
 
 
 def _title(path: PurePosixPath, front_matter: FrontMatter, writer: MarkdownWriter) -> str:
-    """The front matter's title, else the first top heading, the sidebar's label, the file's name.
+    """The front matter's title, else the first top heading, the sidebar's label, the file name.
 
-    A top heading that says the same is taken out of the text.
+    A top heading that repeats the title is removed from the text.
     """
     heading = next((h for h in writer.headings if h.level == 1), None)
     shown = _MARKS.sub("", heading.text) if heading else ""
@@ -221,7 +221,7 @@ def _depths(path: PurePosixPath) -> list[tuple[str, ...]]:
 
 
 def _breadcrumb(path: PurePosixPath, title: str, folders: list[_Category]) -> tuple[str, ...]:
-    """The labels of the folders; an index page stands for its folder and does not name it again."""
+    """The labels of the folders, without an index page's own folder."""
     names = [docusaurus.readable(name) for name in path.parent.parts]
     labels = [f.label or f.index_title or name for f, name in zip(folders, names, strict=True)]
     if labels and docusaurus.is_index(path):

@@ -1,4 +1,4 @@
-"""What a reader of a Docusaurus page sees, as Markdown: its tags, over its Markdown."""
+"""Renders the tags of a Docusaurus page, in addition to its Markdown, as a reader sees it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CODE_COMPONENT = re.compile("code|snippet|highlight|terminal|mermaid", re.IGNOR
 
 @dataclass(slots=True)
 class Renderer(BlockRenderer):
-    """Walks paired events and writes what they show; expressions it cannot tell show nothing."""
+    """Walks paired events and writes what they show; unknown expressions show nothing."""
 
     _tabs: list[tuple[int, dict[str, str]]] = field(default_factory=list)
 
@@ -54,7 +54,7 @@ class Renderer(BlockRenderer):
         return self.out
 
     def _event(self, events: Sequence[Event], index: int, event: Event) -> int:
-        """Handle the event at `index`; return the place of the last event that was dealt with."""
+        """Handle the event at `index`; return the index of the last event handled."""
         tag = event.tag if event.token.type == "mdx_tag" else None
         if tag:
             return self._tag_event(events, index, event, tag)
@@ -80,7 +80,7 @@ class Renderer(BlockRenderer):
     def _code_within(
         self, events: Sequence[Event], index: int, partner: int, tag: Tag
     ) -> str | None:
-        """The code that Docusaurus' own component holds, or one named like it around one string;
+        """The code in Docusaurus' own component, or in one with a similar name around one string;
         None for any other tag."""
         if partner < index or not (is_component(tag.name) and _CODE_COMPONENT.search(tag.name)):
             return None
@@ -155,7 +155,7 @@ class Renderer(BlockRenderer):
         self._end_block()
 
     def _card_list(self, tag: Tag) -> None:
-        """The cards that a page names itself; without `items` they are its neighbours' titles."""
+        """Write the cards that a page lists; without `items`, there are none of its own."""
         items = tag.attribute("items")
         cards = list(_objects(items.value)) if items else []
         self.out.open_list(ordered=False)
@@ -226,7 +226,7 @@ class Renderer(BlockRenderer):
         self._start_cell(tag.name.lower() == "th", self._span(tag, "col"), self._span(tag, "row"))
 
     def _span(self, tag: Tag, kind: str) -> int:
-        """`colspan` as HTML and `colSpan` as JSX write it; an expression counts as its digits."""
+        """The value of `colspan` (HTML) or `colSpan` (JSX); of an expression, its digits."""
         attribute = tag.attribute(f"{kind}span") or tag.attribute(f"{kind}Span")
         value = attribute.value.strip() if attribute else ""
         return min(int(value), 100) if value.isdecimal() and value != "0" else 1
@@ -252,7 +252,7 @@ def _tab_labels(code: str) -> dict[str, str]:
 
 
 def _objects(code: str) -> Iterator[dict[str, str]]:
-    """The texts by their names of each object in a literal such as `[{label: 'npm'}]`."""
+    """The texts by key of each object in a literal such as `[{label: 'npm'}]`."""
     texts: dict[str, str] = {}
     for match in _OBJECT_PART.finditer(code):
         if match["name"]:
@@ -263,7 +263,7 @@ def _objects(code: str) -> Iterator[dict[str, str]]:
 
 
 def _is_layout(token: Token) -> bool:
-    """Whether it shows nothing by itself."""
+    """Whether the token shows nothing by itself."""
     if token.type == "text":
         return not token.content.strip()
     return token.type in ("softbreak", "paragraph_open", "paragraph_close")

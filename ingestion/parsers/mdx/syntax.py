@@ -1,4 +1,4 @@
-"""What MDX adds to Markdown, character by character: tags, expressions in braces, comments.
+"""Scans what MDX adds to Markdown: tags, expressions in braces, comments.
 
 Sources of the rules: the JSX and MDX 3 specifications (mdxjs.com/docs/what-is-mdx) and, for real
 `.md` files that were never compiled, HTML's looser attributes.
@@ -74,7 +74,8 @@ Piece = Tag | Braces | Comment
 
 @dataclass(slots=True)
 class ScanBudget:
-    """How much text may still be scanned in vain; it keeps a page of unclosed braces linear."""
+    """How much text may still be scanned in vain, so that a page of unclosed braces takes linear
+    time."""
 
     characters: int = 1_000_000
     comment_fails_from: dict[str, int] = field(default_factory=dict)
@@ -85,7 +86,7 @@ class ScanBudget:
 
 
 def scan_piece(text: str, start: int, end: int, budget: ScanBudget) -> Piece | None:
-    """The construct that begins at `start` (a `<` or a `{`), or None when it is plain text."""
+    """The construct that begins at `start` (a `<` or a `{`), or None if it is plain text."""
     if text[start] == "{":
         return scan_braces(text, start, end, budget)
     if text.startswith(("<!", "<?"), start):
@@ -94,7 +95,7 @@ def scan_piece(text: str, start: int, end: int, budget: ScanBudget) -> Piece | N
 
 
 def scan_braces(text: str, start: int, end: int, budget: ScanBudget) -> Braces | None:
-    """The balanced expression at `start`, past strings, templates and comments in it."""
+    """The balanced expression at `start`, with the strings, templates and comments in it."""
     limit = budget.limit(start, end)
     close = _matching_brace(text, start, limit)
     if close < 0:
@@ -208,7 +209,7 @@ def _tag(
 
 
 def _skip_space(text: str, pos: int, limit: int) -> int:
-    """Past white space and the comments that JSX allows inside a tag."""
+    """Skip white space and the comments that JSX allows inside a tag."""
     while True:
         space = _SPACE.match(text, pos, limit)
         pos = space.end() if space else pos
@@ -250,7 +251,7 @@ def _scan_value(
 def expression_text(code: str, names: Mapping[str, str]) -> str | None:
     """The text that an expression shows: a string literal, or a name whose text is known.
 
-    None when only running the program would tell; an expression of comments alone is "".
+    None if only running the program would show it; an expression of only comments is "".
     """
     code = code.strip()
     if _STRING_LITERAL.fullmatch(code):
@@ -281,7 +282,7 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def attribute_text(tag: Tag, name: str, names: Mapping[str, str]) -> str:
-    """The text of an attribute, "" where it has none or only running the program would tell."""
+    """The text of an attribute, "" if it has none or only running the program would show it."""
     attribute = tag.attribute(name)
     if attribute is None or attribute.kind == "bare":
         return ""

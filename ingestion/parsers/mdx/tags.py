@@ -1,4 +1,4 @@
-"""Which tags are elements, which belong together, and which are text such as `List<String>`."""
+"""Decides which tags are elements, which are pairs, and which are text (`List<String>`)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OPTIONAL_CLOSE = frozenset(_OPTIONAL_CLOSE.split())
 BLOCK = frozenset(_BLOCK.split())
 HTML = VOID | OPTIONAL_CLOSE | BLOCK | frozenset(_INLINE.split())
 
-# components that Docusaurus' own theme brings, each a block of its own
+# components of Docusaurus' own theme, each a block of its own
 THEME_BLOCKS = frozenset(["Tabs", "TabItem", "Admonition", "Details", "CodeBlock"])
 
 _WORD_END = re.compile(r"\w$")
@@ -40,7 +40,7 @@ _WORD_END = re.compile(r"\w$")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What holds for the tokens of one file: the names whose text is known (`frontMatter.title`),
+    """Settings for the tokens of one file: the names whose text is known (`frontMatter.title`),
     and whether text in braces is text."""
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -49,9 +49,9 @@ class Scope:
 
 @dataclass(slots=True)
 class Event:
-    """A token in reading order, the source line it is on, and its partner's place in the order.
+    """A token in reading order, its source line, and the index of its partner.
 
-    `flow` marks what is on lines of its own; `literal` a tag that is text.
+    `flow`: it is on lines of its own; `literal`: it is a tag that is text.
     """
 
     token: Token
@@ -68,15 +68,15 @@ class Event:
 
 
 def is_component(name: str) -> bool:
-    """By JSX's rule; `<BR>` and `<TABLE>` are HTML all the same."""
+    """Whether a name is a component by JSX's rule, except that `<BR>` and `<TABLE>` are HTML."""
     html = name.isupper() and name.lower() in HTML
     return "." in name or (name[:1].isupper() and not html)
 
 
 def pair_tags(events: Sequence[Event], components: AbstractSet[str]) -> None:
-    """Join each opening tag with its closing one; a tag that is left alone may be text.
+    """Join each opening tag with its closing one; a tag without a partner may be text.
 
-    A closing tag takes the nearest open one of its name, and ends what is open within.
+    A closing tag closes the nearest open one of its name, and ends what is open inside.
     """
     stack: list[int] = []
     by_name: dict[str, list[int]] = {}
@@ -114,7 +114,7 @@ def _close(
 
 
 def _is_text(events: Sequence[Event], index: int, components: AbstractSet[str]) -> bool:
-    """Whether a tag without a partner is text: no element, or one only by accident."""
+    """Whether a tag without a partner is text: not an element, or one only by accident."""
     tag = events[index].tag
     if tag is None or tag.self_closing:
         return False

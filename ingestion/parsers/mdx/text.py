@@ -1,4 +1,4 @@
-"""Text as a browser shows it: white space folded, neighbours joined, code in backticks."""
+"""Text as a browser shows it, with white space folded and code in backticks."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _BRACED = re.compile(r"\s*(?:<[^<>]*>\s*)*\{(.*)\}\s*(?:</[^<>]*>\s*)*", re.DOTA
 _BADGE = re.compile(r"\bshields\.io/|\bbadges?\b", re.IGNORECASE)
 
 Segment = tuple[bool, str]
-"""Whether the white space is kept to the letter, and the text."""
+"""Whether the white space is kept exactly, and the text."""
 
 
 def joined(segments: Sequence[Segment]) -> str:
-    """White space folded, none added between neighbours."""
+    """Join segments with white space folded, and none added between them."""
     text = ""
     for verbatim, segment in segments:
         folded = segment if verbatim else _SPACE.sub(" ", segment)
@@ -52,12 +52,12 @@ def says_something(alt: str, address: str) -> bool:
 
 
 def footnote_label(token: Token) -> str:
-    """Its number, in the order of first mention."""
+    """The footnote's number, in the order of first mention."""
     return str(token.meta.get("id", 0) + 1)
 
 
 def code_language(classes: str) -> str:
-    """The language that a class such as `language-bbj` names; "" for none."""
+    """The language in a class such as `language-bbj`; "" for none."""
     found = _CODE_CLASS.search(classes)
     return found[1] if found else ""
 

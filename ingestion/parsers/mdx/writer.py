@@ -1,4 +1,4 @@
-"""Writes blocks as Markdown and remembers from which source line each came."""
+"""Writes blocks as Markdown and remembers the source line of each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Heading(NamedTuple):
 
 @dataclass(slots=True)
 class Cell:
-    """A table cell: its content, whether it heads a column, and how far it spans."""
+    """A table cell: its content, whether it is a column's head, and how far it spans."""
 
     content: MarkdownWriter
     header: bool = False
@@ -40,7 +40,7 @@ class Cell:
 
 @dataclass(slots=True)
 class MarkdownWriter:
-    """Blocks in, Markdown out. In a `flat` writer (a table cell) text is not protected."""
+    """Collects blocks as Markdown. In a `flat` writer (a table cell) text is not escaped."""
 
     flat: bool = False
     lines: list[str] = field(default_factory=list)
@@ -75,7 +75,7 @@ class MarkdownWriter:
         tight = self._in_list and bool(current.marker)
         self._add([first + lines[0], *rest], source, tight)
         current.marker = ""
-        # at the margin, an item's number would be read as text of the paragraph before it
+        # at the margin, the item would be read as part of the paragraph before it
         self._in_list = bool(current.content)
 
     def heading(self, level: int, text: str, source: int) -> None:
@@ -103,7 +103,7 @@ class MarkdownWriter:
         self._add(lines, source)
 
     def _leave_lists(self, source: int) -> None:
-        """What follows is at the margin: code keeps its columns, and items go on from there."""
+        """Go back to the margin for code that keeps its columns; later items start there."""
         if self._lists and self._lists[-1].marker and self._lists[-1].ordered:
             self._item_text([""], source)
             self.lines[-1] = self.lines[-1].rstrip()
@@ -129,7 +129,7 @@ class MarkdownWriter:
         self._in_list = self._in_list and bool(self._lists)
 
     def table(self, rows: Sequence[Sequence[Cell]], lines: Sequence[int]) -> None:
-        """A pipe table; where a cell holds code or a table, the blocks of its cells one by one."""
+        """Write a pipe table, or the blocks of its cells if one contains code or a table."""
         cells = [cell for row in rows for cell in row]
         if any(cell.content.structured for cell in cells):
             for cell in cells:
@@ -162,7 +162,7 @@ class MarkdownWriter:
             self.locations.append(Location(location.content_line + offset, location.number))
 
     def drop_heading(self, heading: Heading) -> None:
-        """Take a heading's line and the blank line after it away."""
+        """Remove a heading's line and the blank line after it."""
         end = heading.line + 1
         end += end < len(self.lines) and not self.lines[end]
         gone = end - heading.line

@@ -1,4 +1,4 @@
-"""Lines of a section to Markdown: paragraphs, lists, code in its lines, tables, footnotes."""
+"""Lines of a section to Markdown: paragraphs, lists, code, tables, footnotes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ingestion.parsers.pdf.typography import (
     Typography,
 )
 
-INDENT = 0.7  # of the font size: a line set in by more begins a paragraph
+INDENT = 0.7  # of the font size: a line indented by more begins a paragraph
 ALIGNED = 3.0  # points
 # After these words a hyphen at the line end stands for a left-out part ("pre- and postfix").
 SUSPENDED = {"and", "or", "to", "nor", "und", "oder", "bzw", "bis", "sowie", "et", "ou"}
@@ -28,7 +28,7 @@ SUSPENDED = {"and", "or", "to", "nor", "und", "oder", "bzw", "bis", "sowie", "et
 
 @dataclass(slots=True)
 class Block:
-    """`lines` of Markdown, and the page each comes from. Items of a list stand without a blank."""
+    """`lines` of Markdown, and the page of each. List items have no blank line between them."""
 
     kind: str
     lines: list[str]
@@ -43,7 +43,7 @@ class _Paragraph:
 
 
 def join_lines(texts: Sequence[str], typography: Typography) -> str:
-    """One running text: words hyphenated at line ends are whole again."""
+    """Join lines into one text, with words hyphenated at line ends made whole."""
     joined = ""
     for text in texts:
         text = text.strip()
@@ -79,7 +79,7 @@ def _is_path(text: str) -> bool:
 
 
 def _is_compound(head: str, tail: str, typography: Typography) -> bool:
-    """Whether the hyphen belongs to the word, by how the rest of the document writes it."""
+    """Whether the hyphen belongs to the word, judging by the rest of the document."""
     words = typography.words
     whole, hyphened = words[head + tail], words[f"{head}-{tail}"]
     if whole or hyphened:
@@ -88,7 +88,7 @@ def _is_compound(head: str, tail: str, typography: Typography) -> bool:
 
 
 class BlockBuilder:
-    """Feeds on the items of one section, in reading order."""
+    """Builds the blocks of one section from its items, in reading order."""
 
     def __init__(self, typography: Typography) -> None:
         self.typography = typography
@@ -148,7 +148,7 @@ class BlockBuilder:
             and last.kind == "table"
             and last.lines[1] == divider
             and (last.pages[-1] < page)
-        ):  # the table goes on over the page, perhaps with its head again
+        ):  # the table continues on the next page, perhaps with its head repeated
             body = body if head == last.lines[0] else [head, *body]
             last.lines += body
             last.pages += [page] * len(body)
@@ -178,7 +178,7 @@ class BlockBuilder:
         return index + len(lines)
 
     def _take_note(self, items: Sequence[Item], index: int, levels: dict[int, int]) -> int:
-        """A footnote waits until the paragraph it interrupts has ended, maybe on the next page."""
+        """Hold a footnote until the paragraph it interrupts has ended, maybe on the next page."""
         note = items[index]
         assert isinstance(note, Line)
         lines = [note]
@@ -206,7 +206,7 @@ class BlockBuilder:
             self.list_at = []
 
     def _goes_on_in(self, line: Line) -> bool:
-        """Whether a line of code is the open paragraph's next line, full of names of things."""
+        """Whether a line that looks like code, because it is full of names, is the paragraph's."""
         if self.open is None or self.typography.mono_body:
             return False
         last = self.open.lines[-1]
@@ -219,7 +219,7 @@ class BlockBuilder:
         )
 
     def _list_depth(self, line: Line) -> int:
-        """How deep the item is nested, by how far its column's other items are set in."""
+        """The nesting depth of the item, by the indents of its column's other items."""
         at = line.x0 - line.left
         self.list_at = [x for x in self.list_at if x < at - 0.4 * line.size]
         self.list_at.append(at)
@@ -259,7 +259,7 @@ class BlockBuilder:
         )
 
     def _runs_over(self, last: Line, line: Line) -> bool:
-        """Whether a paragraph goes on in the next column or on the next page."""
+        """Whether a paragraph continues in the next column or on the next page."""
         if last.turned or line.turned or NUMBER.match(line.text):
             return False
         if last.text.endswith(tuple(HYPHENS)):
@@ -295,7 +295,7 @@ def _marker(line: Line) -> str:
 
 
 def _marker_alone(paragraph: _Paragraph) -> bool:
-    """A bullet on a baseline of its own belongs to the line that follows."""
+    """Whether the paragraph is only a bullet, which belongs to the line that follows."""
     return len(paragraph.lines) == 1 and bool(BULLET.fullmatch(paragraph.lines[0].text.strip()))
 
 
@@ -305,7 +305,7 @@ def _item(text: str) -> str:
 
 
 def _entry(text: str) -> str:
-    """An item or a row, which keeps the number that it begins with."""
+    """An item or row, with the number that it begins with escaped."""
     return text if NUMBER.match(text) else markdown.escape(text)
 
 
@@ -317,7 +317,7 @@ def _ends(text: str) -> bool:
 
 
 def _is_cut(last: Line, line: Line) -> bool:
-    """Whether a line ends inside a word, or inside a sentence that the next one goes on with."""
+    """Whether a line ends inside a word, or inside a sentence that the next one continues."""
     if re.search(rf"\w[{HYPHENS}]$", last.text) and line.text[:1].isalnum():
         return True
     if not line.text[:1].islower():
@@ -341,7 +341,7 @@ def _is_set_in(items: Sequence[Item], index: int, line: Line, before: list[Line]
 
 
 def _was_ended(items: Sequence[Item], index: int, last: Line, line: Line) -> bool:
-    """Whether the line before was ended on purpose: the first word of this one had room on it."""
+    """Whether the line before was ended on purpose: this one's first word would have fit."""
     near = [
         item
         for item in items[max(0, index - 8) : index + 8]
@@ -357,7 +357,7 @@ def _was_ended(items: Sequence[Item], index: int, last: Line, line: Line) -> boo
 
 
 def _is_footnote(items: Sequence[Item], index: int, typography: Typography) -> bool:
-    """A small line with a raised number, or small print that ends its column."""
+    """Whether a line is small with a raised number, or is small print that ends its column."""
     line, before = items[index], items[index - 1] if index else None
     if not isinstance(line, Line) or line.size >= 0.95 * typography.body:
         return False
@@ -375,7 +375,7 @@ def _is_footnote(items: Sequence[Item], index: int, typography: Typography) -> b
 
 
 def _row_run(items: Sequence[Item], index: int, levels: dict[int, int]) -> list[Line]:
-    """Lines that are rows of a table without rules, or entries of a table of contents."""
+    """The lines that are rows of a table without rules, or entries of a table of contents."""
     run: list[Line] = []
     for offset, item in enumerate(items[index:], index):
         if not isinstance(item, Line) or offset in levels:
@@ -391,7 +391,7 @@ def _row_run(items: Sequence[Item], index: int, levels: dict[int, int]) -> list[
 
 
 def _share_an_edge(lines: list[Line]) -> bool:
-    """Whether the second cells begin, or the last ones end, at one place on most rows."""
+    """Whether the second cells begin, or the last ones end, at the same place in most rows."""
     starts = [line.cells[1][0] for line in lines]
     ends = [line.cells[-1][1] for line in lines]
     return any(
@@ -401,7 +401,7 @@ def _share_an_edge(lines: list[Line]) -> bool:
 
 
 def _aligned_rows(lines: list[Line]) -> list[list[str]] | None:
-    """The rows as a table, when each cell is under one of the first row's columns alone."""
+    """The rows as a table, if each cell is under exactly one of the first row's columns."""
     if len(lines) < 3 or any(not line.cells or LEADER.search(line.text) for line in lines):
         return None
     columns: list[list[float]] = []

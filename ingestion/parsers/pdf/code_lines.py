@@ -16,7 +16,7 @@ ADDRESS = re.compile(r"\S@\S+\.\w|https?://|www\.")
 def code_run(
     items: Sequence[Item], index: int, levels: dict[int, int], typography: Typography
 ) -> list[Line]:
-    """The lines of code from `index` on; a lone line of code in a paragraph is not one."""
+    """The lines of code from `index` on; none for a single line of code in a paragraph."""
     run: list[Line] = []
     for offset, item in enumerate(items[index:], index):
         if not isinstance(item, Line) or not item.mono or offset in levels:
@@ -34,7 +34,7 @@ def code_run(
 def _typed_code(
     items: Sequence[Item], index: int, run: list[Line], typography: Typography
 ) -> list[Line]:
-    """The code at `index` of a text that is all in a code font: what does not read as prose."""
+    """The code at `index` of a text that is all in a code font: lines that do not read as prose."""
     if not run:
         return []
     start = index
@@ -62,7 +62,7 @@ def _same_block(before: Item, line: Item, typography: Typography) -> bool:
 
 
 def _reads_as_prose(texts: Sequence[str]) -> bool:
-    """Sentences: nearly all letters, several words on a line, and none of the signs of code."""
+    """Whether texts are sentences: mostly letters, several words per line, no code characters."""
     text = " ".join(texts)
     plain = sum(char.isalnum() or char in " .,'\"-()" for char in text)
     words = len(text.split()) / max(len(texts), 1)
@@ -70,7 +70,7 @@ def _reads_as_prose(texts: Sequence[str]) -> bool:
 
 
 def _is_set_off(items: Sequence[Item], index: int, line: Line, typography: Typography) -> bool:
-    """Whether a lone line in a code font stands for itself rather than in running text."""
+    """Whether a single line in a code font is a block of its own rather than running text."""
     if ADDRESS.search(line.text) or not re.fullmatch(r"`[^`]+`", line.marked):
         return False
     for other in (
@@ -86,7 +86,7 @@ def _is_set_off(items: Sequence[Item], index: int, line: Line, typography: Typog
 
 
 def code_lines(lines: list[Line]) -> tuple[list[str], list[int]]:
-    """The lines with their indentation, and blank ones where the white space between says so."""
+    """The lines with their indentation, and blank lines if the space between is that large."""
     left = min(line.x0 for line in lines)
     pitch = max(median(line.style.pitch for line in lines), 0.5)
     steps = [a.y - b.y for a, b in itertools.pairwise(lines) if a.y > b.y]

@@ -1,4 +1,4 @@
-"""Content streams to words: what a page shows, where, how large and in which font.
+"""Content streams to words: the text of a page with its place, size and font.
 
 ISO 32000-1, chapters 8.4 (graphics state), 9.4 (text objects) and 14.6 (marked content).
 Coordinates are those of the reader: `x` runs along the line, `y` upwards, in points, after the
@@ -25,8 +25,8 @@ IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 MAX_FORM_DEPTH = 12
 MAX_FORMS_PER_PAGE = 2_000
 MAX_WORDS_PER_PAGE = 60_000
-LETTER_SPACING = 0.4  # of the font size: wider character spacing sets letters apart as words
-WORD_SPACING = 0.2  # of the font size: what character spacing in place of spaces is at least
+LETTER_SPACING = 0.4  # of the font size: wider character spacing separates words
+WORD_SPACING = 0.2  # of the font size: the least character spacing that replaces spaces
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ def multiply(m: Matrix, n: Matrix) -> Matrix:
 
 @dataclass(slots=True)
 class _State:
-    """The part of the graphics state that moves text; saved by q, restored by Q."""
+    """The part of the graphics state that positions text; saved by q, restored by Q."""
 
     ctm: Matrix = IDENTITY
     face: Face = UNKNOWN_FACE
@@ -93,7 +93,7 @@ class _Marks:
 
 
 def _text_string(value: str | bytes) -> str:
-    """ISO 32000-1, 7.9.2.2: UTF-16 with a mark, else PDFDocEncoding, of which Latin-1 is enough."""
+    """Decode UTF-16 with a BOM, else PDFDocEncoding as Latin-1 (ISO 32000-1, 7.9.2.2)."""
     if isinstance(value, str):
         return str(value)
     if value.startswith(b"\xfe\xff"):
@@ -102,14 +102,14 @@ def _text_string(value: str | bytes) -> str:
 
 
 class _Forms:
-    """The forms that are being drawn, each inside the one before; a form in itself never ends."""
+    """The nested forms that are being drawn; refuses a form inside itself."""
 
     def __init__(self) -> None:
         self.drawn = 0
         self.open: list[object] = []
 
     def enter(self, form: object) -> bool:
-        """Whether the form may be drawn, and is counted."""
+        """Whether the form may be drawn; if so, count it."""
         full = len(self.open) >= MAX_FORM_DEPTH or self.drawn >= MAX_FORMS_PER_PAGE
         if full or any(form is other for other in self.open):
             return False
@@ -158,7 +158,7 @@ class _Interpreter:
             try:
                 handler(operands)
             except (IndexError, TypeError, ValueError, KeyError, AttributeError):
-                # An operator with wrong operands is skipped, as viewers do; the next one counts.
+                # An operator with wrong operands is skipped, as viewers do.
                 self.content.cut_short = True
             if len(self.content.words) > MAX_WORDS_PER_PAGE:
                 self.content.cut_short = True
@@ -247,8 +247,8 @@ class _Interpreter:
                 self._advance(-float(item) * 0.001 * state.size * state.stretch)
 
     def _spacing_parts_words(self, items: Sequence[Any]) -> bool:
-        """Whether character spacing takes the place of spaces, as Ghostscript writes them: it is
-        set for a few letters, or taken back by a number where no space is."""
+        """Whether character spacing replaces spaces, as in Ghostscript's output: it is set for a
+        few letters, or undone by a number between letters without a space."""
         new, self.spacing_is_new = self.spacing_is_new, False
         size, spacing = abs(self.state.size), self.state.char_space
         if not new or spacing < WORD_SPACING * size:
@@ -284,7 +284,7 @@ class _Interpreter:
     def _place(
         self, glyphs: list[tuple[str, float]], x: float, along: float, inside: float
     ) -> float:
-        """Hand the glyphs to the builder from `x` on; return how far they move the text matrix.
+        """Pass the glyphs to the builder from `x` on; return how far they move the text matrix.
 
         `inside` is the part of the character spacing that belongs to a glyph.
         """
@@ -334,7 +334,7 @@ class _Interpreter:
             self.draw_form(form)
 
     def draw_form(self, form: Any, placed: Matrix = IDENTITY) -> None:
-        """Text of a form XObject; `placed` is where the page puts it (annotations)."""
+        """Draw a form XObject; `placed` is its position on the page (for annotations)."""
         if not self.forms.enter(form):
             self.content.cut_short = True
             return

@@ -1,4 +1,4 @@
-"""Drawn lines: what the operators of a path leave on the page, as rules of a table."""
+"""Drawn lines: the result of path operators, as rules of a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ THIN_RULE = 3.0  # points: a filled rectangle no thicker than this is a line
 
 
 class Rule(NamedTuple):
-    """A drawn straight line, in unturned page coordinates: x0 <= x1, y0 <= y1."""
+    """A drawn straight line, in page coordinates before rotation: x0 <= x1, y0 <= y1."""
 
     x0: float
     y0: float
@@ -19,7 +19,7 @@ class Rule(NamedTuple):
 
 
 class Path:
-    """The path in hand (ISO 32000-1, 8.5): straight lines and rectangles, until it is painted."""
+    """The current path (ISO 32000-1, 8.5): straight lines and rectangles, until it is painted."""
 
     def __init__(self) -> None:
         self.parts: list[Rule] = []
@@ -39,11 +39,11 @@ class Path:
         self.point = corner
 
     def stroked(self) -> list[Rule]:
-        """The lines that a stroke draws; the path ends."""
+        """End the path; return the lines that a stroke draws."""
         return [edge for rule in self.drop() for edge in _edges(rule)]
 
     def filled(self) -> list[Rule]:
-        """The shapes thin enough to be lines; the path ends."""
+        """End the path; return the filled shapes thin enough to be lines."""
         return [rule for rule in self.drop() if _is_thin(rule)]
 
     def drop(self) -> list[Rule]:
@@ -67,7 +67,7 @@ def _is_thin(rule: Rule) -> bool:
 
 
 def _edges(rule: Rule) -> list[Rule]:
-    """The four sides of a stroked rectangle; a line is its own only side."""
+    """The four sides of a stroked rectangle, or the line itself."""
     if _is_thin(rule):
         return [rule]
     x0, y0, x1, y1 = rule

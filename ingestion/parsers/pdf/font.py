@@ -1,4 +1,4 @@
-"""What a PDF font says of the text shown in it: characters, widths, whether it is bold or code."""
+"""PDF fonts: the characters and widths of text, and whether it is bold or code."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from pypdf.errors import PyPdfError
 from pypdf.generic import StreamObject
 
-# pypdf keeps its font reader in a private module, and offers no other way to the widths; the
-# version is pinned, and this is the only place that knows.
+# pypdf's font reader is in a private module, the only way to get the widths; the version is
+# pinned, and only this module uses it.
 from pypdf.generic._font import Font
 
 BOLD = re.compile(
@@ -26,14 +26,14 @@ MONO = re.compile(
     re.IGNORECASE,
 )
 LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
-# Symbol fonts put their signs into the private use area at 0xF000 + the byte; these are the ones
-# that Word and its kin use as bullets and ticks (Wingdings, Symbol).
+# Symbol fonts put their characters into the private use area at 0xF000 + the byte; these are the
+# bullets and ticks of Word and similar programs (Wingdings, Symbol).
 SYMBOLS = {
     0xF0B7: "•", 0xF0A7: "▪", 0xF0D8: "➢", 0xF076: "❖", 0xF0FC: "✓", 0xF0A8: "◦", 0xF06F: "□",
     0xF0E0: "→", 0xF0DF: "←", 0xF0B0: "°", 0xF0B1: "±", 0xF0B4: "\u00d7", 0xF0D7: "·", 0xF02D: "-",
     0xF06E: "▪", 0xF071: "□", 0xF0A3: "≤", 0xF0B3: "≥", 0xF0B9: "≠", 0xF0AE: "→", 0xF0AC: "←",
 }  # fmt: skip
-# ISO 32000-1, D.1: the codes that WinAnsiEncoding leaves free show a bullet.
+# ISO 32000-1, D.1: unused codes of WinAnsiEncoding show a bullet.
 FREE_CODES = dict.fromkeys((0x7F, 0x81, 0x8D, 0x8F, 0x90, 0x9D), "•")
 TEXT_MAP = (
     FREE_CODES
@@ -42,7 +42,7 @@ TEXT_MAP = (
     | {0xA0: " ", 0x2007: " ", 0x202F: " ", 0x200B: None, 0xFEFF: None}
 )
 FIXED_PITCH, FORCE_BOLD = 1, 1 << 18
-# A sign without a known character. It stays until the line shows whether it is a bullet.
+# A glyph without a known character. It is kept until the line shows whether it is a bullet.
 UNKNOWN = "\ufffd"
 SIGNS = re.compile(r"symbol|dingbat|wingding|webding|bullet", re.IGNORECASE)
 CID_BLOCK = re.compile(rb"begincid(?:char|range)(.*?)endcid(?:char|range)", re.DOTALL)
@@ -53,10 +53,10 @@ NUMBERED = re.compile(r"/(?:g|gid|glyph|cid|index|a|c)[_.]?(\d{1,5})$", re.IGNOR
 
 @dataclass(eq=False)
 class Face:
-    """A font as the layout sees it. `readable` is False when its glyphs have no known characters.
+    """A font as the layout sees it. `readable` is False if its glyphs have no known characters.
 
     `scale` turns a glyph width into units of the font size; `height` is the font's own size
-    factor (1 for all but Type 3 fonts, whose glyphs are drawn in a space of their own).
+    factor (1 except for Type 3 fonts, whose glyphs have a coordinate system of their own).
     """
 
     name: str = "Unknown"
@@ -73,7 +73,7 @@ class Face:
 
     @classmethod
     def read(cls, resource: Any) -> Face:
-        """Raises pypdf's errors, and those of the types it trips over, for a broken font."""
+        """Read a font. Raises pypdf's errors, and type errors in its code, for a broken font."""
         font = Font.from_font_resource(resource)
         scale, height = _type3_scale(resource) if font.sub_type == "Type3" else (0.001, 1.0)
         face = cls(name=font.name.split("+")[-1], scale=scale, height=height, _font=font)
@@ -124,7 +124,7 @@ class Face:
 
     @property
     def shows_signs(self) -> bool:
-        """Whether its letters are drawn as signs (Wingdings and the like)."""
+        """Whether its letters are drawn as symbols (as in Wingdings)."""
         return bool(SIGNS.search(self.name))
 
     @cached_property
@@ -170,7 +170,7 @@ def _says_bold(font: Font) -> bool:
 
 
 def _is_fixed_pitch(font: Font, face: Face) -> bool:
-    """The flag is often wrong, so the widths of thin and wide letters have the last word."""
+    """Whether all letters are equally wide; the flag is often wrong, so the widths decide."""
     thin, wide = face._sample_widths("ilt.,"), face._sample_widths("mwMWo")
     if thin and wide:
         return max(thin + wide) - min(thin + wide) < 0.01 and min(thin) > 0
@@ -183,8 +183,8 @@ def _flags(font: Font) -> int:
 
 
 def _cids(resource: Any) -> dict[int, int]:
-    """The glyph number, by which widths are given, of each code of a font that brings a CMap of its
-    own (ISO 32000-1, 9.7.5.4); empty where codes are glyph numbers themselves."""
+    """The glyph number of each code, for a font with its own CMap (ISO 32000-1, 9.7.5.4), because
+    widths are by glyph number; empty if the codes are glyph numbers themselves."""
     encoding = resource.get("/Encoding")
     encoding = encoding.get_object() if encoding is not None else None
     if not isinstance(encoding, StreamObject):
@@ -201,8 +201,8 @@ def _cids(resource: Any) -> dict[int, int]:
 
 
 def _numbered_glyphs(font: Font) -> dict[str, str]:
-    """Characters for glyphs named by a number alone: a character code, or the glyph's place in a
-    TrueType font (29 before its code). Text is mostly lower case, which tells which.
+    """Characters for glyphs named by only a number: a character code, or the glyph's position in a
+    TrueType font (its code minus 29). Text is mostly lower case, which shows which it is.
     """
     if not isinstance(font.encoding, dict):
         return {}
@@ -215,12 +215,12 @@ def _numbered_glyphs(font: Font) -> dict[str, str]:
 
 
 def _is_unmapped(font: Font) -> bool:
-    """Two-byte codes without a ToUnicode map are glyph numbers of the embedded font, not text."""
+    """Whether the codes are glyph numbers, not text: two bytes without a ToUnicode map."""
     return font.sub_type == "Type0" and font.encoding == "utf-16-be" and not font.character_map
 
 
 class Faces:
-    """The fonts of one file, each read once however many pages name it."""
+    """The fonts of one file, each read once however many pages use it."""
 
     def __init__(self) -> None:
         self._faces: dict[object, Face] = {}

@@ -1,9 +1,9 @@
 """Words of a page to lines in reading order: columns, full-width parts between them, tables.
 
-A page is read as bands from top to bottom. A band is either one flow of full-width lines, or
-columns side by side: a strip of white space that runs through several lines, with running text on
-both sides. Cells of a table look alike, so the order in which the file draws its words decides:
-columns are drawn one after the other, table rows one after the other.
+A page is read as bands from top to bottom. A band is either full-width lines, or columns side by
+side: a strip of white space runs through several lines, with running text on both sides. Table
+cells look the same, so the order in which the file draws its words decides: columns are drawn one
+after the other, table rows one after the other.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ MIN_COLUMN_ROWS = 3
 MAX_COLUMN_DEPTH = 4
 TRIES = 24  # rows of one band at which columns are looked for
 MAX_ROWS_SEARCHED = 1_500
-MARGIN = 0.1  # of the page height: where running heads and page numbers stand
-CELL_GAP = 1.1  # of the font size: a wider gap inside a line parts cells
-LONG_CELL = 1_500  # characters: a "cell" that holds more is a framed part of the page
+MARGIN = 0.1  # of the page height: the zone of running heads and page numbers
+CELL_GAP = 1.1  # of the font size: a wider gap inside a line separates cells
+LONG_CELL = 1_500  # characters: a "cell" with more is a framed part of the page
 
 
 class Style(NamedTuple):
-    """How most of a line is set; `pitch` is the advance of its code font in points."""
+    """The style of most of a line; `pitch` is the advance of its code font in points."""
 
     bold: bool
     mono: bool
@@ -57,7 +57,7 @@ NO_COLUMN = Column()
 @dataclass(slots=True)
 class Line:
     """A line of text. `marked` has its code spans in backticks; `code` has its white space rebuilt
-    from the positions; `cells` are (x0, x1, text) where wide gaps part the line."""
+    from the positions; `cells` are (x0, x1, text), split at wide gaps."""
 
     text: str
     marked: str
@@ -97,7 +97,7 @@ class Line:
 
 @dataclass(slots=True)
 class PdfTable:
-    """A ruled table: rows of cells, a cell being its lines."""
+    """A ruled table: rows of cells, each a list of lines."""
 
     rows: list[list[list[str]]]
     x0: float
@@ -113,8 +113,8 @@ Item = Line | PdfTable
 
 @dataclass(slots=True)
 class PageLayout:
-    """`angle`: how far the page's text is turned against the page; `top` and `height` are measured
-    in the turned frame."""
+    """`angle`: the rotation of the text against the page; `top` and `height` are measured in the
+    rotated coordinates."""
 
     number: int
     items: list[Item] = field(default_factory=list)
@@ -133,7 +133,7 @@ class _Row:
     _mask: int = 0
 
     def mask(self) -> int:
-        """A bit for each BIN of the page's width that the row covers."""
+        """A bit mask of the BINs of the page's width that the row covers."""
         if not self._mask:
             for x0, x1 in self.extents():
                 start, end = int(max(x0, 0) / BIN), int(max(x1, 0) / BIN)
@@ -160,9 +160,9 @@ def lay_out(
     number: int,
     gutters: list[float] | None = None,
 ) -> PageLayout:
-    """The lines and tables of a page in reading order; `box` is what of the page is seen.
+    """The lines and tables of a page in reading order; `box` is the visible part of the page.
 
-    `gutters` are where columns were parted on pages before; those of this page are added to it.
+    `gutters` are the gaps between columns on earlier pages; those of this page are added to it.
     """
     words = [word for word in content.words if _is_on_page(word, box)]
     layout = PageLayout(number)
@@ -200,7 +200,7 @@ def _main_angle(words: Sequence[Word]) -> int:
 
 
 def _move(words: Iterable[Word], tables: Iterable[PdfTable], shift: float) -> None:
-    """Let the page's left edge be 0, which the masks need."""
+    """Shift words and tables so that the left edge is 0, which the masks need."""
     for word in words:
         word.x0 += shift
         word.x1 += shift
@@ -215,7 +215,7 @@ def _move(words: Iterable[Word], tables: Iterable[PdfTable], shift: float) -> No
 def _take_tables(
     words: list[Word], rules: Sequence[Rule], angle: int, number: int
 ) -> tuple[list[PdfTable], list[Word]]:
-    """The ruled tables of the page, and the words that are in none."""
+    """The ruled tables of the page, and the words outside them."""
     if angle % 90:
         return [], words
     tables = []
@@ -234,7 +234,7 @@ def _take_tables(
 
 
 def _underlined(words: list[Word]) -> dict[int, list[Word]]:
-    """Words by the points of height at which a line would underline them."""
+    """Words by the heights in points at which a line would underline them."""
     found: dict[int, list[Word]] = defaultdict(list)
     for word in words:
         for y in range(int(word.y - 0.3 * word.size), int(word.y + 1) + 1):
@@ -243,7 +243,7 @@ def _underlined(words: list[Word]) -> dict[int, list[Word]]:
 
 
 def _is_underline(rule: Rule, words: dict[int, list[Word]]) -> bool:
-    """Whether a line begins and ends with words that are on it, as no border of a cell does."""
+    """Whether a line begins and ends with the words above it, which no cell border does."""
     if rule.y1 - rule.y0 > 2 or rule.x1 - rule.x0 < 2:
         return False
     above = words.get(int((rule.y0 + rule.y1) / 2), ())
@@ -264,7 +264,7 @@ def _centre(word: Word, angle: int) -> tuple[float, float]:
 
 
 def _is_table(grid: Grid, cells: dict[tuple[int, int], list[Word]]) -> bool:
-    """Boxes of a drawing form grids too, but hardly two rows of them hold text side by side."""
+    """Whether two rows have text side by side, which boxes of a drawing hardly ever have."""
     per_row = Counter(row for row, column in cells)
     side_by_side = sum(count >= 2 for count in per_row.values())
     whole = max(per_row.values(), default=0) == grid.columns
@@ -276,7 +276,7 @@ def _is_table(grid: Grid, cells: dict[tuple[int, int], list[Word]]) -> bool:
 
 
 def _is_framed_text(words: list[Word]) -> bool:
-    """Text of a page's length, or a listing: what a frame holds rather than a cell."""
+    """Whether words are a long text or a listing, which is in a frame rather than a cell."""
     length = sum(len(word.text) for word in words)
     code = sum(len(word.text) for word in words if word.face.mono)
     return length > LONG_CELL or (code > 0.8 * length and len(_rows(words)) >= 4)
@@ -304,7 +304,7 @@ def _cell_lines(words: list[Word]) -> list[str]:
 
 
 def _rows(words: Sequence[Word]) -> list[_Row]:
-    """Words by baseline, from top to bottom; raised and lowered signs join the line they touch."""
+    """Words by baseline, from top to bottom, with superscripts in their line."""
     groups: list[list[Word]] = []
     for word in sorted(words, key=lambda w: (-w.y, w.x0)):
         if groups and abs(groups[-1][0].y - word.y) < 0.22 * min(word.size, groups[-1][0].size):
@@ -364,7 +364,7 @@ class _Reader:
             self.read_bands(part, 0)
 
     def read_turned(self, words: list[Word]) -> None:
-        """Text at another angle (labels of axes, stamps) comes after the page's own."""
+        """Read text at another angle (labels of axes, stamps), which comes after the page's own."""
         rows = _rows(words)
         for row in rows:
             self.emit([row])
@@ -377,7 +377,7 @@ class _Reader:
         while start < len(rows) and depth < MAX_COLUMN_DEPTH:
             end, gutter = _column_band(rows, start, self.gutters)
             if gutter is None:
-                # A long table is not asked again at each of its rows.
+                # So that a long table is not tried again at each of its rows.
                 step = max(1, (end - start) // TRIES)
                 start += step
                 continue
@@ -390,7 +390,7 @@ class _Reader:
         self.emit(rows[flow:])
 
     def _first_row(self, rows: list[_Row], low: int, high: int) -> tuple[int, int, float]:
-        """The band at `high`, or one that begins at a row that was stepped over."""
+        """The band at `high`, or one that begins at a row skipped before it."""
         for start in range(low, high + 1):
             end, gutter = _column_band(rows, start, self.gutters)
             if gutter is not None:
@@ -416,7 +416,7 @@ class _Reader:
 def _split_margins(
     rows: list[_Row], layout: PageLayout
 ) -> tuple[list[_Row], list[_Row], list[_Row]]:
-    """Rows in the page's margins that white space sets off must not join a column."""
+    """Split off the rows in the margins, separated by white space, which belong to no column."""
     if len(rows) < 3:
         return [], rows, []
     pitches = [a.y - b.y for a, b in itertools.pairwise(rows)]
@@ -433,7 +433,7 @@ def _split_margins(
 
 
 def _column_band(rows: list[_Row], start: int, known: Sequence[float]) -> tuple[int, float | None]:
-    """The end of the longest band from `start` that a gutter runs through, and its middle."""
+    """The end of the longest band from `start` with a gutter, and the gutter's middle."""
     union, end = _widest_union(rows, start)
     size = _typical_size(rows[start : start + 40])
     gaps = _inner_gaps(union, max(2, round(MIN_GUTTER * size / BIN)))
@@ -448,8 +448,7 @@ def _column_band(rows: list[_Row], start: int, known: Sequence[float]) -> tuple[
 
 
 def _widest_union(rows: list[_Row], start: int) -> tuple[int, int]:
-    """What the rows from `start` on cover together, as long as a gap runs through them, and the
-    end of these rows."""
+    """The joint mask of the rows from `start` on while a gap runs through them, and their end."""
     least = max(2, round(MIN_GUTTER * _typical_size(rows[start : start + 40]) / BIN))
     whole = (1 << max(row.mask().bit_length() for row in rows)) - 1
     union, parted, end = 0, False, start
@@ -464,7 +463,7 @@ def _widest_union(rows: list[_Row], start: int) -> tuple[int, int]:
 
 
 def _has_run(bits: int, least: int) -> bool:
-    """Whether `least` ones stand side by side."""
+    """Whether there are `least` ones side by side."""
     for _ in range(least - 1):
         bits &= bits >> 1
     return bits != 0
@@ -516,7 +515,7 @@ def _are_columns(rows: list[_Row], gutter: float) -> bool:
 
 
 def _are_columns_again(rows: list[_Row], gutter: float) -> bool:
-    """Whether a few lines beside a full-width part are in columns known from elsewhere."""
+    """Whether a few lines next to a full-width part are in columns known from other pages."""
     sides = _split_at(rows, gutter)
     if not all(sides) or any(row.table is not None for row in rows):
         return False
@@ -525,13 +524,13 @@ def _are_columns_again(rows: list[_Row], gutter: float) -> bool:
 
 
 def _switches(rows: list[_Row], gutter: float) -> int:
-    """How often the file goes from one side of the gutter to the other as it draws the words."""
+    """How often the file switches between the sides of the gutter when it draws the words."""
     words = sorted((w for row in rows for w in row.words), key=lambda w: w.order)
     return sum((a.x1 > gutter) != (b.x1 > gutter) for a, b in itertools.pairwise(words))
 
 
 def _is_running_text(rows: list[_Row]) -> bool:
-    """Most rows fill the column, or it is a column of a table or of labels."""
+    """Whether most rows fill the column, unlike those of a table or of labels."""
     text = [row for row in rows if row.words]
     if len(text) < MIN_COLUMN_ROWS:
         return bool(rows) and not text
@@ -542,7 +541,7 @@ def _is_running_text(rows: list[_Row]) -> bool:
 
 
 def _is_dense(rows: list[_Row]) -> bool:
-    """Justified lines one under the other without gaps, as no table's cells are."""
+    """Whether rows are justified lines without gaps between them, which table cells are not."""
     text = [row for row in rows if row.words]
     width = max(row.x1 for row in text) - min(row.x0 for row in text)
     filled = [row.x1 - row.x0 > 0.85 * width for row in text]
@@ -583,7 +582,7 @@ def _line(row: _Row, number: int) -> Line:
 
 
 def _name_signs(words: list[Word]) -> list[Word]:
-    """A lone sign before a line's text is its bullet; others without a character are dropped."""
+    """Turn an unknown glyph before a line's text into a bullet; drop the others."""
     first = words[0]
     if (
         len(words) > 1
@@ -609,7 +608,7 @@ def _cells(words: list[Word], size: float) -> tuple[tuple[float, float, str], ..
 
 
 def _join_words(words: Sequence[Word], *, marked: bool = False) -> str:
-    """The text of a line: a space where one is shown or where a gap is as wide as one."""
+    """The text of a line, with a space for each shown one and each gap as wide as one."""
     if not words:
         return ""
     wide = _space_width(words)
@@ -641,7 +640,7 @@ def _is_space(before: Word, word: Word, wide: float) -> bool:
 
 
 def _is_note_mark(before: Word, word: Word) -> bool:
-    """A small raised number refers to a footnote after a word, and is a power after a unit."""
+    """Whether a small raised number refers to a footnote: after a word, not after a unit."""
     raised = word.y > before.y + 0.15 * before.size and word.size < 0.86 * before.size
     return raised and word.text.isdigit() and bool(re.search(r"\w{3}\W?$", before.text))
 
@@ -653,8 +652,8 @@ def _opens_note(words: Sequence[Word]) -> bool:
 
 
 def _space_width(words: Sequence[Word]) -> float:
-    """How wide a gap parts words, in font sizes: more where spaces are shown as such, and where
-    the letters are spaced out."""
+    """The gap that separates words, in font sizes: wider if spaces are characters, or if the
+    letters are spaced out."""
     if len(words) < 2:
         return 0.13
     spaced = sum(word.spaced for word in words[1:])
@@ -679,7 +678,7 @@ def _pitch(words: list[Word]) -> float:
 
 
 def _code_text(words: list[Word]) -> str:
-    """The line as typed: as many spaces between words as the gap is wide."""
+    """The line as typed, with as many spaces between words as fit the gap."""
     pitch = max(_pitch(words), 0.5)
     text = words[0].text
     for before, word in itertools.pairwise(words):

@@ -1,7 +1,7 @@
-"""Sections of a PDF: from its outline where there is one, else from its headings, else its pages.
+"""Sections of a PDF: from its outline if there is one, else from its headings, else its pages.
 
 A section begins at an item (a line or table, in reading order) and ends where the next begins, so
-whatever an outline says, every line is in exactly one section.
+that every line is in exactly one section, whatever the outline.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ingestion.parsers.pdf.layout import Item, Line, PageLayout
 from ingestion.parsers.pdf.typography import LEADER, SECTION_NUMBER, Typography
 from ingestion.parsers.pdf.words import turn
 
-TINY = 400  # characters: a section with less text joins the one above it
+TINY = 400  # characters: a section with less text is joined to the one above it
 MAX_ENTRIES = 20_000
 
 
 @dataclass(slots=True)
 class Entry:
-    """An outline entry. `page` counts from 1 and is 0 where the destination is broken."""
+    """An outline entry. `page` counts from 1; it is 0 if the destination is broken."""
 
     title: str
     page: int
@@ -59,7 +59,7 @@ class Section:
 
 
 def read_outline(reader: PdfReader) -> list[Entry]:
-    """The entries in their order; empty when there is none or it cannot be read."""
+    """The outline's entries in order; empty if there is none or it cannot be read."""
     try:
         outline = reader.outline
     except (PyPdfError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
@@ -104,9 +104,9 @@ def from_outline(
 ) -> list[Section]:
     """The sections of the entries, sorted by where they begin.
 
-    An entry begins at the line that bears its title near its destination, else at its destination.
-    Of entries that begin at one place, only a parent and its child are kept beside each other. One
-    that leads to a page before its parent's leads to another of its name, and is left out.
+    An entry begins at the line with its title near its destination, else at its destination. Of
+    entries that begin at the same item, only a parent and its child are both kept. An entry on a
+    page before its parent's is left out: it found another heading of the same name.
     """
     locator = _Locator(pages, items)
     sections: list[Section | None] = []
@@ -162,7 +162,7 @@ class _Locator:
         self.last_page = max(self.pages, default=0)
 
     def find(self, entry: Entry) -> tuple[int, int, str] | None:
-        """The first item of the section, how many items its heading takes, and its title."""
+        """The first item of the section, the number of items in its heading, and its title."""
         for page in (entry.page, entry.page + 1, entry.page - 1):
             found = self._by_title(entry, page, anywhere=page != entry.page)
             if found is not None:
@@ -173,7 +173,7 @@ class _Locator:
         return self._by_position(entry), 0, entry.title
 
     def is_pages_before(self, index: int, above: Section) -> bool:
-        """Whether the item is on a page before the one on which the section `above` begins."""
+        """Whether the item is on a page before the first page of the section `above`."""
         if above.parent is None or max(index, above.start) >= len(self.items):
             return False
         return self.items[index].page < self.items[above.start].page
@@ -199,7 +199,7 @@ class _Locator:
         return abs(y - item.y)
 
     def _matches(self, title: str, index: int) -> tuple[int, str] | None:
-        """How many lines from `index` on say the title, and the title as they say it."""
+        """The number of lines from `index` on that form the title, and their text."""
         wanted, text = _plain(title), ""
         for count in range(1, 5):
             place = index + count - 1
@@ -210,10 +210,10 @@ class _Locator:
                 return None
             text = re.sub(r"(?<=\w)-$", "", text) + ("" if text.endswith("-") else " ") + line.text
             text = text.strip()
-            said = _plain(text)
-            if said == wanted or _plain(_bare(text)) == _plain(_bare(title)):
-                return count, text if said.endswith(wanted) else title
-            if not wanted.startswith(said) and not wanted.startswith(_plain(_bare(text))):
+            plain = _plain(text)
+            if plain == wanted or _plain(_bare(text)) == _plain(_bare(title)):
+                return count, text if plain.endswith(wanted) else title
+            if not wanted.startswith(plain) and not wanted.startswith(_plain(_bare(text))):
                 return None
         return None
 
@@ -232,7 +232,7 @@ class _Locator:
 
 
 def from_headings(items: Sequence[Item], typography: Typography, root: Section) -> list[Section]:
-    """A section for each heading, under the nearest heading above it that is larger."""
+    """A section for each heading, under the nearest larger heading above it."""
     sections: list[Section] = []
     stack: list[tuple[int, Section]] = [(0, root)]
     for start, count, title in _headings(items, typography):
@@ -259,7 +259,7 @@ def _headings(items: Sequence[Item], typography: Typography) -> Iterator[tuple[i
 
 
 def heading_length(items: Sequence[Item], index: int, levels: dict[int, int]) -> int:
-    """How many lines the heading at `index` runs over."""
+    """The number of lines of the heading at `index`."""
     count = 1
     while levels.get(index + count) == levels[index] and _same_heading(items, index + count):
         count += 1
@@ -279,9 +279,9 @@ def _same_heading(items: Sequence[Item], index: int) -> bool:
 
 
 def title_lines(items: Sequence[Item], levels: dict[int, int], title: str) -> range:
-    """Where the first page says the document's title, as the items' indices.
+    """The indices of the items on the first page that form the document's title.
 
-    Without a `title`, that is the only heading of the highest level, when it comes first.
+    Without a `title`, this is the only heading of the highest level, if it comes first.
     """
     if not levels:
         return range(0)
@@ -320,10 +320,10 @@ def from_pages(items: Sequence[Item], root: Section) -> list[Section]:
 
 
 def fold(root: Section, items: Sequence[Item]) -> dict[Section, Section]:
-    """For each section, the one whose document holds its text: itself, or one above it.
+    """For each section, the one whose document contains its text: itself, or one above it.
 
-    A section that is tiny with all below it joins its parent, so that hundreds of bookmarks on a
-    few lines each do not make hundreds of documents.
+    A section that is tiny with all below it is joined to its parent, so that hundreds of bookmarks
+    for a few lines each do not become hundreds of documents.
     """
     sizes: dict[Section, int] = {}
     for section in reversed(_walk(root)):
@@ -355,9 +355,9 @@ def _length(item: Item) -> int:
 
 
 def addresses(root: Section) -> dict[Section, str]:
-    """The fragment of each section: the slugs of its path, with a number where a path comes twice.
+    """The fragment of each section: the slugs of its path, with a number for a repeated path.
 
-    It depends on the section's own title and its parents' alone, as far as these are unique.
+    It depends only on the titles of the section and its parents, as long as these are unique.
     """
     found: dict[Section, str] = {root: "start"}
     used = {"start"}
@@ -381,7 +381,7 @@ def slugify(title: str) -> str:
 
 
 def _bare(title: str) -> str:
-    """The title without its number, which changes when a section is put in before it."""
+    """The title without its number, which changes when a section is inserted before it."""
     rest = SECTION_NUMBER.sub("", title, count=1)
     return rest if len(re.sub(r"\W", "", rest)) >= 2 else title
 

@@ -1,6 +1,6 @@
-"""PDF files: one Document per section, text in reading order, pages known.
+"""PDF files: one Document per section, text in reading order, with page numbers.
 
-`read_pdf` is the whole of it for bytes from anywhere; PdfParser feeds it with a source's files.
+`read_pdf` reads bytes from anywhere; PdfParser calls it with a source's files.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ from ingestion.parsers.pdf.repair import rebuild
 from ingestion.parsers.pdf.typography import Typography, drop_boilerplate, study
 from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
-# pypdf warns of each oddity that it copes with; what matters is reported as a Failure.
+# pypdf logs each oddity that it handles; what matters is reported as a Failure.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
 
 MAX_PAGES = 5_000
 END_OF_FILE = b"%%EOF"
-# What a compressed stream may grow to. A page of text is far below; a bomb is not.
+# The most bytes a stream may unpack to. A page of text needs far less; a bomb does not.
 LIMITS: dict[str, Any] = {
     "zlib_maximum_output_length": 64_000_000,
     "lzw_maximum_output_length": 64_000_000,
@@ -66,7 +66,7 @@ LIMITS: dict[str, Any] = {
     "array_based_stream_maximum_output_length": 64_000_000,
     "stream_decoding_work_maximum_length": 200_000_000,
 }
-# What pypdf raises, besides its own errors, on files broken in ways that it does not expect.
+# What pypdf raises, in addition to its own errors, for files broken in unexpected ways.
 BROKEN = (
     PyPdfError, AssertionError, AttributeError, IndexError, KeyError, NotImplementedError,
     OSError, OverflowError, RecursionError, TypeError, UnicodeError, ValueError, zlib.error,
@@ -82,8 +82,8 @@ FILE_SUFFIX = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PdfOrigin:
-    """Where a PDF comes from: the address its sections are named under, what people are shown, and
-    what the documents carry for the next run. `title` is used if the file has none."""
+    """Where a PDF comes from: the base address of its sections, what people are shown, and the data
+    that documents keep for the next run. `title` is used if the file has none."""
 
     url: str
     display_url: str
@@ -119,10 +119,11 @@ class PdfParser(Parser):
 
 
 def read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed | None]:
-    """The sections of a PDF as Documents; a Failure at `origin.url` for what cannot be read; None
-    for each page that was read meanwhile.
+    """The sections of a PDF as Documents, and Failures at `origin.url` for what cannot be read.
+    None for each step.
 
-    An error means that text is missing (password, damage, no text layer), a warning that a page is.
+    An error means that all text is missing (password, damage, no text layer), a warning that some
+    is.
     """
     with apply_configuration(**LIMITS):
         parsed: list[Parsed] = []
@@ -155,9 +156,9 @@ def _read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed | None]:
 
 
 def _open(data: bytes) -> tuple[PdfReader, str]:
-    """A reader, and what is damaged where the file had to be repaired.
+    """A reader, and what is damaged if the file had to be repaired.
 
-    Raises DocumentError for what is no PDF, is beyond repair, or asks for a password.
+    Raises DocumentError if the file is not a PDF, is beyond repair, or needs a password.
     """
     if b"%PDF-" not in data[:1024]:
         raise DocumentError("The file is not a PDF (it has no %PDF header): replace it.")
@@ -165,7 +166,7 @@ def _open(data: bytes) -> tuple[PdfReader, str]:
         reader, damage = _checked(data), ""
     except FileNotDecryptedError:
         raise DocumentError(
-            "The file asks for a password: remove it (qpdf --password=… --decrypt in.pdf out.pdf)."
+            "The file needs a password: remove it (qpdf --password=… --decrypt in.pdf out.pdf)."
         ) from None
     except DependencyError as error:
         raise DocumentError(f"The file's encryption cannot be read: {_say(error)}.") from error
@@ -232,7 +233,7 @@ def _seen_box(page: PageObject) -> tuple[float, float, float, float]:
 
 def _page_failure(origin: PdfOrigin, number: int, error: BaseException) -> DocumentFailure:
     limit = isinstance(error, LimitReachedError)
-    what = "was given up, it unpacks to too much" if limit else "could not be read"
+    what = "was skipped because it unpacks to too much" if limit else "could not be read"
     return DocumentFailure(
         origin.url, f"Page {number} {what} ({_say(error)}); the others were.", warning=True
     )
@@ -292,9 +293,9 @@ def _documents(
     drop_boilerplate(pages)
     items: list[Item] = [item for page in pages for item in page.items]
     typography = study(items)
-    said = _metadata_title(reader)
-    place = title_lines(items, typography.levels, said)
-    title = said or heading_text(items, place) or origin.title
+    own_title = _metadata_title(reader)
+    place = title_lines(items, typography.levels, own_title)
+    title = own_title or heading_text(items, place) or origin.title
     if len(place) < len(items):
         items, typography.levels = _without(items, typography.levels, place)
     root = Section(title, "start", 0)
@@ -327,7 +328,7 @@ def _sections(
 
 
 def _metadata_title(reader: PdfReader) -> str:
-    """The title in the metadata; empty when it says nothing."""
+    """The title in the metadata; empty if it is missing or meaningless."""
     try:
         found = reader.metadata.title if reader.metadata else None
     except BROKEN:
@@ -340,7 +341,7 @@ def _metadata_title(reader: PdfReader) -> str:
 def _without(
     items: list[Item], levels: dict[int, int], place: range
 ) -> tuple[list[Item], dict[int, int]]:
-    """The items and heading levels without those that only say the document's title."""
+    """The items and heading levels without those that only repeat the document's title."""
     kept = items[: place.start] + items[place.stop :]
     after = {i - len(place): level for i, level in levels.items() if i >= place.stop}
     return kept, {i: level for i, level in levels.items() if i < place.start} | after
@@ -358,7 +359,7 @@ class _Writer:
     def write(
         self, section: Section, parts: list[Section], fragment: str
     ) -> Iterator[ParsedDocument]:
-        """The document of a section and of the tiny ones that joined it; none without text."""
+        """The document of a section and of the tiny ones joined to it; none without text."""
         blocks = [block for part in parts for block in self._blocks(part, section)]
         if not blocks:
             return
@@ -397,7 +398,7 @@ class _Writer:
     def _levels(
         self, part: Section, home: Section, start: int, items: Sequence[Item]
     ) -> dict[int, int]:
-        """Headings inside a section, by index into its items, one level below the section's own."""
+        """Levels of the headings inside a section by item index, starting one below its own."""
         found = {
             index - start: level
             for index, level in self.typography.levels.items()
@@ -411,7 +412,7 @@ class _Writer:
 
 
 def _compose(blocks: Sequence[Block]) -> tuple[str, tuple[Location, ...]]:
-    """The Markdown, and at which of its lines a page begins."""
+    """The Markdown, and the lines at which a page begins."""
     lines: list[str] = []
     pages: list[Location] = []
     before = ""

@@ -1,7 +1,7 @@
-"""Damaged PDFs: find the objects that are still there, and write a file that leads to its pages.
+"""Repairs damaged PDFs: finds the objects that are left, and writes a file with its pages.
 
-A PDF is read from its end, where the cross-reference table stands, so a download that broke off
-cannot be opened although most of it is there.
+A PDF is read from the cross-reference table at its end, so an incomplete download cannot be opened
+although most of it is there.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MAX_OBJECTS = 1_000_000
 
 
 def rebuild(data: bytes) -> bytes | None:
-    """A PDF of the complete objects in `data`, its pages in the order they are there.
+    """A PDF of the complete objects in `data`, with the pages in their order there.
 
-    None when there are no pages to be found, or when the file is encrypted: what encrypts it is
-    named at its end.
+    None if no pages are found, or if the file is encrypted, because the encryption is declared at
+    the file's end.
     """
     objects = dict(_objects(data))
     pages = [number for number, body in objects.items() if PAGE.search(_head(body))]
@@ -59,7 +59,7 @@ def _objects(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _unpacked(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """The objects of an object stream (ISO 32000-1, 7.5.7); none when it cannot be unpacked."""
+    """The objects of an object stream (ISO 32000-1, 7.5.7); none if it cannot be unpacked."""
     head, _, stream = body.partition(b"stream")
     first = re.search(rb"/First\s+(\d+)", head)
     packed = re.sub(rb"^\r?\n", b"", stream)

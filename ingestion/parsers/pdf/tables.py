@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from ingestion.parsers.pdf.drawing import THIN_RULE, Rule
 
-TOUCH = 3.0  # points: rules this near to each other meet
-SHORTEST = 6.0  # points: what is shorter draws letters or ornaments, no table
+TOUCH = 3.0  # points: rules as close as this meet
+SHORTEST = 6.0  # points: shorter lines are letters or ornaments, not tables
 MAX_RULES = 6_000
 MAX_CELLS = 4_000
 
 
 class _Span(NamedTuple):
-    """A line across the other axis: `at` is its place, `start` to `end` what it covers."""
+    """A line across the other axis, at `at`, from `start` to `end`."""
 
     at: float
     start: float
@@ -64,7 +64,7 @@ def find_grids(rules: Sequence[Rule]) -> list[Grid]:
 
 
 def _merge(spans: Iterable[_Span]) -> list[_Span]:
-    """Join pieces of one line (cell borders are often drawn cell by cell), drop the short ones."""
+    """Join pieces of one line, because borders are often drawn cell by cell; drop short ones."""
     lines: list[list[_Span]] = []
     for span in sorted(spans):
         if lines and span.at - lines[-1][-1].at <= 1.5:
@@ -133,7 +133,7 @@ def _distinct(values: Iterable[float]) -> list[float]:
 
 
 def _merge_cells(grid: Grid, across: list[_Span], down: list[_Span]) -> None:
-    """Cells that no line parts are one; the topmost left one stands for it."""
+    """Merge cells that no line separates; the top left one represents them."""
     for row in range(grid.rows):
         middle = (grid.ys[row] + grid.ys[row + 1]) / 2
         for column in range(grid.columns):

@@ -1,4 +1,4 @@
-"""What only the whole PDF can tell: its body size, headings, words, running heads and feet."""
+"""What only the whole PDF shows: its body size, headings, words, running heads and feet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from statistics import median
 
 from ingestion.parsers.pdf.layout import BULLETS, Item, Line, PageLayout
 
-LARGER = 1.12  # times the body size: from here on a line is a heading by its size
+LARGER = 1.12  # times the body size: from this size on, a line is a heading
 LONGEST_HEADING = 200  # characters
 MOST_HEADING_LINES = 3
 EDGE_LINES = 4  # lines at the top and at the bottom of a page that may be running heads or feet
@@ -49,11 +49,11 @@ class Typography:
 
 
 def drop_boilerplate(pages: Sequence[PageLayout]) -> None:
-    """Take out what is at the same place of the page's edge on several pages.
+    """Remove what is at the same place at the page's edge on several pages.
 
-    The page number in it may vary: a number counts as its distance from the page's own number, and
-    a number at the end of a line may be any that rises from page to page. Where nothing else is
-    in the file, it stays.
+    The page number in it may vary: a number is compared by its distance from the page's own number,
+    and one at the end of a line may be any that rises from page to page. If the file has no other
+    text, it is kept.
     """
     edges = {page.number: _edge_lines(page) for page in pages}
     seen: dict[tuple[str, int], dict[int, int]] = defaultdict(dict)
@@ -81,9 +81,9 @@ def drop_boilerplate(pages: Sequence[PageLayout]) -> None:
 
 
 def _outermost(page: PageLayout, running: set[int]) -> set[int]:
-    """Those of the `running` lines that have no other text between them and the page's edge.
+    """The `running` lines without other text between them and the page's edge.
 
-    Below a line of the page's own, what repeats is a form's wording, not a running head.
+    If other text is above it, repeated text is the wording of a form, not a running head.
     """
     lines = [item for item in page.items if isinstance(item, Line) and not item.turned]
     kept = {id(line) for line in lines if line.pagination}
@@ -122,8 +122,8 @@ def _near_slots(line: Line, page: PageLayout) -> tuple[int, int, int]:
 
 
 def _variants(line: Line, page: PageLayout) -> Iterator[tuple[str, int]]:
-    """The line's text as it is, with each number in turn as its distance from the page, and
-    without the number at its start or end; with the value of that number."""
+    """The line's text as it is, with each number replaced by its distance from the page, and
+    without the number at its start or end; each with the value of the number left out."""
     text = line.text
     yield text, 0
     for match in re.finditer(r"\d{1,4}|\b[ivxlc]+\b", text):
@@ -137,7 +137,7 @@ def _variants(line: Line, page: PageLayout) -> Iterator[tuple[str, int]]:
 
 
 def _without_number(text: str, match: re.Match[str]) -> str | None:
-    """What is left of a line whose number is at its start or end: nothing, or some words."""
+    """The rest of a line whose number is at its start or end: nothing, or some words."""
     before, after = text[: match.start()].strip(" |-·"), text[match.end() :].strip(" |-·")
     if before and after:
         return None
@@ -171,21 +171,21 @@ def _is_running(
 
 
 def _rises(on: dict[int, int]) -> bool:
-    """Whether the numbers rise from page to page, roman ones of a preface apart."""
+    """Whether the numbers rise from page to page, not counting a preface's roman ones."""
     values = [on[number] for number in sorted(on)]
     falls = sum(a >= b for a, b in itertools.pairwise(values))
     return falls <= 1 and len(values) > 2 * falls + 1
 
 
 def _reach(on: dict[int, int]) -> int:
-    """The pages from the first to the last occurrence: a chapter's head runs for its chapter."""
+    """The number of pages from first to last occurrence, such as a chapter's for its head."""
     return max(on) - min(on) + 1
 
 
 def _busy_slots(
     pages: Sequence[PageLayout], edges: dict[int, list[Line]], running: dict[int, set[int]]
 ) -> set[int]:
-    """The places where most pages have a running line."""
+    """The positions at which most pages have a running line."""
     counts: Counter[int] = Counter()
     for page in pages:
         lines = [line for line in edges[page.number] if id(line) in running[page.number]]
@@ -194,7 +194,8 @@ def _busy_slots(
 
 
 def _is_numbered_there(line: Line, page: PageLayout, busy: set[int]) -> bool:
-    """A chapter of two pages has a running line too: where they stand, and with a page number."""
+    """Whether a line is at the position of running lines and has a page number, as in a short
+    chapter."""
     if _slot(line, page) not in busy or line.turned:
         return False
     return bool(re.search(r"^(?:\d{1,4}|[ivxlc]+)(?:\s|$)|\s(?:\d{1,4}|[ivxlc]+)$", line.text))
@@ -221,7 +222,7 @@ def study(items: Sequence[Item]) -> Typography:
 
 
 def _body_size(sizes: Counter[float]) -> float:
-    """The size of most letters; but where much of the text is larger, that is the body."""
+    """The size of most letters, or a larger one if much of the text has it."""
     if not sizes:
         return 10.0
     usual = max(sizes, key=lambda size: (sizes[size], size))
@@ -277,7 +278,7 @@ def _size_steps(items: Sequence[Item], groups: Sequence[list[int]]) -> list[floa
 
 
 def _heading_groups(items: Sequence[Item], typography: Typography) -> Iterator[list[int]]:
-    """Lines that look like a heading; a heading may run over several."""
+    """Groups of lines that look like a heading."""
     group: list[int] = []
     for index, item in enumerate(items):
         if isinstance(item, Line) and _looks_like_heading(items, index, typography):
@@ -332,14 +333,14 @@ def _looks_like_heading(items: Sequence[Item], index: int, typography: Typograph
 
 
 def _is_row(line: Line) -> bool:
-    """A row of a table; but a section's number may stand apart from its title."""
+    """Whether a line is a row of a table, not a section's number and title with a gap."""
     return len(line.cells) > 2 or (
         len(line.cells) == 2 and not SECTION_NUMBER.fullmatch(line.cells[0][2].strip("`") + " ")
     )
 
 
 def _stands_alone(items: Sequence[Item], index: int, line: Line) -> bool:
-    """Whether white space sets a bold line off above, and something follows below."""
+    """Whether a bold line has white space above and text below."""
     before = items[index - 1] if index else None
     if index + 1 >= len(items) or line.text[0].islower():
         return False

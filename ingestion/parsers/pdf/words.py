@@ -1,4 +1,4 @@
-"""Glyphs to words, each with where it stands, its size and its font."""
+"""Glyphs to words, each with its position, size and font."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ingestion.parsers.pdf.font import UNKNOWN_FACE, Face
 
-KERNING = 0.1  # of the font size: a smaller gap between glyphs never parts them (Poppler's figure)
+KERNING = 0.1  # of the font size: a smaller gap never separates glyphs (Poppler's figure)
 
-# Accents that a font draws as signs of their own, and what makes them part of a letter.
+# Accents drawn as separate characters, and the combining characters for them.
 ACCENTS = dict(
     zip(
         "`\u00b4\u02c6\u02dc\u00af\u02d8\u02d9\u00a8\u02da\u02c7\u00b8",
@@ -23,7 +23,7 @@ DOTLESS = {"\u0131": "i", "\u0237": "j"}
 
 @dataclass(slots=True)
 class Word:
-    """Glyphs shown without a visible gap. `y` is the baseline; `spaced`: a space stood before."""
+    """Glyphs shown without a visible gap. `y` is the baseline; `spaced`: after a space."""
 
     text: str
     x0: float
@@ -39,7 +39,7 @@ class Word:
 
 
 def turn(x: float, y: float, angle: int) -> tuple[float, float]:
-    """The point in the frame of text that runs at `angle` degrees."""
+    """The point in the coordinates of text that runs at `angle` degrees."""
     if angle == 0:
         return x, y
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -59,7 +59,7 @@ class WordBuilder:
         self._face, self._angle, self._bold = UNKNOWN_FACE, 0, False
 
     def begin(self, x: float, y: float, size: float, face: Face, angle: int, bold: bool) -> None:
-        """A string starts here: it may go on with the open word."""
+        """Start a string here, which may continue the open word."""
         same = (
             face is self._face
             and angle == self._angle
@@ -106,7 +106,7 @@ class WordBuilder:
         self._spaced = False
 
     def _is_repeated(self, text: str) -> bool:
-        """Bold is faked by drawing the same text twice, a hair apart."""
+        """Whether the text is drawn twice, slightly shifted, to look bold."""
         near = 0.12 * self._size
         row = int(self._y / near)
         for close in (row - 1, row, row + 1):

@@ -1,4 +1,4 @@
-"""The way to a site: its robots.txt, its redirects, the start as it answers."""
+"""Reaching a site: its robots.txt, the redirects of its start page, and the answer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ingestion.parsers.web.robots import Robots
 
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 MAX_MOVES = 2
-FORBIDDEN = "The site's robots.txt asks not to read it."
+FORBIDDEN = "The site's robots.txt does not allow reading it."
 
 
 class Arrival:
-    """Raises SourceError when the site as a whole cannot be read."""
+    """Reads robots.txt and the start page. Raises SourceError when the site cannot be read."""
 
     def __init__(
         self, client: WebClient, frontier: Frontier, old: CrawlState, new: CrawlState
@@ -35,7 +35,8 @@ class Arrival:
         self.robots = Robots("")
 
     def read_robots(self) -> None:
-        """RFC 9309 2.3.1: where there is none all is allowed; where it cannot be had, nothing."""
+        """Read robots.txt: if there is none, all is allowed; if it cannot be read, nothing is
+        (RFC 9309 2.3.1)."""
         url = f"{self.site.origin}/robots.txt"
         for _ in range(6):
             try:
@@ -57,12 +58,12 @@ class Arrival:
         self.client.crawl_delay = self.robots.crawl_delay
 
     def redirect(self, answer: Response) -> str:
-        """Where an answer redirects to on this site; empty where it leads away from it."""
+        """The address on this site that an answer redirects to; empty for another site."""
         target = urls.canonical(answer.headers.get("location", ""), answer.url)
         return self.site.own(self.client.unmapped(target)) if target else ""
 
     def _moved(self, answer: Response) -> str:
-        """Where a redirect leads that only adds `https` or `www.`; the site is there from then."""
+        """The target of a redirect that only adds `https` or `www.`; the site moves there."""
         target = urls.canonical(answer.headers.get("location", ""), answer.url)
         target = self.client.unmapped(target) if target else ""
         if not target or self.site.own(target) != answer.url or target == answer.url:
@@ -72,7 +73,7 @@ class Arrival:
         return target
 
     def arrive(self, ask: Callable[[Lead], Response]) -> tuple[Lead, Response]:
-        """The start as it answers, once all redirects were followed."""
+        """The start page's answer, after all redirects."""
         lead = Lead(self.site.start)
         for _ in range(self.options.max_redirects + MAX_MOVES + 1):
             self.frontier.seen.add(lead.url)

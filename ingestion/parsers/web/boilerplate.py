@@ -1,4 +1,4 @@
-"""What on a page is not content: menus, search boxes, share bars, comments, notices, footers."""
+"""Finds and removes a page's boilerplate: menus, search boxes, share bars, comments, footers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _UNMISTAKABLE = frozenset(_ALONE.split())
 _FRAME_TAGS = "div section aside header footer nav form ul ol dl table figure main article center"
 FRAMES = frozenset(_FRAME_TAGS.split())
 _BEGINS = tuple(_BEGINNINGS.split())
-SHARE_OF_CONTENT = 0.6  # what holds more than this of a page wraps it, whatever it is called
+SHARE_OF_CONTENT = 0.6  # an element with more of a page's words than this is content
 _GONE = frozenset(("style", "script", "template", "noscript"))
 
 
@@ -72,10 +72,10 @@ def classes_of(element: Element) -> list[str]:
 
 
 def is_boilerplate(element: Element) -> bool:
-    """Whether an element says of itself, by tag, role, class or id, that it is not content.
+    """Whether an element's tag, role, class or id marks it as boilerplate.
 
-    Words such as `menu` or `comments` say so on the frames of a page only: within a line they mark
-    what the text talks about, and a heading of that name is a heading.
+    Words such as `menu` or `comments` count only on block elements such as `div`: within a line
+    they mark what the text is about, and a heading with that name is a heading.
     """
     tag = local_name(element.tag)
     if tag in TAGS or (element.get("role") or "").lower() in ROLES:
@@ -85,12 +85,12 @@ def is_boilerplate(element: Element) -> bool:
     is_frame = tag in FRAMES
     if is_frame and tag != "section" and (element.get("id") or "").lower() in _IDENTIFIERS:
         return True
-    told = _CLASSES if is_frame else _UNMISTAKABLE
-    return any(name in told or name.startswith(_BEGINS) for name in classes_of(element))
+    marked = _CLASSES if is_frame else _UNMISTAKABLE
+    return any(name in marked or name.startswith(_BEGINS) for name in classes_of(element))
 
 
 def words_in(element: Element) -> int:
-    """The number of words in an element, scripts and styles left out."""
+    """The number of words in an element, without scripts and styles."""
     return sum(len(text.split()) for text in _texts(element))
 
 
@@ -103,7 +103,7 @@ def _texts(element: Element) -> Iterable[str]:
 
 
 def remove_boilerplate(region: Element) -> None:
-    """Take the boilerplate out of a page's content region, but nothing that holds most of it."""
+    """Remove boilerplate from a page's content region, except elements with most of its text."""
     total = words_in(region)
     for element in list(region.iter(etree.Element)):
         if element is region or not is_boilerplate(element) or not _attached(element, region):
@@ -115,7 +115,7 @@ def remove_boilerplate(region: Element) -> None:
 
 
 def _attached(element: Element, region: Element) -> bool:
-    """Whether an element is still part of the region, nothing around it having been dropped."""
+    """Whether an element is still in the region: no element around it was removed."""
     parent = element.getparent()
     return parent is not None and (
         parent is region or any(a is region for a in element.iterancestors())
@@ -123,7 +123,7 @@ def _attached(element: Element, region: Element) -> bool:
 
 
 def drop(element: Element) -> None:
-    """Take an element out of its tree; the text after it stays where it was."""
+    """Remove an element from its tree; the text after it stays."""
     parent = element.getparent()
     if parent is None:
         return
@@ -153,15 +153,15 @@ LONGEST = 400
 
 
 def block_key(block: str) -> str:
-    """A block of text as it is compared between pages: without case, and where it tells when the
-    page was made, without the numbers and months that differ."""
+    """A block of text as compared between pages: without case, and if it dates the page, without
+    numbers and months."""
     if _DATED.search(block):
         block = _MONTHS.sub("#", _DIGITS.sub("#", block))
     return " ".join(block.casefold().split())
 
 
 def repeated(pages: Sequence[Sequence[str]]) -> set[str]:
-    """The keys of blocks that begin or end most of the pages: boilerplate that no class tells."""
+    """The keys of blocks that begin or end most pages: boilerplate that has no telling class."""
     if len(pages) < PAGES_THAT_TELL:
         return set()
     counts: Counter[str] = Counter()
@@ -173,12 +173,12 @@ def repeated(pages: Sequence[Sequence[str]]) -> set[str]:
 
 
 def _may_go(block: str) -> bool:
-    """Headings and code recur in manuals for good reason."""
+    """Whether a block may be boilerplate; headings and code repeat in manuals for good reason."""
     return len(block) <= LONGEST and not block.startswith(("#", "```", "~~~", "|"))
 
 
 def without_repeated(blocks: list[str], keys: Iterable[str] | Mapping[str, object]) -> list[str]:
-    """The blocks without those at either end that most pages have; all of them if none is left."""
+    """The blocks without the repeated ones at either end; all of them if none would be left."""
     known = keys if isinstance(keys, set) else set(keys)
     first, last = 0, len(blocks)
     while first < last and block_key(blocks[first]) in known:

@@ -1,7 +1,7 @@
-"""The one way out into the web: polite, bounded, and only to addresses that were checked.
+"""The only HTTP client of the web parsers: polite, limited, and only to checked addresses.
 
-One connection at a time, a pause between requests, retries with back-off, no proxy, no cookie kept,
-no redirect followed by itself: whoever asks decides about every address.
+One connection at a time, a pause between requests, retries with back-off, no proxy and no cookies.
+It follows no redirects: the caller decides about every address.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ READ_SIZE = 64 * 1024
 
 
 class FetchError(DocumentError):
-    """No answer that could be judged; `status` is the server's, 0 where it gave none.
+    """There is no usable answer; `status` is the server's, or 0 if it gave none.
 
-    `unreachable` where the server cannot be talked to at all, or asks to be left alone.
+    `unreachable` if the server cannot be reached at all, or asks for fewer requests.
     """
 
     def __init__(self, message: str, status: int = 0, unreachable: bool = False) -> None:
@@ -49,14 +49,14 @@ class FetchError(DocumentError):
 
 
 class TryAgain(FetchError):
-    """A failure that may pass; `after` is the wait in seconds that the server asks for."""
+    """A failure that may be temporary; `after` is the wait in seconds that the server asks for."""
 
     after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """`body` is decoded, and empty where the status is not 200."""
+    """`body` is decoded, and empty unless the status is 200."""
 
     url: str
     status: int
@@ -121,9 +121,9 @@ class WebClient:
         self._http.close()
 
     def get(self, url: str, limit: int, validators: Mapping[str, str] | None = None) -> Response:
-        """The answer to one request, asked again while its failure may pass.
+        """The answer to one request, which is retried while its failure may be temporary.
 
-        `limit` bounds the body in bytes, after decompression; `limits` those of other types.
+        `limit` is the most bytes of the body after decompression; `limits` that of other types.
         Raises FetchError and AddressRefused.
         """
         retrying = tenacity.Retrying(
@@ -169,7 +169,7 @@ class WebClient:
             raise FetchError(f"The address cannot be asked for ({error}): correct it.") from error
 
     def _pace(self, url: str) -> None:
-        """Wait until the host may be asked again."""
+        """Wait until the next request to the host is due."""
         wait = self.not_before - time.monotonic()
         if wait > 0:
             self.sleep(wait)
@@ -186,7 +186,7 @@ class WebClient:
         return url if target is None else target.rstrip("/") + url[len(_origin(url)) :]
 
     def unmapped(self, url: str) -> str:
-        """The real address of one that a server answered with from behind the origin map."""
+        """The real address of one that a server behind the origin map answered with."""
         for real, target in self.settings.origin_map.items():
             if _origin(url) == target.rstrip("/"):
                 return real + url[len(_origin(url)) :]
@@ -226,7 +226,7 @@ DEFAULT_DELAY = 0.5
 
 
 class _GuardedTransport(httpx.HTTPTransport):
-    """httpx's transport over a pool of one connection whose addresses are checked."""
+    """httpx's transport with a pool of one connection that goes to checked addresses only."""
 
     def __init__(self, backend: GuardedBackend) -> None:
         super().__init__(trust_env=False)
@@ -275,7 +275,7 @@ def _transport_failure(error: httpx.TransportError) -> FetchError:
 
 
 def retry_after(value: str) -> float | None:
-    """The seconds that Retry-After asks for (RFC 9110 10.2.3); None where it is unreadable."""
+    """The seconds that Retry-After asks for (RFC 9110 10.2.3); None if it is unreadable."""
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
@@ -288,7 +288,7 @@ def retry_after(value: str) -> float | None:
 
 
 def _decoded(answer: httpx.Response, limit: int) -> Iterator[bytes]:
-    """The body's bytes, never more than `limit` at a time however well they were compressed."""
+    """The body's bytes, at most `limit` at a time however well they are compressed."""
     encoding = answer.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         yield from answer.iter_raw(READ_SIZE)
@@ -306,8 +306,8 @@ def _decoded(answer: httpx.Response, limit: int) -> Iterator[bytes]:
 
 
 class _Unpacker:
-    """gzip, of several members too, or deflate: zlib's format, which some servers send bare
-    (RFC 9110 8.4.1.2)."""
+    """Unpacks gzip, also of several members, and deflate, which some servers send without the zlib
+    header (RFC 9110 8.4.1.2)."""
 
     def __init__(self, encoding: str) -> None:
         self.deflate = encoding == "deflate"

@@ -1,8 +1,8 @@
-"""One crawl of one site: from its start and its own lists along its links, to Documents.
+"""One crawl of a site: from its start page and its own lists, along its links, to Documents.
 
-Each address is asked for once, with the validators of the last run. What cannot be judged is a
-Failure that protects what is stored, and leads where it led last time; what is gone (404, 410)
-simply does not come.
+Each address is requested once, with the validators of the last run. An address without a usable
+answer is a Failure, which protects what is stored; its links of the last run are followed. What is
+gone (404, 410) is not yielded.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Crawl:
         yield from self._end(stopped)
 
     def _visit_start(self) -> Iterator[Parsed]:
-        """The start decides: when it cannot be judged, nothing can."""
+        """Read the start page; without a usable answer there, the whole source fails."""
         if self.old.root:
             self.rules.root = self.old.root
         lead, answer = self.arrival.arrive(self._ask)
@@ -104,10 +104,10 @@ class Crawl:
             self.frontier.put(Lead(self.rules.instead))
         self.new.root = self.rules.root
 
-    # Asking.
+    # Requests
 
     def _visit_all(self) -> Generator[Parsed, None, str]:
-        """Which limit ended it; empty where there was no more to ask for."""
+        """Visit all addresses; return which limit ended the crawl, empty for none."""
         frontier = self.frontier
         while frontier.queue:
             if stopped := frontier.limit_reached(self.client.bytes_read):
@@ -138,7 +138,7 @@ class Crawl:
         return self.client.get(lead.url, limit, {} if again else self._validators(lead.url))
 
     def _validators(self, url: str) -> Mapping[str, str]:
-        """Those of the last read, where all that would be needed of an unchanged page is known."""
+        """The validators of the last read, if all that an unchanged page needs is known."""
         stored = self.known.validators(url)
         visit = self.old.visits.get(url)
         if visit is None:
@@ -200,7 +200,7 @@ class Crawl:
         return not self.rules.follows(target)
 
     def _counts(self, lead: Lead) -> bool:
-        """Whether it is bad news that an address has nothing; not of a list that never was."""
+        """Whether a missing address is a problem: not if it is a list that never existed."""
         return lead.is_page or lead.url in self.old.visits
 
     def _gone(self, lead: Lead) -> Iterator[Parsed]:
@@ -211,9 +211,9 @@ class Crawl:
     def _unjudged(
         self, lead: Lead, message: str, mild: bool = False, stage: str = "fetch"
     ) -> Iterator[Parsed]:
-        """A Failure for an address and what redirected to it; where it led, it leads still.
+        """A Failure for an address and what redirected to it; its last known links still count.
 
-        `mild`: a warning where nothing is stored to be protected, and the site does not list it.
+        `mild`: only a warning if nothing is stored for it and the site does not list it.
         """
         visit = self.old.visits.get(lead.url)
         if visit is not None:
@@ -227,10 +227,10 @@ class Crawl:
             )
             yield DocumentFailure(url, message, stage=stage, warning=mild and not needed)
 
-    # Lists.
+    # Lists
 
     def _list(self, lead: Lead, answer: Response) -> Iterator[Parsed]:
-        """A list's pages and further lists. What is served where there is none is not a failure."""
+        """Follow a list's pages and further lists. An answer that is not a list is no failure."""
         [read] = yield from self._read_apart(lead, FetchedList(lead, answer.body), len(answer.body))
         found = read if isinstance(read, sitemaps.Listed) else sitemaps.Listed()
         if isinstance(read, DocumentFailure):
@@ -243,12 +243,12 @@ class Crawl:
         self.new.visits[lead.url] = Visit(OTHER, answer.validators, links)
         self.links.follow(links, lead)
 
-    # Pages.
+    # Pages
 
     def _read_apart(
         self, lead: Lead, fetched: Fetched, size: int
     ) -> Generator[Parsed, None, list[Found]]:
-        """What is read of something fetched; meanwhile it is said that this takes its time."""
+        """What the reader finds in something fetched. Yields StillReading while it waits."""
         results: list[Found] = []
         for result in self.read([Task(lead.url, size, fetched)]):
             if isinstance(result, StillReading):
@@ -316,8 +316,8 @@ class Crawl:
             yield from self._unjudged(lead, failure.message, stage=failure.stage)
 
     def _learn(self, lead: Lead, page: PageFacts) -> None:
-        """Another name of the site; and from a start topic, the help system that it belongs to, all
-        of which is the source."""
+        """Learn another name of the site, and from a start topic, its help system, all of which
+        belongs to the source."""
         self.site.learn(lead.url, page.canonical)
         root = self.site.own(page.help_root) if page.help_root else ""
         is_start = self.site.start in (lead.url, *lead.chain)
@@ -325,11 +325,11 @@ class Crawl:
             self.rules.root = root
 
     def _not_itself(self, lead: Lead, page: PageFacts) -> str:
-        """Why what the server shows is not the page that was asked for; empty where it is."""
+        """Why the answer is not the page that was requested; empty if it is."""
         if lead.chain and not self.rules.follows(lead.url) and lead.url != self.site.start:
             return f"{lead.chain[0]} redirects here, outside of the source's path."
         if page.is_login:
-            return "It is a login page: the site shows its content only to those it knows."
+            return "It is a login page: the site shows its content only after a login."
         if page.is_not_found:
             return "It says that it was not found, though the server answered 200."
         return ""
@@ -360,17 +360,17 @@ class Crawl:
     def _empty(
         self, lead: Lead, answer: Response, page: PageFacts, links: tuple[str, ...]
     ) -> Iterator[Parsed]:
-        """A page without text: its PDF is read in its place, else it is named."""
+        """Handle a page without text: read its PDF instead, else report it."""
         found = (self.site.own(url) for url in page.embedded_pdfs)
         pdfs = tuple(url for url in found if url and self.rules.accepts_pdf(url))
         self.links.follow(pdfs, lead)
         self.new.visits[lead.url] = Visit(OTHER, answer.validators, (*links, *pdfs))
         if not pdfs:
-            message = "The page has no text where its content should be: nothing to find it by."
+            message = "The page has no text where its content should be: nothing to index."
             yield DocumentFailure(lead.url, message, warning=not self.known.stored(lead.url))
 
     def _visit_doubles(self) -> Iterator[Parsed]:
-        """Read an unchanged page whose other address is not there any more."""
+        """Read an unchanged page whose other address no longer exists."""
         for url, target in self.doubles:
             if target in self.buffer.documents:
                 continue
@@ -384,7 +384,7 @@ class Crawl:
             yield from self.buffer.settle()
             yield from self.buffer.finish()
 
-    # Leaving.
+    # The end
 
     def _end(self, stopped: str) -> Iterator[Parsed]:
         stopped = stopped or self.frontier.limit_passed_over()
@@ -404,13 +404,13 @@ class Crawl:
                 stage="fetch",
             )
         elif not self.new.visits:
-            unread = "it could not be read, and it alone says what the site holds"
+            unread = "it could not be read, and only it lists the site's pages"
             reason = unread if self.blind else "nothing is there to read (404)"
             raise SourceError(f"{self.site.start}: {reason}.")
         self._remember(whole=not stopped)
 
     def _remember(self, whole: bool) -> None:
-        """What a crawl did not come to is remembered from the one before."""
+        """Remember the crawl's state; for addresses it did not reach, that of the crawl before."""
         self.remembered = self.frontier.asked
         self.new.aliases = self.site.aliases
         kept = (

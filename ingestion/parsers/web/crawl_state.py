@@ -1,4 +1,4 @@
-"""What a crawl knew of each address when it ended, for the next one to ask only what changed."""
+"""What a crawl knew about each address, so that the next one reads only what changed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 VERSION = 1
 DOCUMENT = "document"
-OTHER = "other"  # a page or list that is not a document, but leads to some
+OTHER = "other"  # a page or list that is not a document, but links to some
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """An address as it was read: its validators, what it leads to, a digest of its text.
+    """An address as it was read: its validators, its links, a digest of its text.
 
-    `target` is the address of the document that this one is another address of.
+    `target` is the address of the document if this is another address of it.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class CrawlState:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CrawlState:
-        """The memory that `to_json` wrote; an empty one for anything else."""
+        """The state that `to_json` wrote; an empty one for anything else."""
         if data.get("version") != VERSION:
             return cls()
         urls: list[str] = data["urls"]
@@ -58,7 +58,7 @@ class CrawlState:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """JSON in which each address is once: a long menu is on every page."""
+        """JSON that contains each address once, because a long menu is on every page."""
         places: dict[str, int] = {}
 
         def place(url: str) -> int:

@@ -1,4 +1,4 @@
-"""The addresses that a crawl still has to ask for, and the limits that end it."""
+"""The addresses that a crawl still has to request, and the limits that end it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ UNREACHABLE_IN_A_ROW = 5
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """An address to ask for. `listed` says that the site itself lists it as one of its pages;
-    `chain` is what redirected here."""
+    """An address to request. `listed`: the site itself lists it as one of its pages;
+    `chain`: the addresses that redirected here."""
 
     url: str
     kind: str = PAGE
@@ -36,35 +36,35 @@ class Lead:
 
 
 class Rules(Protocol):
-    """What one kind of site differs in."""
+    """How to crawl one kind of site."""
 
     site: urls.Site
     root: str
     regions: tuple[str, ...]
     doc_type: str
-    instead: str  # the page whose links to follow where the start is not there; empty for none
+    instead: str  # the page whose links to follow if the start is missing; empty for none
 
     def move(self, origin: str) -> None:
-        """Take the site to be at another origin, to which it redirects."""
+        """Use another origin for the site, to which it redirects."""
 
     def lists(self) -> list[Lead]:
         """The lists of pages to look for."""
 
     def follows(self, url: str) -> bool:
-        """Whether a page at this address may be asked for."""
+        """Whether a page at this address may be requested."""
 
     def accepts_pdf(self, url: str) -> bool:
         """Whether a PDF at this address belongs to the source."""
 
     def follows_redirect(self, url: str) -> bool:
-        """Whether an address may be asked for because a page of the source redirects to it."""
+        """Whether an address may be requested because a page of the source redirects to it."""
 
     def holds(self, page: PageFacts) -> bool | None:
         """Whether a page is a document; None where that depends on the site's other pages."""
 
 
 class Frontier:
-    """A queue, breadth first, in which each address is once; lists come before pages."""
+    """A breadth-first queue that contains each address once; lists come before pages."""
 
     def __init__(self, options: WebOptions, rules: Rules) -> None:
         self.options = options
@@ -90,7 +90,7 @@ class Frontier:
         self.put(lead, first=not lead.is_page)
 
     def put(self, lead: Lead, first: bool = False) -> None:
-        """Queue an address that somebody has decided about."""
+        """Queue an address without checking the rules."""
         self.seen.add(lead.url)
         self.lists += not lead.is_page
         if first:
@@ -110,7 +110,7 @@ class Frontier:
         return any(pattern.match(path) for pattern in self.excluded)
 
     def limit_reached(self, bytes_read: int) -> str:
-        """Which limit ends the crawl now; empty for none."""
+        """The limit that ends the crawl now; empty for none."""
         options = self.options
         if self.unreachable >= UNREACHABLE_IN_A_ROW:
             return f"the site did not answer {UNREACHABLE_IN_A_ROW} times in a row"
@@ -123,7 +123,7 @@ class Frontier:
         return ""
 
     def limit_passed_over(self) -> str:
-        """Which limit kept addresses out of the queue, once it is empty; empty for none."""
+        """The limit that kept addresses out of the queue; empty for none."""
         if self.deepest:
             return f"max_depth ({self.options.max_depth}) is reached"
         return f"max_pages ({self.options.max_pages:,}) is reached" if self.left_out else ""

@@ -1,4 +1,4 @@
-"""Where a site's pages and lists lead, as addresses of the source."""
+"""The links of a site's pages and lists, as addresses of the source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_LINKS_KEPT = 2_000
 
 
 class Links:
-    """`names` holds each address once, however many pages lead to it."""
+    """`names` contains each address once, however many pages link to it."""
 
     def __init__(self, frontier: Frontier) -> None:
         self.frontier = frontier
@@ -21,7 +21,7 @@ class Links:
         self.names: dict[str, str] = {}
 
     def of_page(self, page: PageFacts) -> tuple[str, ...]:
-        """The addresses of the source that a page leads to, each string kept once."""
+        """The addresses of the source that a page links to, each string stored once."""
         found: dict[str, None] = {}
         for link in (*page.links, page.canonical):
             url = self.site.own(link) if link else ""
@@ -30,7 +30,7 @@ class Links:
         return tuple(found)[:MAX_LINKS_KEPT]
 
     def of_list(self, lead: Lead, found: sitemaps.Listed) -> tuple[str, ...]:
-        """`page` or `list`, and the address, of what a list names."""
+        """`page` or `list`, and the address, for each entry of a list."""
         if lead.kind == SITEMAP:
             known = [*self.frontier.seen, *self.names]
             urls.rebased(self.site, [*found.pages, *found.lists], lead.url, known)
@@ -39,7 +39,7 @@ class Links:
         return (*(f"page {url}" for url in pages), *(f"list {url}" for url in nested))
 
     def _absolute(self, found: Sequence[str], lead: Lead, nested: bool = False) -> list[str]:
-        """Flare's lists name pages from the help's root on, chunks from where they lie."""
+        """Flare's lists give pages relative to the help's root, chunks relative to the list."""
         base = lead.url
         if lead.kind == HELP_SYSTEM or (lead.kind == TOC and not nested):
             base = self.rules.root

@@ -1,4 +1,4 @@
-"""Which network addresses may be connected to, and connections to checked addresses only."""
+"""The network guard: which addresses may be read, and connections to those only."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class AddressRefused(DocumentError):
-    """The name leads to an address that this installation does not read from."""
+    """The name resolves to an address that this installation must not read."""
 
 
 class Clock:
-    """The time by which the request under way has to be over."""
+    """The deadline of the current request."""
 
     def __init__(self) -> None:
         self.deadline = float("inf")
@@ -45,7 +45,7 @@ class Clock:
 
 
 def is_allowed(address: Address, allowed: Iterable[Network]) -> bool:
-    """Whether an address is public, or lies in an allowed network.
+    """Whether an address is public or in an allowed network.
 
     An IPv4 address wrapped in IPv6 (mapped, 6to4, Teredo, NAT64) is judged as the IPv4 address.
     """
@@ -70,7 +70,7 @@ def _wrapped(address: Address) -> Address:
 
 
 class GuardedBackend(httpcore.NetworkBackend):
-    """Resolves a name once, checks what it resolves to, and connects to just that address."""
+    """Resolves a name once, checks the addresses, and connects to exactly those."""
 
     def __init__(
         self, allowed: Iterable[Network], clock: Clock, resolve: Resolver = socket.getaddrinfo
@@ -109,8 +109,8 @@ class GuardedBackend(httpcore.NetworkBackend):
         for address in addresses:
             if not is_allowed(ipaddress.ip_address(address), self.allowed):
                 raise AddressRefused(
-                    f"{host} leads to {address}, an address inside the network: it was not asked. "
-                    "If that is meant, add its network to WEB_ALLOW_NETWORKS."
+                    f"{host} resolves to {address}, a private address, and was not read. "
+                    "If that is intended, add its network to WEB_ALLOW_NETWORKS."
                 )
         return addresses
 
@@ -119,7 +119,7 @@ class GuardedBackend(httpcore.NetworkBackend):
 
 
 class TimedStream(httpcore.NetworkStream):
-    """A stream none of whose steps outlasts the request's deadline, however slowly it drips."""
+    """A stream whose reads and writes end at the request's deadline, however slow the server."""
 
     def __init__(self, inner: httpcore.NetworkStream, clock: Clock) -> None:
         self.inner = inner

@@ -1,4 +1,4 @@
-"""A fetched page: its links, what it says of itself, and its content as Markdown blocks."""
+"""A fetched page: its links, its metadata, and its content as Markdown blocks."""
 
 from __future__ import annotations
 
@@ -61,10 +61,9 @@ ARTICLE_REGIONS = (
 
 
 def decode_page(data: bytes, content_type: str) -> tuple[str, str]:
-    """The text of a page, and what is wrong with how it says it is encoded.
+    """The text of a page, and what is wrong with its declared encoding.
 
-    Byte order mark, then the header's charset, then the page's own; what does not fit those is read
-    as UTF-8, else as cp1252.
+    Tries the byte order mark, the header's charset and the page's own, then UTF-8, then cp1252.
     """
     for mark, name in ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"),
                        (codecs.BOM_UTF16_BE, "utf-16")):  # fmt: skip
@@ -78,18 +77,18 @@ def decode_page(data: bytes, content_type: str) -> tuple[str, str]:
         try:
             return data.decode(_codec(name)), problem
         except (LookupError, UnicodeDecodeError):
-            problem = problem or f"It says that it is {name}, and is not: it was read as it seemed."
+            problem = problem or f"It is declared as {name} but is not: its encoding was guessed."
     return data.decode("cp1252", "replace"), problem if named else ""
 
 
 def _codec(name: str) -> str:
-    """What browsers take a charset to be (encoding.spec.whatwg.org): Latin-1 means cp1252."""
+    """The codec that browsers use for a charset (encoding.spec.whatwg.org): cp1252 for Latin-1."""
     found = codecs.lookup(name).name
     return "cp1252" if found in ("iso8859-1", "ascii") else found
 
 
 def read_tree(text: str) -> Element:
-    """The tree of an HTML page. Raises DocumentError for none, and for one nested beyond reason."""
+    """The tree of an HTML page. Raises DocumentError if there is none or it is nested too deep."""
     if text.count("<") > MAX_TAGS:
         raise DocumentError(f"It has more than {MAX_TAGS:,} tags: it was not read. Split the page.")
     text = _CONTROL.sub(" ", _DECLARATION.sub("", text))
@@ -104,7 +103,7 @@ def read_tree(text: str) -> Element:
         raise DocumentError("The page is empty.")
     if any("depth" in str(entry.message).lower() for entry in parser.error_log):
         raise DocumentError(
-            f"Its elements are nested more than {MAX_NESTING} deep, as no page for readers is: "
+            f"Its elements are nested more than {MAX_NESTING} deep, which no normal page is: "
             "it was not read."
         )
     return root
@@ -112,7 +111,7 @@ def read_tree(text: str) -> Element:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What of a page is stored: Markdown blocks, boilerplate by repetition still among them."""
+    """The part of a page that is stored, still with the boilerplate that only repetition shows."""
 
     blocks: list[str]
     title: str
@@ -120,7 +119,7 @@ class Content:
 
 
 class WebPage:
-    """A page as it came. Raises DocumentError when it cannot be read at all."""
+    """A page as received. Raises DocumentError if it cannot be read at all."""
 
     def __init__(self, url: str, data: bytes, content_type: str) -> None:
         self.url = url
@@ -135,7 +134,7 @@ class WebPage:
 
     @cached_property
     def links(self) -> list[str]:
-        """Addresses that the page leads to, made absolute, in reading order."""
+        """The absolute addresses that the page links to, in reading order."""
         found: dict[str, None] = {}
         for element in self.root.iter("a", "area", "iframe", "frame", "embed", "object", "meta"):
             if len(found) >= MAX_LINKS:
@@ -147,7 +146,7 @@ class WebPage:
 
     @property
     def canonical(self) -> str:
-        """What the page says that its address is; empty where it says nothing."""
+        """The canonical address that the page declares; empty for none."""
         for element in self.root.iter("link"):
             if (element.get("rel") or "").lower() == "canonical" and element.get("href"):
                 return _joined(self.base, element.get("href") or "")
@@ -173,7 +172,7 @@ class WebPage:
 
     @property
     def help_root(self) -> str:
-        """The folder of the help system that the page belongs to; empty where it names none."""
+        """The folder of the help system that the page belongs to; empty if it names none."""
         for name in _HELP_ROOT:
             if self.root.get(name) is not None:
                 return _joined(self.url, self.root.get(name) or ".")
@@ -185,7 +184,7 @@ class WebPage:
 
     @property
     def is_shell(self) -> bool:
-        """Whether this is the frame, search or index page around published help, and no topic."""
+        """Whether this is a frame, search or index page of published help, not a topic."""
         kinds = self.attribute(_SKINS).split(";")
         if kinds != [""]:
             return "Topic" not in kinds or "Search" in kinds
@@ -197,7 +196,7 @@ class WebPage:
 
     @property
     def is_archive(self) -> bool:
-        """Whether WordPress made this page of other pages: a category, a tag, a month, a search."""
+        """Whether this is a WordPress list of other pages: a category, a tag, a month, a search."""
         classes = self.body_classes
         if any(name.startswith("single") for name in classes):
             return False
@@ -206,7 +205,7 @@ class WebPage:
 
     @property
     def is_not_found(self) -> bool:
-        """A page that says it does not exist, though the server says it does."""
+        """Whether the page says that it does not exist, although the server answered 200."""
         if "error404" in self.body_classes:
             return True
         heading = next(self.root.iter("h1"), None)
@@ -217,7 +216,7 @@ class WebPage:
 
     @property
     def is_login(self) -> bool:
-        """A page that asks for a password and says little else."""
+        """Whether the page asks for a password and has little other text."""
         for field in self.root.iter("input"):
             if (field.get("type") or "").lower() == "password":
                 region = _region(self.root, ARTICLE_REGIONS)
@@ -230,7 +229,7 @@ class WebPage:
         return any(next(_select(self.root, s), None) is not None for s in selectors)
 
     def embedded_pdfs(self) -> list[str]:
-        """PDFs that the page shows or offers where its text should be."""
+        """PDFs that the page embeds or links to in place of text."""
         found: dict[str, None] = {}
         for element in self.root.iter("iframe", "embed", "object", "a", "div"):
             for name in ("src", "data", "href", "data-src", "data-pdf-url", "data-url"):
@@ -252,7 +251,7 @@ class WebPage:
         return Content(_without_title(blocks, title, self.head_title), title, breadcrumb)
 
     def _title(self, region: Element | None) -> str:
-        """The content's h1, else the page's, where it is a part of the head's title; else that."""
+        """The content's h1, else the page's if the head's title contains it, else that title."""
         title = self.head_title
         named = {_folded(part) for part in (title, *_SUFFIX.split(title))}
         inside = [] if region is None else list(region.iter("h1"))
@@ -263,7 +262,7 @@ class WebPage:
         return title
 
     def _breadcrumb(self) -> tuple[str, ...]:
-        """The way from the site's root: what Flare noted, else the trail shown on the page."""
+        """The path from the site's root: Flare's own, else the trail shown on the page."""
         noted = self.attribute(_TOC_PATH)
         if noted:
             return tuple(" ".join(step.split()) for step in noted.split("|") if step.strip())
@@ -292,7 +291,7 @@ def _targets(element: Element) -> Iterator[str]:
 
 
 def _pdf_inside(address: str) -> str:
-    """The PDF that a viewer's address carries in its query, as `viewer.html?file=...` does."""
+    """The PDF in the query of a viewer's address, such as `viewer.html?file=...`."""
     for _, value in parse_qsl(urlsplit(address).query):
         if value.lower().partition("?")[0].endswith(".pdf"):
             return unquote(value)
@@ -300,7 +299,7 @@ def _pdf_inside(address: str) -> str:
 
 
 def copy_of(element: Element) -> Element:
-    """A copy to cut boilerplate from; the text after the element is none of it."""
+    """A copy to remove boilerplate from, without the text after the element."""
     found: Element = copy.deepcopy(element)
     found.tail = None
     return found
@@ -315,7 +314,7 @@ def _folded(text: str) -> str:
 
 
 def _select(root: Element, selector: str) -> Iterator[Element]:
-    """The elements that `#id`, `.class`, `<tag` or `@attribute=value` names."""
+    """The elements that `#id`, `.class`, `<tag` or `@attribute=value` selects."""
     kind, name = selector[0], selector[1:]
     if kind == "<":
         yield from root.iter(name)
@@ -331,7 +330,7 @@ def _select(root: Element, selector: str) -> Iterator[Element]:
 
 
 def _region(root: Element, selectors: Sequence[str]) -> Element | None:
-    """The first region, in order of `selectors`, that says something."""
+    """The first region, in order of `selectors`, that has text."""
     fallback: Element | None = None
     for selector in selectors:
         found = _fullest(list(_select(root, selector)))
@@ -344,7 +343,7 @@ def _region(root: Element, selectors: Sequence[str]) -> Element | None:
 
 
 def _fullest(found: list[Element]) -> Element | None:
-    """Of several regions the fullest; where no one stands out, what holds them all."""
+    """The region with the most text; if none has clearly more, the element around all."""
     sizes = {element: words_in(element) for element in found}
     best = max(found, key=sizes.__getitem__, default=None)
     if best is None or len(found) == 1:
@@ -361,7 +360,7 @@ def _is_within(element: Element, outer: Element) -> bool:
 
 
 def _without_title(blocks: list[str], *titles: str) -> list[str]:
-    """The blocks without their first heading, where that is the title over again."""
+    """The blocks without a first heading that repeats the title."""
     for place, block in enumerate(blocks[:3]):
         heading = _HEADING.fullmatch(block)
         if heading:
@@ -385,7 +384,7 @@ def _is_trail(element: Element) -> bool:
 
 
 def _trail(element: Element) -> tuple[str, ...]:
-    """The steps of a shown trail: its links; the site's root and the page itself are none."""
+    """The steps of a shown trail: its links, without the site's root and the page itself."""
     steps = [(_text(link), link.get("href") or "") for link in element.iter("a")]
     kept = [text for text, href in steps if text and text.casefold() not in ("home", "start")]
     return tuple(kept)

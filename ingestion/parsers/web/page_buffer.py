@@ -1,4 +1,4 @@
-"""Pages that were read, on their way to Documents: one for each, without what all of them share."""
+"""Turns the pages that were read into Documents, without the boilerplate that they share."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ingestion.parsers.web.frontier import Rules
 from ingestion.parsers.web.page import Content, suffix_of_title, without_suffix
 
 SAMPLE = 40
-MAX_HELD = 16 * 1024 * 1024  # characters of text that wait at once
+MAX_HELD = 16 * 1024 * 1024  # characters of text held at once
 MAX_LINKS_REMEMBERED = 3_000_000
 
 
 @dataclass(frozen=True)
 class BufferedPage:
-    """A page that was read. `canonical` is the other address that it calls its own, `certain` says
-    that it is a document whatever the site's other pages are."""
+    """A page that was read. `canonical`: another address that it declares as its own; `certain`: it
+    is a document whatever the site's other pages are."""
 
     url: str
     content: Content
@@ -48,8 +48,8 @@ class BufferedPage:
 
 
 class PageBuffer:
-    """Holds the first pages until it is known what most of them have in common, and to the end
-    those that call another address their own or may be none of the source's."""
+    """Holds the first pages until it is known what most of them share. Pages that declare another
+    address, or may not be documents, are held to the end."""
 
     def __init__(self, rules: Rules, tag: str, old: CrawlState, new: CrawlState) -> None:
         self.rules = rules
@@ -69,12 +69,12 @@ class PageBuffer:
         self.waiting += item.size
 
     def ready(self) -> Iterator[Parsed]:
-        """What can be let go by now."""
+        """Yield the pages that need not wait any longer."""
         if self.settled or len(self.held) >= SAMPLE or self.waiting > MAX_HELD:
             yield from self.settle()
 
     def settle(self) -> Iterator[Parsed]:
-        """Learn from the pages held what all of them have, and let them go."""
+        """Learn from the held pages what they share, and yield them."""
         if not self.settled:
             self.settled = True
             self.new.boilerplate = self.old.boilerplate | repeated(
@@ -92,7 +92,7 @@ class PageBuffer:
             yield from self.finish()
 
     def finish(self) -> Iterator[Parsed]:
-        """Decide about the pages that had to wait for the others."""
+        """Decide about the pages that were held to the end."""
         deferred, self.deferred = self.deferred, []
         for item in deferred:
             if not item.certain and (self.new.has_articles or self.old.has_articles):
@@ -101,7 +101,7 @@ class PageBuffer:
                 yield from self._let_go(item)
 
     def note(self, url: str, digest: str) -> None:
-        """There is a document at this address, with a text of this digest."""
+        """Record a document at this address, with a text of this digest."""
         self.documents[url] = digest
         self.by_key.setdefault(urls.same_page_key(url), []).append(url)
 
@@ -123,7 +123,7 @@ class PageBuffer:
             yield document
 
     def _double_of(self, item: BufferedPage) -> str:
-        """The address under which the same page came already."""
+        """The address of the same page if it was yielded already."""
         if self.documents.get(item.canonical) == item.digest:
             return item.canonical
         key = urls.same_page_key(item.url)
@@ -157,7 +157,7 @@ def _without_itself(steps: tuple[str, ...], title: str) -> tuple[str, ...]:
 
 
 def _common_suffixes(held: Sequence[BufferedPage]) -> set[str]:
-    """What most titles end with after a dash or bar: the site's name."""
+    """The endings of most titles after a dash or bar: the site's name."""
     counts = Counter(suffix_of_title(item.content.title) for item in held)
     least = max(3, len(held) / 2)
     return {suffix for suffix, count in counts.items() if suffix and count >= least}

@@ -1,11 +1,11 @@
-"""A published page's content to Markdown: the rules of `parsers.html`, and what the web adds.
+"""A published page's content to Markdown.
 
-The renderer is the one that reads Flare's sources, so that a topic and its published page give the
-same text. markdownify was tried in its place: it recurses without bound on nested elements, leaves
-bars in cells as they are, and breaks tables within tables and cells that reach over rows.
+It extends the renderer for Flare's sources (`markup.html`), so that a topic and its published page
+give the same text. markdownify was tried instead: it recurses without limit on nested elements,
+does not escape bars in cells, and breaks nested tables and cells that span rows.
 
-Flare's published markup (drop-downs, togglers, popups, code snippets, numbered paragraphs that
-became tables) and the highlighters that hide code in tables, lists and spans.
+It adds Flare's published markup (drop-downs, togglers, popups, code snippets, numbered paragraphs
+that became tables) and syntax highlighters, which put code in tables, lists and spans.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class WebRenderer(HtmlRenderer):
         return super().unknown(tag)
 
     def button(self, element: Element, flow: Flow) -> None:
-        """Accordions have their headings in buttons; the page's own controls are not text."""
+        """Keep the headings of accordions, which are buttons; drop the page's own controls."""
         label = (
             f"{element.get('class') or ''} {element.get('aria-label') or ''} {element.text or ''}"
         )
@@ -83,7 +83,7 @@ class WebRenderer(HtmlRenderer):
             self.padded(element, flow)
 
     def picture(self, element: Element, flow: Flow) -> None:
-        """The little triangle of a drop-down has a text too (`Closed`), and says nothing."""
+        """Drop the triangle of a drop-down, whose alternative text (`Closed`) means nothing."""
         if not any(_ICON.match(name) for name in classes_of(element)):
             self.image(element, flow)
 
@@ -99,7 +99,7 @@ class WebRenderer(HtmlRenderer):
             super().block(element, flow)
 
     def wrapped(self, element: Element, flow: Flow) -> None:
-        """An element that is named like code but holds paragraphs of its own."""
+        """Render an element that has a code class but contains paragraphs."""
         flow.end_line()
         self.walk(element, flow)
         flow.end_line()
@@ -130,7 +130,7 @@ class WebRenderer(HtmlRenderer):
             super().code_span(element, flow)
 
     def highlighted(self, element: Element, flow: Flow) -> None:
-        """A highlighter's code, line by line, without the column that numbers the lines."""
+        """Render a highlighter's code, line by line, without the line numbers."""
         language = published_language(element)
         for gutter in list(element.iter(etree.Element)):
             if gutter is not element and GUTTERS.intersection(classes_of(gutter)):
@@ -152,7 +152,7 @@ class WebRenderer(HtmlRenderer):
             super().table(element, flow)
 
     def numbered_paragraph(self, element: Element, flow: Flow) -> None:
-        """A numbered or bulleted paragraph, which Flare publishes as a table of one row."""
+        """Render a numbered or bulleted paragraph, which Flare publishes as a table of one row."""
         flow.end_line()
         for row in element.iter("tr"):
             texts = [self.blocks_of(cell) for cell in row.iter("td") if not _is_empty(cell)]
@@ -165,7 +165,7 @@ class WebRenderer(HtmlRenderer):
             flow.add_block(_item(mark, body))
 
     def drop_down(self, element: Element, flow: Flow) -> None:
-        """The hotspot is a heading one below the last; what is folded away is under it."""
+        """Render the hotspot as a heading one level below the last, with the text under it."""
         head = next((part for part in element if _is_head(part)), None)
         text = "" if head is None else self.inline_of(head)
         with self.under(text, flow):
@@ -180,7 +180,7 @@ POPUP_BODIES = frozenset(("mctextpopupbody", "mcpopupbody", "mctextpopup_body", 
 
 
 def _has_code_paragraphs(element: Element, names: set[str]) -> bool:
-    """A frame around paragraphs, each of which is code or text by its own class."""
+    """Whether an element contains paragraphs that are code or text by their own class."""
     if not any("code" in name for name in names):
         return False
     return any(
@@ -207,7 +207,7 @@ def _is_empty(cell: Element) -> bool:
 
 
 def _is_block_of_code(element: Element) -> bool:
-    """Whether a `code` of several lines stands alone where a block could."""
+    """Whether a `code` element of several lines is alone in the place of a block."""
     if element.find(".//br") is None:
         return False
     parent = element.getparent()
@@ -216,7 +216,7 @@ def _is_block_of_code(element: Element) -> bool:
 
 
 def _is_highlighted(element: Element) -> bool:
-    """Whether an element holds code whose lines a highlighter has numbered."""
+    """Whether an element contains code whose lines a highlighter has numbered."""
     for inner in element.iter("td", "th", "div", "span"):
         names = inner.get("class")
         if names and _SURE.intersection(names.lower().split()):
@@ -236,12 +236,12 @@ def _blank(gutter: Element) -> None:
 
 
 def _holders(element: Element) -> list[Element]:
-    """Where the code of a highlighter's frame is: in its `pre`s, else in the frame itself."""
+    """The elements that contain a highlighter's code: its `pre`s, else its outer element."""
     return [pre for pre in element.iter("pre") if not _is_empty(pre)] or [element]
 
 
 def _lines(element: Element) -> list[str]:
-    """The lines of code that a highlighter wrapped one by one; none where it did not."""
+    """The lines of code that a highlighter wrapped one by one; empty if it did not."""
     found: list[str] = []
     for inner in element.iter(etree.Element):
         names = LINES.intersection(classes_of(inner))
@@ -255,7 +255,7 @@ def _lines(element: Element) -> list[str]:
 
 
 def published_language(element: Element) -> str:
-    """The language that an element of code, or something in or close around it, names."""
+    """The language that an element of code, or one in or close around it, declares."""
     for candidate in (
         element,
         *element.iter("code", "pre", "div", "table", "span"),
@@ -280,7 +280,7 @@ def _around(element: Element) -> list[Element]:
 
 
 def _class_language(element: Element) -> str:
-    """The language in an element's own class or style, whatever is in it."""
+    """The language in an element's own class or style."""
     match = _LANGUAGE_CLASS.search(element.get("class") or "") or _LANGUAGE_STYLE.search(
         element.get("style") or ""
     )
@@ -288,7 +288,7 @@ def _class_language(element: Element) -> str:
 
 
 def _highlighter_class(element: Element) -> str:
-    """SyntaxHighlighter names the language beside its own class: `syntaxhighlighter  java`."""
+    """The language after SyntaxHighlighter's own class: `syntaxhighlighter  java`."""
     names = classes_of(element)
     if "syntaxhighlighter" in names:
         others = [

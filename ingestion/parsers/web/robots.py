@@ -1,4 +1,4 @@
-"""What a site's robots.txt asks of its guests (RFC 9309, and Crawl-delay)."""
+"""A site's robots.txt (RFC 9309, and Crawl-delay)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Robots:
 
     @property
     def crawl_delay(self) -> float:
-        """The pause in seconds between two requests that is asked for, at most two minutes."""
+        """The requested pause between two requests in seconds, at most two minutes."""
         delay = float(self._rules.crawl_delay(USER_AGENT) or 0)
         rate = self._rules.request_rate(USER_AGENT)
         if rate is not None and rate.requests:

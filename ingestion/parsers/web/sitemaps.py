@@ -1,4 +1,4 @@
-"""Lists of pages that a site keeps: sitemaps, and those of published Flare help."""
+"""A site's lists of pages: sitemaps, and the lists of published Flare help."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lxml import etree
 
 from ingestion.exceptions import DocumentError
 
-MAX_BYTES = 52_428_800  # what sitemaps.org allows an uncompressed sitemap
+MAX_BYTES = 52_428_800  # the limit of sitemaps.org for an uncompressed sitemap
 _STRING = re.compile(r"""(['"])((?:\\.|(?!\1)[^\\\n])*)(?:\1|$)(\s*:\s*\{)?""", re.MULTILINE)
 _LINKED = re.compile(r"""(?:Link|Url|Href)=\\?["']([^"'\\]+)""", re.IGNORECASE)
 _CHUNKED = re.compile(r"""(?:Chunk)=\\?["']([^"'\\]+)""", re.IGNORECASE)
@@ -25,14 +25,14 @@ _PAGE = re.compile(r"\.x?html?(?:[?#]|$)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Pages, and further lists, as the list names them."""
+    """Pages and further lists, as the list gives them."""
 
     pages: list[str] = field(default_factory=list)
     lists: list[str] = field(default_factory=list)
 
 
 def read_sitemap(data: bytes) -> Listed:
-    """A sitemap or sitemap index, as XML, gzipped or plain text. Raises DocumentError for none."""
+    """Read a sitemap or its index: XML, gzipped or plain text. Raises DocumentError for others."""
     if data[:2] == b"\x1f\x8b":
         data = _unzipped(data)
     if not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
@@ -80,7 +80,7 @@ def _name(element: etree._Element | None) -> str:
 
 
 def read_help_system(data: bytes) -> Listed:
-    """HelpSystem.xml: the start topic, and where the tables of contents are.
+    """Read HelpSystem.xml: the start topic and the tables of contents.
 
     Its addresses are relative to the folder above `Data`.
     """
@@ -97,7 +97,7 @@ def read_help_system(data: bytes) -> Listed:
 
 
 def read_toc(data: bytes, name: str) -> Listed:
-    """A table of contents of published help, or a chunk of one: `name` is its file's name.
+    """Read a table of contents of published help, or a chunk of one, from the file `name`.
 
     HTML5 output writes `define({numchunks:2,prefix:'Toc_Chunk',...})`, its chunks
     `define({'/topic.htm':{i:[1],t:['Title'],b:['']}})`; WebHelp writes XML, alone or in a script.

@@ -1,4 +1,4 @@
-"""Addresses: one spelling for each page, and which of them belong to a source."""
+"""Web addresses: one spelling for each page, and which belong to a source."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _SAFE = "/:@!$&'()*+,;=~-._"
 
 
 def canonical(url: str, base: str = "") -> str:
-    """The one spelling of an http address; empty for any other, or one that carries credentials.
+    """The one spelling of an http address; empty for any other, or one with credentials.
 
-    Scheme and host in small letters, no default port, no fragment, dot segments resolved, each
+    Scheme and host in lower case, no default port, no fragment, dot segments resolved, each
     character percent-encoded alike (RFC 3986 6.2.2), no query parameter that only tracks.
     """
     try:
@@ -88,7 +88,7 @@ def _query(query: str) -> str:
 
 
 def same_page_key(url: str) -> str:
-    """Equal for two addresses under which a server may well show one page: they differ in case,
+    """A key that is equal for addresses that may well show the same page: they differ in case,
     trailing slash, index page, scheme, `www.` or query."""
     parts = urlsplit(url)
     path = _INDEX.sub("/", parts.path).rstrip("/")
@@ -100,7 +100,7 @@ def path_of(url: str) -> str:
 
 
 def folder_of(url: str) -> str:
-    """The folder an address lies in, with its closing slash; one that names no file is one."""
+    """The folder of an address, with its trailing slash; an address without a file is a folder."""
     parts = urlsplit(url)
     head, _, last = parts.path.rpartition("/")
     path = f"{head}/{last}/" if last and not _FILE.search(last) else f"{head}/"
@@ -117,13 +117,13 @@ def is_pdf(url: str) -> bool:
 
 
 def is_trap(url: str) -> bool:
-    """Whether a path repeats itself as only a server that makes pages without end does."""
+    """Whether a path repeats itself, as on servers that generate pages without end."""
     parts = [part for part in path_of(url).split("/") if part]
     return any(parts.count(part) > MAX_REPEATS for part in set(parts))
 
 
 class Site:
-    """One host as a source sees it: its origin, the other names it gives itself."""
+    """The site of a source: its origin, and its other names."""
 
     def __init__(self, start: str) -> None:
         self.start = start
@@ -133,7 +133,7 @@ class Site:
         self.aliases: dict[str, str] = {}
 
     def move(self, origin: str) -> None:
-        """Take the site, start and all, to be at another origin."""
+        """Move the site, with its start, to another origin."""
         self.start = origin + self.start.removeprefix(self.origin)
         self.origin = origin
         self.host = urlsplit(origin).netloc.removeprefix("www.")
@@ -141,7 +141,7 @@ class Site:
     def own(self, url: str, base: str = "") -> str:
         """The address under this site's origin; empty for one of another site.
 
-        `www.` or not, http or https make no other site.
+        `www.` or not, http or https: it is the same site.
         """
         found = canonical(url, base)
         if not found:
@@ -155,13 +155,13 @@ class Site:
         return self.origin + found[len(f"{parts.scheme}://{parts.netloc}") :]
 
     def add_alias(self, foreign: str, mine: str) -> None:
-        """From now on read addresses that begin with `foreign` as this site's, below `mine`."""
+        """Treat addresses that begin with `foreign` as this site's, below `mine`."""
         if not foreign.startswith(self.origin + "/") and len(self.aliases) < 10:
             self.aliases.setdefault(foreign, mine)
 
     def learn(self, url: str, named: str) -> None:
-        """A page that calls itself `named`, on another host but with the same path: an export of a
-        site, or its mirror, whose links lead to that other name. They are read here."""
+        """Learn another name of the site from a page that declares the address `named`, on another
+        host but with the same path: an export or mirror, whose links use that other name."""
         theirs = canonical(named, url)
         if not theirs or self.own(theirs):
             return
@@ -171,9 +171,9 @@ class Site:
 
 
 def rebased(site: Site, locations: Iterable[str], base: str, known: Iterable[str]) -> None:
-    """Learn the name under which a list of pages, lying at `base`, was published elsewhere.
+    """Learn the name under which the list of pages at `base` was published elsewhere.
 
-    One listed address that ends like a known page tells where the published site begins.
+    One listed address that ends like a known page shows where the published site begins.
     """
     listed = [found for found in (canonical(loc, base) for loc in locations) if found]
     if not listed or any(site.own(loc) for loc in listed):

@@ -1,5 +1,5 @@
-// Fetches the parts of a page that carry data-live again, as long as the page is looked at.
-// Without this script the page shows how things stood when it was loaded.
+// Refreshes the parts of a page with data-live, as long as the page is visible.
+// Without this script the page shows the state when it was loaded.
 "use strict";
 
 async function refresh(part) {
@@ -13,7 +13,7 @@ async function refresh(part) {
         replace(part, await answer.text());
       }
     } catch {
-      // The server does not answer now; the next try may find it again.
+      // The server does not answer now; the next try may work.
     }
   }
   setTimeout(refresh, Number(part.dataset.pause), part);
@@ -34,7 +34,7 @@ function replace(part, html) {
     document.getElementById(id)?.scrollTo(0, top);
   }
   if (part.querySelector("[data-ended]")) {
-    location.reload(); // the rest of the page can now tell how it ended
+    location.reload(); // the rest of the page now shows how it ended
   }
   const pause = part.querySelector("[data-next-pause]");
   if (pause) {

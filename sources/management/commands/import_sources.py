@@ -15,9 +15,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--apply", action="store_true", help="write; without it, only tell")
+        parser.add_argument("--apply", action="store_true", help="write; without it, only report")
         parser.add_argument(
-            "--partial", action="store_true", help="write what can be, though rows are refused"
+            "--partial", action="store_true", help="write the valid rows even if others are refused"
         )
 
     def handle(self, *args: Any, **options: Any) -> str:

@@ -1,4 +1,4 @@
-// Shows only the fields that the chosen parser needs. Without this script all of them stand there.
+// Shows only the fields that the chosen parser needs. Without this script all of them are shown.
 "use strict";
 
 function showFieldsOf(select) {

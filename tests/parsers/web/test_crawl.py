@@ -419,7 +419,7 @@ def test_robots_txt_is_obeyed_with_allow_and_crawl_delay(server: WebServer) -> N
 def test_a_site_whose_robots_txt_forbids_all_is_not_read(server: WebServer) -> None:
     site(server, "a")
     server.always("/robots.txt", typed(b"User-agent: *\nDisallow: /\n", "text/plain"))
-    with pytest.raises(SourceError, match=r"robots\.txt asks not to read it"):
+    with pytest.raises(SourceError, match=r"robots\.txt does not allow reading it"):
         crawl(server)
     assert server.requests == ["/robots.txt"]
 
