@@ -169,5 +169,5 @@ def test_a_start_page_that_trips_the_parser_up_ends_the_reading_with_the_reason(
     )
     with WebServer() as server:
         server.page("/", "<h1>Start</h1><p>A text.</p>", title="Start")
-        with pytest.raises(SourceError, match="it alone says what the site holds"):
+        with pytest.raises(SourceError, match="only it lists the site's pages"):
             read_site("WebCrawlParser", server.origin)
