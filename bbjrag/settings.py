@@ -143,8 +143,9 @@ else:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "BACKEND": "bbjrag.json_cache.JSONCache",
         "LOCATION": "django_cache",
+        "VERSION": 2,  # version 1 were pickles; processes of an earlier release may still run
     }
 }
 
