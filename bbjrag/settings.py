@@ -93,6 +93,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "bbjrag.login_throttle.KnownBrowserMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 CONTENT_SECURITY_POLICY = {
@@ -144,8 +145,9 @@ else:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "BACKEND": "bbjrag.json_cache.JSONCache",
         "LOCATION": "django_cache",
+        "VERSION": 2,  # version 1 were pickles; processes of an earlier release may still run
     }
 }
 
@@ -282,7 +284,7 @@ SESSION_HOURS = env.integer("SESSION_HOURS", 12, minimum=1)
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 DEFAULT_EXCEPTION_REPORTER_FILTER = "bbjrag.reporting.SecretsFilter"
 
-# After too many wrong passwords from one address, nobody can log in from there for a while.
+# Too many wrong passwords from one address, or for one account: that one waits for a while.
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
@@ -291,7 +293,9 @@ LOGIN_ATTEMPTS = env.integer("LOGIN_ATTEMPTS", 10, minimum=1)
 AXES_FAILURE_LIMIT = LOGIN_ATTEMPTS
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = ["ip_address"]
-AXES_CLIENT_IP_CALLABLE = "bbjrag.client_ip.client_address"
+AXES_CLIENT_IP_CALLABLE = "bbjrag.login_throttle.login_origin"
+AXES_HANDLER = "bbjrag.login_throttle.LoginThrottle"
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # else who goes on makes the wait endless
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False

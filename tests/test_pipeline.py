@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from errno import EIO
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pytest_django import Settings
 
 from ingestion import pipeline
 from ingestion.models import Chunk, Document, Failure, SourceRun, State
-from ingestion.parsers import PARSERS
+from ingestion.parsers import PARSERS, beneath
 from ingestion.runs import recovery, removals
 from ingestion.worker import supervisor
 from sources.models import Source
@@ -356,15 +357,15 @@ def test_that_a_stored_file_could_not_be_read_is_over_once_it_can(
 ) -> None:
     """Though it is skipped then, as the very one that is stored."""
     read(source)
-    readable = Path.read_bytes
+    opened = beneath.opened
 
-    def broken(path: Path) -> bytes:
-        if path.name == "button.md":
+    def broken(root: Path, path: str) -> AbstractContextManager[tuple[int, os.stat_result]]:
+        if path.endswith("button.md"):
             raise error
-        return readable(path)
+        return opened(root, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", broken)
+        patch.setattr(beneath, "opened", broken)
         row = read(source, clean=True)
     assert (row.state, row.failures, row.documents) == ("partial", 1, 4)
     assert message in errors_of(row)[0]

@@ -42,8 +42,13 @@ def owner_of(path: Path) -> int:
             path = path.parent
 
 
-def name_of(uid: int) -> str:
+def known_name(uid: int) -> str:
+    """The name of an account; empty if the machine has none for it."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"user {uid}"
+        return ""
+
+
+def name_of(uid: int) -> str:
+    return known_name(uid) or f"user {uid}"

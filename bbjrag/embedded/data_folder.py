@@ -8,12 +8,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bbjrag.embedded.accounts import owner_of
+from bbjrag.embedded.accounts import known_name, owner_of
 from bbjrag.embedded.home import Home
 from bbjrag.embedded.installation import MAJOR, PostgresError, installation
 from bbjrag.embedded.launch import run_as_server
 from bbjrag.embedded.roles import SUPERUSER
 
+IDENT_MAP = "bbjrag"
 # Above every pid the kernel gives out (pid_max is at most this), so never a living process.
 NO_PID = 4194304
 
@@ -52,7 +53,7 @@ class DataFolder:
         # PostgreSQL's own C.UTF-8 sorts the same on every machine, and knows non-ASCII letters.
         options = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         options += ["--locale=C", "--data-checksums"]
-        options += ["--auth-local=trust", "--auth-host=reject", f"--username={SUPERUSER}"]
+        options += ["--auth-local=peer", "--auth-host=reject", f"--username={SUPERUSER}"]
         if not self.sync:
             options.append("--no-sync")
         return [str(installation() / "bin" / "initdb"), "-D", str(made), *options]
@@ -75,6 +76,32 @@ class DataFolder:
     def check_owner(self) -> None:
         if os.geteuid() not in (0, owner_of(self.home.data)):
             raise PostgresError(self.home.not_ours())
+
+    def restrict_access(self) -> None:
+        """Have the server let in who owns the home, and root, and nobody else.
+
+        The account that it runs as is not enough: other services may run as `postgres` or `nobody`.
+        Who has no name cannot be told apart by PostgreSQL; then the socket's folder is the guard.
+        """
+        owner = known_name(owner_of(self.home.folder))
+        names = dict.fromkeys(name for name in (known_name(0), owner) if name)
+        rule = f"peer map={IDENT_MAP}" if owner else "trust"
+        users = "".join(f'{IDENT_MAP} "{name}" all\n' for name in names)
+        self._write("pg_hba.conf", f"# Written by bbjrag at each start.\nlocal all all {rule}\n")
+        self._write("pg_ident.conf", f"# Written by bbjrag at each start.\n{users}")
+
+    def _write(self, name: str, text: str) -> None:
+        """Replace a file of the server's; what somebody else wrote is kept as NAME.old."""
+        path = self.home.data / name
+        made = path.with_name(f"{name}.new")
+        made.unlink(missing_ok=True)
+        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+            if os.geteuid() == 0:
+                os.fchown(file.fileno(), *self.home.account())
+        if path.exists() and not path.read_text().startswith("# Written by bbjrag"):
+            path.rename(path.with_name(f"{name}.old"))
+        made.replace(path)
 
     def retire_pid_file(self) -> bytes:
         """Replace a pid that may be reused, so that the server can start; return the old content.

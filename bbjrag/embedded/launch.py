@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from bbjrag.embedded import privileges
 from bbjrag.embedded.accounts import Account
@@ -19,8 +20,11 @@ def run_as_server(home: Home, command: list[str], log: int, keep: int) -> None:
     """
     account = home.account()
     drops = os.geteuid() == 0
-    if drops and not _reachable(home, account):
-        script = [sys.executable, "-I", "-S", privileges.__file__]
+    if drops and needs_capability(home):
+        capability = privileges.CAP_DAC_READ_SEARCH
+        if not installation_program().stat().st_mode & 0o001:
+            capability = privileges.CAP_DAC_OVERRIDE  # the other does not execute what is closed
+        script = [sys.executable, "-I", "-S", privileges.__file__, str(capability)]
         command = [*script, str(account.uid), str(account.gid), *command]
         drops = False
     try:
@@ -45,11 +49,20 @@ def run_as_server(home: Home, command: list[str], log: int, keep: int) -> None:
         raise home.failure(f"The embedded PostgreSQL cannot start: {error}") from error
 
 
+def installation_program() -> Path:
+    return installation() / "bin" / "postgres"
+
+
+def needs_capability(home: Home) -> bool:
+    """Whether root starts the server for an account that may not pass every folder above the
+    program and the data."""
+    return os.geteuid() == 0 and not _reachable(home, home.account())
+
+
 def _reachable(home: Home, account: Account) -> bool:
-    """Whether `account` may pass every folder above the program and the data."""
     script = 'test -x "$1" && test -r "$2" && cd "$3"'
     share = installation() / "share" / "postgresql" / "postgres.bki"
-    program = installation() / "bin" / "postgres"
+    program = installation_program()
     probe = subprocess.run(
         ["/bin/sh", "-c", script, "sh", str(program), str(share), str(home.folder)],
         check=False,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 
+from bbjrag.embedded.accounts import name_of
 from bbjrag.embedded.data_folder import DataFolder
 from bbjrag.embedded.home import POLL, START_TIMEOUT, Home, closing
 from bbjrag.embedded.installation import PostgresError, installation
@@ -150,6 +151,11 @@ class EmbeddedPostgres:
             raise self.home.failure("The embedded PostgreSQL ended while it started")
 
     def _be_patient(self, begun: float, refusal: str) -> None:
+        if "authentication failed" in refusal:
+            raise PostgresError(
+                f"The embedded PostgreSQL does not let {name_of(os.geteuid())} in ({refusal}). "
+                "Its server was started by somebody else: stop it as that user."
+            )
         listens = self.sockets.listener() is not None
         if time.monotonic() - begun < (START_TIMEOUT if listens else LISTEN_TIMEOUT):
             return
@@ -180,6 +186,7 @@ class EmbeddedPostgres:
             self._data_folder.initialise(alive)
         self._data_folder.check_version()
         self._data_folder.check_owner()
+        self._data_folder.restrict_access()
         retired = self._data_folder.retire_pid_file()
         self.sockets.make_fresh()
         command = [str(installation() / "bin" / "postgres"), "-D", str(self.data)]

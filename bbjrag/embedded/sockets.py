@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bbjrag.embedded.accounts import owner_of
 from bbjrag.embedded.home import Home
+from bbjrag.embedded.launch import needs_capability
 
 PORT = 5432
 # sun_path holds 107 bytes on Linux and 103 on macOS; "/.s.PGSQL.5432" takes 14.
@@ -54,10 +55,10 @@ class Sockets:
         """An empty private folder: what an earlier server left in it may name a reused pid."""
         for leftover in self.home.folder.glob("socket-*/"):
             shutil.rmtree(leftover)
+        self.forget_short_folder()
         path = self.folder()
-        if self._needs_short_folder() and path == self._own_folder():
-            # Not tempfile.gettempdir(): that differs from process to process.
-            path = Path(tempfile.mkdtemp(prefix="bbjrag-", dir="/tmp"))
+        if self._needs_short_folder():
+            path = self._make_short_folder()
             _write_whole(self.home.folder / "socket-folder", str(path))
         path.mkdir(mode=0o700, exist_ok=True)
         for leftover in path.iterdir():
@@ -65,10 +66,19 @@ class Sockets:
         if os.geteuid() == 0:
             os.chown(path, *self.home.account())
 
+    def _make_short_folder(self) -> Path:
+        """A folder below /tmp that only the server's account can enter; not even that, but root
+        alone, if the server is given a capability: then who reaches it could use that.
+
+        Not below tempfile.gettempdir(): that differs from process to process.
+        """
+        made = Path(tempfile.mkdtemp(prefix="bbjrag-", dir="/tmp"))
+        return made / "s" if needs_capability(self.home) else made
+
     def forget_short_folder(self) -> None:
         path = self.folder()
         if path != self._own_folder():
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path.parent if path.name == "s" else path, ignore_errors=True)
             (self.home.folder / "socket-folder").unlink(missing_ok=True)
 
     def listener(self) -> int | None:

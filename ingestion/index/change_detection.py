@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ingestion import documents
 from ingestion.models import Document, Failure
+from ingestion.parsers import beneath
 from sources.models import Source, SourceMemory
 
 UNREAD = frozenset(("fetch", "read", "chunk"))  # the stages of failures that cost all of a document
@@ -183,7 +183,7 @@ class KnownDocuments:
 
     def _stat(self, path: str) -> tuple[int, int]:
         try:
-            stat = os.stat(self.data_dir / path)
+            stat = beneath.status(self.data_dir, path)
         except OSError:
             return -1, 0
         return stat.st_size, stat.st_mtime_ns

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Annotated, TypeVar
-from urllib.parse import urldefrag
+from urllib.parse import urldefrag, urlsplit
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -36,6 +37,7 @@ INSTRUCTIONS = (
     "character, vpro5, bbj_gui, dwc (the browser), bbj (BBj in general), all."
 )
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PASSED_ON = {"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"}
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 LONGEST_DOCUMENT = 60_000  # characters: what an assistant can take in one piece
 
@@ -171,10 +173,12 @@ def server() -> MCPServer:
     return made
 
 
-def http_app(host: str) -> ASGIApp:
+def http_app(host: str, *, behind_proxy: bool = False) -> ASGIApp:
     """The server as an ASGI application at /mcp, without sessions: any process can answer.
 
-    Beyond this machine a token of the HTTP API is asked for, and counted against its limit.
+    A token of the HTTP API is asked for, and counted against its limit, unless the server listens
+    on the loopback and is reached there directly (see `is_direct`). With `behind_proxy` everybody
+    is asked: some proxies leave no trace.
     """
     allowed = [*LOOPBACK, host, *settings.ALLOWED_HOSTS]
     security = TransportSecuritySettings(
@@ -190,22 +194,44 @@ def http_app(host: str) -> ASGIApp:
     app = server().streamable_http_app(
         host=host, stateless_http=True, json_response=True, transport_security=security
     )
-    return app if host in LOOPBACK else WithToken(app)
+    return WithToken(app, trusts_direct=host in LOOPBACK and not behind_proxy)
 
 
 class WithToken:
-    """Lets requests pass that show a token of the HTTP API."""
+    """Lets requests pass that show a token of the HTTP API, or are direct and trusted for that."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, trusts_direct: bool) -> None:
         self.app = app
+        self.trusts_direct = trusts_direct
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == "http" and not (self.trusts_direct and is_direct(scope)):
             refused = await sync_to_async(_refusal)(Headers(scope=scope).get("authorization", ""))
             if refused:
                 await refused(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+
+def is_direct(scope: Scope) -> bool:
+    """Whether a program on this machine asks by itself: from the loopback, by the loopback's name,
+    and without what a proxy adds. (nginx speaks HTTP/1.0 to what is behind it, unless told not to.)
+    """
+    headers = Headers(scope=scope)
+    passed_on = any(name in PASSED_ON or name.startswith("x-forwarded") for name in headers)
+    return (
+        _is_loopback((scope.get("client") or ("", 0))[0])
+        and all(urlsplit(f"//{name}").hostname in LOOPBACK for name in headers.getlist("host"))
+        and scope["http_version"] != "1.0"
+        and not passed_on
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _refusal(authorization: str) -> JSONResponse | None:

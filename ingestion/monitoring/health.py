@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.core.cache import cache
@@ -67,13 +67,13 @@ def worker() -> Check:
 def embedder() -> Check:
     """Its preflight, asked again every few seconds at most; since when it is down is kept."""
     known = cache.get(EMBEDDER)
-    now = timezone.now()
-    if known and (now - known["asked"]).total_seconds() < EMBEDDER_SECONDS:
+    now = timezone.now().timestamp()
+    if known and now - known["asked"] < EMBEDDER_SECONDS:
         return Check("Embedder", known["state"], known["text"])
     state, text = _ask_embedder()
     since = known["since"] if known and known["state"] == state else now
     if state == "bad":
-        text = f"Down since {_clock(since)}: {text}"
+        text = f"Down since {_clock(datetime.fromtimestamp(since, tz=UTC))}: {text}"
     kept = {"state": state, "text": text, "since": since, "asked": now}
     cache.set(EMBEDDER, kept, timeout=24 * 3600)
     return Check("Embedder", state, text)
@@ -89,7 +89,7 @@ def _ask_embedder() -> tuple[str, str]:
 
 def upgrades() -> Check:
     """What the next run re-makes because of an upgrade, another model or changed settings."""
-    kept: tuple[str, str] | None = cache.get(UPGRADES)
+    kept: Sequence[str] | None = cache.get(UPGRADES)
     if kept is None:
         kept = _count_remakes()
         cache.set(UPGRADES, kept, timeout=UPGRADES_SECONDS)

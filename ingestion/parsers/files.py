@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from ingestion.documents import DocumentFailure, InputFile, Unchanged
 from ingestion.exceptions import DocumentError, SourceError
+from ingestion.parsers import beneath
 from ingestion.parsers.base import Known, SourceConfig
 from ingestion.parsers.readers import Task
 
@@ -137,7 +138,7 @@ def _walk(
         return prefix + path.relative_to(root).as_posix()
 
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = beneath.entries(config.data_dir, folder)
     except OSError as error:
         yield DocumentFailure(
             url(folder) if folder != root else prefix,
@@ -148,17 +149,37 @@ def _walk(
     for entry in entries:
         if entry.name.startswith(".") or entry.name == "node_modules":
             continue
-        path = Path(entry.path)
-        if entry.is_symlink() and (problem := _link_problem(config, path)):
+        path = folder / entry.name
+        if entry.is_link and (problem := _link_problem(config, path)):
             yield DocumentFailure(
                 url(path), f"The link {problem} and was not followed.", stage="read"
             )
-        elif entry.is_dir(follow_symlinks=False):
+        elif entry.is_folder:
             yield from _walk(config, root, path, prefix, suffixes)
-        elif path.suffix.lower() in suffixes and entry.is_file():  # as listed
+        elif path.suffix.lower() in suffixes and entry.is_file:
             yield SourceFile(
                 path, url(path), PurePosixPath(path.relative_to(root).as_posix()), root
             )
+
+
+def files_below(config: SourceConfig, folder: Path, suffix: str) -> list[Path]:
+    """The files with a suffix in a folder and in those below it, sorted; no links to folders."""
+    found: list[Path] = []
+    for entry in list_folder(config, folder):
+        path = folder / entry.name
+        if entry.is_folder:
+            found += files_below(config, path, suffix)
+        elif path.suffix == suffix and entry.is_file:
+            found.append(path)
+    return sorted(found)
+
+
+def list_folder(config: SourceConfig, folder: Path) -> list[beneath.Entry]:
+    """What is in a folder, by name; nothing if it cannot be listed."""
+    try:
+        return beneath.entries(config.data_dir, folder)
+    except OSError:
+        return []
 
 
 def _link_problem(config: SourceConfig, path: Path) -> str:
@@ -171,13 +192,20 @@ def _link_problem(config: SourceConfig, path: Path) -> str:
 
 
 def stat_input(config: SourceConfig, path: Path) -> InputFile:
-    """The file as an input; the size of a missing one is -1."""
-    relative = Path(os.path.relpath(path, config.data_dir.resolve())).as_posix()
+    """The file as an input; one that is missing, or outside DATA_DIR, has size -1."""
+    relative = _relative(config, path)
     try:
-        stat = path.stat()
+        return _input(relative, beneath.status(config.data_dir, relative))
     except OSError:
         return InputFile(relative, -1, 0)
-    return InputFile(relative, stat.st_size, stat.st_mtime_ns)
+
+
+def _input(relative: str, status: os.stat_result) -> InputFile:
+    return InputFile(relative, status.st_size, status.st_mtime_ns)
+
+
+def _relative(config: SourceConfig, path: Path) -> str:
+    return Path(os.path.relpath(path, config.data_dir.resolve())).as_posix()
 
 
 def read_file(
@@ -185,17 +213,31 @@ def read_file(
 ) -> tuple[bytes, InputFile]:
     """The bytes of a file, and its size and time from before the read.
 
-    Raises DocumentError when it cannot be read or is larger than `limit` bytes.
+    Raises DocumentError when it cannot be read, is outside DATA_DIR or is larger than `limit`
+    bytes.
     """
-    before = stat_input(config, path)
-    if before.size > limit:
-        raise DocumentError(
-            f"The file is {before.size:,} bytes, above the limit of {limit:,}: "
-            "split it or leave it out."
-        )
+    relative = _relative(config, path)
     try:
-        return path.read_bytes(), before
+        with beneath.opened(config.data_dir, relative) as (file, status):
+            return _read_up_to(limit, file, status), _input(relative, status)
+    except (beneath.OutsideError, beneath.IrregularError) as error:
+        raise DocumentError(f"The file was not read, because {error.strerror}.") from None
     except OSError as error:
         raise DocumentError(
             f"The file cannot be read ({error.strerror}): check that it exists."
         ) from error
+
+
+def _read_up_to(limit: int, file: int, status: os.stat_result) -> bytes:
+    """All that an open file holds, even if it grows meanwhile."""
+    data = b""
+    if status.st_size <= limit:
+        with os.fdopen(file, "rb", closefd=False) as reader:
+            data = reader.read(status.st_size + 1)
+            if len(data) > status.st_size:
+                data += reader.read(limit + 1 - len(data))
+    if (size := max(status.st_size, len(data))) > limit:
+        raise DocumentError(
+            f"The file is {size:,} bytes, above the limit of {limit:,}: split it or leave it out."
+        )
+    return data

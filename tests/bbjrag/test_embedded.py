@@ -34,6 +34,7 @@ FAST = {"fsync": "off", "shared_buffers": "16MB", "maintenance_work_mem": "16MB"
 STARTER = """
 import sys
 from pathlib import Path
+from typing import Any
 from bbjrag.embedded.server import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]), dict(pair.split("=") for pair in sys.argv[2:]))
 print(server.ensure("bbjrag"), server.status().pid)
@@ -478,10 +479,12 @@ def test_a_user_has_a_server_and_no_one_else_is_let_in() -> None:
         shutil.rmtree(folder)
 
 
-def as_user(uid: int, action: Callable[[], object]) -> str:
+def as_user(uid: int, action: Callable[[], object], gid: int | None = None) -> str:
     """What `action` returns or says in a process of that user; no exec, as Python may be root's."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=act, args=(uid, action, theirs))
+    process = multiprocessing.get_context("fork").Process(
+        target=act, args=(uid, gid or uid, action, theirs)
+    )
     process.start()
     theirs.close()
     with contextlib.closing(ours):
@@ -490,11 +493,127 @@ def as_user(uid: int, action: Callable[[], object]) -> str:
     return str(said)
 
 
-def act(uid: int, action: Callable[[], object], pipe: Connection) -> None:
+def act(uid: int, gid: int, action: Callable[[], object], pipe: Connection) -> None:
     os.setgroups([])
-    os.setgid(uid)
+    os.setgid(gid)
     os.setuid(uid)
     try:
         pipe.send(str(action()))
     except PostgresError as error:
         pipe.send(str(error))
+
+
+def login(host: Path, role: str) -> str:
+    """The role that this process's user gets in as, or why it does not."""
+    try:
+        with psycopg.connect(
+            host=str(host), port=sockets.PORT, user=role, dbname="bbjrag"
+        ) as connection:
+            return str((connection.execute("SELECT current_user").fetchone() or ("",))[0])
+    except psycopg.OperationalError as error:
+        return str(error)
+
+
+@as_root
+@pytest.mark.parametrize("role", [roles.ROLE, roles.SUPERUSER])
+def test_the_servers_own_account_is_not_let_in(role: str) -> None:
+    """Other services of the machine may run as it; it could do all that the server can."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o711)
+    server = EmbeddedPostgres(folder / "pg", FAST)
+    try:
+        server.ensure("bbjrag")
+        account, host = server.data.stat(), socket_of(server)
+        assert account.st_uid != 0
+        assert "Peer authentication failed" in as_user(
+            account.st_uid, lambda: login(host, role), account.st_gid
+        )
+        assert login(host, role) == role
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@as_root
+@pytest.mark.parametrize("role", [roles.ROLE, roles.SUPERUSER])
+def test_a_users_server_lets_in_the_user_and_root(role: str) -> None:
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    uid = pwd.getpwnam("nobody").pw_uid
+    os.chown(folder, uid, -1)
+    folder.chmod(0o755)
+    server = EmbeddedPostgres(folder / "pg", FAST)
+    try:
+        assert as_user(uid, lambda: server.ensure("bbjrag")) == "True"
+        host = socket_of(server)
+        assert as_user(uid, lambda: login(host, role)) == role
+        assert login(host, role) == role
+        for path in (server.folder, host, host / ".s.PGSQL.5432"):
+            path.chmod(0o777)  # if all the folders were open
+        assert "Peer authentication failed" in as_user(uid - 1, lambda: login(host, role))
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@as_root
+def test_a_server_with_a_capability_is_reached_by_root_alone(tmp_path: Path) -> None:
+    """Below a closed folder, with a path too long for a socket; the server may read all then."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    server = EmbeddedPostgres(closed / ("deep/" * 40) / "pg", FAST)
+    target = closed / "written"
+    try:
+        server.ensure("bbjrag")
+        account, host = server.data.stat(), socket_of(server)
+        assert (host.parent.stat().st_uid, account.st_uid != 0) == (0, True)
+        attempt = as_user(account.st_uid, lambda: login(host, roles.SUPERUSER), account.st_gid)
+        assert "Permission denied" in attempt
+        with roles.superuser(str(host)) as connection:
+            assert connection.info.user == roles.SUPERUSER
+            with pytest.raises(psycopg.Error, match="Permission denied"):
+                connection.execute(f"COPY (SELECT 1) TO '{target}'".encode())
+        assert not target.exists()
+    finally:
+        server.stop()
+    assert not host.parent.exists()
+
+
+def test_a_data_folder_that_trusted_everybody_is_upgraded_at_the_next_start(
+    server: EmbeddedPostgres,
+) -> None:
+    server.ensure("bbjrag")
+    server.stop()
+    rules = server.data / "pg_hba.conf"
+    rules.write_text("local all all trust\nhost all all all reject\n")
+    server.ensure("bbjrag")
+    with roles.superuser(str(socket_of(server))) as connection:
+        found = connection.execute("SELECT type, auth_method FROM pg_hba_file_rules").fetchall()
+    assert found == [("local", "peer")]
+    assert rules.with_name("pg_hba.conf.old").read_text().startswith("local all all trust")
+    assert rules.stat().st_uid == server.data.stat().st_uid
+    server.stop()
+    assert server.ensure("bbjrag") is True, "and again, with nothing to upgrade"
+    assert one(server, "SELECT 1") == 1
+
+
+@as_root
+def test_a_user_without_a_name_is_let_in_by_the_folder(server: EmbeddedPostgres) -> None:
+    """As in a container started with a number; PostgreSQL cannot make out who that is."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    nameless = 54321
+    os.chown(folder, nameless, -1)
+    theirs = EmbeddedPostgres(folder / "pg", FAST)
+    try:
+        server.ensure("bbjrag")
+        server.stop()
+        shutil.copytree(server.data, theirs.data, symlinks=True)
+        for path in (theirs.folder, *theirs.folder.rglob("*")):
+            os.chown(path, nameless, nameless)
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        assert as_user(nameless, lambda: theirs.ensure("bbjrag")) == "True"
+        host = socket_of(theirs)
+        assert as_user(nameless, lambda: login(host, roles.ROLE)) == roles.ROLE
+        assert "Permission denied" in as_user(nameless - 1, lambda: login(host, roles.ROLE))
+    finally:
+        theirs.stop()
+        shutil.rmtree(folder)

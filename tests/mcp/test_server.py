@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -148,9 +149,12 @@ def test_it_answers_over_http(stored: None) -> None:
 
 
 def test_a_page_of_another_site_cannot_ask(stored: None) -> None:
+    _, token = tokens.make("assistant")
+    shown = {"Host": "evil.example", "Authorization": f"Bearer {token}"}
     with serving(mcp_server.http_app("127.0.0.1")) as url:
-        response = httpx.post(url, json={}, headers={"Host": "evil.example"})
-    assert response.status_code == 421
+        without = httpx.post(url, json={}, headers={"Host": "evil.example"})
+        with_token = httpx.post(url, json={}, headers=shown)
+    assert (without.status_code, with_token.status_code) == (401, 421)
 
 
 def test_beyond_this_machine_a_token_is_asked_for(stored: None) -> None:
@@ -164,3 +168,83 @@ def test_beyond_this_machine_a_token_is_asked_for(stored: None) -> None:
     assert statuses[:2] == [401, 401]
     assert statuses[2] not in (401, 429)
     assert statuses[3] == 429
+
+
+@contextmanager
+def command(*options: str) -> Iterator[int]:
+    """The port of `manage.py mcp --http`, in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    name = connections["default"].settings_dict["NAME"]
+    code = (
+        "from django.conf import settings; import django;"
+        f" settings.DATABASES['default']['NAME'] = {name!r}; django.setup();"
+        " from django.core.management import call_command;"
+        f" call_command('mcp', '--http', '--port', '{port}', *{options!r})"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "bbjrag.settings"}
+    environment["ALLOWED_HOSTS"] = "localhost,docs.example.com"
+    environment |= {"PRODUCTION": "false", "HTTPS": "false"}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    try:
+        while process.poll() is None and not _listens(port):
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def status(port: int, version: str = "1.1", **headers: str) -> int:
+    """What a request with these headers gets; the body is not one that the server understands."""
+    given = {"Host": f"127.0.0.1:{port}", **headers}
+    lines = [f"POST /mcp HTTP/{version}", "Content-Length: 2", "Content-Type: application/json"]
+    lines.append("Accept: application/json, text/event-stream")
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in given.items() if value]
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as asked:
+        asked.sendall(("\r\n".join([*lines, "Connection: close", "", "{}"])).encode())
+        return int(asked.recv(100).split()[1])
+
+
+THROUGH_A_PROXY = {
+    "nginx as documented": {
+        "Host": "docs.example.com",
+        "X_Forwarded_For": "203.0.113.9",
+        "X_Forwarded_Proto": "https",
+    },
+    "the visitor's host, nothing else": {"Host": "docs.example.com"},
+    "Apache, which keeps the backend's host": {
+        "X_Forwarded_For": "203.0.113.9",
+        "X_Forwarded_Host": "docs.example.com",
+        "X_Forwarded_Server": "proxy",
+    },
+    "a visitor who claims to be local": {"X_Forwarded_For": "127.0.0.1"},
+    "RFC 7239": {"Forwarded": "for=203.0.113.9;host=docs.example.com"},
+    "Via": {"Via": "1.1 varnish"},
+    "X-Real-IP": {"Host": "localhost", "X_Real_IP": "203.0.113.9"},
+}
+
+
+def test_through_a_proxy_on_this_machine_a_token_is_asked_for(stored: None) -> None:
+    _, token = tokens.make("assistant", requests_per_minute=100)
+    with command() as port:
+        direct = [status(port, Host=name) for name in ("localhost", "127.0.0.1:8001", "[::1]:1")]
+        found = {name: status(port, **headers) for name, headers in THROUGH_A_PROXY.items()}
+        bare = status(port, version="1.0")
+        shown = status(
+            port, Authorization=f"Bearer {token}", **THROUGH_A_PROXY["nginx as documented"]
+        )
+    assert found == dict.fromkeys(THROUGH_A_PROXY, 401)
+    assert bare == 401
+    assert {*direct, shown} == {400}, "they are let in, with nothing that the server understands"
+
+
+def test_told_of_a_proxy_it_asks_everybody_for_a_token(stored: None) -> None:
+    with command("--behind-proxy") as port:
+        assert status(port) == 401

@@ -18,7 +18,9 @@ from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.files import (
     SourceFile,
     address_of,
+    files_below,
     find_files,
+    list_folder,
     read_file,
     resolve_inside,
     stat_input,
@@ -272,12 +274,11 @@ class FlareProject:
         """A folder of the project, ignoring case."""
         folder = self.root
         for name in names:
-            inner = next(
-                (e for e in folder.iterdir() if e.name.casefold() == name.casefold()), None
-            )
-            if inner is None or not inner.is_dir():
+            inside = (entry.name for entry in list_folder(self.config, folder))
+            inner = next((n for n in inside if n.casefold() == name.casefold()), None)
+            if inner is None or not (folder / inner).is_dir():
                 return None
-            folder = inner
+            folder /= inner
         return folder
 
     def _add_folder_inputs(self) -> None:
@@ -289,7 +290,10 @@ class FlareProject:
     def _read_project_files(self) -> str:
         """Read the project files; return the path of the master table of contents."""
         master = ""
-        for path in sorted(self.root.glob("*.flprj")):
+        for entry in list_folder(self.config, self.root):
+            path = self.root / entry.name
+            if path.suffix != ".flprj":
+                continue
             root = self._read_shared(path)
             if root is not None:
                 master = master or target_path(root.get("MasterToc") or "", path.name)
@@ -316,7 +320,7 @@ class FlareProject:
 
     def _shared_files(self, folder: str, suffix: str) -> list[Path]:
         within = self._folder("Project", folder)
-        return sorted(within.rglob(f"*{suffix}")) if within else []
+        return files_below(self.config, within, suffix) if within else []
 
     def _read_variables(self) -> Iterator[tuple[str, str]]:
         """`EvaluatedDefinition`, else `Definition`, else the text; date formats are skipped."""

@@ -14,7 +14,14 @@ from pydantic import Field
 from ingestion.documents import DocumentFailure, InputFile, Parsed, ParsedDocument
 from ingestion.exceptions import DocumentError, failure_at
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
-from ingestion.parsers.files import SourceFile, find_files, read_file, stat_input, tasks_of
+from ingestion.parsers.files import (
+    SourceFile,
+    find_files,
+    list_folder,
+    read_file,
+    stat_input,
+    tasks_of,
+)
 from ingestion.parsers.mdx import docusaurus
 from ingestion.parsers.mdx.assembly import PAGE_SUFFIXES, Assembly, decode
 from ingestion.parsers.mdx.docusaurus import CATEGORY_FILES, FrontMatter
@@ -170,7 +177,8 @@ class MdxParser(Parser):
 
     def _index_title(self, root: Path, folder: Path) -> tuple[str, tuple[InputFile, ...]]:
         """The label of a folder from its index page."""
-        for path in sorted(folder.iterdir()):
+        for entry in list_folder(self.config, folder):
+            path = folder / entry.name
             relative = PurePosixPath(path.relative_to(root).as_posix())
             if path.suffix.lower() in PAGE_SUFFIXES and docusaurus.is_index(relative):
                 return self._sidebar_title(root, path, relative)

@@ -20,7 +20,38 @@ SocketOption = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 )
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Special blocks of IANA's registries that are not globally reachable, besides those that every
+# Python counts as private.
+SPECIAL_IPV4 = [
+    ipaddress.IPv4Network(block)
+    for block in (
+        "192.0.0.0/24",  # protocol assignments
+        "192.88.99.0/24",  # 6to4 relays, given up
+        "240.0.0.0/4",  # reserved
+    )
+]
+GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")  # all unicast that IANA has given out
+SPECIAL_IPV6 = [
+    ipaddress.IPv6Network(block)
+    for block in (
+        "2001::/23",  # protocol assignments, Teredo among them
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+    )
+]
+# Where an IPv4 address lies in the last bits of an IPv6 address.
+IPV4_AT_THE_END = [
+    ipaddress.IPv6Network(block)
+    for block in (
+        "::/96",  # IPv4-compatible
+        "::ffff:0:0/96",  # IPv4-mapped
+        "::ffff:0:0:0/96",  # IPv4-translated
+        "64:ff9b::/96",  # NAT64
+        "64:ff9b:1::/48",  # NAT64 of a network's own
+    )
+]
+SAME_AS_IPV4 = [ipaddress.IPv6Network(b) for b in ("::ffff:0:0/96", "64:ff9b::/96")]
 
 
 class AddressRefused(DocumentError):
@@ -45,28 +76,40 @@ class Clock:
 
 
 def is_allowed(address: Address, allowed: Iterable[Network]) -> bool:
-    """Whether an address is public or in an allowed network.
+    """Whether an address is globally reachable or in an allowed network.
 
-    An IPv4 address wrapped in IPv6 (mapped, 6to4, Teredo, NAT64) is judged as the IPv4 address.
+    IPv4 addresses that an IPv6 address carries have to be so, too. One that only stands for an
+    IPv4 address (IPv4-mapped, NAT64) is as good as that; 6to4, Teredo and others are refused.
     """
-    inner = _wrapped(address)
-    if any(a in network for a in (address, inner) for network in allowed):
+    carried = _carried(address)
+    if any(a in network for a in (address, *carried[-1:]) for network in allowed):
         return True
-    return all(a.is_global and not a.is_multicast for a in (inner, *_unwrapped(address, inner)))
+    if not all(map(_is_global_ipv4, carried)):
+        return False
+    return isinstance(address, ipaddress.IPv4Address) or _is_global_ipv6(address)
 
 
-def _unwrapped(address: Address, inner: Address) -> tuple[Address, ...]:
-    return (address,) if inner is address else ()
-
-
-def _wrapped(address: Address) -> Address:
+def _carried(address: Address) -> list[ipaddress.IPv4Address]:
+    """The IPv4 addresses in an address; the one that packets end up at is last."""
     if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return (
-        address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1] or address
-    )
+        return [address]
+    if any(address in block for block in IPV4_AT_THE_END):
+        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
+    if address.sixtofour:
+        return [address.sixtofour]
+    return list(address.teredo or ())
+
+
+def _is_global_ipv4(address: ipaddress.IPv4Address) -> bool:
+    special = any(address in block for block in SPECIAL_IPV4)
+    return address.is_global and not address.is_multicast and not special
+
+
+def _is_global_ipv6(address: ipaddress.IPv6Address) -> bool:
+    if any(address in block for block in SAME_AS_IPV4):
+        return True  # by the IPv4 address that it stands for
+    special = any(address in block for block in SPECIAL_IPV6)
+    return address in GLOBAL_IPV6 and address.is_global and not special
 
 
 class GuardedBackend(httpcore.NetworkBackend):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import ipaddress
 import socket
 import ssl
 import tracemalloc
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ingestion.parsers.web.client import FetchError, WebClient, retry_after
-from ingestion.parsers.web.network_guard import AddressRefused, is_allowed
+from ingestion.parsers.web.network_guard import AddressRefused
 from ingestion.parsers.web_settings import WebSettings
 from tests.support.web_server import (
     LOOPBACK,
@@ -249,29 +248,6 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "certificate", folder / "key")
     return context
-
-
-REFUSED = """127.0.0.1 127.8.8.8 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 0.0.0.0 100.64.0.1
-    224.0.0.1 255.255.255.255 192.0.2.1 198.18.0.1 ::1 :: fe80::1 fc00::1 ff02::1 ::ffff:127.0.0.1
-    ::ffff:10.0.0.1 64:ff9b::a9fe:a9fe 2002:7f00:1:: 2001:db8::1 fd00:ec2::254"""
-ADMITTED = "93.184.216.34 1.1.1.1 2606:4700:4700::1111 ::ffff:1.1.1.1"
-
-
-@pytest.mark.parametrize("address", REFUSED.split())
-def test_addresses_inside_the_network_are_refused(address: str) -> None:
-    assert not is_allowed(ipaddress.ip_address(address), ())
-
-
-@pytest.mark.parametrize("address", ADMITTED.split())
-def test_public_addresses_are_admitted(address: str) -> None:
-    assert is_allowed(ipaddress.ip_address(address), ())
-
-
-def test_a_network_can_be_allowed_and_others_stay_refused() -> None:
-    allowed = (ipaddress.ip_network("10.1.0.0/16"),)
-    assert is_allowed(ipaddress.ip_address("10.1.9.9"), allowed)
-    assert is_allowed(ipaddress.ip_address("::ffff:10.1.9.9"), allowed)
-    assert not is_allowed(ipaddress.ip_address("10.2.0.1"), allowed)
 
 
 def test_loopback_is_refused_unless_the_setting_allows_it(server: WebServer) -> None:
