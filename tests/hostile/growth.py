@@ -13,7 +13,7 @@ from tests.hostile.inputs import Seed, Target
 
 STEEPEST = 1.5  # 1 is linear, 2 quadratic
 QUICK = 0.03  # seconds of CPU at the largest size below which nothing is said of growth
-TRIES = 3
+TRIES = 2
 LONGEST = 30.0  # seconds for one text
 
 
