@@ -430,8 +430,9 @@ def back_up(services: Services, file: Path, fault: str = "") -> int:
 
 
 def dumped(file: Path, table: str) -> str:
-    program = [installation() / "bin" / "pg_restore", "--data-only", f"--table={table}", "-f", "-"]
-    return subprocess.run([*program, file], capture_output=True, text=True, check=True).stdout
+    program = str(installation() / "bin" / "pg_restore")
+    command = [program, "--data-only", f"--table={table}", "-f", "-", str(file)]
+    return str(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def test_the_backup_of_the_containers_is_private_and_lets_nobody_in(services: Services) -> None:
