@@ -425,7 +425,7 @@ def back_up(services: Services, file: Path, fault: str = "") -> int:
     environment = environment_of("web", services.tmp_path, services.database)
     docker = stand_in(services.tmp_path / "bin", fault)
     environment["PATH"] = f"{docker}:{environment['PATH']}"
-    command = [ROOT / "deploy" / "backup.sh", file.name]
+    command = [str(ROOT / "deploy" / "backup.sh"), file.name]
     return subprocess.run(command, cwd=file.parent, env=environment, umask=0o022).returncode
 
 
