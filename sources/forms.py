@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.db import models
+from django.forms.fields import InvalidJSONInput
 from django.template.loader import render_to_string
 
 from ingestion.parsers import PARSERS, parser_class
 from sources.models import Source
+from sources.nesting import TOO_DEEP, is_too_deep
 
 KINDS = {
     "string": "text",
@@ -45,6 +48,26 @@ class LinesField(forms.CharField):
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool(list(initial or []) != self.clean(data))
+
+
+class OptionsField(forms.JSONField):
+    """JSON of a few levels; deeper is an error of the field, and is shown again as it was typed."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            found = super().to_python(value)
+        except RecursionError:
+            raise ValidationError(TOO_DEEP) from None
+        if is_too_deep(found):
+            raise ValidationError(TOO_DEEP)
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            found = super().bound_data(data, initial)
+        except RecursionError:
+            return InvalidJSONInput(data)
+        return InvalidJSONInput(data) if is_too_deep(found) else found
 
 
 @dataclass(frozen=True)
@@ -108,6 +131,7 @@ class SourceForm(SourceModelForm):
             *("title", "name", "parser", "enabled", "paths", "start_url", "options"),
             *("generation", "display_base_url", "schedule"),
         )
+        field_classes = {"options": OptionsField}
         widgets = {"options": forms.Textarea(attrs={"rows": 4, "cols": 60, "spellcheck": "false"})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -15,6 +15,7 @@ from django.db import transaction
 
 from ingestion.exceptions import ConfigError
 from sources.models import Source
+from sources.nesting import TOO_DEEP, is_too_deep
 
 FORMAT = "bbjrag sources"
 VERSION = 1
@@ -160,8 +161,12 @@ def _parsed(path: Path) -> Mapping[str, Any]:
         found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path} cannot be imported. {TOO_DEEP}") from None
+    except ValueError as error:
         raise ConfigError(f"{path} is neither TOML nor JSON: {error}") from None
+    if is_too_deep(found):
+        raise ConfigError(f"{path} cannot be imported. {TOO_DEEP}")
     return found if isinstance(found, dict) else {}
 
 

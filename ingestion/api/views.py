@@ -10,13 +10,14 @@ from typing import Any
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ValidationError
 
 from ingestion.api import schemas, tokens
 from ingestion.api.openapi import description
-from ingestion.models import Document
+from ingestion.models import ApiToken, Document
 from ingestion.monitoring import metrics, statistics
 from ingestion.monitoring.readiness import readiness
 from ingestion.search import search
@@ -75,9 +76,13 @@ def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:
         raise Refused(405, f"Use {' or '.join(methods)}.", Allow=", ".join(methods))
 
 
-def _check_token(request: HttpRequest) -> None:
+def _token(request: HttpRequest) -> ApiToken | None:
     match = _BEARER.fullmatch(request.headers.get("Authorization", ""))
-    row = tokens.find(match[1]) if match else None
+    return tokens.find(match[1]) if match else None
+
+
+def _check_token(request: HttpRequest) -> None:
+    row = _token(request)
     if row is None:
         raise Refused(
             401,
@@ -163,7 +168,11 @@ def stats_view(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET", token=False)
 def openapi_view(request: HttpRequest) -> HttpResponse:
-    return JsonResponse(description(list(Source.objects.values_list("name", flat=True))))
+    """The names of the sources are for clients with a token; the rest is for everyone."""
+    names = Source.objects.values_list("name", flat=True) if _token(request) else ()
+    response = JsonResponse(description(list(names)))
+    patch_vary_headers(response, ["Authorization"])
+    return response
 
 
 @endpoint("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", token=False)

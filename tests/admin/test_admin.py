@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,23 @@ def test_a_wrong_value_is_refused_at_its_field(
 ) -> None:
     response = admin_client.post(reverse("admin:sources_source_add"), form(**{field: value}))
     assert message in " ".join(response.context["adminform"].form.errors[field])
+    assert not Source.objects.filter(title="New").exists()
+
+
+@pytest.mark.parametrize("button", ["_save", "_test", "_preview"])
+@pytest.mark.parametrize("levels", [21, 500, 980, 3000, 100_000])
+@pytest.mark.parametrize("nest", [("[", "]"), ('{"a":', "}")])
+def test_options_nested_too_deep_are_refused_at_their_field(
+    admin_client: Client, levels: int, nest: tuple[str, str], button: str
+) -> None:
+    opened, closed = nest
+    options = f'{{"colour": {opened * levels}1{closed * levels}}}'
+    given = form(options=options, **{button: "1"})
+    response = admin_client.post(reverse("admin:sources_source_add"), given)
+    assert response.status_code == 200
+    errors = response.context["adminform"].form.errors["options"]
+    assert errors == ["It is nested more than 20 levels deep: take the inner levels out."]
+    assert options in unescape(response.content.decode()), "as it was typed"
     assert not Source.objects.filter(title="New").exists()
 
 

@@ -274,11 +274,30 @@ def test_metrics_count_chunks_and_searches(client: Client, stored: None) -> None
 
 
 def test_the_description_names_every_address(client: Client) -> None:
-    source()
     shown = client.get("/api/openapi.json").json()
     assert set(shown["paths"]) == {"/api/search", "/api/documents/{id}", "/api/stats"}
-    asked = shown["components"]["schemas"]["SearchRequest"]["properties"]["sources"]
-    assert "docs" in asked["items"]["enum"]
+
+
+def test_only_a_token_is_told_the_names_of_sources(client: Client) -> None:
+    source(name="merger-plans")
+    revoked, old = tokens.make("left")
+    ApiToken.objects.filter(pk=revoked.pk).update(revoked_at=timezone.now())
+    asked = client.get("/api/openapi.json").json()["components"]["schemas"]["SearchRequest"]
+    assert "merger-plans" in asked["properties"]["sources"]["items"]["enum"]
+    for header in ("", "Bearer bbjrag_x", f"Bearer {old}"):
+        stranger = Client(SERVER_NAME="localhost", headers={"Authorization": header})
+        answer = stranger.get("/api/openapi.json")
+        assert answer.status_code == 200
+        assert "merger-plans" not in answer.content.decode()
+        assert "Authorization" in answer["Vary"]
+
+
+@pytest.mark.parametrize("levels", [100, 900, 3000, 20_000])
+@pytest.mark.parametrize("shape", ['{{"query": {0}1{1}}}', '{{"x": {0}1{1}}}', "{0}1{1}"])
+def test_json_nested_far_too_deep_is_a_bad_request(client: Client, levels: int, shape: str) -> None:
+    answer = post(client, shape.format("[" * levels, "]" * levels))
+    assert answer.status_code == 400
+    assert answer.json()["fields"]
 
 
 def test_every_reference_of_the_description_leads_somewhere() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -201,14 +202,15 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def status(port: int, version: str = "1.1", **headers: str) -> int:
+def status(port: int, version: str = "1.1", body: str = "{}", **headers: str) -> int:
     """What a request with these headers gets; the body is not one that the server understands."""
     given = {"Host": f"127.0.0.1:{port}", **headers}
-    lines = [f"POST /mcp HTTP/{version}", "Content-Length: 2", "Content-Type: application/json"]
+    lines = [f"POST /mcp HTTP/{version}", f"Content-Length: {len(body)}"]
+    lines.append("Content-Type: application/json")
     lines.append("Accept: application/json, text/event-stream")
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in given.items() if value]
     with socket.create_connection(("127.0.0.1", port), timeout=10) as asked:
-        asked.sendall(("\r\n".join([*lines, "Connection: close", "", "{}"])).encode())
+        asked.sendall(("\r\n".join([*lines, "Connection: close", "", body])).encode())
         return int(asked.recv(100).split()[1])
 
 
@@ -248,3 +250,13 @@ def test_through_a_proxy_on_this_machine_a_token_is_asked_for(stored: None) -> N
 def test_told_of_a_proxy_it_asks_everybody_for_a_token(stored: None) -> None:
     with command("--behind-proxy") as port:
         assert status(port) == 401
+
+
+@pytest.mark.parametrize("levels", [900, 3000, 100_000])
+def test_json_nested_far_too_deep_is_a_bad_request(stored: None, levels: int) -> None:
+    deep = "[" * levels + "1" + "]" * levels
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "get_document"}}
+    bodies = [deep, json.dumps(call).replace('"get_document"', deep)]
+    with command() as port:
+        assert [status(port, body=body) for body in bodies] == [400, 400]
+        assert status(port) == 400, "and it goes on"

@@ -139,6 +139,28 @@ def test_a_row_that_cannot_be_is_refused_and_keeps_all_out(
         command(str(path), "--apply")
 
 
+EXPORT = '{{"format": "bbjrag sources", "version": 1, "sources": [{{%s}}]}}'
+ROW = '"name": "a", "title": "A", "parser": "MdxParser", "paths": ["docs"]'
+DEEP_FILES = {
+    "export": EXPORT % (ROW + ', "options": {{"a": {0}1{1}}}'),
+    "export, in its name": EXPORT % '"name": {0}1{1}',
+    "JSON": '{{"x": {0}1{1}}}',
+    "TOML": '[[sources]]\nname="a"\nparser="mdx"\npaths=["docs"]\noptions={0}1{1}\n',
+    "TOML, in its name": "[[sources]]\nname={0}1{1}\n",
+}
+
+
+@pytest.mark.parametrize("levels", [50, 300, 900, 3000])
+@pytest.mark.parametrize("kind", DEEP_FILES)
+def test_a_file_nested_far_too_deep_is_refused(
+    data_dir: Path, tmp_path: Path, kind: str, levels: int
+) -> None:
+    path = toml(tmp_path, DEEP_FILES[kind].format("[" * levels, "]" * levels))
+    with pytest.raises(CommandError, match="nested more than 20 levels deep"):
+        command(str(path), "--apply")
+    assert not Source.objects.exists()
+
+
 def test_partial_writes_what_can_be(data_dir: Path, tmp_path: Path) -> None:
     path = toml(tmp_path, f'{OLD}\n[[sources]]\nname="x"\nparser="mdx"\npaths=["nope"]\n')
     said = command(str(path), "--apply", "--partial")
