@@ -142,6 +142,7 @@ class FailureAdmin(ReadOnlyAdmin):
     page = "admin/ingestion/failure/page.html"
     list_display = ("message", "level", "stage", "document", "source", "when", "standing")
     list_filter = ("resolved", "level", "source", "stage")
+    linked_lookups = ("source_run__id__exact",)
     list_select_related = ("source",)
     search_fields = ("document_url", "message")
 
