@@ -92,6 +92,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "bbjrag.slow_statements.SlowStatements",
     "axes.middleware.AxesMiddleware",
 ]
 CONTENT_SECURITY_POLICY = {
@@ -291,6 +292,9 @@ AXES_CLIENT_IP_CALLABLE = "bbjrag.client_ip.client_address"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+
+# What one visitor may take of the web processes.
+WEB_STATEMENT_TIMEOUT = env.number("WEB_STATEMENT_TIMEOUT", 15.0, maximum=3600.0)
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
