@@ -94,6 +94,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "bbjrag.login_throttle.KnownBrowserMiddleware",
+    "bbjrag.slow_statements.SlowStatements",
     "axes.middleware.AxesMiddleware",
 ]
 CONTENT_SECURITY_POLICY = {
@@ -299,6 +300,9 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # else who goes on makes 
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+
+# What one visitor may take of the web processes.
+WEB_STATEMENT_TIMEOUT = env.number("WEB_STATEMENT_TIMEOUT", 15.0, maximum=3600.0)
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+ROOM_FOR_NOTE = 60  # characters of the note on what is left out of a text
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -119,6 +120,16 @@ def storable(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int) else str(value)
+
+
+def shortened(text: str, most: int) -> str:
+    """The text in at most `most` characters: its beginning, how many are left out, and its end."""
+    if len(text) <= most:
+        return text
+    tail = most // 4
+    head = most - tail - ROOM_FOR_NOTE
+    note = f" ... ({len(text) - head - tail:,} characters are left out) ... "
+    return f"{text[:head]}{note}{text[-tail:]}"
 
 
 def places_of(url: str) -> Iterator[str]:

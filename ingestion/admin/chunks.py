@@ -50,6 +50,7 @@ class ChunkAdmin(ReadOnlyAdmin):
         quality.ChunkFilter,
         "profile",
     )
+    linked_lookups = ("document__id__exact", "tokens__gte", "tokens__lt")
     search_fields = ("search_vector",)
     search_help_text = (
         'Chunks that hold all of these words; "a phrase"; -without. '

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
+from django.db.models.functions import Left
+
 from ingestion.admin.charts import Bar, bars
 from ingestion.admin.display import seconds
 from ingestion.admin.overview import Progress, progress
@@ -24,7 +27,11 @@ LEVELS = {
 }
 SHOWN = 200  # documents, failures of one reason or addresses in one list
 READ_FAILURES = 2000
-_VARIABLE = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\S*/\S+|\d+")
+LISTED_MESSAGE = 500  # characters of a message in the list of all failures
+SHOWN_MESSAGE = 2000  # characters of a failure; those that older versions stored may be longer
+# Each character belongs to one piece, so that the time grows with the length alone.
+_PIECE = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|[^\s'\"`]+")
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass
@@ -115,7 +122,12 @@ def stages(row: SourceRun) -> list[Bar]:
 
 
 def groups(row: SourceRun) -> list[Group]:
-    return grouped(row.failure_rows.order_by("level", "pk")[:READ_FAILURES])
+    return grouped(brief(row.failure_rows.order_by("level", "pk"))[:READ_FAILURES])
+
+
+def brief(failures: QuerySet[Failure]) -> QuerySet[Any]:
+    """The failures with the `beginning` of each message, and without the whole of it."""
+    return failures.defer("message").annotate(beginning=Left("message", SHOWN_MESSAGE))
 
 
 def addresses_like(row: SourceRun, failure: str) -> set[str]:
@@ -126,21 +138,27 @@ def addresses_like(row: SourceRun, failure: str) -> set[str]:
     return set()
 
 
-def grouped(failures: Iterable[Failure]) -> list[Group]:
+def grouped(failures: Iterable[Any]) -> list[Group]:
     """By reason, the most frequent first, errors before warnings."""
     found: dict[tuple[str, str, str], Group] = {}
     for failure in failures:
         key = (failure.level, failure.stage, reason(failure))
-        group = found.setdefault(key, Group(failure.message, failure.level, failure.stage))
+        group = found.setdefault(key, Group(failure.beginning, failure.level, failure.stage))
         group.rows.append(failure)
     return sorted(found.values(), key=lambda group: (group.level, -len(group.rows)))
 
 
-def reason(failure: Failure) -> str:
-    """The message without what is specific to its document: file name, quotes, numbers."""
-    head, colon, rest = failure.message.partition(": ")
-    text = rest if colon and head in failure.document_url else failure.message
-    return _VARIABLE.sub("*", text)
+def reason(failure: Any) -> str:
+    """The message without what is specific to its document: file name, quotes, addresses,
+    numbers."""
+    head, colon, rest = failure.beginning.partition(": ")
+    text = rest if colon and head in failure.document_url else failure.beginning
+    return _PIECE.sub(_general, text)
+
+
+def _general(piece: re.Match[str]) -> str:
+    text = piece[0]
+    return "*" if text[0] in "'\"`" or "/" in text[:-1] else _NUMBER.sub("*", text)
 
 
 def changes(row: SourceRun) -> list[Change]:

@@ -20,6 +20,7 @@ from django.urls import URLPattern, path, reverse
 from ingestion.admin import actions, reports
 from ingestion.admin.display import ago, badge, seconds
 from ingestion.admin.read_only import ReadOnlyAdmin
+from ingestion.documents import shortened
 from ingestion.models import Document, Failure, Run, SourceRun, State
 from ingestion.runs.state_machine import status_of
 
@@ -140,10 +141,18 @@ def state_of(rows: Any) -> State:
 
 class FailureAdmin(ReadOnlyAdmin):
     page = "admin/ingestion/failure/page.html"
-    list_display = ("message", "level", "stage", "document", "source", "when", "standing")
+    list_display = ("what", "level", "stage", "document", "source", "when", "standing")
     list_filter = ("resolved", "level", "source", "stage")
+    linked_lookups = ("source_run__id__exact",)
     list_select_related = ("source",)
     search_fields = ("document_url", "message")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Failure]:
+        return reports.brief(Failure.objects.all())
+
+    @admin.display(description="message", ordering="message")
+    def what(self, failure: Any) -> str:
+        return shortened(failure.beginning, reports.LISTED_MESSAGE)
 
     @admin.display(description="document", ordering="document_url")
     def document(self, failure: Failure) -> str:

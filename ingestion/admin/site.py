@@ -18,6 +18,7 @@ from ingestion.admin import overview, quality, search
 from ingestion.admin.api_tokens import ApiTokenAdmin
 from ingestion.admin.chunks import ChunkAdmin
 from ingestion.admin.documents import DocumentAdmin, EmbeddingProfileAdmin
+from ingestion.admin.lookups import limited
 from ingestion.admin.runs import FailureAdmin, RunAdmin
 from ingestion.models import ApiToken, Chunk, Document, EmbeddingProfile, Failure, Run
 from ingestion.monitoring import health
@@ -54,11 +55,12 @@ class Site(admin.AdminSite):
         **options: Any,
     ) -> None:
         """Leave out the queue's own tables: a Schedule runs any dotted path and a task's arguments
-        are pickles, which must not be edited in a browser."""
+        are pickles, which must not be edited in a browser. Lists filter only by what they
+        offer."""
         given = model_or_iterable
         models = [given] if isinstance(given, ModelBase) else list(given)
         shown = [model for model in models if model._meta.app_label != "django_q"]
-        super().register(shown, admin_class, **options)
+        super().register(shown, limited(admin_class or admin.ModelAdmin), **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """The apps by importance instead of the alphabet."""

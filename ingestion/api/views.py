@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import patch_vary_headers
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from ingestion.api import schemas, tokens
 from ingestion.api.openapi import description
+from ingestion.index import statement_timeout
 from ingestion.models import ApiToken, Document
 from ingestion.monitoring import metrics, statistics
 from ingestion.monitoring.readiness import readiness
@@ -60,15 +62,24 @@ def endpoint(*methods: str, token: bool = True) -> Callable[[View], View]:
                 response = _json(refusal.body, refusal.status)
                 for name, value in refusal.headers.items():
                     response[name] = value
-            except DatabaseError:
-                logger.exception("%s could not ask the database", request.path)
-                response = _json(schemas.ErrorOut(error="The database does not answer."), 503)
+            except DatabaseError as error:
+                response = _unanswered(request, error)
             metrics.api_responses.labels(view.__name__, response.status_code).inc()
             return response
 
         return guarded
 
     return wrap
+
+
+def _unanswered(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+    if not statement_timeout.ended(error):
+        logger.exception("%s could not ask the database", request.path)
+        return _json(schemas.ErrorOut(error="The database does not answer."), 503)
+    seconds = settings.WEB_STATEMENT_TIMEOUT
+    logger.warning("%s: ended after %g s in the database", request.path, seconds)
+    message = f"The database had not answered after {seconds:g} s: ask for less, or later."
+    return _json(schemas.ErrorOut(error=message), 503)
 
 
 def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from ingestion.chunking.chunker import Chunker, TextChunk
 from ingestion.chunking.stage import Preparation
-from ingestion.documents import DocumentFailure, ParsedDocument
+from ingestion.documents import DocumentFailure, ParsedDocument, shortened
 from ingestion.exceptions import BbjragError
 from ingestion.index import moves
 from ingestion.parsers import output
@@ -30,6 +30,7 @@ from sources.models import Source
 PATIENCE = 15  # seconds beyond its time that a trial may take over its last document
 STARTING = 60  # seconds in which its process has started, also on a busy machine
 SHOWN_CHARACTERS = 200_000
+SHOWN_MESSAGE = 2000  # characters of a failure, or of what stopped the reading
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ def _problem(asked: DryRunRequest, trial: DryRun, code: int, errors: bytes) -> s
             "document, may be the reason; a run waits longer."
         )
     lines = errors.decode("utf-8", "replace").splitlines()
-    return f"The reading crashed: {lines[-1] if lines else 'it was killed'}" if code else ""
+    last = shortened(lines[-1], SHOWN_MESSAGE) if lines else "it was killed"
+    return f"The reading crashed: {last}" if code else ""
 
 
 def _note(trial: DryRun, said: dict[str, Any]) -> None:
@@ -157,7 +159,8 @@ def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
     try:
         for parsed in output.read(asked.parser, asked.config):
             if isinstance(parsed, DocumentFailure):
-                yield {"kind": "failure", **asdict(parsed)}
+                message = shortened(parsed.message, SHOWN_MESSAGE)
+                yield {"kind": "failure", **asdict(parsed), "message": message}
             elif isinstance(parsed, ParsedDocument):
                 number += 1
                 yield _tried(parsed, preparation, asked.show)
@@ -168,7 +171,7 @@ def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
                 end["complete"] = False
                 break
     except BbjragError as error:
-        end = {"complete": False, "problem": str(error)}
+        end = {"complete": False, "problem": shortened(str(error), SHOWN_MESSAGE)}
     finally:
         preparation.close()
     yield {"kind": "end", **end}

@@ -6,10 +6,17 @@ from collections import Counter
 from collections.abc import Collection, Set
 
 from ingestion import documents, pipeline
+from ingestion.documents import shortened
 from ingestion.models import Failure, SourceRun
 from ingestion.pipeline import is_asked_for
 
+LONGEST_MESSAGE = 2000  # characters; a link or a name in one may be of any length
 FAILURES_KEPT = 1000  # rows of each level and run; beyond that they are only counted
+
+
+def stored_message(message: str) -> str:
+    """The message as each row of a Failure keeps it."""
+    return shortened(message.replace("\x00", ""), LONGEST_MESSAGE)
 
 
 class FailureRecord:
@@ -33,7 +40,7 @@ class FailureRecord:
             return
         level = Failure.Level.WARNING if failure.warning else Failure.Level.ERROR
         url = failure.url[:2000].replace("\x00", "")
-        message = failure.message.replace("\x00", "")
+        message = stored_message(failure.message)
         if self.earlier.pop((level, url, failure.stage, message), None):
             return
         self.number[level] += 1

@@ -17,6 +17,7 @@ from django import db
 from django.db import connection, transaction
 from django.utils import timezone
 
+from ingestion.documents import shortened
 from ingestion.models import LogLine, State
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def note(source_run: int, message: str) -> None:
 def line(message: str, level: str = LogLine.Level.INFO) -> LogLine:
     """A line of now, for no source run yet."""
     text = message.replace("\x00", "").encode("utf-8", "replace").decode()
-    return LogLine(at=timezone.now(), level=level, message=text[:LONGEST])
+    return LogLine(at=timezone.now(), level=level, message=shortened(text, LONGEST))
 
 
 def write(source_run: int, lines: Iterable[LogLine]) -> None:

@@ -16,6 +16,7 @@ from django_q.models import OrmQ
 
 from ingestion.index.source_lock import is_free
 from ingestion.models import Failure, SourceRun, State
+from ingestion.runs.failures import stored_message
 from ingestion.runs.requests import RUN_SOURCE, ring
 from ingestion.runs.state_machine import DELETED, move
 from sources.models import Source
@@ -47,7 +48,7 @@ def _record_crash(source_run: SourceRun, message: str) -> None:
         source=Source.objects.filter(source_runs=source_run).first(),
         document_url=source_run.current_url[:2000],
         stage=source_run.stage or "run",
-        message=message,
+        message=stored_message(message),
     )
     SourceRun.objects.filter(pk=source_run.pk).update(failures=F("failures") + 1)
 

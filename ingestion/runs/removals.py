@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import connection, transaction
 from django.db.models import F
 
+from ingestion.index import statement_timeout
 from ingestion.index.source_lock import SourceLock
 from ingestion.models import Chunk, Document, SourceRun, State
 from ingestion.runs.requests import cancel
@@ -19,6 +20,7 @@ def decide_removal(source_run: SourceRun, *, approve: bool, who: str) -> str:
         _close_approval(source_run, DELETED)
         return DELETED
     with transaction.atomic():
+        statement_timeout.extend()
         verb = "approved" if approve else "refused"
         if not _close_approval(source_run, f"Removal {verb} by {who}."):
             return f"{source_run} does not wait for approval any more."
@@ -49,6 +51,7 @@ def supersede_approvals(source_run: SourceRun) -> None:
 def delete_source(source: Source, who: str = "") -> str:
     """Delete a source with its documents, also while it is read: the reading ends by itself."""
     with transaction.atomic():
+        statement_timeout.extend()
         Source.objects.select_for_update().filter(pk=source.pk).first()
         for open_run in SourceRun.objects.open().filter(source=source.pk):
             cancel(open_run, who)

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from ingestion.documents import shortened
 from ingestion.models import SourceRun, State
 from ingestion.runs import log
 
@@ -37,6 +38,8 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 DONE_STATES = [State.SUCCEEDED, State.PARTIAL, State.FAILED, State.CANCELLED]
 ENDED_STATES = [*DONE_STATES, State.INTERRUPTED, State.NEEDS_APPROVAL]
+SENTENCES = ("error", "last_line")  # of a row; what they quote may be of any length
+LONGEST_SENTENCE = 2000
 DELETED = "The source was deleted, and its documents with it."
 
 
@@ -59,6 +62,9 @@ def move(
     rows = SourceRun.objects.filter(pk=pk, state__in=origins)
     if during is not None:
         rows = rows.filter(attempt=during)
+    for name in SENTENCES:
+        if name in fields:
+            fields[name] = shortened(fields[name], LONGEST_SENTENCE)
     if to in ENDED_STATES:
         fields.setdefault("finished_at", timezone.now())
     moved = bool(rows.update(state=to, **fields))

@@ -59,8 +59,10 @@ class Gains(dict[str, float]):
         return found
 
     def _is_foreign(self, word: str) -> bool:
-        """A plain word that begins with another letter than all terms: no stem changes the first,
-        and most words of a text need not be stemmed so."""
+        """A word that the index leaves out, or a plain one that begins with another letter than all
+        terms: no stem changes the first, and most words of a text need not be stemmed so."""
+        if len(word) > analyzer.LONGEST_WORD:
+            return True
         plain = word.isascii() and word.isalpha() and (word.islower() or word.istitle())
         return plain and word[0].lower() not in self.initials
 
@@ -97,10 +99,9 @@ def _window(text: str, hits: list[tuple[int, int, float]], length: int) -> tuple
     if len(text) <= length:
         return 0, len(text)
     best, begin = -1.0, 0
-    for start, _, _ in hits:
-        seen = {
-            text[a:b].casefold(): gain for a, b, gain in hits if start <= a and b <= start + length
-        }
+    for place, (start, _, _) in enumerate(hits):
+        near = hits[place : place + length]  # no more than one begins at each character
+        seen = {text[a:b].casefold(): gain for a, b, gain in near if b <= start + length}
         if (total := sum(seen.values())) > best + 1e-9:
             best, begin = total, start
     begin = max(0, min(begin - length // 5, len(text) - length))

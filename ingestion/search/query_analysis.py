@@ -33,6 +33,7 @@ GERMAN_ENOUGH = 2  # words of German that make a query German
 STOP_WORDS_OF_PROSE = 0.3  # their share, about, in a question
 LEAST_STOP_WORDS = 2  # "get user principal" is a name in words
 MOST_CLAUSES = 3
+LONGEST_QUESTION = 1000  # characters; the patterns below take a time that grows with the square
 _NAME = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]|_|\d")
 LANGUAGE = "bbj"  # looks like a name, and is said in any question
 _CODE = re.compile(r"[(){}=<>$#_%;]|::|!\w|\w!")
@@ -49,8 +50,11 @@ _COMPARED = re.compile(
 
 
 def clauses(query: str) -> list[str]:
-    """The parts of a question that asks for two or three things, or compares two; empty where it
-    asks for one."""
+    """The parts of a question that asks for two or three things, or compares two; empty if it
+    asks for one, or is longer than a question."""
+    query = " ".join(query.split())
+    if len(query) > LONGEST_QUESTION:
+        return []
     found = [clause.strip() for clause in _CLAUSE.split(query)]
     worded = [clause for clause in found if content_words(analyzer.words(clause), strict=True)]
     if len(worded) == 1:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
+import threading
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -35,7 +36,16 @@ _ROW = re.compile(r"\s*\|([^|\n]*)\|")
 _LISTED = re.compile(r"\s*[-*+]\s+`([^`\n]+)`")
 _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})")
 _PLACES = [struct.Struct(f">BH{number}H") for number in range(POSITIONS_KEPT + 1)]
-_stemmer = snowballstemmer.stemmer("english")
+
+
+class _Stemming(threading.local):
+    """A stemmer for each thread: it keeps the word it is at in itself."""
+
+    def __init__(self) -> None:
+        self.stemmer = snowballstemmer.stemmer("english")
+
+
+_stemming = _Stemming()
 
 
 class Forms(NamedTuple):
@@ -65,7 +75,7 @@ def stem(word: str) -> str:
     """By Porter's second English stemmer; what holds a digit or is not ASCII stays."""
     if not word.isascii() or not word.isalpha():
         return word
-    stemmed: str = _stemmer.stemWord(word)
+    stemmed: str = _stemming.stemmer.stemWord(word)
     return stemmed
 
 

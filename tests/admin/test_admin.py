@@ -469,7 +469,7 @@ def test_failures_are_grouped_by_reason(source: Source) -> None:
         Failure.objects.create(
             source_run=row, stage="parse", message=f"It links to {target}, gone."
         )
-    groups = reports.grouped(Failure.objects.order_by("pk"))
+    groups = reports.grouped(reports.brief(Failure.objects.order_by("pk")))
     assert [len(group.rows) for group in groups] == [3, 2, 1]
 
 

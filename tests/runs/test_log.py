@@ -147,7 +147,7 @@ def test_no_line_is_written_within_a_transaction(source: Source) -> None:
 def test_a_line_holds_what_no_table_could(source: Source) -> None:
     row = row_of(source)
     run_log.write(row.pk, [run_log.line("a\x00b\ud800" + "x" * 5000)])
-    assert len(lines(row)[0]) == run_log.LONGEST
+    assert len(lines(row)[0]) <= run_log.LONGEST
 
 
 @pytest.mark.django_db

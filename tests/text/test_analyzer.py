@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
@@ -128,3 +130,31 @@ def test_a_vector_keeps_positions_within_postgresqls_bounds() -> None:
 )
 def test_edits_count_a_swap_as_one(one: str, other: str, expected: int) -> None:
     assert analyzer.edits(one, other, 2) == expected
+
+
+def test_searches_at_once_stem_their_own_words() -> None:
+    said = [f"{word}{ending}" for word in "abcdefghijklmnop" for ending in ENDINGS]
+    analyzer.stem.cache_clear()
+    alone = [analyzer.stem(word) for word in said]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            analyzer.stem.cache_clear()
+            with ThreadPoolExecutor(8) as pool:
+                together = list(pool.map(analyzer.stem, said))
+            assert together == alone
+    finally:
+        sys.setswitchinterval(interval)
+
+
+ENDINGS = (
+    "ationally",
+    "fulness",
+    "izations",
+    "ousnesses",
+    "ingly",
+    "ements",
+    "abilities",
+    "icated",
+)
