@@ -22,6 +22,7 @@ from ingestion.admin.display import ago, badge, seconds
 from ingestion.admin.read_only import ReadOnlyAdmin
 from ingestion.documents import shortened
 from ingestion.models import Document, Failure, Run, SourceRun, State
+from ingestion.runs import retention
 from ingestion.runs.state_machine import status_of
 
 
@@ -38,6 +39,10 @@ class RunAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         rows = SourceRun.objects.order_by("source_name").defer("vanished", "moves")
         return Run.objects.prefetch_related(Prefetch("source_runs", rows))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        context = {"kept": retention.promise(), **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view

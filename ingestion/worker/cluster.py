@@ -35,7 +35,7 @@ from ingestion.index import hnsw, source_lock
 from ingestion.models import SourceRun, State
 from ingestion.processes.parent_death import die_with_parent
 from ingestion.processes.shared_state import Flag, Pulse
-from ingestion.runs import recovery, schedules
+from ingestion.runs import recovery, retention, schedules
 from ingestion.worker import supervisor
 
 logger = logging.getLogger(__name__)
@@ -291,7 +291,8 @@ def _reads_now() -> bool:
 
 
 class Worker:
-    """A cluster, kept going, and what is due besides: runs that hang, schedules, indexes."""
+    """A cluster, kept going, and what is due besides: runs that hang, schedules, indexes, and what
+    is too old to be kept."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.cluster = Cluster(workers)
@@ -326,6 +327,7 @@ class Worker:
         self.cluster.look()
         self._every(1.0, "wake", self.wake)
         self._every(settings.REAPER_INTERVAL, "tend", self.tend)
+        self._every(settings.REAPER_INTERVAL, "prune", self.prune)
 
     def _every(self, seconds: float, name: str, action: Callable[[], None]) -> None:
         now = time.monotonic()
@@ -353,6 +355,10 @@ class Worker:
         self._look_for_work_left()
         if hnsw.missing():
             async_task(BUILD_INDEXES, task_name="build indexes", save=False)
+
+    def prune(self) -> None:
+        if line := retention.prune_hourly():
+            logger.info("%s", line)
 
     def _look_for_work_left(self) -> None:
         """Tasks that nobody takes though a process is free: those that are free have gone wrong."""

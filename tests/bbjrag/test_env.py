@@ -136,6 +136,7 @@ BOUNDS: dict[str, tuple[float, float | None]] = {
     "EMBEDDER_WAIT_MAX": (0.1, None),
     "REMOVAL_GATE_SHARE": (0, 1),
     "REMOVAL_GATE_DOCUMENTS": (0, None),
+    "RETENTION_DAYS": (0, 36500),
     "WEB_TIMEOUT": (0.1, 600),
     "WEB_REQUEST_LIMIT": (0.1, 3600),
     "WEB_ATTEMPTS": (1, 10),

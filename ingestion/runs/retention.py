@@ -1,0 +1,206 @@
+"""What happened long ago is removed: runs with their log lines and failures, the admin's log,
+sessions, cache rows and results of tasks (setting RETENTION_DAYS).
+
+What is still needed stays, however old it is. Rows go in batches, each in a transaction of its own:
+nobody waits for long, and a pruning that is cut off is gone on with by the next one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.admin.models import LogEntry
+from django.contrib.sessions.models import Session
+from django.core.cache import cache
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+from django_q.models import Task
+
+from ingestion.models import Failure, LogLine, Run, SourceRun, State
+from ingestion.runs.state_machine import DONE_STATES
+from sources.models import Source
+
+RUNS_KEPT = 10  # of each source, the newest
+BATCH = 2000  # rows of one transaction
+SOURCE_RUNS = 200  # whose log lines and failures are looked for at once
+INTERVAL = 3600  # seconds between two prunings
+AT_ONCE = 2.0  # seconds that the worker prunes before it looks after its processes again
+MADE = {Failure: "created_at", Run: "created_at", SourceRun: "queued_at"}
+OVER_STATES = [*DONE_STATES, State.INTERRUPTED]
+READ_STATES = [State.SUCCEEDED, State.PARTIAL]
+PRUNED = "ingestion.runs.retention.pruned"
+PRUNING = 0x627070  # the first key of the lock that whoever prunes holds; the second is 0
+
+
+class Pruning:
+    """Removes rows, batch by batch, until so many seconds have passed since the first batch.
+
+    `removed` counts them by the name of their table; `finished` says whether nothing was left.
+    """
+
+    def __init__(self, seconds: float = math.inf) -> None:
+        self.seconds = seconds
+        self.deadline = math.inf
+        self.removed: Counter[str] = Counter()
+        self.finished = True
+
+    def __str__(self) -> str:
+        counted = ", ".join(f"{name}: {number}" for name, number in self.removed.items() if number)
+        rest = "" if self.finished else " More is left."
+        return f"Pruned what is older than {_days()}: {counted or 'nothing'}.{rest}"
+
+    def remove(self, rows: QuerySet[Any]) -> None:
+        model = rows.model
+        name = str(model._meta.verbose_name_plural).lower()
+        for keys in self._batches(rows, BATCH):
+            if not self._has_time():
+                return
+            _, deleted = model._default_manager.filter(pk__in=keys).only("pk").delete()
+            self.removed[name] += deleted.get(model._meta.label, 0)
+
+    def _batches(self, rows: QuerySet[Any], size: int) -> Iterator[list[Any]]:
+        """The keys of the rows in order, `size` at a time."""
+        left = rows.order_by("pk").values_list("pk", flat=True)
+        found = list(left[:size])
+        while found and self.finished:
+            yield found
+            found = list(left.filter(pk__gt=found[-1])[:size])
+
+    def _has_time(self) -> bool:
+        now = time.monotonic()
+        self.deadline = min(self.deadline, now + self.seconds)
+        self.finished = self.finished and now <= self.deadline
+        return self.finished
+
+    def remove_source_runs(self, rows: QuerySet[SourceRun]) -> None:
+        """What belongs to them goes first, so that it goes in batches too."""
+        for keys in self._batches(rows, SOURCE_RUNS):
+            self.remove(LogLine.objects.filter(source_run__in=keys))
+            self.remove(Failure.objects.filter(source_run__in=keys))
+            self.remove(SourceRun.objects.filter(pk__in=keys))
+
+    def remove_cache_rows(self, now: datetime) -> None:
+        """Those that have expired; the table has no model."""
+        table = connection.ops.quote_name(settings.CACHES["default"]["LOCATION"])
+        with connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {table} WHERE expires < %s", [now])
+            self.removed["cache rows"] += cursor.rowcount
+
+
+def prune(seconds: float = math.inf) -> Pruning | None:
+    """Remove what is older than RETENTION_DAYS, for so many seconds at most; None if another
+    process does so now."""
+    pruning = Pruning(seconds)
+    if not settings.RETENTION_DAYS:
+        return pruning
+    now = timezone.now()
+    with _lock() as is_held:
+        if is_held:
+            _prune(pruning, now, now - timedelta(days=settings.RETENTION_DAYS))
+    return pruning if is_held else None
+
+
+def _prune(pruning: Pruning, now: datetime, moment: datetime) -> None:
+    pruning.remove(_before(Failure.objects.filter(Q(resolved=True) | Q(source=None)), moment))
+    pruning.remove(_repeated_failures(moment))
+    pruning.remove_source_runs(_source_runs(moment))
+    parts = SourceRun.objects.filter(run=OuterRef("pk"))
+    pruning.remove(_before(Run.objects.filter(~Exists(parts)), moment))
+    pruning.remove(LogEntry.objects.filter(action_time__lt=moment))
+    pruning.remove(Task.objects.filter(stopped__lt=moment))
+    pruning.remove(Session.objects.filter(expire_date__lt=now))
+    pruning.remove_cache_rows(now)
+
+
+def prune_hourly() -> str:
+    """Prune for a moment if nobody has in the last hour; what was removed, if anything.
+
+    If there is more to remove than that, the next call goes on with it.
+    """
+    if not settings.RETENTION_DAYS or not cache.add(PRUNED, True, INTERVAL):
+        return ""
+    pruning = prune(AT_ONCE)
+    if pruning and not pruning.finished:
+        cache.delete(PRUNED)
+    return str(pruning) if pruning and any(pruning.removed.values()) else ""
+
+
+def promise() -> str:
+    """What is kept, as a sentence for people."""
+    if not settings.RETENTION_DAYS:
+        return "Runs are kept for ever."
+    return f"Runs are kept for {_days()}, and the last {RUNS_KEPT} of each source always."
+
+
+def _days() -> str:
+    days = settings.RETENTION_DAYS
+    return "1 day" if days == 1 else f"{days} days"
+
+
+@contextmanager
+def _lock() -> Iterator[bool]:
+    """Whether this connection got the lock, which it holds meanwhile."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, 0)", [PRUNING])
+        (is_held,) = cursor.fetchone()
+        try:
+            yield is_held
+        finally:
+            if is_held:
+                cursor.execute("SELECT pg_advisory_unlock(%s, 0)", [PRUNING])
+
+
+def _before(rows: QuerySet[Any], moment: datetime) -> QuerySet[Any]:
+    """Those of the rows that were made before a moment.
+
+    Keys grow with time, so none is looked for beyond the first row that is younger: there are many
+    of them, and no index over their times.
+    """
+    field = MADE[rows.model]
+    younger = rows.model._default_manager.filter(**{f"{field}__gte": moment}).order_by("pk")
+    first = younger.values_list("pk", flat=True).first()
+    older = rows.filter(**{f"{field}__lt": moment})
+    return older if first is None else older.filter(pk__lt=first)
+
+
+def _repeated_failures(moment: datetime) -> QuerySet[Failure]:
+    """Open failures that a later run of their source has met again: that one's stays.
+
+    A source that fails at each of its runs would otherwise keep all of them.
+    """
+    same = {name: OuterRef(name) for name in ("source", "level", "document_url", "stage")}
+    again = Failure.objects.open().filter(**same, source_run__gt=OuterRef("source_run"))
+    return _before(Failure.objects.open().filter(Exists(again)), moment)
+
+
+def _source_runs(moment: datetime) -> QuerySet[SourceRun]:
+    """Those that are over, that no open failure belongs to, and that are not `_kept`."""
+    old = _before(SourceRun.objects.filter(state__in=OVER_STATES), moment)
+    if not old.exists():
+        return old
+    needed = Failure.objects.filter(source_run=OuterRef("pk"), resolved=False)
+    return old.filter(~Exists(needed)).exclude(pk__in=_kept())
+
+
+def _kept() -> set[int]:
+    return {key for pk in Source.objects.values_list("pk", flat=True) for key in _kept_of(pk)}
+
+
+def _kept_of(source: int) -> set[int]:
+    """The newest runs of a source, and the last one of those that say when it was read, when it
+    was read without a failure, and what is stored of it."""
+    mine = SourceRun.objects.filter(source=source).order_by("-pk").values_list("pk", flat=True)
+    last = (
+        mine.filter(state__in=READ_STATES),
+        mine.filter(state=State.SUCCEEDED),
+        mine.filter(quality__has_key="chunks"),
+    )
+    return {*mine[:RUNS_KEPT], *(key for rows in last for key in rows[:1])}
