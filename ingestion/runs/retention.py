@@ -89,7 +89,7 @@ class Pruning:
 
     def remove_cache_rows(self, now: datetime) -> None:
         """Those that have expired; the table has no model."""
-        table = connection.ops.quote_name(settings.CACHES["default"]["LOCATION"])
+        table = connection.ops.quote_name(str(settings.CACHES["default"]["LOCATION"]))
         with connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {table} WHERE expires < %s", [now])
             self.removed["cache rows"] += cursor.rowcount
