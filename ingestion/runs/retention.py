@@ -29,7 +29,7 @@ from ingestion.runs.state_machine import DONE_STATES
 from sources.models import Source
 
 RUNS_KEPT = 10  # of each source, the newest
-BATCH = 2000  # rows of one transaction
+BATCH = 5000  # rows of one transaction
 SOURCE_RUNS = 200  # whose log lines and failures are looked for at once
 INTERVAL = 3600  # seconds between two prunings
 AT_ONCE = 2.0  # seconds that the worker prunes before it looks after its processes again

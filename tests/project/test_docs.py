@@ -49,6 +49,7 @@ EFFECTS: dict[str, Effect] = {
     "restore bbjrag.dump": lambda said, _: "Restored" in said,
     "migrate": lambda said, _: "Operations to perform" in said,
     "sanity": lambda said, _: "chunks without a document" in said,
+    "prune": lambda said, _: "Pruned what is older than 90 days" in said,
     "parse flare --json": lambda said, _: '"url": "flare://Content/' in said,
 }
 INSTALLED = (
