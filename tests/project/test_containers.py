@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, Any] = COMPOSE["services"]
 ONE_SHOT = {"migrate", "ollama-model"}
 OURS = {"migrate", "web", "worker"}
-MEGABYTE = {"mb": 1, "gb": 1024}
+MEGABYTE = {"m": 1, "mb": 1, "g": 1024, "gb": 1024}
 
 
 def default_of(value: str) -> str:
@@ -45,7 +45,7 @@ def default_of(value: str) -> str:
 
 
 def megabytes(value: str) -> int:
-    match = re.fullmatch(r"(\d+)(mb|gb)", value.lower())
+    match = re.fullmatch(r"(\d+)([mg]b?)", value.lower())
     assert match, value
     return int(match[1]) * MEGABYTE[match[2]]
 
@@ -72,6 +72,34 @@ def test_each_service_is_confined(name: str) -> None:
     assert service["read_only"] is True
     assert "privileged" not in service
     assert "cap_add" not in service
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_has_limits(name: str) -> None:
+    service = SERVICES[name]
+    assert 512 <= megabytes(default_of(service["mem_limit"])) <= 8192
+    assert 256 <= service["pids_limit"] <= 2048
+    for place in service["tmpfs"]:
+        options = dict(option.partition("=")[::2] for option in place.partition(":")[2].split(","))
+        assert megabytes(options["size"]) <= 256, "a tmpfs counts as memory"
+
+
+def test_the_memory_of_a_service_holds_what_its_settings_allow() -> None:
+    def limit(name: str) -> int:
+        return megabytes(default_of(SERVICES[name]["mem_limit"]))
+
+    given = {k: default_of(v) for k, v in SERVICES["worker"]["environment"].items()}
+    assert limit("worker") >= 1.25 * int(given["WORKERS"]) * int(given["RUN_MEMORY_LIMIT_MB"])
+    options = " ".join(default_of(part) for part in SERVICES["db"]["command"])
+    asked = re.findall(r"(?:shared_buffers|maintenance_work_mem)=(\S+)", options)
+    assert limit("db") >= sum(map(megabytes, asked)) + 1024
+
+
+def test_the_limits_that_the_documentation_names_are_those_of_the_file() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    told = dict(re.findall(r"(?m)^\| `(\w+_MEMORY)` \| (\w+) \|", text))
+    limits = " ".join(service["mem_limit"] for service in SERVICES.values())
+    assert told == dict(re.findall(r"\$\{(\w+):-(\w+)\}", limits))
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -258,7 +286,7 @@ class Services:
         self.port = free_port()
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, prepare: Callable[[], None] | None = None) -> None:
         with (self.tmp_path / f"{name}.log").open("wb") as log:
             self.running[name] = subprocess.Popen(
                 command_of(SERVICES[name]["command"], self.port),
@@ -266,6 +294,7 @@ class Services:
                 env=environment_of(name, self.tmp_path, self.database),
                 stdout=log,
                 stderr=log,
+                preexec_fn=prepare,
             )
 
     def healthy(self, name: str, seconds: float = 60) -> bool:
@@ -281,6 +310,17 @@ class Services:
     def stop(self, name: str) -> int:
         self.running[name].terminate()
         return self.running.pop(name).wait(60)
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """As `docker compose exec web python manage.py`."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=environment_of("web", self.tmp_path, self.database),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def log(self, name: str) -> str:
         return (self.tmp_path / f"{name}.log").read_text()
@@ -310,3 +350,117 @@ def test_every_service_starts_gets_healthy_and_ends_when_told(services: Services
     for line in services.log("web").splitlines():
         assert json.loads(line)["level"] == "INFO"
     assert not (services.tmp_path / "state").exists()
+
+
+CGROUPS = [Path("/sys/fs/cgroup") / kind for kind in ("memory", "pids")]
+
+
+class Limited:
+    """The limits of a service, as its container has them: control groups of version 1."""
+
+    def __init__(self, name: str) -> None:
+        self.memory, self.pids = (kind / f"bbjrag-{os.getpid()}-{name}" for kind in CGROUPS)
+        self.most = megabytes(default_of(SERVICES[name]["mem_limit"])) * 2**20
+        for group in (self.memory, self.pids):
+            group.mkdir()
+        (self.memory / "memory.limit_in_bytes").write_text(str(self.most))
+        (self.pids / "pids.max").write_text(str(SERVICES[name]["pids_limit"]))
+
+    def enter(self) -> None:
+        for group in (self.memory, self.pids):
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+
+    def peak(self) -> int:
+        return int((self.memory / "memory.max_usage_in_bytes").read_text())
+
+    def refusals(self) -> int:
+        """How often another process or thread was refused."""
+        return int((self.pids / "pids.events").read_text().split()[1])
+
+    def remove(self) -> None:
+        for group in (self.memory, self.pids):
+            group.rmdir()
+
+
+@pytest.mark.skipif(
+    not all(os.access(kind / "cgroup.procs", os.W_OK) for kind in CGROUPS),
+    reason="needs control groups of version 1 that may be written",
+)
+def test_our_services_live_within_their_limits(services: Services) -> None:
+    limits = {name: Limited(name) for name in ("migrate", "web", "worker")}
+    services.start("migrate", limits["migrate"].enter)
+    assert services.running.pop("migrate").wait(120) == 0, services.log("migrate")
+    for name in ("web", "worker"):
+        services.start(name, limits[name].enter)
+        assert services.healthy(name), services.log(name)
+    ended = services.manage("ingest_all", "--source", "mdx-dwc", "--source", "pdf")
+    assert ended.returncode == 0, ended.stderr
+    for name in ("web", "worker"):
+        assert services.stop(name) == 0
+    for name, limit in limits.items():
+        assert limit.peak() < 0.8 * limit.most, name
+        assert limit.refusals() == 0, name
+        limit.remove()
+
+
+STAND_IN = """#!/bin/sh
+# docker compose exec -T web python manage.py ...
+[ "$*" = "compose exec -T web python manage.py backup -" ] || exit 64
+shift 5
+{fault}
+exec {python} "$@"
+"""
+
+
+def stand_in(folder: Path, fault: str = "") -> Path:
+    """A folder with a `docker` that runs the command here."""
+    folder.mkdir(exist_ok=True)
+    text = STAND_IN.format(fault=fault, python=sys.executable)
+    (folder / "docker").write_text(text)
+    (folder / "docker").chmod(0o755)
+    return folder
+
+
+def back_up(services: Services, file: Path, fault: str = "") -> int:
+    environment = environment_of("web", services.tmp_path, services.database)
+    docker = stand_in(services.tmp_path / "bin", fault)
+    environment["PATH"] = f"{docker}:{environment['PATH']}"
+    command = [str(ROOT / "deploy" / "backup.sh"), file.name]
+    return subprocess.run(command, cwd=file.parent, env=environment, umask=0o022).returncode
+
+
+def dumped(file: Path, table: str) -> str:
+    program = str(installation() / "bin" / "pg_restore")
+    command = [program, "--data-only", f"--table={table}", "-f", "-", str(file)]
+    return str(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_the_backup_of_the_containers_is_private_and_lets_nobody_in(services: Services) -> None:
+    services.manage("migrate", "--verbosity", "0")
+    with psycopg.connect(services.database) as made:
+        made.execute(
+            "INSERT INTO django_session VALUES ('live-session-key', 'data', now() + '1 day')"
+        )
+        made.execute("INSERT INTO django_cache VALUES ('kept', '1', now() + '1 day')")
+        made.execute("UPDATE sources_source SET title = 'My title' WHERE name = 'pdf'")
+    file = services.tmp_path / "bbjrag.dump"
+    file.write_text("an older one, open to everybody")
+    file.chmod(0o644)
+    assert back_up(services, file) == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert b"live-session-key" not in file.read_bytes()
+    assert "live-session-key" not in dumped(file, "django_session")
+    assert "kept" not in dumped(file, "django_cache")
+    assert "My title" in dumped(file, "sources_source")
+    assert "django_session" in file.read_bytes().decode(errors="replace"), "its table is there"
+
+
+def test_a_backup_that_fails_leaves_the_last_one(services: Services) -> None:
+    file = services.tmp_path / "bbjrag.dump"
+    file.write_text("the last one")
+    before = set(services.tmp_path.iterdir())
+    assert back_up(services, file, fault="echo half of it; exit 1") != 0
+    assert file.read_text() == "the last one"
+    assert set(services.tmp_path.iterdir()) - before <= {
+        services.tmp_path / name for name in ("bin", "secret_key", "database_password")
+    }

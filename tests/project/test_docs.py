@@ -67,6 +67,7 @@ ELSEWHERE = {
     PYTHON + "createsuperuser": "Django's own; it asks questions",
     PYTHON + "worker": "tests/project/test_containers.py",
     **dict.fromkeys(INSTALLED, "tests/project/test_packaging.py"),
+    "deploy/backup.sh bbjrag.dump": "tests/project/test_containers.py",
     PYTHON + "worker_health": "tests/project/test_containers.py",
     ".venv/bin/gunicorn bbjrag.wsgi --bind 127.0.0.1:8000": "tests/project/test_containers.py",
     ".venv/bin/python -m pip install pyarrow": "requirements-dev.txt has it",

@@ -1,4 +1,7 @@
-"""manage.py backup FILE: the whole database in one file, while everything runs."""
+"""manage.py backup FILE: the database in one file, while everything runs.
+
+The tables of sessions and of the cache come along empty.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,19 @@ from django.template.defaultfilters import filesizeformat
 
 from bbjrag.embedded.programs import run_program
 
+LEFT_OUT = ("django_session", "django_cache")  # a session lets in whoever can show its key
 OPTIONS = (
     *("--format=custom", "--no-owner", "--no-privileges"),
     "--exclude-extension=vector",  # the server's, not ours to save or bring back
+    *(f"--exclude-table-data={table}" for table in LEFT_OUT),
 )
 
 
 class Command(BaseCommand):
-    help = "Writes the database to FILE (PostgreSQL's custom format), while everything runs."
+    help = (
+        "Writes the database to FILE (PostgreSQL's custom format), while everything runs. "
+        "Sessions and the cache are left out."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
