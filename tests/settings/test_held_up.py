@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.settings.place import Place, below, end
-from tests.settings.test_web_server import Site, serve
+from tests.settings.test_web_server import PASSWORD, Site, make_manager, serve
 from tests.support import slow_clients
 from tests.support.reading import until
 
@@ -115,3 +115,28 @@ def test_who_has_asked_is_answered_though_the_server_ends(installation: Place) -
     asking.join()
     end(site.process)
     assert [answer.status_code for answer in answers] == [200]
+
+
+@pytest.fixture(scope="module")
+def hanging(installation: Place) -> Iterator[Site]:
+    """Its embedder takes every request, and answers none."""
+    make_manager(installation)
+    with slow_clients.hanging_server() as address:
+        site = serve(installation, "localhost", OLLAMA_HOST=address)
+        yield site
+        end(site.process)
+
+
+def test_probes_of_an_embedder_that_hangs_hold_up_nobody(hanging: Site) -> None:
+    with slow_clients.asking(hanging.port, "/ready", 10, patience=1):
+        assert slow_clients.longest_wait(hanging.port, 5) < SOON
+    assert slow_clients.seconds_for(hanging.port, "/ready", 9) < SOON
+    assert "embedder" in hanging.ask("/ready").json()["problems"]
+
+
+def test_the_page_of_the_health_does_not_wait_for_an_embedder_that_hangs(hanging: Site) -> None:
+    assert hanging.log_in(PASSWORD, Origin="http://localhost").status_code == 302
+    begin = time.monotonic()
+    page = hanging.ask("/admin/health/")
+    assert time.monotonic() - begin < 5
+    assert "There is no answer yet" in page.text

@@ -8,8 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 
-import httpx
-
 HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Filler: "
 BODY = b"POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx="
 
@@ -63,13 +61,12 @@ def dripping(port: int, begin: bytes, number: int) -> Iterator[list[socket.socke
 
 @contextlib.contextmanager
 def asking(port: int, path: str, number: int, patience: float) -> Iterator[None]:
-    """So many probes, each asking again as soon as it has an answer or has lost its patience."""
+    """So many probes, each asking as often as its patience lasts, in seconds."""
     stop = threading.Event()
 
     def ask() -> None:
-        while not stop.is_set():
-            with contextlib.suppress(httpx.HTTPError):
-                httpx.get(f"http://127.0.0.1:{port}{path}", timeout=patience, trust_env=False)
+        while not stop.wait(max(0.0, patience - seconds_for(port, path, patience))):
+            pass
 
     threads = [threading.Thread(target=ask) for _ in range(number)]
     for thread in threads:
@@ -93,8 +90,10 @@ def longest_wait(port: int, seconds: float, most: float = 200.0) -> float:
 
 def seconds_for(port: int, path: str, most: float) -> float:
     begin = time.monotonic()
-    with contextlib.suppress(httpx.HTTPError):
-        httpx.get(f"http://127.0.0.1:{port}{path}", timeout=most, trust_env=False)
+    with contextlib.suppress(OSError), connect(port) as client:
+        client.settimeout(most)
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        client.recv(12)
     return time.monotonic() - begin
 
 
