@@ -2,9 +2,13 @@
 
 import os
 
-from bbjrag.settings import LOGGING
+from bbjrag.settings import LOGGING, SERVER_PROCESSES, SERVER_THREADS
 
-threads = 8
+worker_class = "bbjrag.web_server.WebWorker"
+workers = SERVER_PROCESSES
+threads = SERVER_THREADS
+preload_app = True  # its processes share the memory of what is imported
+worker_connections = 500  # of each process
 timeout = 120
 graceful_timeout = 20
 # Its heartbeat file is in memory: a slow disk must not look like a dead worker.

@@ -205,6 +205,16 @@ REMOVAL_GATE_SHARE = env.number("REMOVAL_GATE_SHARE", 0.2, maximum=1.0)
 REMOVAL_GATE_DOCUMENTS = env.integer("REMOVAL_GATE_DOCUMENTS", 10)
 RETENTION_DAYS = env.integer("RETENTION_DAYS", 90, maximum=36500)
 
+# The web server (bbjrag/web_server.py).
+SERVER_PROCESSES = env.integer("SERVER_PROCESSES", 2, minimum=1, maximum=64)
+SERVER_THREADS = env.integer("SERVER_THREADS", 8, minimum=4, maximum=64)
+REQUEST_TIMEOUT = env.number("REQUEST_TIMEOUT", 20.0, minimum=1.0, maximum=600.0)
+# At most half of the threads of one process, so that the others stay free for everybody else.
+PREVIEWS = env.integer("PREVIEWS", 2, minimum=1, maximum=SERVER_THREADS // 2)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # of a request's body; the API allows less
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+DATA_UPLOAD_MAX_NUMBER_FILES = 1  # no page takes files
+
 # web
 WEB_CONTACT = env.text("WEB_CONTACT", "")
 WEB_ALLOW_NETWORKS = env.networks("WEB_ALLOW_NETWORKS")
@@ -268,6 +278,7 @@ LOGGING = {
         "httpx": {"level": "WARNING"},
         "django-q": {"handlers": [], "level": "WARNING", "propagate": True},
         "gunicorn.error": {"level": "INFO", "propagate": True},
+        "waitress.queue": {"level": "ERROR"},  # it counts the requests that wait, in warnings
     },
 }
 

@@ -50,7 +50,7 @@ def tried(source: Source, how: str, value: str) -> dict[str, Any]:
         return {"tried": "test", "problems": problems}
     if how == "_test":
         found = dry_run.run(dry_run.order(source, seconds=TEST_SECONDS))
-        context = {"trial": found, "embedder": health.embedder(), "seconds": TEST_SECONDS}
+        context = {"trial": found, "embedder": health.embedder_now(), "seconds": TEST_SECONDS}
         return {"tried": "test", **context}
     if how == "_preview":
         found = dry_run.run(dry_run.order(source, seconds=PREVIEW_SECONDS))

@@ -95,3 +95,4 @@ class ErrorOut(BaseModel):
 class ReadyOut(BaseModel):
     ready: bool
     problems: dict[str, str] = Field(description="What is not ready, and why.")
+    age: float = Field(description="Seconds since the oldest of the checks behind this answered.")

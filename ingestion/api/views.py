@@ -200,9 +200,9 @@ def health_view(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET", "HEAD", token=False)
 def ready_view(request: HttpRequest) -> HttpResponse:
-    problems = readiness.problems()
-    body = schemas.ReadyOut(ready=not problems, problems=problems)
-    return _json(body, 503 if problems else 200)
+    found = readiness.answer()
+    body = schemas.ReadyOut(ready=not found.problems, problems=found.problems, age=found.age)
+    return _json(body, 503 if found.problems else 200)
 
 
 @endpoint("GET", token=False)

@@ -16,6 +16,7 @@ from ingestion.embedding.configured import configured_embedder
 from ingestion.exceptions import BbjragError
 from ingestion.index import source_lock
 from ingestion.models import SourceRun, State
+from ingestion.monitoring.kept import Kept
 from ingestion.runs import preflight
 from ingestion.worker.cluster import Presence
 from sources.models import Source
@@ -37,7 +38,23 @@ class Check:
 
 
 def checks() -> list[Check]:
-    return [database(), worker(), embedder(), upgrades()]
+    known_upgrades.refresh()
+    return [database(), worker(), embedder_now(), _known("Upgrades", known_upgrades)]
+
+
+def embedder_now() -> Check:
+    """What the embedder said last, at once."""
+    return _known("Embedder", known_embedder)
+
+
+def _known(name: str, kept: Kept[Check]) -> Check:
+    known = kept.latest()
+    if known.value is None:
+        return Check(name, "warn", "There is no answer yet: look again in a few seconds.")
+    if known.is_late:
+        text = f"No answer for {known.asking:.0f} seconds. {known.age:.0f} seconds ago it was: "
+        return Check(name, "warn", text + known.value.text)
+    return known.value
 
 
 def database() -> Check:
@@ -105,6 +122,10 @@ def _count_remakes() -> tuple[str, str]:
     if not found:
         return "ok", "The next run re-makes only what changed at its source."
     return "warn", f"The next run: {' '.join(preflight.described(found, embedder))}"
+
+
+known_embedder = Kept(embedder, EMBEDDER_SECONDS)
+known_upgrades = Kept(upgrades, UPGRADES_SECONDS)
 
 
 def why_waiting(open_runs: Sequence[SourceRun]) -> Mapping[int, str]:

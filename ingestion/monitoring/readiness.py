@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from django.db import DatabaseError
 
 from ingestion.exceptions import BbjragError
+from ingestion.monitoring.kept import Kept, Known
 from ingestion.runs import preflight
 from ingestion.worker import cluster
 
@@ -38,34 +39,36 @@ CHECKS: dict[str, Callable[[], str]] = {
 }
 
 
+@dataclass(frozen=True)
+class Answer:
+    """`problems` has what is not ready, and why; `age` is the oldest check's, in seconds."""
+
+    problems: dict[str, str]
+    age: float
+
+
 class Readiness:
-    """Asks the checks, and remembers their answers for a few seconds."""
+    """What the checks said last; nobody waits for one that hangs."""
 
     def __init__(
         self, checks: dict[str, Callable[[], str]], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.checks = checks
-        self.clock = clock
-        self.lock = threading.Lock()
-        self.known: dict[str, str] = {}
-        self.at: float | None = None
+        self.checks = {name: Kept(check, KEPT_SECONDS, clock) for name, check in checks.items()}
 
-    def problems(self) -> dict[str, str]:
-        """What is not ready, and why; empty when all is."""
-        with self.lock:
-            if self.at is None or self.clock() - self.at > KEPT_SECONDS:
-                self.known = self._ask()
-                self.at = self.clock()
-            return dict(self.known)
+    def answer(self) -> Answer:
+        for check in self.checks.values():
+            check.refresh()
+        known = {name: check.latest() for name, check in self.checks.items()}
+        problems = {name: text for name in known if (text := _problem(known[name]))}
+        if database := problems.get("database"):
+            problems = {"database": database}  # the others say no more than that
+        return Answer(problems, round(max(one.age for one in known.values()), 1))
 
-    def _ask(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for name, check in self.checks.items():
-            if problem := check():
-                found[name] = problem
-                if name == "database":
-                    break  # nothing else can be asked
-        return found
+
+def _problem(known: Known[str]) -> str:
+    if known.is_late:
+        return f"It has not answered for {known.asking:.0f} seconds."
+    return "It has not answered yet." if known.value is None else known.value
 
 
 readiness = Readiness(CHECKS)

@@ -22,6 +22,7 @@ from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run, So
 from ingestion.runs import dry_run
 from ingestion.text.analyzer import forms, words
 from sources.models import Source
+from tests.support.reading import until
 
 pytestmark = pytest.mark.django_db
 
@@ -358,10 +359,10 @@ def test_what_waits_says_why_and_until_when(admin_client: Client, source: Source
 
 
 def test_health_names_what_is_missing(admin_client: Client) -> None:
+    until(lambda: "wordllama" in page(admin_client, "health"))
     html = page(admin_client, "health")
     assert "pgvector" in html
     assert "No worker is alive" in html
-    assert "wordllama" in html
 
 
 def try_out(client: Client, button: str, source: Source | None = None, **fields: Any) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,8 +24,9 @@ from hypothesis import strategies as st
 from ingestion.api import tokens, views
 from ingestion.api.openapi import description
 from ingestion.models import ApiToken, Document
-from ingestion.monitoring.readiness import CHECKS, Readiness
+from ingestion.monitoring.readiness import CHECKS, Answer, Readiness
 from tests.support.indexed import document, index, source
+from tests.support.reading import until
 
 pytestmark = [
     pytest.mark.django_db,
@@ -217,7 +221,8 @@ def test_ready_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views, "readiness", Readiness(checks))
     response = Client(SERVER_NAME="localhost").get("/ready")
     assert response.status_code == 503
-    assert response.json() == {"ready": False, "problems": {"worker": "No worker is alive."}}
+    assert response.json()["problems"] == {"worker": "No worker is alive."}
+    assert response.json()["ready"] is False
 
 
 def test_ready_is_ready_when_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,25 +231,57 @@ def test_ready_is_ready_when_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (response.status_code, response.json()["ready"]) == (200, True)
 
 
-def test_without_a_database_nothing_else_is_asked() -> None:
-    asked: list[str] = []
-
-    def check(name: str, problem: str) -> Callable[[], str]:
-        return lambda: asked.append(name) or problem  # type: ignore[func-returns-value]
-
-    readiness = Readiness({"database": check("database", "Down."), "worker": check("worker", "")})
-    assert readiness.problems() == {"database": "Down."}
-    assert asked == ["database"]
+def test_without_a_database_nothing_else_is_said() -> None:
+    readiness = Readiness({"database": lambda: "Down.", "worker": lambda: "None."})
+    assert readiness.answer().problems == {"database": "Down."}
 
 
 def test_readiness_is_asked_again_after_a_while() -> None:
     times, answers = [0.0], ["Down."]
     readiness = Readiness({"embedder": lambda: answers[0]}, clock=lambda: times[0])
-    assert readiness.problems()
+    assert readiness.answer().problems
     answers[0] = ""
-    assert readiness.problems()
+    assert readiness.answer().problems
     times[0] = 11.0
-    assert readiness.problems() == {}
+    until(lambda: not readiness.answer().problems, 5)
+
+
+def test_a_check_that_hangs_keeps_nobody_waiting() -> None:
+    """Until it is late its last answer counts; that is told with its age."""
+    times, hang = [0.0], threading.Event()
+    answers: list[Callable[[], str]] = [lambda: "", lambda: str(hang.wait(30))]
+    readiness = Readiness({"embedder": lambda: answers.pop(0)()}, clock=lambda: times[0])
+    assert readiness.answer().problems == {}
+    times[0] = 11.0
+    assert readiness.answer() == Answer({}, 11.0)
+    times[0] = 22.0
+    assert readiness.answer().problems == {"embedder": "It has not answered for 11 seconds."}
+    hang.set()
+
+
+def test_a_check_that_never_answered_is_waited_for_by_few_and_shortly() -> None:
+    hang = threading.Event()
+    readiness = Readiness({"embedder": lambda: str(hang.wait(30))})
+    begin = time.monotonic()
+    with ThreadPoolExecutor(20) as pool:
+        found = [one.result() for one in [pool.submit(readiness.answer) for _ in range(200)]]
+    assert {one.problems["embedder"] for one in found} == {"It has not answered yet."}
+    assert time.monotonic() - begin < 3
+    begin = time.monotonic()
+    assert readiness.answer().problems
+    assert time.monotonic() - begin < 0.5
+    hang.set()
+
+
+def test_a_check_that_crashes_is_logged_and_what_was_known_stays(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    times, answers = [0.0], ["Down."]
+    readiness = Readiness({"embedder": lambda: answers.pop()}, clock=lambda: times[0])
+    assert readiness.answer().problems == {"embedder": "Down."}
+    times[0] = 11.0
+    assert readiness.answer().problems == {"embedder": "Down."}
+    until(lambda: "A check of monitoring failed" in caplog.text, 5)
 
 
 def test_missing_migrations_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
