@@ -1,6 +1,9 @@
 """Gunicorn reads this file by itself, in `make serve` and in the container."""
 
 import os
+import shutil
+import tempfile
+from typing import Any
 
 from bbjrag.settings import LOGGING, SERVER_PROCESSES, SERVER_THREADS
 
@@ -15,3 +18,9 @@ graceful_timeout = 20
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 control_socket_disable = True
 logconfig_dict = LOGGING
+# The processes count searches in files there, so that /metrics shows the sum.
+_counts = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="bbjrag-metrics-")
+
+
+def on_exit(server: Any) -> None:
+    shutil.rmtree(_counts, ignore_errors=True)

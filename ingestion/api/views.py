@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ValidationError
 
 from ingestion.api import schemas, tokens
@@ -207,4 +207,4 @@ def ready_view(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET", token=False)
 def metrics_view(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(metrics.exposed(), content_type=CONTENT_TYPE_LATEST)

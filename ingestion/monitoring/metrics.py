@@ -1,17 +1,20 @@
-"""What Prometheus reads: the stock of the tables at each scrape, and this process's searches."""
+"""What Prometheus reads: the state of the tables at each scrape, and the web server's searches."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from django.db.models import Count
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from ingestion.models import Failure, SourceRun
 from ingestion.monitoring import statistics
 
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 registry = CollectorRegistry()
 search_seconds = Histogram(
     "bbjrag_search_seconds",
@@ -67,3 +70,13 @@ def _failures() -> Metric:
 
 
 registry.register(Tables())
+
+
+def exposed() -> bytes:
+    """The text for Prometheus, with the searches of all processes that share a folder for them."""
+    if FOLDER not in os.environ:
+        return generate_latest(registry)
+    shared = CollectorRegistry()
+    MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+    shared.register(Tables())
+    return generate_latest(shared)
