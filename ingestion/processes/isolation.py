@@ -28,6 +28,7 @@ FIRST_BATCH = 10_000  # weight; each further one is twice as large, up to the la
 LARGEST_BATCH = 160_000
 BATCH_SECONDS = 0.2  # what comes slowly does not wait longer for more
 PATIENCE = 0.25  # seconds between two looks at what is worked on
+MOST_KEPT_WAITING = 2.0  # so many times the limit may pass if other processes take the processors
 MEGABYTE = 2**20
 
 
@@ -36,7 +37,7 @@ class Limits:
     """What the work on one item may take; 0 for no limit.
 
     `seconds` count from its last result or step. Time in which its process was ready to go on and
-    got no processor does not count. An item of many results may take longer in all, by its weight
+    got no processor does not count, up to MOST_KEPT_WAITING times the limit. An item of many results may take longer in all, by its weight
     in bytes.
     """
 
@@ -287,8 +288,8 @@ class _Watch:
     def __init__(self, pid: int, limits: Limits) -> None:
         self.pid = pid
         self.limits = limits
-        self.since_sign: float | None = None
-        self.since_begin: float | None = None
+        self.since_sign: _Times | None = None
+        self.since_begin: _Times | None = None
         self.looked = time.monotonic()
 
     @property
@@ -303,14 +304,14 @@ class _Watch:
     def excess(self, weight: int) -> str:
         """Which limit is exceeded, in a sentence; empty if none is."""
         self.looked = time.monotonic()
-        now = self._worked()
+        now = self._now()
         self.since_sign = now if self.since_sign is None else self.since_sign
         self.since_begin = now if self.since_begin is None else self.since_begin
         if not self.limits.seconds:
             return ""
         for spent, most in (
-            (now - self.since_sign, self.limits.seconds),
-            (now - self.since_begin, self.limits.seconds_in_all(weight)),
+            (now.since(self.since_sign), self.limits.seconds),
+            (now.since(self.since_begin), self.limits.seconds_in_all(weight)),
         ):
             if spent > most:
                 return (
@@ -319,10 +320,21 @@ class _Watch:
                 )
         return ""
 
-    def _worked(self) -> float:
-        """Seconds on a clock that stops while the process is kept waiting for a processor."""
+    def _now(self) -> _Times:
         try:
             waited = int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
         except (OSError, ValueError, IndexError):
-            waited = 0.0  # not Linux, or it does not say
-        return time.monotonic() - waited
+            waited = 0.0  # not Linux, or not shown
+        return _Times(time.monotonic(), waited)
+
+
+class _Times(NamedTuple):
+    """A moment in seconds, and how long a process had been kept waiting for a processor by then."""
+
+    clock: float
+    waited: float
+
+    def since(self, before: _Times) -> float:
+        """Seconds that count towards a limit."""
+        passed = self.clock - before.clock
+        return max(passed - (self.waited - before.waited), passed / MOST_KEPT_WAITING)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ingestion.processes.isolation import GaveUp, InHand, Isolated, Limits
+from ingestion.processes import isolation
+from ingestion.processes.isolation import GaveUp, InHand, Isolated, Limits, _Times
 from tests.support.reading import until
 
 Result = tuple[str, int]
@@ -149,8 +150,9 @@ def test_steps_do_not_go_on_for_ever() -> None:
     isolated.close()
 
 
-def test_waiting_for_a_processor_does_not_count() -> None:
+def test_waiting_for_a_processor_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """With eight processes for each core, 2 s of work take 16 s on a clock on the wall."""
+    monkeypatch.setattr(isolation, "MOST_KEPT_WAITING", 100.0)
     number = 8 * len(os.sched_getaffinity(0))
     isolated: Work = Isolated(work, number, Limits(seconds=5.0))
     begun = time.monotonic()
@@ -160,6 +162,12 @@ def test_waiting_for_a_processor_does_not_count() -> None:
     isolated.close()
     assert time.monotonic() - begun > 7.0
     assert not [one for one in found if isinstance(one, GaveUp)]
+
+
+def test_waiting_for_a_processor_counts_half_at_the_most() -> None:
+    begin, busy, starved = _Times(0.0, 0.0), _Times(10.0, 1.0), _Times(10.0, 9.0)
+    assert busy.since(begin) == 9.0
+    assert starved.since(begin) == 5.0
 
 
 def test_a_process_that_dies_once_costs_nothing(isolated: Work, tmp_path: object) -> None:
