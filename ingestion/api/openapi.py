@@ -20,7 +20,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     schemas.ErrorOut,
 )
 REFUSALS = {
-    "400": "The request is not valid; `fields` says what is wrong where.",
+    "400": "The request is not valid; `fields` shows what is wrong in each field.",
     "401": "No valid token was shown.",
     "404": "There is no such document.",
     "413": "The request is too large.",
@@ -46,7 +46,7 @@ def description(sources: Sequence[str] = ()) -> dict[str, Any]:
         "info": {
             "title": "bbjrag",
             "version": settings.VERSION,
-            "summary": "Search all about BBj.",
+            "summary": "Search the BBj documentation.",
         },
         "paths": _paths(),
         "components": {

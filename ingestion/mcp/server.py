@@ -43,7 +43,7 @@ Tool = TypeVar("Tool", bound=Callable[..., CallToolResult])
 
 
 class Passage(BaseModel):
-    citation: str = Field(description="Where the passage stands: link or address, line or page.")
+    citation: str = Field(description="Where the passage is: link or address, line or page.")
     title: str
     section: str
     url: str = Field(description="What get_document takes.")
@@ -70,7 +70,7 @@ class WholeDocument(BaseModel):
 
 
 def tool(function: Tool) -> Tool:
-    """In a thread that ends without telling anyone: its connection ends with the call."""
+    """Close the database connection of the thread that ran the call when the call ends."""
 
     @functools.wraps(function)
     def with_connection(*args: object, **kwargs: object) -> CallToolResult:
@@ -96,7 +96,7 @@ def search_bbj_knowledge(
         raise ToolError("A generation holds no NUL.")
     results = search(query, limit=limit, generations=chosen)
     passages = Passages(passages=[_passage(hit) for hit in results.hits], notes=[*results.notes])
-    return _answer(_told(results, passages), passages)
+    return _answer(_as_text(results, passages), passages)
 
 
 @tool
@@ -144,7 +144,7 @@ def _passage(hit: Hit) -> Passage:
     )
 
 
-def _told(results: Results, found: Passages) -> str:
+def _as_text(results: Results, found: Passages) -> str:
     parts = [
         f"[{number}] {passage.title}\n{passage.section}\nSource: {passage.citation}\n"
         f"Address: {passage.url}\n"

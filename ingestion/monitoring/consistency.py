@@ -137,8 +137,8 @@ def _difference(row: SourceRun) -> str:
 
 
 def stored_counters(row: SourceRun) -> dict[str, int]:
-    """The counters of a source run that the tables can tell, as they tell them."""
-    told = {
+    """The counters of a source run, counted again from the tables as far as they can be."""
+    counters = {
         "documents": Document.objects.filter(source=row.source_id).count(),
         "chunks": Chunk.objects.filter(document__source=row.source_id).count(),
     }
@@ -146,11 +146,11 @@ def stored_counters(row: SourceRun) -> dict[str, int]:
     for name, level in levels.items():
         kept = Failure.objects.filter(source_run=row, level=level).count()
         if max(kept, getattr(row, name)) <= FAILURES_KEPT:
-            told[name] = kept
-    return told
+            counters[name] = kept
+    return counters
 
 
-def _mend_counters(pks: list[Any]) -> None:
+def _fix_counters(pks: list[Any]) -> None:
     for row in SourceRun.objects.filter(pk__in=pks):
         SourceRun.objects.filter(pk=row.pk).update(**stored_counters(row))
 
@@ -175,7 +175,7 @@ def _build_indexes(pks: Iterable[Any]) -> None:
         hnsw.build(profile)
 
 
-def _make_anew_without(chunks: list[Any]) -> None:
+def _rebuild_without(chunks: list[Any]) -> None:
     """A bad vector must go at once: it breaks searches, and the next run would reuse it."""
     documents = list(Chunk.objects.filter(pk__in=chunks).values_list("document", flat=True))
     _forget_fingerprints(documents)
@@ -196,12 +196,12 @@ AGAIN = "made again by the next run of its source"
 CHECKS = (
     Check("chunks without a document", _chunks_without_document, "removed", _delete_chunks),
     Check("documents without a source", _documents_without_source, "removed", _delete_documents),
-    Check("vectors of wrong length or norm", _bad_vectors, REMOVED, _make_anew_without),
+    Check("vectors of wrong length or norm", _bad_vectors, REMOVED, _rebuild_without),
     Check("documents that are not whole", _torn_documents, AGAIN, _forget_fingerprints),
     Check("chunks whose text is another", _foreign_texts, AGAIN, _forget_fingerprints),
     Check("documents without a chunk", _empty_documents, AGAIN, _forget_fingerprints),
     Check("profiles without an index", _profiles_without_index, "built", _build_indexes),
-    Check("counters that disagree", _wrong_counters, "counted again", _mend_counters),
+    Check("counters that disagree", _wrong_counters, "counted again", _fix_counters),
     Check(
         "runs that hang",
         _standing_runs,

@@ -88,7 +88,7 @@ class Score:
 
 
 def read_questions(path: Path, half: str = "") -> list[Question]:
-    """Raises ConfigError naming the line that is not a question, or where there is none at all."""
+    """Raises ConfigError naming the line that is not a question, or if there is none at all."""
     questions = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -162,11 +162,11 @@ def _shown(places: Sequence[int]) -> str:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Raises ConfigError where the file is no saved report."""
+    """Raises ConfigError if the file is not a saved report."""
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         for mode in saved.values():
             mode["scores"], mode["places"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} is no result saved by `evaluate --save`: {error!r}") from error
+        raise ConfigError(f"{path} is not a result of `evaluate --save`: {error!r}") from error
     return dict(saved)

@@ -72,7 +72,7 @@ class Inbox:
         return self.ending or supervisor.stopping.is_set()
 
     def _rest(self) -> None:
-        """Until the next look at the table; cut short where the worker stops."""
+        """Wait until the next look at the table; cut short if the worker stops."""
         due = time.monotonic() + LOOK_EVERY
         while not self._ends() and time.monotonic() < due:
             time.sleep(0.01)
@@ -243,7 +243,7 @@ class Canary:
 
 
 class Presence:
-    """A shared advisory lock that each worker holds while it runs: where nobody holds it, there is
+    """A shared advisory lock that each worker holds while it runs: if nobody holds it, there is
     no worker to wait for."""
 
     def __init__(self) -> None:
@@ -251,7 +251,7 @@ class Presence:
         self.announced_on: Any = None
 
     def announce(self) -> None:
-        """Hold the lock; once more where the connection that held it was lost."""
+        """Hold the lock; again if the connection that held it was lost."""
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT 1")
             if self.connection.connection is not self.announced_on:

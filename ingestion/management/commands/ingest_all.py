@@ -38,7 +38,7 @@ class Command(BaseCommand):
         add("--resume", action="store_true", help="go on with the last run that was interrupted")
         add("--retry-failed", action="store_true", help="only documents with open failures")
         add("--data-dir", type=Path, metavar="DIR", help="read below this folder, not DATA_DIR")
-        add("--workers", type=int, metavar="N", help="sources at once, where this starts a worker")
+        add("--workers", type=int, metavar="N", help="sources at once, if this starts a worker")
         add("--no-wait", action="store_true", help="return once all is queued")
         add("--json", action="store_true", help="print one JSON object and nothing else")
 

@@ -14,7 +14,7 @@ WIDTH_IN_A_LOG = 140
 
 
 class Command(BaseCommand):
-    help = "Checks that what is stored holds together. Exit code 1 where something does not."
+    help = "Checks that what is stored holds together. Exit code 1 if something does not."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--fix", action="store_true", help="fix what can be fixed safely")
