@@ -110,7 +110,7 @@ class Outbox:
 
 
 class Timer:
-    """What django-q2's worker tells its guard by; a process of ours needs none."""
+    """Stands in for django-q2's timer, which our processes do not need."""
 
     value = -1.0
 
@@ -308,7 +308,7 @@ class Worker:
         self.stop()
 
     def start(self) -> None:
-        """Fork the processes, then say that they are there: a command would bring its own else."""
+        """Fork the processes, then announce them, or a command would start a worker of its own."""
         self.cluster.start()
         self.tick()
 
