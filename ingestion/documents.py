@@ -39,7 +39,7 @@ class ParsedDocument:
 
     `content` is Markdown (CommonMark with tables): ATX headings, fenced code with its language.
     `lines` and `pages` map content lines to source lines and pages (both counted from 1),
-    ascending; empty where unknown. `whole_sections` asks the chunker to keep each heading's
+    ascending; empty if unknown. `whole_sections` asks the chunker to keep each heading's
     section a chunk of its own, however small (programs: one method, one chunk).
     `breadcrumb` leads from the root to, not including, the document itself.
     """

@@ -43,7 +43,7 @@ class TextTooLong(TextRejected):
 
 def failure_at(url: str, error: Exception, stage: str = "read") -> DocumentFailure:
     """The Failure of a document that cannot be read, or at which bbjrag itself fails: the rest of
-    its source goes on. Raises `error` again where it concerns the source as a whole.
+    its source goes on. Raises `error` again if it concerns the source as a whole.
     """
     if isinstance(error, DocumentError):
         return DocumentFailure(url, str(error), stage)

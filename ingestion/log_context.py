@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-# The process's own, as one process reads one source: so it reaches the threads that embed, too.
+# Global to the process, which reads one source, so that the embedding threads see it too.
 _current: dict[str, object] = {}
 
 

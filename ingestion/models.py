@@ -123,9 +123,9 @@ class Chunk(models.Model):
 
 
 class SearchTerm(models.Model):
-    """A term of the full text index, and in how many chunks it stands. `vocabulary` keeps them.
+    """A term of the full text index, and in how many chunks it is. `vocabulary` keeps them.
 
-    The empty term stands for the number of all chunks.
+    The empty term holds the number of all chunks.
     """
 
     term = models.TextField(primary_key=True)

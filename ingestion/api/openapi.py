@@ -20,7 +20,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     schemas.ErrorOut,
 )
 REFUSALS = {
-    "400": "The request is not valid; `fields` lists the error of each field.",
+    "400": "The request is not valid; `fields` shows what is wrong in each field.",
     "401": "No valid token was shown.",
     "404": "There is no such document.",
     "413": "The request is too large.",

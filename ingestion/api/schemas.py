@@ -88,7 +88,7 @@ class StatsOut(BaseModel):
 class ErrorOut(BaseModel):
     error: str
     fields: dict[str, list[str]] = Field(
-        default={}, description="For a bad request: the error of each field."
+        default={}, description="For a bad request: what is wrong in each field."
     )
 
 

@@ -67,7 +67,7 @@ class _Group:
 @dataclass(frozen=True)
 class Chunker:
     """`size` bounds the tokens of a chunk's embedded text, `overlap` those repeated of the chunk
-    before it, where one section was split. Raises ConfigError for sizes that cannot work.
+    before it, if one section was split. Raises ConfigError for sizes that cannot work.
     """
 
     size: int = 400
@@ -91,14 +91,14 @@ class Chunker:
         return f"chunker {CHUNKER_VERSION}, size {self.size}, overlap {self.overlap}"
 
     def chunk(self, document: ParsedDocument) -> list[TextChunk]:
-        """The chunks of `document` in reading order; none where it holds no word."""
+        """The chunks of `document` in reading order; none if it has no words."""
         return list(_Chunking(self, document).chunks())
 
 
 class _Chunking:
     """One document on its way. A section is tiny below a quarter of the size: such a chunk is
     mostly its own heading, and its vector says little. Tiny neighbours are put together until
-    there is half a chunk of them: enough to be told apart from others, not yet a mixture."""
+    there is half a chunk of them: enough to differ from others, not yet a mixture."""
 
     def __init__(self, chunker: Chunker, document: ParsedDocument) -> None:
         self.document = document
@@ -126,7 +126,7 @@ class _Chunking:
 
     def _settle_headings(self, root: Section) -> None:
         """Put the headings of sections without a word to the text that follows them; or to the text
-        before them, where only a higher heading follows."""
+        before them, if only a higher heading follows."""
         waiting: list[Block] = []
         highest = 0
         worded: Section | None = None
@@ -182,7 +182,7 @@ class _Chunking:
         return before.movable and after.movable and tokens <= self._header(path)[1]
 
     def _introduced(self, section: Section, groups: list[_Group]) -> list[_Group]:
-        """A tiny introduction goes with the first text below it: where both fit together, or where
+        """A tiny introduction goes with the first text below it: if both fit together, or if
         that is split anyway."""
         if len(groups) < 2 or groups[0].path != section.path or groups[0].tokens >= self.tiny:
             return groups

@@ -1,4 +1,4 @@
-"""The context header: where in the material a chunk stands, in one line above its text."""
+"""The context header: where in the material a chunk is, in one line above its text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def context_header(breadcrumb: Sequence[str], title: str, headings: Sequence[str
     """Breadcrumb, title and headings joined with " > ", no step twice in a row.
 
     Steps are the same when they differ in case and white space only; the later spelling, being
-    nearer to the text, stands. Empty steps are left out.
+    nearer to the text, is kept. Empty steps are left out.
     """
     return SEPARATOR.join(_without_repeats([*breadcrumb, title, *headings]))
 

@@ -40,7 +40,7 @@ _markdown.disable(["html_block", "reference", "inline"])
 class Block:
     """Lines `start` to `end` (exclusive) of the content, blank ones at the end not counted.
 
-    `level` and `title` are a heading's; `fence` is a fenced code block's info string, None where
+    `level` and `title` are a heading's; `fence` is a fenced code block's info string, None if
     there is no fence; `parts` are the blocks a list, an item or a quote is made of.
     """
 

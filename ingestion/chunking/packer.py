@@ -138,7 +138,7 @@ def _breaks_well(before: str, after: str) -> bool:
 
 
 def _shrink(part: PackedPieces, waiting: deque[Piece], room: int) -> None:
-    """Costs are sums; where pieces were joined inside a word, the whole can count for more."""
+    """Costs are sums; if pieces were joined inside a word, the whole can count for more."""
     while not part.fits(room) and (part.overlap or len(part.own) > 1):
         if part.overlap:
             del part.overlap[0]
@@ -149,7 +149,7 @@ def _shrink(part: PackedPieces, waiting: deque[Piece], room: int) -> None:
 def _evened(
     before: PackedPieces, last: PackedPieces, room: int, overlap: int
 ) -> list[PackedPieces]:
-    """The last two parts, when the last is short or holds only headings: as one where overlap alone
+    """The last two parts, when the last is short or holds only headings: as one if overlap alone
     parts them, else with pieces moved to the last; code at a good break if there is one."""
     short = room // 4
     bare = all(piece.heading for piece in last.own)

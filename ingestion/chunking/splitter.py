@@ -1,4 +1,4 @@
-"""Blocks broken into pieces that fit a chunk: the whole block where it fits, else its parts."""
+"""Blocks broken into pieces that fit a chunk: the whole block if it fits, else its parts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Piece:
 
     `tokens` is what the piece adds at most (glue and frame apart), `line` its first content line.
     `sticks`: it does not end a chunk (headings, lead-ins). `prose`: its sentences may be repeated.
-    `resumes` is before it where it begins a chunk: the first cells of the row it is torn from.
+    `resumes` is before it if it begins a chunk: the first cells of the row it is torn from.
     """
 
     text: str
@@ -173,7 +173,7 @@ class _Breaker:
     def _prose(
         self, text: str, line: int, glue: str, limit: int = 0, prose: bool = True
     ) -> Iterator[Piece]:
-        """Sentences; where one is too large its lines, then words, then characters."""
+        """Sentences; if one is too large its lines, then words, then characters."""
         limit = limit or self._limit()
         for part in _fitting_parts(text, limit):
             tokens = _tokens_of(part)
@@ -243,7 +243,7 @@ class _Breaker:
             yield part
 
     def _table_frame(self, block: Block) -> Frame | None:
-        """The table's head, from the second part on with the lead-in above it where it is short."""
+        """The table's head, from the second part on with the lead-in above it if it is short."""
         opening = "\n".join(self.lines[block.start : block.start + 2])
         again = _MARKERS.sub(lambda marker: _blanked(marker[0]), opening, count=1)
         lead_in = self._lead_in()
@@ -260,7 +260,7 @@ def _blanked(prefix: str) -> str:
 
 
 def _first_cells(row: str, limit: int) -> str:
-    """The cells a row begins with, in less than `limit` tokens; empty where one is too large."""
+    """The cells a row begins with, in less than `limit` tokens; empty if one is too large."""
     cells = ""
     for match in _CELL.finditer(row):
         if count_within(cells + match[0]) >= limit:
@@ -282,7 +282,7 @@ def _fitting_parts(text: str, limit: int) -> Iterator[sentences.Fragment]:
 def _cut_down(
     whole: sentences.Fragment, cuts: Sequence[sentences.Cut], limit: int
 ) -> Iterator[sentences.Fragment]:
-    """`whole` where it fits, else its parts by the first of `cuts`, those cut by the others."""
+    """`whole` if it fits, else its parts by the first of `cuts`, those cut by the others."""
     if _tokens_of(whole) <= limit:
         yield whole
     elif not cuts:

@@ -5,7 +5,7 @@ No text longer than the model's context is ever sent, or else the answer is not 
 `truncate` off; `num_batch` goes with it, since servers read a text in one batch and die on a longer
 one. A server counts without the model's begin and end marks, cuts off silently when there is no
 room left for them, and without `num_ctx` its runner dies then: so two tokens are kept free. Texts
-are counted here (`ingestion.embedding.wordpiece`); where they can only be bounded, one that may be
+are counted here (`ingestion.embedding.wordpiece`); if they can only be bounded, one that may be
 too long is sent alone, and the server's own count of it decides.
 """
 

@@ -1,7 +1,7 @@
 """The client class of the package `ollama`, without the clients that the package makes for itself.
 
 `import ollama` makes a client of OLLAMA_HOST, which it takes for one address, and of the proxies
-and certificates in the environment; where one of them is not to its liking, the import fails, even
+and certificates in the environment; if it rejects one of them, the import fails, even
 if no request would ever go there. So its modules are imported, and the package's own lines are not
 run. Nothing in the environment is touched, which other threads read and child processes inherit.
 """

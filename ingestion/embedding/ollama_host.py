@@ -6,7 +6,7 @@
     404 for the model; 3xx, 401, 403, other 404, 405, 407         EmbedderError
     400, 413, 500 and the like (also with EOF: a dead runner);    Suspicion: the texts or the host,
     a broken connection; no answer in time; HTML, broken or       which a harmless text tells apart
-    foreign JSON; a wrong number of vectors, a wrong length,      (`prove`): where it fails as well,
+    foreign JSON; a wrong number of vectors, a wrong length,      (`prove`): if it fails as well,
     NaN, zeros                                                    the host is at fault
     400 and the like that speak of the context                    Suspicion, `too_long`
 
@@ -75,7 +75,7 @@ class Address(NamedTuple):
 
 def parse_host(value: str) -> Address:
     """Read one host as Ollama reads OLLAMA_HOST (its envconfig): scheme http unless given, port
-    11434, or the scheme's own where a scheme is given; 127.0.0.1 for an empty or wildcard host.
+    11434, or the scheme's own if a scheme is given; 127.0.0.1 for an empty or wildcard host.
 
     Raises ConfigError, without showing credentials.
     """
@@ -133,7 +133,7 @@ class Model(NamedTuple):
 
 
 def _client(address: Address, timeout: float) -> Client:
-    """Raises ConfigError where proxies, certificates or a key in the environment do not fit; their
+    """Raises ConfigError if proxies, certificates or a key in the environment do not fit; their
     values may hold credentials and are not shown."""
     try:
         return Client(

@@ -2,7 +2,7 @@
 
 The weights and the tokenizer are read where the wheel put them. The library itself is not
 imported: on import it sets up the root logger, and it pads a batch to its longest text, which
-takes gigabytes where one long text meets many short ones. Its vectors are the means of a text's
+takes gigabytes when one long text meets many short ones. Its vectors are the means of a text's
 token rows, and so are these (a test compares the two).
 """
 

@@ -115,9 +115,9 @@ class KnownDocuments:
         errors = Failure.objects.open().errors().filter(source=source)
         for row in errors.order_by("pk"):
             failure = documents.DocumentFailure(row.document_url, row.message, row.stage)
-            told = self.failing.setdefault(row.document_url, [])
-            if failure not in told:  # an earlier attempt of this run may have met it as well
-                told.append(failure)
+            noted = self.failing.setdefault(row.document_url, [])
+            if failure not in noted:  # an earlier attempt of this run may have met it as well
+                noted.append(failure)
         self._on_disk = lru_cache(SHARED_FILES)(self._stat)
 
     def covered(self, url: str) -> list[str]:
@@ -139,7 +139,7 @@ class KnownDocuments:
         return [failure for failure in self.failing[url] if failure.stage not in UNREAD]
 
     def validators(self, url: str) -> Mapping[str, str]:
-        """Those of the document, or of the file whose sections are stored, where they all agree."""
+        """Those of the document, or of the file whose sections are stored, if they all agree."""
         self.in_hand(url)
         found = [self._validators(self.by_url[covered]) for covered in self.covered(url)]
         return found[0] if found and all(item == found[0] for item in found) else {}

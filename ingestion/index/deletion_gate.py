@@ -14,12 +14,12 @@ def reason_to_ask(config: SourceConfig, vanished: Collection[str], stored: Colle
     """Why somebody must approve the removal of the `vanished` of the `stored` addresses of a source
     first: they are many, or all that one of its several paths had, as when a folder is not mounted.
     Empty when nobody need be asked."""
-    told = f"{len(vanished)} of {len(stored)} documents vanished"
+    summary = f"{len(vanished)} of {len(stored)} documents vanished"
     if emptied := _emptied(config, frozenset(vanished), stored):
-        return f"{told}, all of {', '.join(emptied)} among them"
+        return f"{summary}, all of {', '.join(emptied)} among them"
     share = settings.REMOVAL_GATE_SHARE
     many = len(vanished) >= settings.REMOVAL_GATE_DOCUMENTS and len(vanished) > share * len(stored)
-    return told if many else ""
+    return summary if many else ""
 
 
 def _emptied(config: SourceConfig, vanished: Collection[str], stored: Collection[str]) -> list[str]:

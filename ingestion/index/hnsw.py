@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 BUILDING = 0x626278  # the first key of the lock that a builder holds; the second: its profile
 BYTES_OF_A_NODE = 720  # pgvector's, while it builds, beside the vector: 32 neighbours and a header
 SPARE_KB = 32 * 1024
-NO_ROOM = ("53100", "53200")  # PostgreSQL's codes where shared memory, too, cannot grow
+NO_ROOM = ("53100", "53200")  # PostgreSQL's codes if shared memory, too, cannot grow
 KB_OF_A_PROCESS = 32 * 1024  # PostgreSQL lets a build have so many processes as have this
 
 

@@ -79,7 +79,7 @@ class _Candidate(NamedTuple):
 
 def text_key(contents: Iterable[str]) -> str:
     """What two documents have in common when their chunks hold the same text, as `_CANDIDATES`
-    reckons it; empty where there is no text."""
+    reckons it; empty if there is no text."""
     texts = list(contents)
     if not texts:
         return ""
@@ -150,7 +150,7 @@ def settle(moved: Sequence[Moved]) -> None:
     """Make one document of each pair, inside the caller's transaction.
 
     Where the chunks are the very same, the old document stays, with its chunks, at the new address;
-    else, as where a folder's name is in the headings, the new one does.
+    else, as when a folder's name is in the headings, the new one does.
     """
     for start in range(0, len(moved), AT_ONCE):
         part = moved[start : start + AT_ONCE]

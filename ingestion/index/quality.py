@@ -53,7 +53,7 @@ _ODD = """
 
 
 def keep(source_run: SourceRun) -> None:
-    """Store the figures of the source with its run, where those of an earlier run do not hold any
+    """Store the figures of the source with its run, if those of an earlier run do not hold any
     more: to take them is to read every chunk."""
     if not source_run.source_id:
         return
@@ -64,7 +64,7 @@ def keep(source_run: SourceRun) -> None:
 
 
 def _newest(source_id: int) -> dict[str, Any]:
-    """The figures that were taken last; empty where there are none."""
+    """The figures that were taken last; empty if there are none."""
     rows = SourceRun.objects.filter(source=source_id, quality__has_key="chunks").order_by("-pk")
     return rows.values_list("quality", flat=True).first() or {}
 
@@ -83,7 +83,7 @@ def figures(
     basis: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The figures of a source; with `earlier` ones, only newer chunks are searched for markup.
-    `basis` is given where it was counted already."""
+    `basis` is given if it was counted already."""
     basis = basis or _basis(source_id)
     untagged, deprecated, empty = _row(_DOCUMENTS, UNTAGGED, source_id)
     small, large, tokens = _row(_ODD, SMALL, basis["limit"], source_id)

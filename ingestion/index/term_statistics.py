@@ -131,7 +131,7 @@ def is_stale() -> bool:
 
 
 def counts(asked: Iterable[str]) -> tuple[dict[str, int], int]:
-    """In how many chunks each term stands (those of none are left out), and the chunks in all."""
+    """In how many chunks each term is (those of none are left out), and the chunks in all."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT term, chunks FROM ingestion_searchterm WHERE term = ANY(%s)",

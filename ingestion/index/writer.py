@@ -97,7 +97,7 @@ class Writer:
         self.settle = settle
 
     def guard(self) -> None:
-        """Raise SourceLockLost where this process may not write any more. Inside a transaction."""
+        """Raise SourceLockLost if this process may not write any more. Inside a transaction."""
         self.source_lock.check()
         with connection.cursor() as cursor:
             cursor.execute(
@@ -118,7 +118,7 @@ class Writer:
     ) -> None:
         """Replace the stored chunks of each document by its new ones, in one transaction.
 
-        `count` is called before `settle`. Raises Taken, and nothing is replaced, where a document's
+        `count` is called before `settle`. Raises Taken, and nothing is replaced, if a document's
         address belongs to another source.
         """
         self.guard()

@@ -63,7 +63,7 @@ class Lines:
 
     def __init__(self, out: TextIO) -> None:
         self.out = out
-        self.said: dict[int, str] = {}
+        self.shown: dict[int, str] = {}
 
     def __enter__(self) -> Lines:
         return self
@@ -74,8 +74,8 @@ class Lines:
     def show(self, source_runs: Sequence[SourceRun]) -> None:
         for row in source_runs:
             key = f"{row.state}{row.read // 500}"
-            if self.said.get(row.pk) != key and row.state != State.QUEUED:
-                self.said[row.pk] = key
+            if self.shown.get(row.pk) != key and row.state != State.QUEUED:
+                self.shown[row.pk] = key
                 self.out.write(f"{row.source_name}: {line_of(row)}\n")
                 self.out.flush()
 

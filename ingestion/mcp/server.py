@@ -72,7 +72,7 @@ class WholeDocument(BaseModel):
 
 
 def tool(function: Tool) -> Tool:
-    """Close the database connection after each call, because its thread ends without notice."""
+    """Close the database connection of the thread that ran the call when the call ends."""
 
     @functools.wraps(function)
     def with_connection(*args: object, **kwargs: object) -> CallToolResult:
@@ -98,7 +98,7 @@ def search_bbj_knowledge(
         raise ToolError("A generation holds no NUL.")
     results = search(query, limit=limit, generations=chosen)
     passages = Passages(passages=[_passage(hit) for hit in results.hits], notes=[*results.notes])
-    return _answer(_told(results, passages), passages)
+    return _answer(_as_text(results, passages), passages)
 
 
 @tool
@@ -146,7 +146,7 @@ def _passage(hit: Hit) -> Passage:
     )
 
 
-def _told(results: Results, found: Passages) -> str:
+def _as_text(results: Results, found: Passages) -> str:
     parts = [
         f"[{number}] {passage.title}\n{passage.section}\nSource: {passage.citation}\n"
         f"Address: {passage.url}\n"

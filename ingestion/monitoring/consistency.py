@@ -137,8 +137,8 @@ def _difference(row: SourceRun) -> str:
 
 
 def stored_counters(row: SourceRun) -> dict[str, int]:
-    """Return the counters of a source run as counted from the tables."""
-    told = {
+    """The counters of a source run, counted again from the tables as far as they can be."""
+    counters = {
         "documents": Document.objects.filter(source=row.source_id).count(),
         "chunks": Chunk.objects.filter(document__source=row.source_id).count(),
     }
@@ -146,8 +146,8 @@ def stored_counters(row: SourceRun) -> dict[str, int]:
     for name, level in levels.items():
         kept = Failure.objects.filter(source_run=row, level=level).count()
         if max(kept, getattr(row, name)) <= FAILURES_KEPT:
-            told[name] = kept
-    return told
+            counters[name] = kept
+    return counters
 
 
 def _fix_counters(pks: list[Any]) -> None:

@@ -37,8 +37,8 @@ class Limits:
     """What the work on one item may take; 0 for no limit.
 
     `seconds` count from its last result or step. Time in which its process was ready to go on and
-    got no processor does not count, up to MOST_KEPT_WAITING times the limit. An item of many results may take longer in all, by its weight
-    in bytes.
+    got no processor does not count, up to MOST_KEPT_WAITING times the limit. An item of many
+    results may take longer in all, by its weight in bytes.
     """
 
     seconds: float = 60.0

@@ -78,8 +78,8 @@ class Options:
         )
 
     def only(self, source: Source) -> Set[str] | None:
-        """The addresses to read, where the run asks only for some, or for all that failed; None
-        where it asks for everything."""
+        """The addresses to read, if the run asks only for some, or for all that failed; None
+        if it asks for everything."""
         if self.addresses:
             return self.addresses
         if not self.retry_failed:
@@ -192,7 +192,7 @@ def versions_of(source: Source, chunker: Chunker, profile: int | None) -> tuple[
 
 
 def fitting_chunker(embedder: Embedder) -> Chunker:
-    """The chunker of the settings, cut down where the embedder's context is smaller."""
+    """The chunker of the settings, cut down if the embedder's context is smaller."""
     size = min(settings.CHUNK_SIZE, embedder.chunk_limit)
     overlap = settings.CHUNK_OVERLAP if size == settings.CHUNK_SIZE else size // 8
     return Chunker(size=size, overlap=overlap)

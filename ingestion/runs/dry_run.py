@@ -108,10 +108,10 @@ def run(asked: DryRunRequest) -> DryRun:
             timeout=STARTING + asked.seconds + asked.patience,
             check=False,
         )
-        said, code, errors = done.stdout, done.returncode, done.stderr
+        output, code, errors = done.stdout, done.returncode, done.stderr
     except subprocess.TimeoutExpired as expired:
-        said, code, errors = expired.stdout or b"", -signal.SIGALRM, b""
-    for line in said.splitlines(keepends=True):
+        output, code, errors = expired.stdout or b"", -signal.SIGALRM, b""
+    for line in output.splitlines(keepends=True):
         if line.endswith(b"\n"):  # the last one may be cut off
             _note(trial, json.loads(line))
     trial.problem = trial.problem or _problem(asked, trial, code, errors)
@@ -141,14 +141,14 @@ def _problem(asked: DryRunRequest, trial: DryRun, code: int, errors: bytes) -> s
     return f"The reading crashed: {last}" if code else ""
 
 
-def _note(trial: DryRun, said: dict[str, Any]) -> None:
-    kind = said.pop("kind")
+def _note(trial: DryRun, entry: dict[str, Any]) -> None:
+    kind = entry.pop("kind")
     if kind == "document":
-        trial.documents.append(DryRunDocument(**said))
+        trial.documents.append(DryRunDocument(**entry))
     elif kind == "failure":
-        trial.failures.append(DocumentFailure(**said))
+        trial.failures.append(DocumentFailure(**entry))
     else:
-        trial.complete, trial.problem = said["complete"], said["problem"]
+        trial.complete, trial.problem = entry["complete"], entry["problem"]
 
 
 def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:

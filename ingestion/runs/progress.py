@@ -60,7 +60,7 @@ class ProgressReport:
         if now - self.reported < REPORT_EVERY:
             return
         self.reported = now
-        if os.getppid() != self.watcher:  # where the kernel does not end us with our parent
+        if os.getppid() != self.watcher:  # if the kernel does not end us with our parent
             raise SourceLockLost("The worker that watched this reading is gone.")
         self.update(stage=stage, current_url=url[:2000] if url else "")
         if now - self.logged >= LOGGED_EVERY:

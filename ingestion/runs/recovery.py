@@ -112,7 +112,7 @@ def put_to_wait(source_run: SourceRun, reason: str, what: str = "the embedder") 
 
 def reap(now: datetime | None = None) -> list[str]:
     """Bring every source run that hangs back to life or to an end; a sentence for each."""
-    said = [*revive(now), *wake(now)]
+    messages = [*revive(now), *wake(now)]
     tasks = _tasks()
     ringing = {pk for pk, lost in tasks.values() if not lost}
     for pk in (
@@ -121,16 +121,16 @@ def reap(now: datetime | None = None) -> list[str]:
         .values_list("pk", flat=True)
     ):
         ring(pk)
-        said.append(f"Source run {pk} was queued without a task: queued one.")
+        messages.append(f"Source run {pk} was queued without a task: queued one.")
     _forget_tasks(tasks)
-    return said
+    return messages
 
 
 def revive(now: datetime | None = None) -> list[str]:
     """Queue again, or end, what is marked as running and nobody reads; a sentence for each."""
     running = SourceRun.objects.filter(state=State.RUNNING).select_related("source")
-    said = [_reap_dead(source_run) for source_run in running if _is_silent(source_run, now)]
-    return [line for line in said if line]
+    messages = [_reap_dead(source_run) for source_run in running if _is_silent(source_run, now)]
+    return [line for line in messages if line]
 
 
 def wake(now: datetime | None = None) -> list[str]:
@@ -186,7 +186,7 @@ def _tasks() -> dict[int, tuple[int, bool]]:
 
 
 def _forget_tasks(tasks: dict[int, tuple[int, bool]]) -> None:
-    """Remove what lost workers had taken, where there is nothing left to do for it."""
+    """Remove what lost workers had taken, if there is nothing left to do for it."""
     lost = {row: pk for row, (pk, is_lost) in tasks.items() if is_lost}
     open_ = set(SourceRun.objects.open().filter(pk__in=lost.values()).values_list("pk", flat=True))
     OrmQ.objects.filter(pk__in=[row for row, pk in lost.items() if pk not in open_]).delete()

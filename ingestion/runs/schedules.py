@@ -27,15 +27,15 @@ def fire(now: datetime | None = None) -> list[str]:
     """Request a run of each source whose time has come; a sentence for each."""
     now = now or timezone.now()
     scheduled = {row.source_id: row for row in ScheduledRun.objects.all()}
-    said = []
+    messages = []
     for source in Source.objects.filter(enabled=True).exclude(schedule=""):
         row = scheduled.pop(source.pk, None)
         if row is None or row.cron != source.schedule:
             _plan(source, now)
         elif row.at <= now:
-            said.append(_fire(source, row, now))
+            messages.append(_fire(source, row, now))
     ScheduledRun.objects.filter(pk__in=[row.pk for row in scheduled.values()]).delete()
-    return [line for line in said if line]
+    return [line for line in messages if line]
 
 
 def _plan(source: Source, now: datetime) -> None:

@@ -48,9 +48,9 @@ def _lines_found(hit: Hit, gains: Gains) -> dict[str, float]:
     """The lines of a hit that hold what was asked for, and what they gain by it."""
     found: dict[str, float] = {}
     for line in hit.content.split("\n"):
-        said = words(line)
-        if len(said) >= SHORTEST_ECHO and (gain := sum(gains[word] for word in set(said))):
-            found[" ".join(said).casefold()] = gain
+        in_line = words(line)
+        if len(in_line) >= SHORTEST_ECHO and (gain := sum(gains[word] for word in set(in_line))):
+            found[" ".join(in_line).casefold()] = gain
     return found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ingestion.text import analyzer
 
 LENGTH = 280
-LEAST_MARKED = 0.2  # of the best gain; bbj in each BBjString is no hit that anybody looks for
+LEAST_MARKED = 0.2  # of the best gain; bbj in each BBjString is not a useful hit
 _WORD = re.compile(r"\d+(?:\.\d+)+|\w+")
 _MARKUP = re.compile(
     r"^[ \t]*(?:`{3,}|~{3,}).*$|^ {0,3}#{1,6}(?=\s)|^[ \t]*\|[-:| \t]+\|[ \t]*$", re.M

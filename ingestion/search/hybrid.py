@@ -34,7 +34,7 @@ WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
 # Real texts repeat themselves, which a graph bears badly: with ef_search 120 HNSW found 0.81 of the
 # ten nearest among 25,000 chunks of all-minilm, with 800 it finds 0.97, for 3 ms more; 1000 is the
-# most there is. Without the last setting, the planner reads the whole table once a word stands
+# most there is. Without the last setting, the planner reads the whole table once a word is
 # in a fifth of it, as it takes matching and ranking a text for as cheap as comparing two numbers.
 QUERY_SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
     set_config('hnsw.ef_search', '1000', true), set_config('enable_seqscan', 'off', true)"""
@@ -95,7 +95,7 @@ def _found(
 ) -> tuple[list[Hit], tuple[str, ...]]:
     """The hits, and what people should know of them.
 
-    Asked again where a profile has come into use meanwhile: a document that a run embeds with
+    Asked again if a profile has come into use meanwhile: a document that a run embeds with
     another model has left those that were asked.
     """
     by_meaning = mode != "text"

@@ -35,7 +35,7 @@ LEAST_STOP_WORDS = 2  # "get user principal" is a name in words
 MOST_CLAUSES = 3
 LONGEST_QUESTION = 1000  # characters; the patterns below take a time that grows with the square
 _NAME = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]|_|\d")
-LANGUAGE = "bbj"  # looks like a name, and is said in any question
+LANGUAGE = "bbj"  # looks like a name, but may be in any question
 _CODE = re.compile(r"[(){}=<>$#_%;]|::|!\w|\w!")
 _ASKING = r"(?:how|what|which|where|when|why|who|wie|welche[rs]?|wo|wann|warum)\b"
 _CLAUSE = re.compile(
@@ -72,16 +72,16 @@ def _compared(clause: str) -> list[str]:
 
 def prose(query: str) -> float:
     """How much of a sentence the query is: 0 for names, keywords and code, 1 for a question; less
-    where it asks for names or numbers."""
+    if it asks for names or numbers."""
     words = analyzer.words(query)
     if not words or _CODE.search(query):
         return 0.0
-    said = [word.casefold() for word in words]
-    stop_words = _stop_words(said)
-    number = sum(word in stop_words for word in said)
+    folded = [word.casefold() for word in words]
+    stop_words = _stop_words(folded)
+    number = sum(word in stop_words for word in folded)
     if number < LEAST_STOP_WORDS:
         return 0.0
-    share = number / (STOP_WORDS_OF_PROSE * len(said))
+    share = number / (STOP_WORDS_OF_PROSE * len(folded))
     return min(1.0, share) * (1 - _names(content_words(words)))
 
 
@@ -92,8 +92,8 @@ def _names(words: Sequence[str]) -> float:
 
 
 def content_words(words: Sequence[str], *, strict: bool = False) -> list[str]:
-    """Those that are not words of any sentence; BASIC's ON, IF and NOT stay where they are written
-    in capitals. All words where nothing else is left, unless it is `strict`."""
+    """Those that are not words of any sentence; BASIC's ON, IF and NOT stay if they are written
+    in capitals. All words if nothing else is left, unless it is `strict`."""
     stop_words = _stop_words([word.casefold() for word in words])
     shouted = all(word.isupper() for word in words if word.isalpha())
     kept = [
@@ -104,6 +104,6 @@ def content_words(words: Sequence[str], *, strict: bool = False) -> list[str]:
     return kept or ([] if strict else list(words))
 
 
-def _stop_words(said: Sequence[str]) -> frozenset[str]:
-    german = sum(word in GERMAN and word not in GERMAN_OR_NOT for word in said)
+def _stop_words(words: Sequence[str]) -> frozenset[str]:
+    german = sum(word in GERMAN and word not in GERMAN_OR_NOT for word in words)
     return STOP_WORDS | GERMAN | GERMAN_OR_NOT if german >= GERMAN_ENOUGH else STOP_WORDS

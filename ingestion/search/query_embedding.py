@@ -48,7 +48,7 @@ class QueryVectors:
         self.vectors: OrderedDict[tuple[int, str], tuple[float, str]] = OrderedDict()
 
     def vector(self, profile: EmbeddingProfile, text: str) -> str:
-        """Raises NotAskable, with the reason, where the profile's model does not answer."""
+        """Raises NotAskable, with the reason, if the profile's model does not answer."""
         key = (profile.pk, text)
         if found := self._kept(key):
             return found
@@ -100,7 +100,7 @@ class QueryVectors:
 
 
 def _matching(profile: EmbeddingProfile) -> Embedder:
-    """The configured embedder where the profile is its, else one opened for the profile.
+    """The configured embedder if the profile is its own, else one opened for the profile.
 
     Raises NotAskable when the model that answers is another one by now.
     """

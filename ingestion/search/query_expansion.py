@@ -13,7 +13,7 @@ from ingestion.text import analyzer
 
 MOST_TERMS = 48  # that a query is asked by: those that gain most
 MOST_GUESSED = 12  # of its words that occurs nowhere
-PART = 0.5  # how much of a term's rarity counts where the query did not name it as it is
+PART = 0.5  # how much of a term's rarity counts if the query did not name it as it is
 JOINED = 0.8
 COMPLETED = 0.6
 CORRECTED = 0.7
@@ -37,7 +37,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Neighbours in the query, and what a chunk gains at most where they are neighbours too."""
+    """Neighbours in the query, and what a chunk gains at most if they are neighbours too."""
 
     first: str
     second: str
@@ -80,8 +80,8 @@ def query_terms(query: str) -> QueryTerms:
     counts, chunks = term_statistics.counts([*shares, *joined])
     result = QueryTerms(chunks=chunks)
     for term in joined.keys() & counts.keys():
-        said = sum(rarity(counts.get(analyzer.stem(word), 0), chunks) for word in joined[term])
-        gain = JOINED * min(rarity(counts[term], chunks), said)
+        parts = sum(rarity(counts.get(analyzer.stem(word), 0), chunks) for word in joined[term])
+        gain = JOINED * min(rarity(counts[term], chunks), parts)
         result.wanted.append(Wanted(term, gain, counts[term]))
     unknown = [term for term in shares if chunks and term not in counts]
     for term, share in shares.items():

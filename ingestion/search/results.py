@@ -92,7 +92,7 @@ COLUMNS: dict[str, str] = {
     **{name: _ELSEWHERE.get(name, f"c.{name}") for name in ChunkFacts.model_fields},
     "context_header": "c.context_header",
 }
-"""Where each stands: `c` is the chunk, `d` its document, `s` the source."""
+"""Where each field is from: `c` is the chunk, `d` its document, `s` the source."""
 
 
 def document_facts(document: Any) -> dict[str, Any]:

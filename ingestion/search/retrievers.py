@@ -37,7 +37,7 @@ LEAST_COMPARED = 20  # places; a shorter list, of a model that few chunks have, 
 MATCHED = 2000  # chunks whose text is ranked, about: the rarest terms choose them
 MATCHED_FILTERED = 20_000  # with a filter, which keeps few of them
 LEAST_MATCHED = 500  # that common terms must choose together, by chance, to be asked for together
-MOST_RANKED = 100_000  # chunks times terms, where all terms stand nearly everywhere and tell little
+MOST_RANKED = 100_000  # chunks times terms, where all terms are nearly everywhere and matter little
 # A filter may keep so many chunks that comparing each costs what the index does, which must pass
 # by those that it does not keep: this times the root of all chunks.
 FEW = 20
@@ -56,7 +56,7 @@ class Filters:
 
     @property
     def table(self) -> str:
-        """The chunks, as `c`; with their documents only where the condition asks for them."""
+        """The chunks, as `c`; with their documents only if the condition asks for them."""
         joined = " JOIN ingestion_document d ON d.id = c.document_id" if self.sql()[0] else ""
         return f"ingestion_chunk c{joined}"
 

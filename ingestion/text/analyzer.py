@@ -49,7 +49,7 @@ _stemming = _Stemming()
 
 
 class Forms(NamedTuple):
-    """A word as a term, and the terms of its parts; no parts where it is a plain word."""
+    """A word as a term, and the terms of its parts; no parts if it is a plain word."""
 
     whole: str
     parts: tuple[str, ...]
@@ -62,7 +62,7 @@ def words(text: str) -> list[str]:
 
 @lru_cache(maxsize=1 << 14)
 def forms(word: str) -> Forms:
-    """The terms of a word as `words` gives it; an empty whole where it is all underscores."""
+    """The terms of a word as `words` gives it; an empty whole if it is all underscores."""
     whole = stem(word.replace("_", "").casefold())
     parts = _PART.findall(word) if word.isascii() else word.strip("_").split("_")
     if len(parts) < 2:

@@ -48,7 +48,7 @@ def count_within(text: str) -> int:
 def cut_to_fit(text: str, limit: int) -> list[str]:
     """Cut a text without spaces into parts of at most `limit` tokens, at token ends.
 
-    Characters that are seen as one (marks, joined emoji) stay together where that is possible;
+    Characters that are seen as one (marks, joined emoji) stay together if that is possible;
     one character is a part of its own even when it alone is more than `limit` tokens.
     """
     parts = []

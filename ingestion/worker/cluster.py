@@ -71,7 +71,7 @@ class Inbox:
         return self.ending or supervisor.stopping.is_set()
 
     def _rest(self) -> None:
-        """Until the next look at the table; cut short where the worker stops."""
+        """Wait until the next look at the table; cut short if the worker stops."""
         due = time.monotonic() + LOOK_EVERY
         while not self._ends() and time.monotonic() < due:
             time.sleep(0.01)
@@ -112,7 +112,7 @@ class Outbox:
 
 
 class Timer:
-    """What django-q2's worker tells its guard by; a process of ours needs none."""
+    """Stands in for django-q2's timer, which our processes do not need."""
 
     value = -1.0
 
@@ -245,7 +245,7 @@ class Canary:
 
 
 class Presence:
-    """A shared advisory lock that each worker holds while it runs: where nobody holds it, there is
+    """A shared advisory lock that each worker holds while it runs: if nobody holds it, there is
     no worker to wait for."""
 
     def __init__(self) -> None:
@@ -253,7 +253,7 @@ class Presence:
         self.announced_on: Any = None
 
     def announce(self) -> None:
-        """Hold the lock; once more where the connection that held it was lost."""
+        """Hold the lock; again if the connection that held it was lost."""
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT 1")
             if self.connection.connection is not self.announced_on:
@@ -311,7 +311,7 @@ class Worker:
         self.stop()
 
     def start(self) -> None:
-        """Fork the processes, then say that they are there: a command would bring its own else."""
+        """Fork the processes, then announce them, or a command would start a worker of its own."""
         self.cluster.start()
         self.tick()
 

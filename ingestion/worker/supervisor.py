@@ -189,7 +189,7 @@ def _death(status: int) -> End:
 
 
 def _stops_soon() -> bool:
-    """Whether the worker is being stopped too, as where every process is signalled at once."""
+    """Whether the worker is being stopped too, as when every process is signalled at once."""
     deadline = time.monotonic() + 1.0
     while not stopping.is_set() and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -130,7 +130,7 @@ def test_the_command_evaluates_each_mode_and_tells_what_changed(tmp_path: Path) 
 @pytest.mark.django_db
 def test_the_command_refuses_what_it_cannot_compare_with(tmp_path: Path) -> None:
     path = write(tmp_path / "q.jsonl", {"query": "x", "expected": ["a"]})
-    with pytest.raises(CommandError, match="no result saved"):
+    with pytest.raises(CommandError, match="not a result of"):
         run(str(path), "--compare", str(path))
     with pytest.raises(CommandError, match="cannot be read"):
         run(str(tmp_path / "none.jsonl"))

@@ -21,6 +21,6 @@ class Command(BaseCommand):
             resource.setrlimit(resource.RLIMIT_DATA, (most, most))
         order = dry_run.understood(sys.stdin.buffer.read())
         dry_run.limit_time(order)
-        for said in dry_run.read(order):
-            self.stdout.write(json.dumps(said))
+        for entry in dry_run.read(order):
+            self.stdout.write(json.dumps(entry))
             self.stdout.flush()
