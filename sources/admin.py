@@ -161,7 +161,8 @@ class SourceAdmin(Admin):
         if isinstance(form, SourceForm) and form.trial and not form.errors:
             if not self.has_run_permission(request):
                 raise PermissionDenied
-            context |= tried(form.instance, form.trial, request.POST[form.trial])
+            person = request.user.pk or 0
+            context |= tried(form.instance, form.trial, request.POST[form.trial], person)
         return response
 
     def change_view(

@@ -11,8 +11,9 @@ from ingestion import documents
 from ingestion.index import deletion_gate, moves
 from ingestion.models import Chunk, Document
 from ingestion.monitoring import health
-from ingestion.runs import dry_run
+from ingestion.runs import dry_run, dry_run_slots
 from ingestion.runs.dry_run import DryRun, DryRunDocument
+from ingestion.runs.dry_run_slots import NoSlot
 from sources.models import Source
 
 TEST_SECONDS = 5
@@ -43,11 +44,20 @@ class Preview:
     held: str = ""
 
 
-def tried(source: Source, how: str, value: str) -> dict[str, Any]:
-    """What the page shows of a trial: `how` is `_test`, `_preview`, or `_show` with an address."""
+def tried(source: Source, how: str, value: str, person: int) -> dict[str, Any]:
+    """What the page shows of a trial: `how` is `_test`, `_preview`, or `_show` with an address.
+    `person` is the id of who asks."""
     problems = [text for texts in source.problems().values() for text in texts]
     if problems:
         return {"tried": "test", "problems": problems}
+    try:
+        with dry_run_slots.slot(person):
+            return _tried(source, how, value)
+    except NoSlot as reason:
+        return {"tried": "later", "reason": str(reason)}
+
+
+def _tried(source: Source, how: str, value: str) -> dict[str, Any]:
     if how == "_test":
         found = dry_run.run(dry_run.order(source, seconds=TEST_SECONDS))
         context = {"trial": found, "embedder": health.embedder_now(), "seconds": TEST_SECONDS}

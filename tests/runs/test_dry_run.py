@@ -57,7 +57,7 @@ def test_every_seeded_source_can_be_tried(name: str) -> None:
 @pytest.mark.parametrize("name", ["kb", "advantage", "web-crawl"])
 @pytest.mark.parametrize("how", ["_test", "_preview"])
 def test_a_web_source_is_tested_and_previewed(name: str, how: str) -> None:
-    shown = tried(Source.objects.get(name=name), how, "1")
+    shown = tried(Source.objects.get(name=name), how, "1", person=1)
     found = shown["preview"].trial if how == "_preview" else shown["trial"]
     assert (found.problem, bool(found.documents)) == ("", True)
 

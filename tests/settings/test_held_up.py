@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import httpx
@@ -16,6 +18,7 @@ from tests.support import slow_clients
 from tests.support.reading import until
 
 SOON = 1.0
+ORIGIN = "http://localhost"
 LOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 
@@ -135,8 +138,50 @@ def test_probes_of_an_embedder_that_hangs_hold_up_nobody(hanging: Site) -> None:
 
 
 def test_the_page_of_the_health_does_not_wait_for_an_embedder_that_hangs(hanging: Site) -> None:
-    assert hanging.log_in(PASSWORD, Origin="http://localhost").status_code == 302
+    assert hanging.log_in(PASSWORD, Origin=ORIGIN).status_code == 302
     begin = time.monotonic()
     page = hanging.ask("/admin/health/")
     assert time.monotonic() - begin < 5
     assert "There is no answer yet" in page.text
+
+
+@pytest.fixture
+def previewing(installation: Place) -> Iterator[Site]:
+    """Whoever previews a source waits for a site that does not answer."""
+    make_manager(installation, "other")
+    given = {"WEB_ALLOW_NETWORKS": "127.0.0.0/8", "WEB_TIMEOUT": "60", "WEB_ATTEMPTS": "1"}
+    site = serve(installation, "localhost", PREVIEWS="1", **given)
+    yield site
+    end(site.process)
+
+
+def preview(site: Site, address: str) -> str:
+    form = {"name": "slow", "title": "Slow", "parser": "KnowledgeBaseParser", "start_url": address}
+    form |= {
+        "paths": "",
+        "options": "{}",
+        "generation": "auto",
+        "display_base_url": "",
+        "schedule": "",
+    }
+    form["csrfmiddlewaretoken"] = site.token("/admin/sources/source/add/")
+    page = site.ask("/admin/sources/source/add/", form | {"_preview": "1"}, Origin=ORIGIN)
+    assert "errorlist" not in page.text, re.findall(r"(?s)<ul class=.errorlist.*?</ul>", page.text)
+    return page.text
+
+
+@pytest.mark.setting("PREVIEWS")
+def test_many_previews_at_once_hold_up_nobody(previewing: Site) -> None:
+    manager, other = previewing, previewing.stranger()
+    for site, name in [(manager, "manager"), (other, "other")]:
+        assert site.log_in(PASSWORD, name, Origin=ORIGIN).status_code == 302
+    with ThreadPoolExecutor(9) as pool:
+        with slow_clients.hanging_server() as address:
+            pages = [pool.submit(preview, manager, address) for _ in range(9)]
+            until(lambda: sum(page.done() for page in pages) == 8, 60)
+            assert slow_clients.longest_wait(manager.port, 2) < SOON
+            assert "no more than 1 may at once (PREVIEWS)" in preview(other, address)
+        texts = [page.result() for page in pages]
+    assert sum("Your last Test or Preview is still under way" in text for text in texts) == 8
+    assert sum("The reading stopped" in text for text in texts) == 1
+    assert "The reading stopped" in preview(other, address)

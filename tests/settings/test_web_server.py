@@ -43,17 +43,24 @@ class Site:
         given["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         address = f"http://127.0.0.1:{self.port}{path}"
         method = "GET" if form is None else "POST"
-        answer = httpx.request(method, address, data=form, headers=given, trust_env=False)
+        answer = httpx.request(
+            method, address, data=form, headers=given, trust_env=False, timeout=60
+        )
         for line in answer.headers.get_list("set-cookie"):
             name, _, value = line.partition(";")[0].partition("=")
             self.cookies[name] = value
         return answer
 
-    def log_in(self, password: str, **headers: str) -> httpx.Response:
-        page = self.ask("/admin/login/")
+    def token(self, path: str) -> str:
+        """What a form of that page sends along."""
+        page = self.ask(path)
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
         assert token, page.text
-        form = {"username": "manager", "password": password, "csrfmiddlewaretoken": token[1]}
+        return token[1]
+
+    def log_in(self, password: str, name: str = "manager", **headers: str) -> httpx.Response:
+        token = self.token("/admin/login/")
+        form = {"username": name, "password": password, "csrfmiddlewaretoken": token}
         given = {"Origin": f"https://{self.host}", **headers}
         return self.ask("/admin/login/?next=/admin/ingestion/run/", form, **given)
 
@@ -74,14 +81,20 @@ def serve(place: Place, host: str, **given: Any) -> Site:
     return site
 
 
-def make_manager(place: Place) -> None:
+def make_manager(place: Place, *others: str) -> None:
+    """Somebody who may do everything, and others who may as well."""
     place.do("DELETE FROM auth_user")
+    for name in ("manager", *others):
+        add_manager(place, name)
+
+
+def add_manager(place: Place, name: str) -> None:
     with place.connect() as connection:
         connection.execute(
             "INSERT INTO auth_user (username, password, is_superuser, is_staff, is_active,"
             " first_name, last_name, email, date_joined)"
-            " VALUES ('manager', %s, true, true, true, '', '', '', now())",
-            [make_password(PASSWORD)],
+            " VALUES (%s, %s, true, true, true, '', '', '', now())",
+            [name, make_password(PASSWORD)],
         )
         connection.execute(
             "INSERT INTO ingestion_run (origin, options, created_at) VALUES ('command', '{}', %s)",

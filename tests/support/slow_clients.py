@@ -31,6 +31,14 @@ def connect(port: int, begin: bytes = b"") -> socket.socket:
     return client
 
 
+def is_open(port: int) -> bool:
+    try:
+        connect(port).close()
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def dripping(port: int, begin: bytes, number: int) -> Iterator[list[socket.socket]]:
     """So many clients that begin a request and go on with a byte each half second; one whose
