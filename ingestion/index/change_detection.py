@@ -1,6 +1,6 @@
-"""What is stored of a source, and whether it is still as its files and pages are.
+"""What is stored of a source, and whether its files and pages have changed since.
 
-Known at the start of a run: each stored document with its fingerprint, the key it was read with,
+Loaded at the start of a run: each stored document with its fingerprint, the key it was read with,
 the sizes and times of its files, and its HTTP validators.
 """
 
@@ -19,8 +19,10 @@ from ingestion.models import Document, Failure
 from ingestion.parsers import beneath
 from sources.models import Source, SourceMemory
 
-UNREAD = frozenset(("fetch", "read", "chunk"))  # the stages of failures that cost all of a document
-SHARED_FILES = 4096  # looked at once for all the documents that draw from them
+UNREAD = frozenset(
+    ("fetch", "read", "chunk")
+)  # failures that leave nothing of a document
+SHARED_FILES = 4096  # whose status is cached, because many documents share them
 NO_VALIDATORS: Mapping[str, str] = {}
 
 
@@ -34,7 +36,7 @@ class Stored(NamedTuple):
 
 
 class _Shared:
-    """Holds only once what many documents have in common: the files they draw from, above all."""
+    """Keeps one copy of values that many documents share, above all their input files."""
 
     def __init__(self) -> None:
         self.values: dict[Any, Any] = {}
@@ -58,11 +60,11 @@ class _Shared:
 
 
 def read_key(source: Source, versions: tuple[object, ...]) -> str:
-    """Changes when the same files could give other chunks: the row's settings, or the `versions`
-    of parser, chunker and profile.
+    """A key that changes when the same files could give different chunks: after a change of the
+    row's settings, or of the `versions` of parser, chunker and profile.
 
-    DATA_DIR is not part of it: the web server, each worker and the next release may reach the same
-    files by another path.
+    DATA_DIR is not part of it: web server, workers and later releases may use different paths for
+    the same files.
     """
     facts = [
         source.parser,
@@ -77,13 +79,13 @@ def read_key(source: Source, versions: tuple[object, ...]) -> str:
 
 
 class KnownDocuments:
-    """The stored documents of a source, as its parser may ask for them (see `parsers.base.Known`).
+    """The stored documents of a source, as its parser sees them (`parsers.base.Known`).
 
-    `key` covers the parser, the row's settings and the chunking: a document read under another key
-    is never current. With `made_since`, only what was made since then counts as known: a run that
-    makes everything again goes on where an earlier attempt of it ended. Without `trust_times`, no
-    file is current because of its size and time. `in_hand` is given what the parser asks for: that
-    is what it reads next.
+    `key` covers the parser, the row's settings and the chunking: a document read with another key
+    is never current. With `made_since`, only documents made since then count as known, so a run
+    that makes everything again resumes where an earlier attempt ended. Without `trust_times`, size
+    and time of a file do not make it current. `in_hand` is called with each address that the parser
+    asks about, which it reads next.
     """
 
     def __init__(
@@ -116,12 +118,12 @@ class KnownDocuments:
         for row in errors.order_by("pk"):
             failure = documents.DocumentFailure(row.document_url, row.message, row.stage)
             noted = self.failing.setdefault(row.document_url, [])
-            if failure not in noted:  # an earlier attempt of this run may have met it as well
+            if failure not in noted:  # an earlier attempt of this run may have recorded it too
                 noted.append(failure)
         self._on_disk = lru_cache(SHARED_FILES)(self._stat)
 
     def covered(self, url: str) -> list[str]:
-        """The stored addresses that `url` is, or that are sections of it."""
+        """The stored addresses that are `url` or sections of it."""
         if url in self.by_url:
             return [url]
         return self.by_file.get(url, [])
@@ -132,14 +134,14 @@ class KnownDocuments:
         return bool(urls) and all(self._is_current(u) for u in urls)
 
     def standing_failures(self, url: str) -> list[documents.DocumentFailure]:
-        """The open failures of a file that was skipped as unchanged: they still hold, save
-        those for which nothing of it could be stored."""
+        """The open failures of a file that was skipped as unchanged. They still hold, except those
+        that left nothing to store."""
         if url not in self.failing or not (self.current(url) or self.validators(url)):
             return []
         return [failure for failure in self.failing[url] if failure.stage not in UNREAD]
 
     def validators(self, url: str) -> Mapping[str, str]:
-        """Those of the document, or of the file whose sections are stored, if they all agree."""
+        """The HTTP validators of the stored documents at `url`, if they all agree."""
         self.in_hand(url)
         found = [self._validators(self.by_url[covered]) for covered in self.covered(url)]
         return found[0] if found and all(item == found[0] for item in found) else {}
@@ -148,7 +150,7 @@ class KnownDocuments:
         return stored.validators if self._counts(stored) else NO_VALIDATORS
 
     def holds(self, url: str, fingerprint: str) -> Stored | None:
-        """The stored document, if it has this fingerprint and need not be made again."""
+        """The stored document if it has this fingerprint and need not be made again."""
         stored = self.by_url.get(url)
         if stored is None or stored.fingerprint != fingerprint:
             return None

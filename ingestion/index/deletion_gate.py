@@ -1,4 +1,4 @@
-"""Whether documents that vanished at their source may be removed here without asking anybody."""
+"""Decide whether documents that vanished at their source may be removed without approval."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from ingestion.parsers.files import address_of
 
 
 def reason_to_ask(config: SourceConfig, vanished: Collection[str], stored: Collection[str]) -> str:
-    """Why somebody must approve the removal of the `vanished` of the `stored` addresses of a source
-    first: they are many, or all that one of its several paths had, as when a folder is not mounted.
-    Empty when nobody need be asked."""
+    """Why the removal of the `vanished` of the `stored` addresses needs approval; empty if not.
+
+    It does if they are many, or all documents of one of several paths, as when a folder is not
+    mounted.
+    """
     summary = f"{len(vanished)} of {len(stored)} documents vanished"
     if emptied := _emptied(config, frozenset(vanished), stored):
         return f"{summary}, all of {', '.join(emptied)} among them"
@@ -23,7 +25,8 @@ def reason_to_ask(config: SourceConfig, vanished: Collection[str], stored: Colle
 
 
 def _emptied(config: SourceConfig, vanished: Collection[str], stored: Collection[str]) -> list[str]:
-    """The folders of several of which nothing is left; of a single one, a reading says so."""
+    """The paths, of several, of which nothing is left. (If a single one is empty, the reading
+    reports it.)"""
     if len(config.paths) < 2 or not vanished:
         return []
     emptied = []

@@ -1,6 +1,6 @@
-"""Chunks with their vectors as files that other programs read: JSON Lines, Parquet.
+"""Export chunks with their vectors as JSON Lines or Parquet.
 
-A row is a chunk with what it needs of its document; see COLUMNS. All rows are of one moment.
+A row is a chunk with facts about its document (COLUMNS). All rows are from one snapshot.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import IO, Any
 from ingestion.exceptions import ConfigError
 from ingestion.models import Chunk
 
-# Column to where it is found from a chunk.
+# Each column, and its lookup from a chunk.
 COLUMNS = {
     "source": "document__source__name",
     "url": "document__url",
@@ -48,7 +48,7 @@ Row = dict[str, Any]
 
 
 def rows(sources: Iterable[str] = (), *, vectors: bool = True) -> Iterator[Row]:
-    """The chunks of the named sources, or of all, document by document in their order."""
+    """The chunks of the named sources, or of all, document by document in order."""
     columns = {name: path for name, path in COLUMNS.items() if vectors or name != "embedding"}
     chunks = Chunk.objects.order_by("document_id", "ordinal")
     if names := list(sources):
@@ -61,7 +61,7 @@ def rows(sources: Iterable[str] = (), *, vectors: bool = True) -> Iterator[Row]:
 
 
 def writer(name: str) -> Callable[[Iterable[Row], IO[bytes]], int]:
-    """The function that writes rows in a format, and returns their number. Raises ConfigError."""
+    """The function that writes rows in a format and returns their number. Raises ConfigError."""
     module, _, function = FORMATS[name].rpartition(".")
     try:
         found: Callable[[Iterable[Row], IO[bytes]], int] = getattr(import_module(module), function)
@@ -81,7 +81,7 @@ def write_json_lines(rows: Iterable[Row], file: IO[bytes]) -> int:
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], int]) -> int:
-    """Have `write` fill the file; what stood there is replaced only once all is written."""
+    """Have `write` write the file; an existing file is replaced only when all is written."""
     draft = path.with_name(f".{path.name}.part")
     try:
         with draft.open("wb") as file:

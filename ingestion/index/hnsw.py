@@ -13,11 +13,13 @@ from ingestion.models import EmbeddingProfile, SourceRun, State
 
 logger = logging.getLogger(__name__)
 
-BUILDING = 0x626278  # the first key of the lock that a builder holds; the second: its profile
-BYTES_OF_A_NODE = 720  # pgvector's, while it builds, beside the vector: 32 neighbours and a header
+BUILDING = 0x626278  # the first key of the advisory lock of a builder; the second is its profile
+BYTES_OF_A_NODE = (
+    720  # of a build in pgvector, beside the vector: 32 neighbours
+)
 SPARE_KB = 32 * 1024
-NO_ROOM = ("53100", "53200")  # PostgreSQL's codes if shared memory, too, cannot grow
-KB_OF_A_PROCESS = 32 * 1024  # PostgreSQL lets a build have so many processes as have this
+NO_ROOM = ("53100", "53200")  # PostgreSQL's codes for a lack of (shared) memory
+KB_OF_A_PROCESS = 32 * 1024  # memory that PostgreSQL requires for each process of a build
 
 
 def exists(profile: EmbeddingProfile) -> bool:
@@ -31,8 +33,8 @@ def exists(profile: EmbeddingProfile) -> bool:
 
 
 def missing() -> list[EmbeddingProfile]:
-    """The profiles whose chunks have no index; none while sources are read, as an index slows down
-    each chunk that is stored."""
+    """The profiles whose chunks have no index. None while sources are read, because an index slows
+    down every insert."""
     if SourceRun.objects.filter(state__in=[State.QUEUED, State.RUNNING]).exists():
         return []
     return [profile for profile in EmbeddingProfile.objects.all() if _lacks(profile)]
@@ -43,13 +45,14 @@ def _lacks(profile: EmbeddingProfile) -> bool:
 
 
 def build_missing() -> str:
-    """Build every missing index; what was built, in a sentence."""
+    """Build every missing index; a sentence on what was built."""
     built = [profile.index_name for profile in missing() if build(profile)]
     return f"Built {', '.join(built)}." if built else "No index was missing."
 
 
 def build(profile: EmbeddingProfile) -> bool:
-    """Build the profile's index if it is missing and nobody else builds it; whether it was built.
+    """Build the profile's index if it is missing and nobody else is building it; whether it was
+    built.
 
     Writers of chunks wait meanwhile.
     """
@@ -88,10 +91,10 @@ def _create(profile: EmbeddingProfile) -> None:
 
 
 def _take_memory(profile: EmbeddingProfile) -> None:
-    """Let this transaction's build have what it needs of the server's maintenance_work_mem.
+    """Let this transaction's build have the maintenance_work_mem that it needs.
 
-    A parallel build takes all that it may have at once, needed or not; one that has too little goes
-    on several times slower.
+    A parallel build allocates all that it may use at once; with too little, it is several times
+    slower.
     """
     needed = memory_kb(profile.chunks.count(), profile.dimensions)
     with connection.cursor() as cursor:
@@ -109,12 +112,12 @@ def _take_memory(profile: EmbeddingProfile) -> None:
 
 
 def _setting(name: str) -> int:
-    """In the server's own unit."""
+    """The value of a setting, in the server's own unit."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT setting::int FROM pg_settings WHERE name = %s", [name])
         return int(cursor.fetchone()[0])
 
 
 def memory_kb(chunks: int, dimensions: int) -> int:
-    """What the graph of so many vectors takes while it is built, in kB."""
+    """The memory that building the graph of so many vectors takes, in kB."""
     return chunks * (2 * dimensions + BYTES_OF_A_NODE) // 1024 + SPARE_KB

@@ -1,7 +1,7 @@
-"""Documents that have moved: the same text, met at a new address when the old one has vanished.
+"""Documents that moved: the same text at a new address after the old one has vanished.
 
-A renamed file or folder, or a changed setting, gives a document another address. It is the same
-document still: it keeps its row, its chunks and their vectors, and nothing has vanished.
+A renamed file or folder, or a changed setting, gives a document another address. It is still the
+same document: it keeps its row, chunks and vectors, and nothing has vanished.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.db import connection
 
 AT_ONCE = 500
 
-# The texts of the documents that vanished, and of those that came after one of these was last seen.
+# The texts of vanished documents, and of those added since one of these was last seen.
 _CANDIDATES = """
     SELECT d.id, d.url, d.url = ANY(%(vanished)s), d.first_seen, d.last_seen, (
         SELECT md5(string_agg(c.content, E'\\x1f' ORDER BY c.ordinal))
@@ -26,7 +26,7 @@ _CANDIDATES = """
                            WHERE v.source_id = %(source)s AND v.url = ANY(%(vanished)s)))
     ORDER BY d.url"""
 
-# Whether two documents have the very same chunks, so that those of the first can stay.
+# Whether two documents have identical chunks, so that those of the first can stay.
 _ALIKE = """
     SELECT pair.old, pair.new FROM unnest(%s::bigint[], %s::bigint[]) AS pair(old, new)
     WHERE NOT EXISTS (
@@ -38,8 +38,8 @@ _ALIKE = """
         IS DISTINCT FROM (n.title, n.heading_path, n.content_hash, n.start_line, n.start_page,
                n.tokens, n.profile_id, n.search_vector))"""
 
-# The row of a document takes over all that was stored with its new address but the keys and the
-# times of its beginning and its last change. An address belongs to one row at a time.
+# The old row takes over the columns of the new one, except its key and the times when it was first
+# seen and last changed. An address belongs to one row at a time.
 _GIVE_UP = "UPDATE ingestion_document SET url = 'moving://' || id WHERE id = ANY(%s)"
 _TAKE_OVER = """
     UPDATE ingestion_document AS o SET url = pair.url, display_url = n.display_url,
@@ -57,7 +57,7 @@ _DATE_BACK = """
 
 
 class Moved(NamedTuple):
-    """A document (by key and address) and what it has become."""
+    """A document (key and address) and its new one."""
 
     old: int
     new: int
@@ -78,8 +78,8 @@ class _Candidate(NamedTuple):
 
 
 def text_key(contents: Iterable[str]) -> str:
-    """What two documents have in common when their chunks hold the same text, as `_CANDIDATES`
-    reckons it; empty if there is no text."""
+    """A key that documents share if their chunks contain the same text; empty without text.
+    `_CANDIDATES` computes it the same way in SQL."""
     texts = list(contents)
     if not texts:
         return ""
@@ -87,7 +87,7 @@ def text_key(contents: Iterable[str]) -> str:
 
 
 def text_keys(source_id: int, urls: Sequence[str]) -> dict[str, str]:
-    """The `text_key` of each of these stored documents that has chunks."""
+    """The `text_key` of each stored document that has chunks."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT d.url, md5(string_agg(c.content, E'\\x1f' ORDER BY c.ordinal))"
@@ -103,8 +103,10 @@ def pairs(
     new: Mapping[str, str],
     fits: Callable[[str, str], bool] = lambda old, new: True,
 ) -> Iterator[tuple[str, str]]:
-    """Old and new addresses of the same text (address to text in both) that fit. Of several
-    candidates the one with the most of the address's end in common is taken."""
+    """Matching old and new addresses of the same text (both map addresses to text keys).
+
+    Of several candidates, the one whose address has the longest common end wins.
+    """
     by_text: dict[str, list[str]] = {}
     for url, text in sorted(new.items()):
         if text:
@@ -117,7 +119,7 @@ def pairs(
 
 
 def _common_end(one: str, other: str) -> int:
-    """How many of the last parts of two addresses are the same."""
+    """The number of trailing parts that two addresses share."""
     number = 0
     for a, b in zip(reversed(one.split("/")), reversed(other.split("/")), strict=False):
         if a != b:
@@ -127,7 +129,7 @@ def _common_end(one: str, other: str) -> int:
 
 
 def find(source_id: int, vanished: Sequence[str]) -> list[Moved]:
-    """Those of the vanished documents whose text has come up at an address that is new since."""
+    """The vanished documents whose text has appeared at a new address."""
     if not vanished:
         return []
     with connection.cursor() as cursor:
@@ -147,10 +149,10 @@ def _moved(old: _Candidate, new: _Candidate) -> Moved:
 
 
 def settle(moved: Sequence[Moved]) -> None:
-    """Make one document of each pair, inside the caller's transaction.
+    """Make one document of each pair, in the caller's transaction.
 
-    Where the chunks are the very same, the old document stays, with its chunks, at the new address;
-    else, as when a folder's name is in the headings, the new one does.
+    If the chunks are identical, the old document stays, with its chunks, at the new address;
+    otherwise (for example, if a folder's name is in the headings) the new one stays.
     """
     for start in range(0, len(moved), AT_ONCE):
         part = moved[start : start + AT_ONCE]

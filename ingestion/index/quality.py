@@ -1,5 +1,5 @@
-"""How good what is stored is, in figures: taken of a source at the end of each run, as some of them
-would be slow to take while somebody waits."""
+"""Quality figures of what is stored. They are computed at the end of each run, because some are too
+slow to compute while somebody waits."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from django.db.models import Count, F, Func, Max, QuerySet, Sum, TextField, Valu
 from ingestion.enrichment.generations import UNTAGGED
 from ingestion.models import Chunk, Document, SourceRun
 
-VERSION = 2  # of what is counted, and how: another one has all figures taken again
-SMALL = 15  # tokens: hardly more than a heading
-BUCKET = 50  # tokens: the width of a bar of the histogram
-NAMED = 2000  # chunks of one figure that can be listed
+VERSION = 2  # version of the figures; raise it to have all of them computed again
+SMALL = 15  # tokens; a chunk of fewer is hardly more than a heading
+BUCKET = 50  # tokens, the width of a bar in the histogram
+NAMED = 2000  # most chunks listed for a figure
 
-# Code may hold anything; outside of it none of MARKUP belongs into a chunk. The first quantifier of
-# FENCED makes the whole of it take the shortest match, as PostgreSQL has it.
+# Code may contain anything; outside of it, MARKUP does not belong in a chunk. In PostgreSQL, the
+# first quantifier of FENCED makes the whole pattern non-greedy.
 FENCED = r"(?n)^[ \t]*?(`{3,}|~{3,})[^\n]*\n(.*\n)*?[ \t]*\1"
 INLINE = r"`[^`\n]+`"
 MARKUP = (
@@ -53,8 +53,8 @@ _ODD = """
 
 
 def keep(source_run: SourceRun) -> None:
-    """Store the figures of the source with its run, if those of an earlier run do not hold any
-    more: to take them is to read every chunk."""
+    """Store the source's figures with its run, unless those of an earlier run still hold: computing
+    them means reading every chunk."""
     if not source_run.source_id:
         return
     earlier, basis = _newest(source_run.source_id), _basis(source_run.source_id)
@@ -64,13 +64,14 @@ def keep(source_run: SourceRun) -> None:
 
 
 def _newest(source_id: int) -> dict[str, Any]:
-    """The figures that were taken last; empty if there are none."""
+    """The latest figures; empty if there are none."""
     rows = SourceRun.objects.filter(source=source_id, quality__has_key="chunks").order_by("-pk")
     return rows.values_list("quality", flat=True).first() or {}
 
 
 def _basis(source_id: int) -> dict[str, Any]:
-    """What figures are taken of. A document is stored with new chunks, so none escapes it."""
+    """The state that the figures are based on. A changed document gets new chunks, so every change
+    shows."""
     mine = Chunk.objects.filter(document__source=source_id)
     counted = mine.aggregate(chunks=Count("pk"), newest_chunk=Max("pk"))
     documents = Document.objects.filter(source=source_id).count()
@@ -82,8 +83,8 @@ def figures(
     earlier: Mapping[str, Any] | None = None,
     basis: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The figures of a source; with `earlier` ones, only newer chunks are searched for markup.
-    `basis` is given if it was counted already."""
+    """The figures of a source. With `earlier` ones, only newer chunks are searched for markup.
+    `basis` is given if it is known already."""
     basis = basis or _basis(source_id)
     untagged, deprecated, empty = _row(_DOCUMENTS, UNTAGGED, source_id)
     small, large, tokens = _row(_ODD, SMALL, basis["limit"], source_id)
@@ -105,7 +106,7 @@ def figures(
 
 
 def _markup_ids(source_id: int, earlier: Mapping[str, Any]) -> list[int]:
-    """The chunks with leftover markup. A chunk is never edited, so what was found of it holds."""
+    """The ids of chunks with leftover markup. Chunks are never edited, so earlier findings hold."""
     chunks = Chunk.objects.filter(document__source=source_id)
     known: list[int] = []
     all_named = earlier.get("version") == VERSION and earlier.get("markup", NAMED) < NAMED
@@ -117,7 +118,7 @@ def _markup_ids(source_id: int, earlier: Mapping[str, Any]) -> list[int]:
 
 
 def with_markup(chunks: QuerySet[Chunk]) -> QuerySet[Chunk]:
-    """Those that hold leftover tags, entities or imports outside of code."""
+    """The chunks with leftover tags, entities or imports outside of code."""
     suspects = chunks.filter(content__iregex=MARKUP)
     prose: Any = F("content")
     for pattern in (FENCED, INLINE):
@@ -127,18 +128,18 @@ def with_markup(chunks: QuerySet[Chunk]) -> QuerySet[Chunk]:
 
 
 def without_generation(documents: QuerySet[Document]) -> QuerySet[Document]:
-    """Those that neither their parser nor their source has given a generation."""
+    """The chunks without a generation from their parser or source."""
     return documents.filter(generations__contained_by=[UNTAGGED])
 
 
 def with_duplicates(chunks: QuerySet[Chunk]) -> QuerySet[Chunk]:
-    """Those whose very text is in another chunk too."""
+    """The chunks whose text is also in another chunk."""
     keys = _repeated().values_list("content_hash", flat=True)
     return chunks.filter(content_hash__in=list(keys[:NAMED]))
 
 
 def _repeated() -> QuerySet[Chunk, Any]:
-    """Profile and hash lead an index, which is all this needs."""
+    """The hashes that occur more than once. An index begins with profile and hash."""
     by_hash = Chunk.objects.order_by().values("profile", "content_hash")
     return by_hash.annotate(number=Count("*")).filter(number__gt=1)
 

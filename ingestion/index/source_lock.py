@@ -1,6 +1,6 @@
 """The source lock: a PostgreSQL advisory lock on the connection that writes.
 
-Whoever loses the connection loses the lock, and cannot write with another one.
+A process that loses the connection loses the lock, and cannot write with another connection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HELD = (
 
 
 class SourceLockLost(BbjragError):
-    """This process may no longer write: another one reads the source, or will."""
+    """This process may not write any more: another one reads the source, or will."""
 
 
 class SourceLockTaken(BbjragError):
@@ -32,13 +32,16 @@ class SourceLock:
         self.source_id = source_id
 
     def acquire(self) -> bool:
-        """Take the lock, until the connection ends; from now on the server looks every second
-        whether the process behind the connection still lives, also while a statement runs."""
+        """Take the lock until the connection ends.
+
+        From then on, the server checks every second whether the client process is still alive, also
+        during a statement.
+        """
         self._notice_death()
         return self._ask("SELECT pg_try_advisory_lock(%s, %s)")
 
     def acquire_for_transaction(self) -> bool:
-        """Like `acquire`, given back by itself when the transaction ends."""
+        """Like `acquire`, but released at the end of the transaction."""
         return self._ask("SELECT pg_try_advisory_xact_lock(%s, %s)")
 
     def release(self) -> bool:
@@ -52,7 +55,7 @@ class SourceLock:
             )
 
     def check(self) -> None:
-        """Raise SourceLockLost unless this very connection holds the lock."""
+        """Raise SourceLockLost unless this connection holds the lock."""
         held = f"SELECT EXISTS (SELECT {_HELD} AND objid = %s AND pid = pg_backend_pid())"
         if not self._ask(held):
             raise SourceLockLost(
@@ -66,12 +69,12 @@ class SourceLock:
 
 
 def held(connection: BaseDatabaseWrapper) -> set[int]:
-    """The ids of the sources whose lock somebody holds, and what else is held beside them."""
+    """The ids of the sources whose lock is held, and the other advisory locks that are held."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT objid {_HELD}", [SOURCE_LOCKS])
         return {key for (key,) in cursor.fetchall()}
 
 
 def is_free(connection: BaseDatabaseWrapper, source_id: int) -> bool:
-    """Whether nobody holds the source lock now."""
+    """Whether nobody holds the source lock."""
     return source_id not in held(connection)

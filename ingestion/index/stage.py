@@ -1,7 +1,7 @@
-"""The last stage: embedded documents in, out again when they are stored.
+"""The last stage: takes embedded documents and yields them again when they are stored.
 
-Documents are stored in transactions of many chunks; what is complete is not held back for long.
-Unchanged documents whose files were read at another time than noted are noted here, too.
+Documents are stored in transactions of many chunks, but complete ones do not wait for long. It also
+notes where unchanged documents were read from.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class StoringStage:
         self.chunks += len(embedded.chunks)
 
     def refresh(self, stored: Stored, document: documents.ParsedDocument) -> None:
-        """Note where an unchanged document was read from, if that is not what is noted."""
+        """Note where an unchanged document was read from, if that has changed."""
         if not self.writer.is_fresh(stored, document):
             self.unchanged.append((stored, document))
         if len(self.unchanged) >= REFRESHED_AT_ONCE:
@@ -76,7 +76,7 @@ class StoringStage:
         self._refresh()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is held open."""
 
     def _store(self) -> Iterator[Settled]:
         self.last = time.monotonic()

@@ -1,4 +1,4 @@
-"""The time that the database gives a statement, as the connections of the web have one."""
+"""The statement timeout of the web server's connections."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ LONG = "10min"
 
 
 def ended(error: BaseException) -> bool:
-    """Whether the database ended a statement because it took too long."""
+    """Whether the database cancelled a statement because of the timeout."""
     return isinstance(error, DatabaseError) and isinstance(
         error.__cause__, psycopg.errors.QueryCanceled
     )
 
 
 def extend() -> None:
-    """Give the statements of this transaction, which somebody asked for, as long as they need."""
+    """Give the statements of this transaction more time: somebody asked for it."""
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL statement_timeout = '{LONG}'")

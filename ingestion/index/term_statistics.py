@@ -1,8 +1,8 @@
-"""The terms of the full text index: how rare each is, and which of them a mistyped word means.
+"""The terms of the full text index: how rare each is, and corrections for misspelt words.
 
-A run that changes little adds the terms that are new, as every run should take time only for what
-it changes; when more than a few documents have changed since, all are counted again. Until then the
-rarity of a term is that of the last count.
+A run that changes little only adds the new terms, so that it takes time only for what it changes.
+When more than a few documents have changed, all terms are counted again. Until then, the rarity of
+a term is that of the last count.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from django.db import connection, transaction
 
 from ingestion.text import analyzer
 
-SHORTEST_CORRECTED = 4  # letters; anything is two letters away from a shorter word
+SHORTEST_CORRECTED = 4  # letters; shorter words are too similar to each other
 SHORTEST_BEGINNING = 3
-CANDIDATES = 60  # terms with the most trigrams in common, whose letters are then compared
+CANDIDATES = 60  # candidates with the most common trigrams, whose edit distance is computed
 CORRECTIONS = 2
 COMPLETIONS = 8
 ALL_CHUNKS = ""
 UNCOUNTED = " "
 """Stands for the documents that have changed since all terms were counted."""
 
-STALE_SHARE = 0.05  # of the documents: beyond it, all terms are counted again
+STALE_SHARE = 0.05  # share of changed documents above which all terms are counted again
 _LOCK = 0x766F63
 
 _COUNT = """
@@ -97,7 +97,7 @@ Found = dict[str, dict[str, int]]
 
 @transaction.atomic
 def rebuild() -> int:
-    """Count the terms of all chunks; the number of terms. Searches go on meanwhile."""
+    """Count the terms of all chunks; return their number. Searches go on meanwhile."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
         cursor.execute(_COUNT)
@@ -109,8 +109,8 @@ def rebuild() -> int:
 
 @transaction.atomic
 def learn(changed: Sequence[int], removed: int = 0) -> None:
-    """Add the terms of changed documents (their keys) that are new, and note how many documents
-    have changed or were removed. Where `is_stale` then, terms are left to `rebuild`."""
+    """Add the new terms of changed documents (given by their keys), and note how many documents
+    were changed or removed. If `is_stale` then, leave that to `rebuild`."""
     if not changed and not removed:
         return
     with connection.cursor() as cursor:
@@ -124,14 +124,14 @@ def learn(changed: Sequence[int], removed: int = 0) -> None:
 
 
 def is_stale() -> bool:
-    """Whether so many documents have changed since `rebuild` that it should count again."""
+    """Whether so many documents have changed since `rebuild` that it should run again."""
     with connection.cursor() as cursor:
         cursor.execute(_STALE, [ALL_CHUNKS, UNCOUNTED, STALE_SHARE])
         return bool(cursor.fetchone()[0])
 
 
 def counts(asked: Iterable[str]) -> tuple[dict[str, int], int]:
-    """In how many chunks each term is (those of none are left out), and the chunks in all."""
+    """The number of chunks of each term (if any), and of all chunks."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT term, chunks FROM ingestion_searchterm WHERE term = ANY(%s)",
@@ -142,7 +142,7 @@ def counts(asked: Iterable[str]) -> tuple[dict[str, int], int]:
 
 
 def corrections(asked: Iterable[str]) -> Found:
-    """Terms that differ from the asked by a letter or two, the nearest and most used first."""
+    """Terms that differ by a letter or two, the nearest and most frequent first."""
     misspelt = [term for term in asked if len(term) >= SHORTEST_CORRECTED and term.isalpha()]
     alike = _ask(_ALIKE, [misspelt, CANDIDATES]) if misspelt else {}
     return {term: _nearest(term, candidates) for term, candidates in alike.items()}
@@ -160,7 +160,7 @@ def _nearest(term: str, candidates: Mapping[str, int]) -> dict[str, int]:
 
 
 def completions(asked: Iterable[str]) -> Found:
-    """Terms that begin with the asked, those that are in most chunks first."""
+    """Terms that begin with the given one, the most frequent first."""
     beginnings = [term for term in asked if len(term) >= SHORTEST_BEGINNING]
     patterns = [f"{_literal(term)}_%" for term in beginnings]
     return _ask(_BEGINNING, [beginnings, patterns, COMPLETIONS]) if beginnings else {}

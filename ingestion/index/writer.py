@@ -1,4 +1,4 @@
-"""Writes what is stored of a source: documents are swapped whole."""
+"""Write the documents of a source to the tables. Each document is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHUNK_COLUMNS = {
 
 
 def profile_of(embedder: Any) -> EmbeddingProfile:
-    """The profile of an open embedder, made when it is new."""
+    """The profile of an open embedder; created if it is new."""
     profile, _ = EmbeddingProfile.objects.get_or_create(
         provider=embedder.provider,
         model=embedder.model,
@@ -50,10 +50,10 @@ def profile_of(embedder: Any) -> EmbeddingProfile:
 
 
 def stored_vectors(profile: EmbeddingProfile, hashes: Iterable[str]) -> dict[str, bytes]:
-    """The vectors, packed, that the profile holds for these content hashes already.
+    """The packed vectors that the profile already has for these content hashes.
 
-    Each hash is looked up by itself: the plan is the same whatever the table's statistics say,
-    which know nothing of a first load.
+    Each hash is looked up on its own, so that the plan does not depend on the table's statistics,
+    which are missing during a first load.
     """
     sql = (
         "SELECT asked.hash, vector_send(stored.embedding) FROM unnest(%s::text[]) AS asked(hash)"
@@ -66,7 +66,7 @@ def stored_vectors(profile: EmbeddingProfile, hashes: Iterable[str]) -> dict[str
 
 
 class Taken(Exception):
-    """Some addresses belong to another source already: `owners` names it for each."""
+    """Some addresses belong to another source; `owners` maps each to its name."""
 
     def __init__(self, owners: Mapping[str, str]) -> None:
         super().__init__(", ".join(owners))
@@ -74,10 +74,10 @@ class Taken(Exception):
 
 
 class Writer:
-    """Replaces documents whole.
+    """Replaces documents as a whole.
 
-    Every write first proves that the source lock is still held, and keeps the source from being
-    deleted meanwhile; `settle` is called last in each transaction, and may raise to undo it.
+    Every write first checks that the source lock is still held, and keeps the source from being
+    deleted meanwhile. `settle` is called last in each transaction; it may raise to roll it back.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Writer:
         self.settle = settle
 
     def guard(self) -> None:
-        """Raise SourceLockLost if this process may not write any more. Inside a transaction."""
+        """Raise SourceLockLost if this process may not write any more. Call it in a transaction."""
         self.source_lock.check()
         with connection.cursor() as cursor:
             cursor.execute(
@@ -107,7 +107,7 @@ class Writer:
                 raise SourceLockLost("The source was deleted.")
 
     def _owners(self, rows: Iterable[Document]) -> dict[str, str]:
-        """Those addresses that belong to another source, and its name."""
+        """The addresses that belong to another source, with its name."""
         stored = Document.objects.filter(pk__in=[row.pk for row in rows])
         stored = stored.exclude(source=self.source).order_by()
         return dict(stored.values_list("url", "source__name"))
@@ -118,8 +118,8 @@ class Writer:
     ) -> None:
         """Replace the stored chunks of each document by its new ones, in one transaction.
 
-        `count` is called before `settle`. Raises Taken, and nothing is replaced, if a document's
-        address belongs to another source.
+        `count` is called before `settle`. If a document's address belongs to another source, raises
+        Taken and replaces nothing.
         """
         self.guard()
         rows = Document.objects.bulk_create(
@@ -193,7 +193,7 @@ class Writer:
     def _copy(self, records: Iterable[tuple[Any, ...]]) -> None:
         columns = ", ".join(CHUNK_COLUMNS)
         sql = f"COPY ingestion_chunk ({columns}) FROM STDIN (FORMAT BINARY)"
-        wrapped = connection.wrap_database_errors  # the rows go past Django's own
+        wrapped = connection.wrap_database_errors  # the rows bypass Django
         with wrapped, connection.cursor() as cursor, cursor.copy(sql) as copy:
             copy.set_types(list(CHUNK_COLUMNS.values()))
             for record in records:
@@ -201,7 +201,7 @@ class Writer:
 
     @transaction.atomic
     def refresh(self, unchanged: Sequence[tuple[Stored, documents.ParsedDocument]]) -> None:
-        """Note where unchanged documents were read from this time; their chunks stay untouched."""
+        """Note where unchanged documents were read from; their chunks stay untouched."""
         self.guard()
         rows = [
             (
@@ -221,7 +221,7 @@ class Writer:
             )
 
     def is_fresh(self, stored: Stored, document: documents.ParsedDocument) -> bool:
-        """Whether what is noted of where the document was read from holds still."""
+        """Whether the noted inputs and validators of the document are up to date."""
         read = (self.key, document.inputs, dict(document.validators))
         return (stored.read_key, stored.inputs, stored.validators) == read
 
@@ -233,7 +233,7 @@ class Writer:
             )
 
     def remove(self, urls: Sequence[str]) -> int:
-        """Remove documents and their chunks; the number of documents removed."""
+        """Remove documents and their chunks; return the number of documents."""
         self.guard()
         _, removed = Document.objects.filter(source=self.source, url__in=urls).delete()
         return removed.get("ingestion.Document", 0)

@@ -1,4 +1,4 @@
-"""Which hits are shown: none that repeats a document too often, or only what others say."""
+"""Choose the hits to show: not too many of one document, and none that only repeats others."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ingestion.search.highlighting import Gains
 from ingestion.search.results import Hit
 from ingestion.text.analyzer import words
 
-PER_DOCUMENT = 2  # hits of one document, as long as there are others
+PER_DOCUMENT = 2  # hits per document, as long as there are others
 ALIKE = 0.8  # of the words in common (Jaccard): the same text in another place
-ECHO = 0.8  # of what a hit was found by is in hits above it, line by line
-SHORTEST_ECHO = 4  # words of such a line; a call of one method may well be in many programs
+ECHO = 0.8  # share of a hit's score that comes from lines of hits above it
+SHORTEST_ECHO = 4  # words of such a line; shorter ones, like a method call, may be in many programs
 
 
 def varied(hits: Sequence[Hit], limit: int, gains: Gains) -> list[Hit]:
-    """The first `limit` hits that repeat neither a document too often nor what others say.
+    """The first `limit` hits that neither come from one document too often nor repeat others.
 
-    Where that leaves too few, further hits of the same documents follow, then those that were
-    found by lines that are above already, such as the licence at the head of many programs.
+    If these are too few, further hits of the same documents follow, then hits that were found only
+    by lines that better hits also contain, such as a license header.
     """
     chosen, spare, echoes = list[Hit](), list[Hit](), list[Hit]()
     texts = list[frozenset[str]]()
@@ -45,7 +45,7 @@ def varied(hits: Sequence[Hit], limit: int, gains: Gains) -> list[Hit]:
 
 
 def _lines_found(hit: Hit, gains: Gains) -> dict[str, float]:
-    """The lines of a hit that hold what was asked for, and what they gain by it."""
+    """The lines of a hit that contain query terms, and the score of each."""
     found: dict[str, float] = {}
     for line in hit.content.split("\n"):
         in_line = words(line)

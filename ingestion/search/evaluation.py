@@ -1,7 +1,7 @@
-"""How well search answers given questions: recall and mean reciprocal rank, per kind and mode.
+"""Measure search on given questions: recall and mean reciprocal rank, per kind and mode.
 
-A question names what answers it: addresses of documents (or their beginnings), or phrases that the
-found text must hold. One of them is enough, unless the question says `all`.
+A question lists what answers it: document addresses (or prefixes of them), or phrases that the
+found text must contain. One of them is enough unless the question sets `all`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Question(BaseModel):
         return self
 
     def places(self, hits: Sequence[Hit]) -> list[int]:
-        """From 1, the first place of each answer, in their order; 0 for one that is not there."""
+        """The first rank of each answer, from 1, in the order of the answers; 0 if it was not
+        found."""
         found = [_place(hits, url, _is_at) for url in self.expected]
         found += [_place(hits, phrase, _says) for phrase in self.phrases]
         if self.all:
@@ -88,7 +89,7 @@ class Score:
 
 
 def read_questions(path: Path, half: str = "") -> list[Question]:
-    """Raises ConfigError naming the line that is not a question, or if there are none."""
+    """Read questions. Raises ConfigError naming the invalid line, or if there are none."""
     questions = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -116,7 +117,7 @@ def ask(questions: Iterable[Question], mode: Mode, find: Find) -> list[Answer]:
 
 
 def scores(answers: Sequence[Answer]) -> dict[str, Score]:
-    """By kind, in the order they come, and over all."""
+    """The scores by kind, in order of appearance, and over all questions."""
     kinds: defaultdict[str, list[Answer]] = defaultdict(list)
     for answer in answers:
         kinds[answer.question.kind].append(answer)
@@ -130,7 +131,7 @@ def _score(answers: Sequence[Answer]) -> Score:
 
 
 def report(answers: Mapping[Mode, Sequence[Answer]]) -> dict[str, Any]:
-    """What is saved and compared: per mode the scores by kind, and each question's places."""
+    """The report that is saved and compared: scores by mode and kind, ranks per question."""
     return {
         mode: {
             "scores": {kind: score.as_json() for kind, score in scores(given).items()},
@@ -141,7 +142,7 @@ def report(answers: Mapping[Mode, Sequence[Answer]]) -> dict[str, Any]:
 
 
 def differences(now: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str]:
-    """In sentences: the scores that changed, and the questions answered better or worse."""
+    """Sentences on the scores that changed and the questions that got better or worse."""
     lines = []
     for mode in now.keys() & earlier.keys():
         old, new = earlier[mode]["scores"], now[mode]["scores"]
@@ -162,7 +163,7 @@ def _shown(places: Sequence[int]) -> str:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Raises ConfigError if the file is not a saved report."""
+    """Read a saved report. Raises ConfigError if the file is not one."""
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         for mode in saved.values():

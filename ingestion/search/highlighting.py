@@ -31,7 +31,7 @@ class Snippet:
     marks: tuple[Mark, ...] = ()
 
     def parts(self) -> list[tuple[str, bool]]:
-        """The text in pieces, each with whether it is a hit."""
+        """The text in pieces, each with whether it is a match."""
         found, end = list[tuple[str, bool]](), 0
         for mark in self.marks:
             found.append((self.text[end : mark.start], False))
@@ -44,8 +44,8 @@ class Snippet:
 
 
 class Gains(dict[str, float]):
-    """What each word of a text gains by the query's terms (a beginning ends in `*`), found out
-    when it is asked for first."""
+    """The score of each word of a text for the query terms, computed on first use. A term that ends
+    in `*` is a prefix."""
 
     def __init__(self, gains: Mapping[str, float]) -> None:
         super().__init__()
@@ -59,8 +59,8 @@ class Gains(dict[str, float]):
         return found
 
     def _is_foreign(self, word: str) -> bool:
-        """A word that the index leaves out, or a plain one that begins with another letter than all
-        terms: no stem changes the first, and most words of a text need not be stemmed so."""
+        """Whether a word cannot match: it is not indexed, or is a plain word that starts with
+        another letter than all terms. This saves stemming most words of a text."""
         if len(word) > analyzer.LONGEST_WORD:
             return True
         plain = word.isascii() and word.isalpha() and (word.islower() or word.istitle())
@@ -78,9 +78,9 @@ class Gains(dict[str, float]):
 
 
 def snippet(content: str, gain: Gains, length: int = LENGTH) -> Snippet:
-    """The stretch of at most about `length` characters whose words gain most.
+    """The passage of about `length` characters with the highest score.
 
-    White space is put together; fences, the signs of headings and the rules of tables are left out.
+    White space is collapsed; fences, heading marks and table rules are left out.
     """
     text = _SPACE.sub(" ", _MARKUP.sub("", content)).strip()
     found = ((match.start(), match.end(), gain[match[0]]) for match in _WORD.finditer(text))
@@ -95,7 +95,7 @@ def snippet(content: str, gain: Gains, length: int = LENGTH) -> Snippet:
 
 
 def _window(text: str, hits: list[tuple[int, int, float]], length: int) -> tuple[int, int]:
-    """Where the best stretch begins and ends, at words' borders. A word counts once."""
+    """The start and end of the best passage, at word boundaries. Each word counts once."""
     if len(text) <= length:
         return 0, len(text)
     best, begin = -1.0, 0

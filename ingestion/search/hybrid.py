@@ -25,17 +25,17 @@ from ingestion.search.retrievers import (
 )
 
 MAX_LIMIT = 100
-LONGEST_QUERY = 8192  # characters; what is beyond is not read
-# Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009), the constant smaller than their 60, as
-# two lists are fused and not dozens.
+LONGEST_QUERY = 8192  # characters; the rest is ignored
+# Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009); the constant is smaller than their 60,
+# because two lists are fused and not dozens.
 RANK_CONSTANT = 10
 LEAST_TRUST = 0.1
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
-# Real texts repeat themselves, which a graph bears badly: with ef_search 120 HNSW found 0.81 of the
+# Real texts repeat themselves, which lowers recall: with ef_search 120 HNSW found 0.81 of the
 # ten nearest among 25,000 chunks of all-minilm, with 800 it finds 0.97, for 3 ms more; 1000 is the
-# most there is. Without the last setting, the planner reads the whole table once a word is
-# in a fifth of it, as it takes matching and ranking a text for as cheap as comparing two numbers.
+# maximum. Without the last setting, the planner scans the whole table as soon as a word is in a
+# fifth of it, because it assumes that matching and ranking a text is as cheap as comparing numbers.
 QUERY_SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
     set_config('hnsw.ef_search', '1000', true), set_config('enable_seqscan', 'off', true)"""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -51,11 +51,11 @@ def search(
     include_deprecated: bool | None = None,
     mode: Mode = "hybrid",
 ) -> Results:
-    """The best chunks for `query`, the best first; ties are broken by the chunk's id.
+    """The best chunks for `query`, best first; ties are ordered by chunk id.
 
-    A filter keeps what carries any of its values; an empty one keeps all. Deprecated documents
-    are at the end of the list; with `include_deprecated` True they are where they rank, with
-    False they are left out. Raises ValueError for a mode or limit that there is not.
+    A filter keeps documents with any of its values; an empty one keeps all. Deprecated documents
+    are at the end of the list; with `include_deprecated` True they keep their rank, with False they
+    are left out. Raises ValueError for an unknown mode or an invalid limit.
     """
     if mode not in MODES:
         raise ValueError(f"There is no mode {mode!r}: use one of {', '.join(MODES)}.")
@@ -93,11 +93,8 @@ def _cleaned(values: Sequence[str]) -> list[str]:
 def _found(
     asked: str, asked_terms: QueryTerms, filters: Filters, mode: Mode, limit: int
 ) -> tuple[list[Hit], tuple[str, ...]]:
-    """The hits, and what people should know of them.
-
-    Asked again if a profile has come into use meanwhile: a document that a run embeds with
-    another model has left those that were asked.
-    """
+    """The hits, and notes for the user. Asked again if a profile has come into use meanwhile:
+    documents that a run re-embeds with another model leave the profiles that were asked."""
     by_meaning = mode != "text"
     in_use = profiles_in_use() if by_meaning else frozenset[int]()
     while True:
@@ -130,9 +127,9 @@ def _rankings(
 
 
 def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
-    """The fused rankings, best first, with some to spare for what is left out later.
+    """The fused rankings, best first, with some to spare for later filtering.
 
-    One message to the server: the settings of the index scan count for its transaction only.
+    One message to the server: the index scan settings apply to its transaction only.
     """
     lists = " UNION ALL ".join(weighed(number, ranking) for number, ranking in enumerate(rankings))
     sql = f"""
@@ -180,7 +177,7 @@ def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> Hit:
 
 
 def _each_clause_first(hits: Sequence[Hit]) -> list[Hit]:
-    """The best hit, the best for each clause of the question, then the others as they are."""
+    """The best hit, the best hit of each clause, then the rest in order."""
     clauses = {part.clause for hit in hits for part in hit.parts} - {0}
     best = {max(hits, key=lambda hit: _gained(hit, clause)).chunk_id for clause in sorted(clauses)}
     return [*hits[:1], *sorted(hits[1:], key=lambda hit: hit.chunk_id not in best)]

@@ -1,4 +1,4 @@
-"""How a query is put: the words of it that say something, its clauses, whether it is a sentence."""
+"""Analyze a query: its meaningful words, its clauses, and whether it is a sentence."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _GERMAN_OR_NOT = (
     "als am an bin das dem den der des die es hat im in man mit so um vor war was wer zu"
 )
 STOP_WORDS = frozenset(_ENGLISH.split())
-GERMAN = frozenset(_GERMAN.split())  # as the index folds them: without umlauts
-GERMAN_OR_NOT = frozenset(_GERMAN_OR_NOT.split())  # words of other languages, or names, too
-GERMAN_ENOUGH = 2  # words of German that make a query German
+GERMAN = frozenset(_GERMAN.split())  # folded as in the index: without umlauts
+GERMAN_OR_NOT = frozenset(_GERMAN_OR_NOT.split())  # also words of other languages, or names
+GERMAN_ENOUGH = 2  # German words that make a query German
 
-STOP_WORDS_OF_PROSE = 0.3  # their share, about, in a question
-LEAST_STOP_WORDS = 2  # "get user principal" is a name in words
+STOP_WORDS_OF_PROSE = 0.3  # their approximate share in a question
+LEAST_STOP_WORDS = 2  # "get user principal" is a name written as words
 MOST_CLAUSES = 3
-LONGEST_QUESTION = 1000  # characters; the patterns below take a time that grows with the square
+LONGEST_QUESTION = 1000  # characters; the patterns below take quadratic time
 _NAME = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]|_|\d")
 LANGUAGE = "bbj"  # looks like a name, but may be in any question
 _CODE = re.compile(r"[(){}=<>$#_%;]|::|!\w|\w!")
@@ -50,8 +50,10 @@ _COMPARED = re.compile(
 
 
 def clauses(query: str) -> list[str]:
-    """The parts of a question that asks for two or three things, or compares two; empty if it
-    asks for one, or is longer than a question."""
+    """The parts of a question about two or three things, or a comparison of two.
+
+    Empty if it asks for one thing, or is too long for a question.
+    """
     query = " ".join(query.split())
     if len(query) > LONGEST_QUESTION:
         return []
@@ -72,7 +74,7 @@ def _compared(clause: str) -> list[str]:
 
 def prose(query: str) -> float:
     """How much of a sentence the query is: 0 for names, keywords and code, 1 for a question; less
-    if it asks for names or numbers."""
+    if it contains names or numbers."""
     words = analyzer.words(query)
     if not words or _CODE.search(query):
         return 0.0
@@ -86,14 +88,16 @@ def prose(query: str) -> float:
 
 
 def _names(words: Sequence[str]) -> float:
-    """Their share that looks like identifiers or numbers."""
+    """The share of words that look like identifiers or numbers."""
     found = [word for word in words if _NAME.search(word) and word.casefold() != LANGUAGE]
     return len(found) / len(words)
 
 
 def content_words(words: Sequence[str], *, strict: bool = False) -> list[str]:
-    """Those that are not words of any sentence; BASIC's ON, IF and NOT stay if they are written
-    in capitals. All words if nothing else is left, unless it is `strict`."""
+    """The words without stop words; BASIC keywords (ON, IF, NOT) stay if they are in capitals.
+
+    If only stop words are left, all of them, unless `strict`.
+    """
     stop_words = _stop_words([word.casefold() for word in words])
     shouted = all(word.isupper() for word in words if word.isalpha())
     kept = [

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 KEPT_VECTORS = 512
 KEPT_SECONDS = 300.0
-RETRY_SECONDS = 15.0  # after which an embedder that did not answer is tried again
+RETRY_SECONDS = 15.0  # until an embedder that did not answer is tried again
 
 
 class NotAskable(BbjragError):
@@ -36,9 +36,9 @@ class Opened:
 
 
 class QueryVectors:
-    """Keeps one open embedder for each profile, and the vectors of the last queries.
+    """Keep one open embedder per profile, and the vectors of the last queries.
 
-    One per process; safe to use from its threads. Vectors are text, as pgvector reads it.
+    One instance per process; thread-safe. Vectors are text in the format of pgvector.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -48,7 +48,7 @@ class QueryVectors:
         self.vectors: OrderedDict[tuple[int, str], tuple[float, str]] = OrderedDict()
 
     def vector(self, profile: EmbeddingProfile, text: str) -> str:
-        """Raises NotAskable, with the reason, if the profile's model does not answer."""
+        """The query's vector. Raises NotAskable, with the reason, if the model does not answer."""
         key = (profile.pk, text)
         if found := self._kept(key):
             return found
@@ -100,9 +100,9 @@ class QueryVectors:
 
 
 def _matching(profile: EmbeddingProfile) -> Embedder:
-    """The configured embedder if the profile is its own, else one opened for the profile.
+    """The configured embedder if it matches the profile, else one opened for the profile.
 
-    Raises NotAskable when the model that answers is another one by now.
+    Raises NotAskable if the model that answers is a different one.
     """
     named = (settings.EMBEDDING_PROVIDER, settings.EMBEDDING_MODEL)
     if (profile.provider, profile.model) == named:

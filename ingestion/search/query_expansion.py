@@ -1,4 +1,4 @@
-"""A query as the full text index is asked for it: its terms, weighed by how rare they are."""
+"""Turn a query into terms of the full text index, weighted by rarity."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ingestion.index import term_statistics
 from ingestion.search.query_analysis import content_words
 from ingestion.text import analyzer
 
-MOST_TERMS = 48  # that a query is asked by: those that gain most
-MOST_GUESSED = 12  # of its words that occurs nowhere
-PART = 0.5  # how much of a term's rarity counts if the query did not name it as it is
+MOST_TERMS = 48  # terms of a query: those with the highest score
+MOST_GUESSED = 12  # corrections per word that occurs nowhere
+PART = 0.5  # weight of a term that the query does not contain literally
 JOINED = 0.8
 COMPLETED = 0.6
 CORRECTED = 0.7
 PAIRED = 0.5
-GUESSED_SHARE = 1e-3  # of all chunks, for a term that is not counted yet
+GUESSED_SHARE = 1e-3  # share of all chunks assumed for a term that is not counted yet
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A term, or the beginning of one, and what a chunk gains by it."""
+    """A term or prefix, and the score it adds to a chunk."""
 
     term: str
     gain: float
@@ -37,7 +37,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Neighbours in the query, and what a chunk gains at most if they are neighbours too."""
+    """Neighbours in the query, and the most a chunk gains if they are neighbours there too."""
 
     first: str
     second: str
@@ -55,8 +55,10 @@ def _quoted(term: str) -> str:
 
 @dataclass
 class QueryTerms:
-    """The terms of one query, the rarest first; `corrected` maps what was written to the terms it
-    was taken for; `chunks` are all that there are."""
+    """The terms of one query, the rarest first.
+
+    `corrected` maps misspelt words to the terms used instead; `chunks` is the number of all chunks.
+    """
 
     wanted: list[Wanted] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
@@ -65,12 +67,12 @@ class QueryTerms:
 
     @property
     def gains(self) -> dict[str, float]:
-        """What each term gains, for snippets; a beginning ends in `*`."""
+        """The score of each term, for snippets; a prefix ends in `*`."""
         return {w.term + ("*" if w.beginning else ""): w.gain for w in self.wanted}
 
 
 def query_terms(query: str) -> QueryTerms:
-    """Look the query's words up: whole, in parts, joined, completed, corrected."""
+    """Look up the query's words: whole, in parts, joined, completed, corrected."""
     found = analyzer.words(query)
     kept = [word for word in content_words(found) if len(word) <= analyzer.LONGEST_WORD]
     shares: dict[str, float] = {}
@@ -106,7 +108,7 @@ def _pairs(words: Sequence[str], gains: dict[str, float]) -> Iterator[Pair]:
 
 
 def rarity(number: int, chunks: int) -> float:
-    """The inverse document frequency of BM25, for a term that is in `number` of `chunks`."""
+    """The inverse document frequency of BM25 for a term in `number` of `chunks`."""
     return math.log(1 + (max(chunks, number) - number + 0.5) / (number + 0.5))
 
 
@@ -119,7 +121,7 @@ def _named(words: Iterable[str]) -> Iterator[tuple[str, float]]:
 
 
 def _joined(*sequences: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Neighbours written as one: `add button` and `add a button` may mean addButton."""
+    """Neighbours joined: `add button` and `add a button` may mean addButton."""
     for words in sequences:
         plain = [word.replace("_", "").casefold() for word in words]
         for together in (*pairwise(plain), *zip(plain, plain[1:], plain[2:], strict=False)):
@@ -129,7 +131,7 @@ def _joined(*sequences: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _guess(
     unknown: dict[str, str], shares: dict[str, float], chunks: int, result: QueryTerms
 ) -> None:
-    """For terms that occurs nowhere: longer terms, or two written as one, or a near spelling."""
+    """For terms that occur nowhere: longer terms, two joined words, or similar spellings."""
     completed = term_statistics.completions(unknown)
     for term, longer in completed.items():
         number = sum(longer.values())
@@ -153,7 +155,8 @@ def _is_slip(term: str, other: str) -> bool:
 
 
 def _split(unknown: dict[str, str]) -> term_statistics.Found:
-    """Each term that is two known ones written as one, split where the rarer half is commonest."""
+    """Each term that is two known ones joined, split so that the rarer half is as common as
+    possible."""
     halves = {
         term: [
             (analyzer.stem(word[:at]), analyzer.stem(word[at:])) for at in range(3, len(word) - 2)

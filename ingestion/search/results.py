@@ -1,4 +1,4 @@
-"""What search gives: hits, each a chunk with the facts of its document; the HTTP API serves it."""
+"""The results of search: hits, each a chunk with facts about its document. Also the API schema."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ class ChunkFacts(Frozen):
 
 
 class Contribution(Frozen):
-    """What one ranking gave a hit: `value` is a cosine similarity, or the rank of the text; the hit
-    gains weight / (10 + place)."""
+    """What one ranking added to a hit.
+
+    `value` is a cosine similarity or a text rank; the hit gains weight / (10 + place).
+    """
 
     ranking: str
     clause: int = Field(description="The part of the question it is for; 0: the whole.")
@@ -48,7 +50,7 @@ class Contribution(Frozen):
 
 
 class Hit(DocumentFacts, ChunkFacts):
-    """A chunk that was found; `score` is what its `parts` gain."""
+    """A chunk that was found; `score` is the sum of its `parts`."""
 
     context_header: str
     snippet: str = ""
@@ -64,8 +66,8 @@ class Hit(DocumentFacts, ChunkFacts):
 
     @property
     def link(self) -> str:
-        """Where people find it: the link or address, with the page, or the line where that is of
-        the file the link leads to."""
+        """The link for people, or the address, with the page, or with the line if the link leads to
+        that file."""
         link = self.display_url or self.url
         is_file = link.rpartition("/")[2] == self.url.rpartition("/")[2]
         if self.start_page and "#page=" not in link:
@@ -96,7 +98,7 @@ COLUMNS: dict[str, str] = {
 
 
 def document_facts(document: Any) -> dict[str, Any]:
-    """The facts of a row of Document, its source loaded with it."""
+    """The facts of a Document whose source is loaded with it."""
     named = {"document_id": document.pk, "source": document.source.name}
     return named | {
         name: getattr(document, name) for name in DocumentFacts.model_fields if name not in named

@@ -1,7 +1,7 @@
-"""The rankings that search fuses, in SQL: chunks by their text, and by the vectors of each profile.
+"""The rankings that search fuses, in SQL: full text, and the vectors of each profile.
 
-Each profile that has chunks is asked by its own model's vector, over its own partial HNSW index;
-chunks whose model cannot be asked are found by their text alone.
+Each profile with chunks is searched with the query vector of its own model, over its own partial
+HNSW index. Chunks whose model is not available are found by full text only.
 """
 
 from __future__ import annotations
@@ -18,32 +18,34 @@ from ingestion.search.query_analysis import prose
 from ingestion.search.query_embedding import NotAskable, query_vectors
 from ingestion.search.query_expansion import Pair, QueryTerms, Wanted
 
-LONGEST_EMBEDDED = 1000  # characters of a query that are embedded: within any model's context
+LONGEST_EMBEDDED = 1000  # characters of a query that are embedded: fits any model's context
 
-DEPTH = 100  # places of each ranking
+DEPTH = 100  # hits of each ranking
 PER_DOCUMENT_RANKED = 4  # chunks of one document in one ranking
 
-# Each list counts by how much it can be trusted for this query. The text by the share of the query
-# that its best chunk holds: a name or an error number says all, a question in other words than the
-# document's little. The vectors by how clearly the nearest stands out from those after it; and they
-# know what a sentence means, but hardly a name.
+# Each list is weighted by how reliable it is for this query. Full text: by the share of the query
+# that its best chunk contains (all for a name or an error number, little for a question in other
+# words). Vectors: by how clearly the nearest chunk stands out; and they represent the meaning of a
+# sentence, but hardly a name.
 DENSE_WEIGHT = 0.1
 DENSE_WEIGHT_OF_PROSE = 1.0
-STATIC_DENSE_WEIGHT_OF_PROSE = 0.2  # of a model that knows words but not sentences
+STATIC_DENSE_WEIGHT_OF_PROSE = 0.2  # for a model of words without sentences
 STATIC_PROVIDERS = frozenset({"wordllama"})
-CLEAR = 0.3  # of the distance that the next have on average: as far as the first need stand out
-LEAST_COMPARED = 20  # places; a shorter list, of a model that few chunks have, counts as longer
+CLEAR = 0.3  # of the average distance of the next ones: where the first one stands out fully
+LEAST_COMPARED = 20  # hits; a shorter list, of a model with few chunks, counts as this long
 
-MATCHED = 2000  # chunks whose text is ranked, about: the rarest terms choose them
-MATCHED_FILTERED = 20_000  # with a filter, which keeps few of them
-LEAST_MATCHED = 500  # that common terms must choose together, by chance, to be asked for together
-MOST_RANKED = 100_000  # chunks times terms, where all terms are nearly everywhere and matter little
-# A filter may keep so many chunks that comparing each costs what the index does, which must pass
-# by those that it does not keep: this times the root of all chunks.
+MATCHED = 2000  # approximate number of candidates, selected by the rarest terms
+MATCHED_FILTERED = 20_000  # with a filter, which keeps only few
+LEAST_MATCHED = 500  # expected matches of several common terms for them to be required together
+MOST_RANKED = 100_000  # chunks times terms, if all terms are nearly everywhere
+# If a filter keeps more chunks than this times the square root of all, an index scan is cheaper
+# than comparing each, although it skips those that do not pass.
 FEW = 20
 LEAST_FEW = 2_000
-WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B and A: parts, text, headings and keys, title
-# As BM25's b: a long chunk holds more by chance; and a stub hardly more than its headings.
+WEIGHTS = (
+    "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B, A: parts, text, headings and keys, title
+)
+# Like b of BM25: a long chunk contains more terms by chance.
 LENGTH_NORM = "0.8 + 0.2 * c.tokens / 250.0 + 0.4 * greatest(0, 1 - c.tokens / 80.0)"
 
 
@@ -56,12 +58,12 @@ class Filters:
 
     @property
     def table(self) -> str:
-        """The chunks, as `c`; with their documents only if the condition asks for them."""
+        """The chunks, as `c`; joined with their documents only if the condition needs them."""
         joined = " JOIN ingestion_document d ON d.id = c.document_id" if self.sql()[0] else ""
         return f"ingestion_chunk c{joined}"
 
     def sql(self) -> tuple[str, list[Any]]:
-        """A condition on `d`, the chunk's document, and its parameters; empty without a filter."""
+        """A condition on `d`, the chunk's document, with its parameters; empty without a filter."""
         conditions, parameters = list[str](), list[Any]()
         if self.sources:
             conditions.append("d.source_id IN (SELECT id FROM sources_source WHERE name = ANY(%s))")
@@ -77,8 +79,8 @@ class Filters:
         return "".join(f" AND {condition}" for condition in conditions), parameters
 
     def keep_few(self, chunks: int) -> bool:
-        """Whether so few of all `chunks` pass that comparing each is faster than looking for the
-        nearest of all, and finds more."""
+        """Whether so few of all `chunks` pass the filter that comparing each is faster than an
+        index scan, and finds more."""
         condition, parameters = self.sql()
         if not condition:
             return False
@@ -91,8 +93,9 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A ranked list of chunks as a subquery (id, place, value), and what a place in it counts: its
-    weight times `trust`, which is SQL over the list as `r` and made to lie within 0.1 and 1.
+    """A ranked list of chunks as a subquery (id, place, value), and its weight.
+
+    The weight is multiplied by `trust`, an SQL expression over the list `r`, limited to 0.1 to 1.
     """
 
     name: str
@@ -131,8 +134,9 @@ def text_rankings(
 
 
 def _choosing(wanted: Sequence[Wanted], chunks: int, room: int) -> str:
-    """Any of the rarest terms, as long as `room` chunks hold them; the others only add to the rank.
-    Where each is too common for that, those that hold several of them."""
+    """The condition that selects candidates: any of the rarest terms, as long as they match at most
+    `room` chunks; the others only add to the rank. If each is too common for that, chunks with
+    several of them."""
     rarest, *others = sorted(wanted, key=lambda term: (term.chunks, term.term))
     chosen, number = [rarest], float(rarest.chunks)
     if rarest.chunks > room:
@@ -157,7 +161,7 @@ def dense_rankings(
     filters: Filters,
     notes: list[str],
 ) -> Iterator[Ranking]:
-    """Of each text, given with its share of the weight, among all `chunks`, by each profile."""
+    """A ranking by each profile for each text, given with its share of the weight."""
     exact = filters.keep_few(chunks)
     for profile in EmbeddingProfile.objects.filter(pk__in=profiles).order_by("pk"):
         try:
@@ -176,7 +180,7 @@ def _dense_weight(profile: EmbeddingProfile, text: str) -> float:
 
 
 def profiles_in_use() -> frozenset[int]:
-    """Those that have chunks. A loose index scan: one step per profile, however many there are."""
+    """The profiles that have chunks. A loose index scan: one step per profile."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT p.id FROM ingestion_embeddingprofile p WHERE EXISTS"
@@ -199,8 +203,10 @@ def dense_ranking(
     *,
     exact: bool = False,
 ) -> Ranking:
-    """The nearest chunks of a profile. Cast and predicate are those of its index, and must be.
-    Where it is `exact`, the index is not asked."""
+    """The nearest chunks of a profile. The cast and the predicate must match the index.
+
+    If `exact`, the index is not used.
+    """
     condition, parameters = filters.sql()
     distance = (
         f"c.embedding::halfvec({profile.dimensions:d}) <=> %s::halfvec({profile.dimensions:d})"

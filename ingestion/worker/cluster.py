@@ -1,9 +1,9 @@
-"""The worker: processes that run django-q2's tasks, and what has to happen around them.
+"""The worker: processes that run django-q2's tasks, and periodic work.
 
-Each process takes its tasks from the table itself, so none holds a queue or a lock that another
-waits for, and any of them may be killed at any moment: the worker puts another in its place.
-Whether one is alive is judged by what it does: its pulse beats while it looks for tasks and while
-it watches a reading; and a worker as a whole claims a canary.
+Each process takes its tasks from the table itself, so none holds a queue or a lock that another one
+waits for, and any of them may be killed at any moment: the worker replaces it. A process is judged
+by its activity: its pulse beats while it looks for tasks and while it watches a reading. A whole
+worker is judged by whether it claims a canary.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ logger = logging.getLogger(__name__)
 
 CANARY = "ingestion.tasks.canary"
 BUILD_INDEXES = "ingestion.tasks.build_indexes"
-WORKER = 0  # the second key of a worker's presence; sources have their ids, from 1
-LOOK_EVERY = 0.2  # seconds between two looks for a task, of a process that has none
+WORKER = 0  # the second key of the workers' lock; those of sources are their ids, from 1
+LOOK_EVERY = 0.2  # seconds between two looks for a task
 fork = multiprocessing.get_context("fork")
 
 
 class Inbox:
-    """What django-q2's worker calls its task queue: here, the table of tasks itself."""
+    """The task queue for django-q2's worker loop: the table of tasks itself."""
 
     def __init__(self) -> None:
         self.broker = get_broker()
@@ -71,7 +71,7 @@ class Inbox:
         return self.ending or supervisor.stopping.is_set()
 
     def _rest(self) -> None:
-        """Wait until the next look at the table; cut short if the worker stops."""
+        """Wait until the next look at the table, or until the worker stops."""
         due = time.monotonic() + LOOK_EVERY
         while not self._ends() and time.monotonic() < due:
             time.sleep(0.01)
@@ -92,10 +92,10 @@ class Inbox:
 
 
 class Outbox:
-    """What django-q2's worker calls its result queue: the task is done, and its row goes.
+    """The result queue for django-q2's worker loop: removes the row of a finished task.
 
-    django-q2 would keep results as pickles, and read all of them whenever a task fails: one row
-    written to their table would run its writer's code here. The rows of our runs say all they did.
+    django-q2 would store results as pickles and read them whenever a task fails, so a row written
+    to that table would run its writer's code here. The rows of our runs contain all that is needed.
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class Outbox:
 
 
 class Timer:
-    """Stands in for django-q2's timer, which our processes do not need."""
+    """Replaces django-q2's timer, which our processes do not need."""
 
     value = -1.0
 
@@ -121,7 +121,7 @@ class Timer:
 
 
 def _serve(parent: int, pulse: Pulse) -> None:
-    """The life of one process of a cluster."""
+    """Run one process of a cluster."""
     die_with_parent(parent)
     supervisor.pulse = pulse
     inbox = Inbox()
@@ -132,7 +132,7 @@ def _serve(parent: int, pulse: Pulse) -> None:
 
 
 class WorkerSlot:
-    """A place in a cluster: the process that holds it, and its pulse."""
+    """A place in a cluster: its process, and the pulse of that."""
 
     def __init__(self) -> None:
         self.pulse = Pulse()
@@ -145,7 +145,7 @@ class WorkerSlot:
         self.process.start()
 
     def kill(self) -> None:
-        """End the process and all below it at once; what is below one that has ended ends alone."""
+        """Kill the process and its descendants. Those of a dead process end by themselves."""
         if not self.process.is_alive():
             return
         try:
@@ -166,7 +166,7 @@ def _kill(member: psutil.Process) -> None:
 
 
 class Cluster:
-    """Processes that run tasks, and end with the one that started them."""
+    """Processes that run tasks and end with the process that started them."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.size = workers or settings.WORKERS
@@ -178,7 +178,7 @@ class Cluster:
         self.slots = [WorkerSlot() for _ in range(self.size)]
 
     def look(self) -> None:
-        """Put new processes in the place of those that ended or hang."""
+        """Replace processes that ended or hang."""
         for slot in self.slots:
             if slot.process.is_alive() and slot.pulse.age <= settings.WORKER_STALL_LIMIT:
                 continue
@@ -195,7 +195,7 @@ class Cluster:
             logger.error("Process %s died (exit code %s): replaced.", pid, code)
 
     def stop(self, patience: float | None = None) -> None:
-        """Let the readings in hand be given back to the queue, then end every process."""
+        """Have the readings in progress put back into the queue, then end every process."""
         supervisor.stopping.set()
         most = settings.RUN_CANCEL_GRACE + 5 if patience is None else patience
         deadline = time.monotonic() + most
@@ -207,7 +207,7 @@ class Cluster:
         supervisor.stopping = Flag()  # theirs stays set; what this process reads itself may go on
 
     def kill(self) -> None:
-        """End every process at once."""
+        """Kill the process and its descendants. Those of a dead process end by themselves."""
         for slot in self.slots:
             slot.kill()
         self.slots = []
@@ -218,7 +218,7 @@ class Cluster:
 
 
 class Canary:
-    """A task that does nothing: whoever claims it is alive."""
+    """A task that does nothing: a worker that claims it is alive."""
 
     def __init__(self) -> None:
         task_id = async_task(CANARY, task_name="canary", save=False)
@@ -227,7 +227,8 @@ class Canary:
         self.started = time.monotonic()
 
     def claimed(self) -> bool:
-        """The row is locked into the future while it is worked on, and gone afterwards."""
+        """Whether the canary was claimed. Its row is locked into the future while it runs, and gone
+        afterwards."""
         if self.row is None:
             return True
         row = OrmQ.objects.filter(pk=self.row).first()
@@ -245,15 +246,15 @@ class Canary:
 
 
 class Presence:
-    """A shared advisory lock that each worker holds while it runs: if nobody holds it, there is
-    no worker to wait for."""
+    """A shared advisory lock that each worker holds while it runs: if nobody holds it, there is no
+    worker."""
 
     def __init__(self) -> None:
         self.connection = connections["default"].copy()
         self.announced_on: Any = None
 
     def announce(self) -> None:
-        """Hold the lock; again if the connection that held it was lost."""
+        """Take the lock; again if the connection that held it was lost."""
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT 1")
             if self.connection.connection is not self.announced_on:
@@ -267,12 +268,12 @@ class Presence:
 
     @staticmethod
     def anybody() -> bool:
-        """Whether some worker announced itself; it may be stuck, though."""
+        """Whether some worker holds the lock. It may hang, though."""
         return WORKER in source_lock.held(connection)
 
 
 def is_alive(seconds: float | None = None) -> bool:
-    """Whether some worker reads a source now, or claims a canary within `seconds` (setting
+    """Whether some worker reads a source, or claims a canary within `seconds` (setting
     CANARY_TIMEOUT)."""
     if not Presence.anybody():
         return False
@@ -291,8 +292,8 @@ def _reads_now() -> bool:
 
 
 class Worker:
-    """A cluster, kept going, and what is due besides: runs that hang, schedules, indexes, and what
-    is too old to be kept."""
+    """A cluster that is kept running, and periodic work: lost runs, schedules, missing indexes,
+    retention."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.cluster = Cluster(workers)
@@ -301,7 +302,7 @@ class Worker:
         self.due: dict[str, float] = {}
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT."""
+        """Run until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._end)
         self.start()
@@ -311,7 +312,8 @@ class Worker:
         self.stop()
 
     def start(self) -> None:
-        """Fork the processes, then announce them, or a command would start a worker of its own."""
+        """Fork the processes, then announce them. (Announced earlier, a command that waits for a
+        worker would begin too soon.)"""
         self.cluster.start()
         self.tick()
 
@@ -323,7 +325,7 @@ class Worker:
         self.ended = True
 
     def tick(self) -> None:
-        """Do what is due: look after the processes, and every so often after runs and schedules."""
+        """Do what is due: check the processes, and from time to time runs and schedules."""
         self.cluster.look()
         self._every(1.0, "wake", self.wake)
         self._every(settings.REAPER_INTERVAL, "tend", self.tend)
@@ -361,7 +363,7 @@ class Worker:
             logger.info("%s", line)
 
     def _look_for_work_left(self) -> None:
-        """Tasks that nobody takes though a process is free: those that are free have gone wrong."""
+        """Restart free processes if queued tasks are not taken: something is wrong with them."""
         late = timezone.now() - timedelta(seconds=settings.WORKER_STALL_LIMIT)
         if not OrmQ.objects.filter(lock__lt=late).exists():
             return

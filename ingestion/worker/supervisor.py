@@ -1,7 +1,7 @@
-"""The process around a reading: forked for one attempt, watched until it ends.
+"""Supervise a reading: fork a process for one attempt and watch it until it ends.
 
-The worker that watches holds nothing the reading needs: whatever kills the reading (a crash, the
-memory limit, a cancel) leaves the worker and its queue alone, and the reading dies with its worker.
+The supervisor holds nothing that the reading needs. Whatever kills the reading (a crash, the memory
+limit, a cancel) does not affect the worker and its queue, and the reading ends with its worker.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from ingestion.runs.attempt import execute
 
 logger = logging.getLogger(__name__)
 
-SETTLE_PATIENCE = 30.0  # seconds to wait for a database that is away, to say how a reading ended
+SETTLE_PATIENCE = 30.0  # seconds to wait for a database that is down, to record how a reading ended
 OBJECTS_BETWEEN_COLLECTIONS = 2_000
 """Documents of some parsers hold cycles: looked for as rarely as in a command, they took 250 MB."""
-EXPENDABLE = "500"  # the kernel, short of memory, takes the reading before its worker (0 to 1000)
+EXPENDABLE = "500"  # oom_score_adj: the kernel kills the reading before its worker
 
-# What PostgreSQL reports when it, and not what was asked of it, is the trouble: connections (08),
+# SQLSTATE classes that mean trouble with the server and not with the statement: connections (08),
 # conflicts with others (40), no disk, memory or connection left (53), locks held (55P03), shut down
 # or starting (57P), disk errors (58).
 PASSING = ("08", "40", "53", "55P03", "57P", "58")
@@ -49,7 +49,7 @@ pulse = Pulse()  # this process's own; its cluster looks at it
 
 
 def supervise(pk: int) -> str:
-    """Claim a SourceRun, read it in a child process, and have the row tell how that ended."""
+    """Claim a SourceRun, read it in a child process, and record how that ended."""
     claim = requests.claim(pk, f"{socket.gethostname()} {os.getpid()}")
     claimed = claim.source_run
     if claimed is None:
@@ -145,7 +145,7 @@ class End(NamedTuple):
 
 
 def _watch(source_run: SourceRun, child: int, child_status: ChildStatus) -> End:
-    """Wait for the child, passing on cancels and limits."""
+    """Wait for the child; pass on cancels and enforce limits."""
     asked: End | None = None
     killed_after = float("inf")
     last_look = last_beat = time.monotonic()
@@ -189,7 +189,7 @@ def _death(status: int) -> End:
 
 
 def _stops_soon() -> bool:
-    """Whether the worker is being stopped too, as when every process is signalled at once."""
+    """Whether the worker is being stopped too, as when all processes are signalled at once."""
     deadline = time.monotonic() + 1.0
     while not stopping.is_set() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -217,7 +217,7 @@ def _reason_to_stop(
 
 
 def _excess(child: int, child_status: ChildStatus) -> str:
-    """The limit that the reading has passed, in a sentence; empty when none."""
+    """The limit that the reading exceeds, in a sentence; empty if none."""
     limit = settings.RUN_MEMORY_LIMIT_MB
     try:
         used = psutil.Process(child).memory_info().rss // (1024 * 1024)
@@ -232,7 +232,7 @@ def _excess(child: int, child_status: ChildStatus) -> str:
 
 
 def _settle_patiently(source_run: SourceRun, end: End, child_status: ChildStatus) -> str:
-    """`_settle`, again and again while the database is away; then it is left to the reaper."""
+    """Call `_settle` until the database answers; after a while, leave it to the reaper."""
     deadline = time.monotonic() + SETTLE_PATIENCE
     while True:
         pulse.beat()
@@ -247,7 +247,7 @@ def _settle_patiently(source_run: SourceRun, end: End, child_status: ChildStatus
 
 
 def _settle(claimed: SourceRun, end: End, child_status: ChildStatus) -> str:
-    """See to it that the row of an ended child says how it ended."""
+    """Make sure that the row of an ended child records how it ended."""
     source_run = SourceRun.objects.select_related("source").filter(pk=claimed.pk).first()
     if source_run is None:
         return f"{claimed} is gone."
