@@ -1,4 +1,4 @@
-"""What a parser yields: frozen values, no behaviour beyond describing themselves."""
+"""What a parser yields: frozen values without behaviour."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class InputFile(NamedTuple):
-    """A file that a document drew from, as it was when read.
+    """A file that a document was made from, as it was when read.
 
-    `path` is relative to DATA_DIR, with forward slashes. A file that was looked for and missing
-    is recorded with `size` -1 and `mtime_ns` 0, so that its appearing is a change.
+    `path` is relative to DATA_DIR, with forward slashes. A file that was looked for and is missing
+    has `size` -1 and `mtime_ns` 0, so that its appearance is a change.
     """
 
     path: str
@@ -27,7 +27,7 @@ class InputFile(NamedTuple):
 
 
 class Location(NamedTuple):
-    """From this content line on (counted from 0), text comes from that source line or page."""
+    """From this content line on (from 0), text comes from that source line or page."""
 
     content_line: int
     number: int
@@ -35,13 +35,13 @@ class Location(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """One readable unit of a source.
+    """One document of a source.
 
     `content` is Markdown (CommonMark with tables): ATX headings, fenced code with its language.
-    `lines` and `pages` map content lines to source lines and pages (both counted from 1),
-    ascending; empty if unknown. `whole_sections` asks the chunker to keep each heading's
-    section a chunk of its own, however small (programs: one method, one chunk).
-    `breadcrumb` leads from the root to, not including, the document itself.
+    `lines` and `pages` map content lines to source lines and pages (both from 1), ascending; empty
+    if unknown. `whole_sections` asks the chunker to make each section a chunk of its own, however
+    small (programs: one method, one chunk). `breadcrumb` leads from the root to the document, not
+    included.
     """
 
     url: str
@@ -60,9 +60,9 @@ class ParsedDocument:
     validators: Mapping[str, str] = field(default_factory=dict)
 
     def fingerprint(self, *versions: object) -> str:
-        """A SHA-256 over everything that reaches chunks, and the `versions` of what makes them.
+        """A SHA-256 over everything that affects chunks, and the `versions` of what makes them.
 
-        Where the text was read from and when (`inputs`, `validators`) is not part of it.
+        Where and when the text was read (`inputs`, `validators`) is not part of it.
         """
         fields = asdict(self)
         del fields["inputs"], fields["validators"]
@@ -72,9 +72,9 @@ class ParsedDocument:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The document at `url` is as it was at the last read, so it was not read again.
+    """The document at `url` has not changed since it was read last, so it was not read again.
 
-    Read with `covers`: a file's address stands for the sections under it.
+    The address of a file includes its sections (see `covers`).
     """
 
     url: str
@@ -85,7 +85,7 @@ class DocumentFailure:
     """A document, or a part of the source, that could not be read (or, as a warning, not fully).
 
     `message` says what is wrong and what to do. `url` names the document, or the file or folder
-    that documents come from. What an error covers is not judged to have vanished.
+    that documents come from. Documents that an error covers do not count as vanished.
     """
 
     url: str
@@ -96,7 +96,7 @@ class DocumentFailure:
 
 @dataclass(frozen=True, slots=True)
 class StillReading:
-    """The document, file or page at `url` takes its time: nothing has come of it for a moment."""
+    """The document, file or page at `url` takes long; nothing has come of it yet."""
 
     url: str
 
@@ -110,7 +110,7 @@ def covers(url: str, document_url: str) -> bool:
 
 
 def storable(value: Any) -> Any:
-    """The value with what neither PostgreSQL's text nor its JSON can hold made harmless."""
+    """The value without what PostgreSQL cannot store in text or JSON."""
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value) if _UNSTORABLE.search(value) else value
     if isinstance(value, Mapping):
@@ -133,9 +133,9 @@ def shortened(text: str, most: int) -> str:
 
 
 def places_of(url: str) -> Iterator[str]:
-    """The address, its file, and each folder above, with and without the closing slash.
+    """The address, its file, and each folder above, with and without the final slash.
 
-    Each of them, as a Failure's url, covers the address (see `documents.covers`).
+    A Failure with one of them as its url covers the address (see `documents.covers`).
     """
     yield url
     place = url.partition("#")[0]

@@ -1,4 +1,4 @@
-"""One family of errors; each message names what failed and the way out."""
+"""One family of errors; each message says what failed and what to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 class BbjragError(Exception):
-    """Anything that bbjrag reports to a person rather than crashing on."""
+    """An error that is reported to a person instead of a crash."""
 
 
 class ConfigError(BbjragError):
@@ -18,7 +18,7 @@ class ConfigError(BbjragError):
 
 
 class SourceError(BbjragError):
-    """The source as a whole cannot be read (its folder is gone, its site does not answer)."""
+    """The whole source cannot be read (its folder is gone, its site does not answer)."""
 
 
 class DocumentError(BbjragError):
@@ -26,11 +26,11 @@ class DocumentError(BbjragError):
 
 
 class EmbedderError(BbjragError):
-    """The embedder is set up wrongly, or returned what no chunk may be stored with."""
+    """The embedder is set up wrongly, or returned something that cannot be stored."""
 
 
 class EmbedderUnavailable(EmbedderError):
-    """The embedder does not answer now and may later: wait, do not give up."""
+    """The embedder does not answer now but may later: wait."""
 
 
 class TextRejected(EmbedderError):
@@ -42,9 +42,8 @@ class TextTooLong(TextRejected):
 
 
 def failure_at(url: str, error: Exception, stage: str = "read") -> DocumentFailure:
-    """The Failure of a document that cannot be read, or at which bbjrag itself fails: the rest of
-    its source goes on. Raises `error` again if it concerns the source as a whole.
-    """
+    """The Failure of a document that cannot be read, or at which bbjrag itself fails; the rest of
+    its source is read. Raises `error` again if it concerns the whole source."""
     if isinstance(error, DocumentError):
         return DocumentFailure(url, str(error), stage)
     if isinstance(error, (BbjragError, MemoryError)):

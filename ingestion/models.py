@@ -123,9 +123,9 @@ class Chunk(models.Model):
 
 
 class SearchTerm(models.Model):
-    """A term of the full text index, and in how many chunks it is. `vocabulary` keeps them.
+    """A term of the full text index, with the number of chunks that contain it.
 
-    The empty term holds the number of all chunks.
+    The empty term has the number of all chunks. See `index.term_statistics`.
     """
 
     term = models.TextField(primary_key=True)
@@ -143,7 +143,7 @@ class SearchTerm(models.Model):
 
 
 class ApiToken(models.Model):
-    """What a client of the HTTP API shows. Only its hash is kept: see `ingestion.api.tokens`."""
+    """A token of the HTTP API. Only its hash is stored: see `ingestion.api.tokens`."""
 
     name = models.CharField(max_length=100, help_text="Who uses it. Example: editor plug-in")
     beginning = models.CharField(max_length=12, help_text="To tell tokens apart.")
@@ -214,7 +214,7 @@ class SourceRuns(models.QuerySet["SourceRun"]):
 
 
 class SourceRun(models.Model):
-    """The reading of one source within a Run. `runs` moves it from state to state."""
+    """The reading of one source within a Run. `runs.state_machine` moves it between states."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="source_runs")
     source = models.ForeignKey(
@@ -324,7 +324,7 @@ class Failure(models.Model):
 
 
 class LogLine(models.Model):
-    """What happened in the reading of a source, line by line. `run_log` writes and bounds them."""
+    """A line of the log of a source run. `runs.log` writes and limits them."""
 
     class Level(models.TextChoices):
         INFO = "info"
@@ -348,7 +348,7 @@ class LogLine(models.Model):
 
 
 class ScheduledRun(models.Model):
-    """When a source's schedule is due next. `schedules` keeps it in step with the source's row."""
+    """When a source's schedule is due next. `runs.schedules` keeps it up to date."""
 
     source = models.OneToOneField(Source, on_delete=models.CASCADE, related_name="scheduled_run")
     cron = models.CharField(max_length=100, help_text="The schedule that `at` was reckoned from.")

@@ -1,8 +1,8 @@
 """One reading of one source: the only place where parser, chunker, embedder and tables meet.
 
-Documents are read one by one. Those that are known are skipped; the others pass three stages:
-chunking, embedding, storing. What was stored before is found until its replacement is stored as a
-whole, and stays when anything fails.
+Documents are read one by one. Unchanged ones are skipped; the others pass three stages: chunking,
+embedding, storing. What is stored is found until its replacement is stored as a whole, and stays if
+anything fails.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-# What a reading spends its time on, in the order in which a document comes to each.
+# The stages that are timed, in the order of a document.
 STAGES = ("parse", "chunk", "look up", "embed", "store", "index", "finish")
 MAX_URL_BYTES = 2000
 NO_TEXT = "The document holds no text: nothing of it can be found by a search."
@@ -56,9 +56,9 @@ class Counters:
 class Scope:
     """What a reading is asked for.
 
-    `versions` are those of all that makes chunks: part of each document's fingerprint. `since` is
-    when the run began, of which this may be a later attempt. With `only`, documents that none of
-    these addresses covers are skipped. Without `reuse`, everything is embedded again.
+    `versions` are part of each document's fingerprint: those of everything that makes chunks.
+    `since` is when the run began, of which this may be a later attempt. With `only`, documents that
+    these addresses do not cover are skipped. Without `reuse`, everything is embedded again.
     """
 
     versions: tuple[object, ...]
@@ -72,8 +72,8 @@ class Scope:
 
 @dataclass
 class Outcome:
-    """What a complete reading met: all addresses, those that were read again, and those that could
-    not be judged. `vanished` are the stored ones that it should have met and did not."""
+    """What a complete reading met: all addresses, those read again, and those that could not be
+    judged. `vanished` are the stored ones that should have been met and were not."""
 
     seen: set[str] = field(default_factory=set)
     reread: set[str] = field(default_factory=set)
@@ -94,7 +94,7 @@ class Timings:
         return Clock(self.seconds, stage)
 
     def timed(self, stage: str, items: Iterator[Item]) -> Iterator[Item]:
-        """The items, with the time that each takes to come."""
+        """The items, timing how long each takes."""
         while True:
             with self.clock(stage):
                 item = next(items, None)
@@ -104,7 +104,7 @@ class Timings:
 
 
 class Clock:
-    """Adds the seconds of a `with` block to a stage's timing."""
+    """Adds the seconds of a `with` block to the timing of a stage."""
 
     def __init__(self, timings: dict[str, float], stage: str) -> None:
         self.timings = timings
@@ -119,14 +119,14 @@ class Clock:
 
 
 class Observer(Protocol):
-    """Watches how a reading gets on: it holds what is counted and timed."""
+    """Watches the progress of a reading; holds its counters and timings."""
 
     counters: Counters
     timings: Timings
 
     def report(self, stage: str, url: str) -> None:
-        """Called at every step. It may raise, which stops the reading and leaves whole documents
-        behind and nothing else."""
+        """Called at every step. It may raise to stop the reading, which leaves only whole
+        documents."""
 
     def fail(self, failure: DocumentFailure) -> None:
         """Record a Failure."""
@@ -162,7 +162,7 @@ class Reading:
         self.storing = StoringStage(writer, self._count, clock=clock)
 
     def run(self) -> Outcome:
-        """Raises what the parser raised, after all that it had yielded before was stored."""
+        """Read, and raise what the parser raised after everything before it was stored."""
         source = _Source(self.timings.timed("parse", self.parsed))
         try:
             for parsed in source:
@@ -211,7 +211,7 @@ class Reading:
         self._settle(self.storing.ready())
 
     def _beat(self) -> None:
-        """The embedder has been waited for: what is complete is not held back any longer."""
+        """Called while waiting for the embedder: store complete documents meanwhile."""
         self.observer.report("embedding", "")
         self._store(self.embedding.ready())
 
@@ -237,7 +237,7 @@ class Reading:
             self.chunking.put(document, fingerprint)
 
     def _unfit(self, url: str) -> str:
-        """Why a document cannot be stored under this address; empty when it can."""
+        """Why a document cannot be stored at this address; empty if it can."""
         if url in self.outcome.seen:
             return "Two documents of this source have this address: rename one of them."
         if len(url.encode()) > MAX_URL_BYTES:
@@ -245,7 +245,7 @@ class Reading:
         return ""
 
     def _unchanged(self, url: str) -> None:
-        """A file, or page, that was not read again: all that is stored of it holds."""
+        """A file or page that was not read again: everything stored of it still holds."""
         urls = self.known.covered(url)
         self.outcome.seen.update(urls)
         self.counters.read += len(urls)
@@ -255,7 +255,7 @@ class Reading:
             self._failed(failure)
 
     def _is_of_before(self, url: str) -> bool:
-        """Whether it was stored before this run began, and not by an earlier attempt of it."""
+        """Whether it was stored before this run began, and not by an earlier attempt."""
         return self.known.by_url[url].changed_at < self.scope.since
 
     def _failed(self, failure: DocumentFailure) -> None:
@@ -282,7 +282,7 @@ class Reading:
 
 
 class _Source:
-    """What a parser yields; the error that ends it is kept for the end of the reading."""
+    """What a parser yields; an error that ends it is kept for the end of the reading."""
 
     def __init__(self, parsed: Iterator[Parsed]) -> None:
         self.parsed = parsed
@@ -315,5 +315,5 @@ def _failures_of(embedded: EmbeddedDocument, owner: str) -> Iterator[DocumentFai
 
 
 def is_asked_for(url: str, only: Set[str] | None) -> bool:
-    """Whether a reading that was asked for these addresses only (None: for all) covers this one."""
+    """Whether a reading of only these addresses (None: all) covers this one."""
     return only is None or not only.isdisjoint(places_of(url))

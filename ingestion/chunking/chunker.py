@@ -1,4 +1,4 @@
-"""Documents cut into chunks: by headings first, never above a number of tokens."""
+"""Cut documents into chunks: at headings first, never above a number of tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TextChunk:
     """A part of a document that is embedded and found as one.
 
     `content_hash` is the SHA-256 (hex) of `embedded_text`, `tokens` its length. `start_line` and
-    `start_page` (from 1) are where the chunk's own text begins, overlap not counted.
+    `start_page` (from 1) are where the chunk's own text begins, without the overlap.
     """
 
     ordinal: int
@@ -47,10 +47,10 @@ class TextChunk:
 
 @dataclass(slots=True)
 class _Group:
-    """Blocks that become one chunk, or are split when they do not fit.
+    """Blocks that become one chunk, or are split if they do not fit.
 
-    `tokens` is what they come to at most. `movable`: it is all there is under its heading, so that
-    it may be put together with its neighbours.
+    `tokens` is an upper bound of their size. `movable`: they are all of their section, so they may
+    be merged with neighbours.
     """
 
     path: tuple[str, ...]
@@ -66,9 +66,8 @@ class _Group:
 
 @dataclass(frozen=True)
 class Chunker:
-    """`size` bounds the tokens of a chunk's embedded text, `overlap` those repeated of the chunk
-    before it, if one section was split. Raises ConfigError for sizes that cannot work.
-    """
+    """`size` limits the tokens of the embedded text of a chunk, `overlap` the tokens repeated from
+    the previous chunk of a split section. Raises ConfigError for sizes that cannot work."""
 
     size: int = 400
     overlap: int = 50
@@ -87,7 +86,7 @@ class Chunker:
 
     @property
     def key(self) -> str:
-        """What chunks depend on besides the document, for its fingerprint."""
+        """The settings that chunks depend on, for the fingerprint of a document."""
         return f"chunker {CHUNKER_VERSION}, size {self.size}, overlap {self.overlap}"
 
     def chunk(self, document: ParsedDocument) -> list[TextChunk]:
@@ -96,9 +95,12 @@ class Chunker:
 
 
 class _Chunking:
-    """One document on its way. A section is tiny below a quarter of the size: such a chunk is
-    mostly its own heading, and its vector says little. Tiny neighbours are put together until
-    there is half a chunk of them: enough to differ from others, not yet a mixture."""
+    """Cuts one document.
+
+    A section below a quarter of the size is tiny: its chunk would mostly consist of the heading,
+    and its vector would say little. Tiny neighbours are merged up to half the size: large enough to
+    differ from others, not yet a mixture.
+    """
 
     def __init__(self, chunker: Chunker, document: ParsedDocument) -> None:
         self.document = document
@@ -125,8 +127,8 @@ class _Chunking:
                     ordinal += 1
 
     def _settle_headings(self, root: Section) -> None:
-        """Put the headings of sections without a word to the text that follows them; or to the text
-        before them, if only a higher heading follows."""
+        """Attach the headings of empty sections to the text that follows, or to the text before if
+        only a higher heading follows."""
         waiting: list[Block] = []
         highest = 0
         worded: Section | None = None
@@ -147,14 +149,14 @@ class _Chunking:
         return any(_WORD.search(self.lines[line]) for line in range(block.start, block.end))
 
     def _whole(self, root: Section) -> Iterator[_Group]:
-        """A group for each section, without the headings that are in its path."""
+        """A group for each section, without the headings in its path."""
         for section in root.walk():
             if section.body:
                 headings = [h for h in section.headings if h.title not in section.path]
                 yield self._group(section.path, headings + section.body)
 
     def _merged(self, section: Section) -> list[_Group]:
-        """The groups of a section and all below it, tiny neighbours put together."""
+        """The groups of a section and its subsections, tiny neighbours merged."""
         runs = [[self._group(section.path, section.blocks)] if section.body else []]
         runs += [self._merged(below) for below in section.sections]
         groups: list[_Group] = []
@@ -182,8 +184,8 @@ class _Chunking:
         return before.movable and after.movable and tokens <= self._header(path)[1]
 
     def _introduced(self, section: Section, groups: list[_Group]) -> list[_Group]:
-        """A tiny introduction goes with the first text below it: if both fit together, or if
-        that is split anyway."""
+        """Merge a tiny introduction with the first text after it, if both fit or if that text is
+        split anyway."""
         if len(groups) < 2 or groups[0].path != section.path or groups[0].tokens >= self.tiny:
             return groups
         introduction, first, *rest = groups
@@ -206,7 +208,7 @@ class _Chunking:
         return pack(fitting_pieces(group.blocks, self.lines, room), room, self.overlap)
 
     def _header(self, path: tuple[str, ...]) -> tuple[str, int]:
-        """The context header under a heading path, and the tokens it leaves for the content."""
+        """The context header for a heading path, and the tokens that are left for the content."""
         if path not in self.headers:
             header = context_header_within(self.size // 4, self.breadcrumb, self.title, path)
             taken = count_tokens(header) + _BLANK_LINE_TOKENS if header else 1

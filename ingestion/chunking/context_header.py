@@ -1,4 +1,4 @@
-"""The context header: where in the material a chunk is, in one line above its text."""
+"""The context header: a line above the text of a chunk that says where it is from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ ELLIPSIS = "…"
 
 
 def context_header(breadcrumb: Sequence[str], title: str, headings: Sequence[str]) -> str:
-    """Breadcrumb, title and headings joined with " > ", no step twice in a row.
+    """Breadcrumb, title and headings joined with " > ", without repeated steps.
 
-    Steps are the same when they differ in case and white space only; the later spelling, being
-    nearer to the text, is kept. Empty steps are left out.
+    Steps that differ only in case and white space are the same; the later spelling is used, because
+    it is nearer to the text. Empty steps are left out.
     """
     return SEPARATOR.join(_without_repeats([*breadcrumb, title, *headings]))
 
@@ -25,8 +25,8 @@ def context_header_within(
 ) -> str:
     """The context header in at most `limit` tokens.
 
-    Dropped in this order, until it fits: the breadcrumb from its root on, then the headings between
-    title and last heading from the outermost on. Then title and last heading are cut at their ends.
+    Until it fits, it drops the breadcrumb from its root on, then the outermost headings between
+    title and last heading. Then title and last heading are cut off.
     """
     last = list(headings[-1:])
     for place in range(len(breadcrumb) + 1):
@@ -55,7 +55,7 @@ def _key(step: str) -> str:
 
 
 def _cut_steps(steps: list[str], limit: int) -> str:
-    """Each step gets half the room, and what the other leaves."""
+    """Give each step half the room, and what the other one leaves."""
     if len(steps) < 2:
         return _cut(steps[0], limit) if steps else ""
     room = limit - count_tokens(SEPARATOR)
@@ -66,7 +66,7 @@ def _cut_steps(steps: list[str], limit: int) -> str:
 
 
 def _cut(step: str, limit: int) -> str:
-    """The longest beginning of `step` that has at most `limit` tokens with an ellipsis after it."""
+    """The longest beginning of `step` that, with an ellipsis, has at most `limit` tokens."""
     if count_tokens(step) <= limit:
         return step
     words = step.split(" ")

@@ -1,7 +1,7 @@
-"""Markdown read into sections of blocks; every line of the text belongs to exactly one block.
+"""Read Markdown into sections of blocks; every line belongs to exactly one block.
 
-CommonMark with tables, save raw HTML and link definitions, which stay the text they are. What the
-parser skips (nesting too deep for it, an empty list item) is kept as text too.
+CommonMark with tables, except raw HTML and link definitions, which stay text. What the parser skips
+(too deep nesting, an empty list item) is kept as text too.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _markdown.disable(["html_block", "reference", "inline"])
 
 @dataclass(slots=True)
 class Block:
-    """Lines `start` to `end` (exclusive) of the content, blank ones at the end not counted.
+    """Lines `start` to `end` (exclusive) of the content, without blank lines at the end.
 
-    `level` and `title` are a heading's; `fence` is a fenced code block's info string, None if
-    there is no fence; `parts` are the blocks a list, an item or a quote is made of.
+    `level` and `title` belong to a heading; `fence` is the info string of a fenced code block, None
+    without a fence; `parts` are the blocks inside a list, an item or a quote.
     """
 
     kind: Kind
@@ -56,9 +56,9 @@ class Block:
 
 @dataclass(slots=True)
 class Section:
-    """A heading, what is under it, and the sections below; the root has no heading.
+    """A heading, its text and its subsections; the root has no heading.
 
-    `headings` holds the section's own heading and those of empty sections before it.
+    `headings` contains its own heading and those of empty sections before it.
     """
 
     level: int
@@ -103,7 +103,7 @@ def read_blocks(content: str, lines: Sequence[str]) -> list[Block]:
 
 
 class _Reader:
-    """Walks the tokens once; the lines between them that no token owns become text."""
+    """Walks the tokens once; lines between them that belong to no token become text."""
 
     def __init__(self, tokens: Sequence[Token], lines: Sequence[str]) -> None:
         self.tokens = tokens
@@ -143,7 +143,7 @@ class _Reader:
         return block
 
     def _skip_to(self, level: int) -> None:
-        """Behind the closing token of what was opened at `level`."""
+        """The index after the closing token of what was opened at `level`."""
         while self.tokens[self.place].level != level or self.tokens[self.place].nesting != -1:
             self.place += 1
         self.place += 1

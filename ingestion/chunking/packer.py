@@ -1,4 +1,4 @@
-"""Pieces packed into parts that never exceed their room, with overlap where they meet."""
+"""Pack pieces into parts that never exceed their room, with overlap between them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COMMENT = re.compile(r"\s*(?:\d+\s+)?(?:rem\b|!|//|/\*|\*|#|--|<!--)", re.IGNOR
 
 @dataclass(slots=True)
 class PackedPieces:
-    """The pieces of one chunk: those repeated from the part before, then its own."""
+    """The pieces of one chunk: those repeated from the previous part, then its own."""
 
     overlap: list[Piece] = field(default_factory=list)
     own: list[Piece] = field(default_factory=list)
@@ -36,7 +36,7 @@ class PackedPieces:
 
     @property
     def tokens(self) -> int:
-        """What the own pieces cost at most."""
+        """An upper bound of the tokens of its own pieces."""
         return _cost(self.own)
 
     def fits(self, room: int) -> bool:
@@ -44,7 +44,7 @@ class PackedPieces:
 
 
 def render(pieces: Sequence[Piece]) -> str:
-    """The pieces as Markdown, their frames around them."""
+    """The pieces as Markdown, with their frames."""
     text: list[str] = []
     frame = None
     for place, piece in enumerate(pieces):
@@ -64,7 +64,7 @@ def render(pieces: Sequence[Piece]) -> str:
 
 
 def _dedented(content: str) -> str:
-    """Without the indent that all lines share, so that what began inside a list reads as itself."""
+    """Remove the indent that all lines share, so that the inside of a list is read as such."""
     if not content.startswith(" "):
         return content
     lines = content.split("\n")
@@ -80,7 +80,7 @@ def _cost(pieces: Sequence[Piece]) -> int:
 def pack(pieces: Sequence[Piece], room: int, overlap: int) -> list[PackedPieces]:
     """Fill parts of at most `room` tokens in order; a short last part is evened out.
 
-    Each piece must fit `room` alone, with the pieces before it that stick to it.
+    Each piece must fit `room` together with the pieces before it that stick to it.
     """
     waiting = deque(pieces)
     parts: list[PackedPieces] = []
@@ -111,12 +111,12 @@ def _fill(part: PackedPieces, waiting: deque[Piece], room: int) -> None:
 
 
 def _begins_late(piece: Piece, used: int, room: int) -> bool:
-    """A code block or table that is split anyway does not begin with a line or two."""
+    """Whether a code block or table that is split anyway would begin with only a line or two."""
     return piece.opens and piece.frame is not None and used > room * 3 // 4
 
 
 def _hand_on(part: PackedPieces, piece: Piece, waiting: deque[Piece]) -> None:
-    """Leave to the next part what sticks to its first `piece`, and code after a late good break."""
+    """Move to the next part what sticks to its first `piece`, and code after a late good break."""
     own = part.own
     if piece.frame and piece.frame.closing and piece.frame is own[-1].frame:
         least = _cost(own) * 2 // 3
@@ -133,12 +133,13 @@ def _hand_on(part: PackedPieces, piece: Piece, waiting: deque[Piece]) -> None:
 
 
 def _breaks_well(before: str, after: str) -> bool:
-    """Between two lines of code: after a blank line, or before a comment on what comes next."""
+    """Whether code breaks well between two lines: after a blank line or before a comment."""
     return not before.strip() or bool(_COMMENT.match(after) and not _COMMENT.match(before))
 
 
 def _shrink(part: PackedPieces, waiting: deque[Piece], room: int) -> None:
-    """Costs are sums; if pieces were joined inside a word, the whole can count for more."""
+    """Move pieces on if the text has more tokens than the sum of its pieces, as when they join
+    inside a word."""
     while not part.fits(room) and (part.overlap or len(part.own) > 1):
         if part.overlap:
             del part.overlap[0]
@@ -149,8 +150,9 @@ def _shrink(part: PackedPieces, waiting: deque[Piece], room: int) -> None:
 def _evened(
     before: PackedPieces, last: PackedPieces, room: int, overlap: int
 ) -> list[PackedPieces]:
-    """The last two parts, when the last is short or holds only headings: as one if overlap alone
-    parts them, else with pieces moved to the last; code at a good break if there is one."""
+    """The last two parts, if the last is short or has only headings: merged if only the overlap
+    separates them, otherwise with pieces moved to the last one; code at a good break if there is
+    one."""
     short = room // 4
     bare = all(piece.heading for piece in last.own)
     if last.tokens >= short and not bare:
@@ -176,7 +178,7 @@ def _evened(
 
 
 def _fitting(overlap: list[Piece], own: list[Piece], room: int) -> PackedPieces | None:
-    """A part of all of `own` and as much overlap as fits, if they fit."""
+    """A part with all of `own` and as much overlap as fits, if they fit."""
     part, rest = PackedPieces(list(overlap), own), deque[Piece]()
     if _cost(own) > room:
         return None
@@ -185,7 +187,7 @@ def _fitting(overlap: list[Piece], own: list[Piece], room: int) -> PackedPieces 
 
 
 def _overlap(own: Sequence[Piece], following: Piece, limit: int) -> list[Piece]:
-    """The end of a part, to be repeated before `following`: whole sentences, code lines or rows.
+    """The end of a part that is repeated before `following`: whole sentences, code lines or rows.
 
     Only prose is repeated before another block; code and rows only before more of the same block.
     """

@@ -1,4 +1,4 @@
-"""Blocks broken into pieces that fit a chunk: the whole block if it fits, else its parts."""
+"""Split blocks into pieces that fit a chunk: the whole block if it fits, otherwise its parts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GLUE_TOKENS = {"": 0, " ": 0, "\t": 1, "\n": 1, "\n\n": 2}
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """What is around the pieces of one code block or table, in every chunk that has some.
+    """What surrounds the pieces of a code block or table in every chunk that contains some.
 
     `opening` comes before the first piece, `again` before a later one that begins a chunk.
     """
@@ -37,11 +37,12 @@ class Frame:
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """Text that is not torn. `glue` is between it and the piece before it in the same chunk.
+    """Text that is not split.
 
-    `tokens` is what the piece adds at most (glue and frame apart), `line` its first content line.
-    `sticks`: it does not end a chunk (headings, lead-ins). `prose`: its sentences may be repeated.
-    `resumes` is before it if it begins a chunk: the first cells of the row it is torn from.
+    `glue` separates it from the piece before it in the same chunk. `tokens` is an upper bound of
+    what it adds (without glue and frame), `line` its first content line. `sticks`: it must not end
+    a chunk (headings, lead-ins). `prose`: its sentences may be repeated. `resumes` precedes it if
+    it begins a chunk: the first cells of its table row.
     """
 
     text: str
@@ -58,7 +59,7 @@ class Piece:
     opens: bool = False
 
     def cost_after(self, before: Piece | None) -> int:
-        """The tokens it adds to a chunk that ends with `before`, at most."""
+        """An upper bound of the tokens it adds to a chunk that ends with `before`."""
         if before is not None and before.frame is self.frame:
             return self.tokens + _GLUE_TOKENS[self.glue]
         return self.tokens + self.frame_tokens + (_GLUE_TOKENS[self.glue] if before else 0)
@@ -91,12 +92,12 @@ def _is_prose(block: Block) -> bool:
 
 
 def fitting_pieces(blocks: Sequence[Block], lines: Sequence[str], room: int) -> list[Piece]:
-    """The pieces of a section that is larger than a chunk with `room` tokens for its content."""
+    """The pieces of a section that is larger than a chunk with `room` tokens."""
     return _Breaker(blocks, lines, room).pieces
 
 
 class _Breaker:
-    """`held` counts the tokens of the headings and the lead-in that wait for the next piece."""
+    """`held` counts the tokens of headings and lead-in that wait for the next piece."""
 
     def __init__(self, blocks: Sequence[Block], lines: Sequence[str], room: int) -> None:
         self.lines = lines
@@ -173,7 +174,7 @@ class _Breaker:
     def _prose(
         self, text: str, line: int, glue: str, limit: int = 0, prose: bool = True
     ) -> Iterator[Piece]:
-        """Sentences; if one is too large its lines, then words, then characters."""
+        """Sentences; if one is too large, its lines, then words, then characters."""
         limit = limit or self._limit()
         for part in _fitting_parts(text, limit):
             tokens = _tokens_of(part)
@@ -243,7 +244,7 @@ class _Breaker:
             yield part
 
     def _table_frame(self, block: Block) -> Frame | None:
-        """The table's head, from the second part on with the lead-in above it if it is short."""
+        """The head of a table; from the second part on with a short lead-in above it."""
         opening = "\n".join(self.lines[block.start : block.start + 2])
         again = _MARKERS.sub(lambda marker: _blanked(marker[0]), opening, count=1)
         lead_in = self._lead_in()
@@ -255,12 +256,12 @@ class _Breaker:
 
 
 def _blanked(prefix: str) -> str:
-    """List markers become spaces: the next part goes on inside the same item."""
+    """Replace list markers with spaces: the next part continues the same item."""
     return re.sub(r"[^\s>]", " ", prefix)
 
 
 def _first_cells(row: str, limit: int) -> str:
-    """The cells a row begins with, in less than `limit` tokens; empty if one is too large."""
+    """The first cells of a row, with less than `limit` tokens; empty if one is too large."""
     cells = ""
     for match in _CELL.finditer(row):
         if count_within(cells + match[0]) >= limit:
@@ -282,7 +283,7 @@ def _fitting_parts(text: str, limit: int) -> Iterator[sentences.Fragment]:
 def _cut_down(
     whole: sentences.Fragment, cuts: Sequence[sentences.Cut], limit: int
 ) -> Iterator[sentences.Fragment]:
-    """`whole` if it fits, else its parts by the first of `cuts`, those cut by the others."""
+    """`whole` if it fits, otherwise its parts by the first of `cuts`, recursively."""
     if _tokens_of(whole) <= limit:
         yield whole
     elif not cuts:

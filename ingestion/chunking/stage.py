@@ -1,7 +1,6 @@
-"""Documents made ready for embedder and tables (cut into chunks, their terms found), by helpers.
+"""Cut documents into chunks and analyze their terms, in helper processes.
 
-Helpers are processes forked from the one that reads, so that it can read on meanwhile, and so that
-a document that cannot be cut within its limits costs nothing but itself.
+The reading goes on meanwhile, and a document that exceeds its limits costs nothing but itself.
 """
 
 from __future__ import annotations
@@ -34,15 +33,14 @@ def prepare(chunker: Chunker, document: ParsedDocument) -> Prepared:
 
 
 class Preparation:
-    """Documents in, each with a mark of its own; out in the same order, prepared, by `helpers`
-    processes.
+    """Takes documents, each with a mark, and yields them in the same order, prepared.
 
     preparation.put(document, mark)
     for document, mark, prepared in preparation.ready(): ...
     for document, mark, prepared in preparation.rest(): ...
 
-    A Failure takes the place of a document that cannot be cut, or not within the limits. `in_hand`
-    is given the address of each document that is waited for.
+    A Failure replaces a document that cannot be cut within the limits. `in_hand` is called with the
+    address of each document that is waited for.
     """
 
     def __init__(
@@ -63,13 +61,13 @@ class Preparation:
         self.helpers.put(document, len(document.content))
 
     def ready(self) -> Iterator[tuple[ParsedDocument, str, Prepared | DocumentFailure]]:
-        """Those that are prepared by now; it waits only if very many are under way."""
+        """The documents that are prepared by now. Waits only if very many are under way."""
         yield from self._marked(self.helpers.ready())
         while self.helpers.is_full:
             yield from self._marked(self.helpers.wait())
 
     def rest(self) -> Iterator[tuple[ParsedDocument, str, Prepared | DocumentFailure]]:
-        """All that were put in, waiting for them."""
+        """All remaining documents, waiting for them."""
         yield from self._marked(self.helpers.rest())
 
     def close(self) -> None:

@@ -14,11 +14,11 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSettings:
-    """What an operator chooses. A provider skips what does not concern it.
+    """The settings of an embedder. A provider ignores what does not concern it.
 
-    `timeout` is the seconds one request may take; `concurrency` the requests in flight per host;
-    `context` the window asked of the model, in its tokens (0: learn it). A prefix of None
-    means the model's own (`ingestion.embedding.prefixes`), an empty one none.
+    `timeout` is in seconds per request; `concurrency` is the number of requests at once per host;
+    `context` is the window of the model in its tokens (0: ask the model). A prefix of None means
+    the model's own (`ingestion.embedding.prefixes`), an empty one none.
     """
 
     provider: str = "wordllama"
@@ -33,12 +33,11 @@ class EmbedderSettings:
 
 
 class Embedder(Protocol):
-    """An embedder that has passed its preflight: it answers, its model is there and known.
+    """An embedder that has passed its preflight: it answers and has its model.
 
-    `context` is the largest text the model takes, in the model's own tokens. `chunk_limit` is the
-    largest chunk, in tokens of the product's tokenizer (`ingestion.text.tokenizer`), that is safe
-    under it. `batch_size` texts go into one `embed` call; up to `concurrency` calls may run at
-    once, from threads of one process.
+    `context` is the largest text of the model, in its own tokens. `chunk_limit` is the largest safe
+    chunk, in tokens of `ingestion.text.tokenizer`. `batch_size` texts go into one `embed` call; up
+    to `concurrency` calls may run at once, from threads of one process.
     """
 
     provider: str

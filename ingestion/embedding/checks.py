@@ -1,4 +1,4 @@
-"""What goes into an embedder, and what may come out of it to be stored."""
+"""Check what goes into an embedder, and what comes out."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SMALLEST_NORM = 1e-6
 
 
 class BadVectors(ValueError):
-    """What was returned is not a vector of the model, and must not be stored."""
+    """What was returned is not a valid vector of the model and must not be stored."""
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Raise TextRejected for a text that no embedder can give a meaning to."""
+    """Raise TextRejected for a text that no embedder can embed."""
     for text in texts:
         if not text.strip():
             raise TextRejected("The text is empty: there is nothing to embed.")
@@ -35,10 +35,10 @@ def check_texts(texts: Sequence[str]) -> None:
 
 
 def checked(rows: Any, count: int, dimensions: int = 0) -> Vectors:
-    """`rows` as float32 of shape (count, dimensions), each row made 1 long.
+    """`rows` as float32 of shape (count, dimensions), each row normalized to length 1.
 
-    With `dimensions` 0 any length will do, the same for all. Raises BadVectors, naming what is
-    wrong: the count, the lengths, a value that is not a number, a row without direction.
+    With `dimensions` 0, any length is valid if all rows have it. Raises BadVectors, naming the
+    problem: the count, the lengths, a value that is not a number, a zero row.
     """
     if len(rows) != count:
         raise BadVectors(f"{len(rows)} vectors for {count} texts")

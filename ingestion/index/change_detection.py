@@ -19,9 +19,7 @@ from ingestion.models import Document, Failure
 from ingestion.parsers import beneath
 from sources.models import Source, SourceMemory
 
-UNREAD = frozenset(
-    ("fetch", "read", "chunk")
-)  # failures that leave nothing of a document
+UNREAD = frozenset(("fetch", "read", "chunk"))  # failures that leave nothing of a document
 SHARED_FILES = 4096  # whose status is cached, because many documents share them
 NO_VALIDATORS: Mapping[str, str] = {}
 

@@ -14,9 +14,7 @@ from ingestion.models import EmbeddingProfile, SourceRun, State
 logger = logging.getLogger(__name__)
 
 BUILDING = 0x626278  # the first key of the advisory lock of a builder; the second is its profile
-BYTES_OF_A_NODE = (
-    720  # of a build in pgvector, beside the vector: 32 neighbours
-)
+BYTES_OF_A_NODE = 720  # of a build in pgvector, beside the vector: 32 neighbours
 SPARE_KB = 32 * 1024
 NO_ROOM = ("53100", "53200")  # PostgreSQL's codes for a lack of (shared) memory
 KB_OF_A_PROCESS = 32 * 1024  # memory that PostgreSQL requires for each process of a build

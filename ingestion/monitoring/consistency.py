@@ -1,7 +1,7 @@
-"""What must hold of the tables whatever was killed, cut off or started twice, and how to fix it.
+"""Invariants of the tables that hold whatever was killed or started twice, and their repair.
 
-A document that is not whole is fixed by forgetting its fingerprint: the next run of its source
-makes it again, and what is stored answers until then.
+A document that is not whole is repaired by clearing its fingerprint: the next run makes it again,
+and what is stored is found until then.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NORM_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Check:
-    """`find` gives what is wrong: (key, words for a person); `fix` gets the keys."""
+    """`find` yields what is wrong: (key, text for people); `fix` gets the keys."""
 
     name: str
     find: Callable[[], list[tuple[Any, str]]]
@@ -44,7 +44,7 @@ class Finding:
 
 
 def examine(*, fix: bool = False) -> list[Finding]:
-    """A Finding for each check, in order; with `fix`, what can be fixed safely is."""
+    """A Finding for each check, in order; with `fix`, repair what can be repaired safely."""
     return [_examine(check, fix) for check in CHECKS]
 
 
@@ -82,13 +82,13 @@ def _bad_vectors() -> list[tuple[Any, str]]:
         " JOIN ingestion_document d ON d.id = c.document_id"
         " JOIN ingestion_embeddingprofile p ON p.id = c.profile_id"
         " WHERE c.embedding IS NULL OR vector_dims(c.embedding) <> p.dimensions"
-        " OR NOT (abs(vector_norm(c.embedding) - 1) <= %s)",  # so that NaN is found as well
+        " OR NOT (abs(vector_norm(c.embedding) - 1) <= %s)",  # finds NaN as well
         NORM_TOLERANCE,
     )
 
 
 def _torn_documents() -> list[tuple[Any, str]]:
-    """Chunks are numbered from 0 without a gap, and embedded with one profile."""
+    """Documents whose chunks have gaps in their numbers, or several profiles."""
     return _rows(
         "SELECT d.id, d.url FROM ingestion_document d"
         " JOIN ingestion_chunk c ON c.document_id = d.id GROUP BY d.id"
@@ -108,7 +108,7 @@ def _foreign_texts() -> list[tuple[Any, str]]:
 
 
 def _empty_documents() -> list[tuple[Any, str]]:
-    """A document without text is stored with a warning; without one, its chunks were lost."""
+    """Documents that lost their chunks. (One without text has a warning.)"""
     warned = Failure.objects.filter(level=Failure.Level.WARNING, stage="chunk")
     rows = Document.objects.filter(chunks__isnull=True).exclude(fingerprint="")
     return list(rows.exclude(url__in=warned.values("document_url")).values_list("pk", "url"))
@@ -119,7 +119,7 @@ def _profiles_without_index() -> list[tuple[Any, str]]:
 
 
 def _wrong_counters() -> list[tuple[Any, str]]:
-    """The last source run of each source that came to its end shows what is stored."""
+    """Sources whose last finished run has other counters than the tables."""
     ended = [State.SUCCEEDED, State.PARTIAL, State.NEEDS_APPROVAL]
     last = SourceRun.objects.exclude(source=None).order_by("source_id", "-pk").distinct("source_id")
     return [
@@ -137,7 +137,7 @@ def _difference(row: SourceRun) -> str:
 
 
 def stored_counters(row: SourceRun) -> dict[str, int]:
-    """The counters of a source run, counted again from the tables as far as they can be."""
+    """The counters of a source run, recounted from the tables if possible."""
     counters = {
         "documents": Document.objects.filter(source=row.source_id).count(),
         "chunks": Chunk.objects.filter(document__source=row.source_id).count(),
@@ -176,7 +176,7 @@ def _build_indexes(pks: Iterable[Any]) -> None:
 
 
 def _rebuild_without(chunks: list[Any]) -> None:
-    """A bad vector must go at once: it breaks searches, and the next run would reuse it."""
+    """Delete the chunks: a bad vector breaks searches, and the next run would reuse it."""
     documents = list(Chunk.objects.filter(pk__in=chunks).values_list("document", flat=True))
     _forget_fingerprints(documents)
     _delete_chunks(chunks)

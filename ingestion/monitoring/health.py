@@ -1,4 +1,4 @@
-"""Whether the parts answer: database, worker, embedder; and why a source run does not go on."""
+"""Whether database, worker and embedder answer; and why a source run does not go on."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ingestion.worker.cluster import Presence
 from sources.models import Source
 
 EMBEDDER = "health:embedder"
-EMBEDDER_SECONDS = 20  # for which an answer of the embedder counts
+EMBEDDER_SECONDS = 20  # that an answer of the embedder is valid
 UPGRADES = "health:upgrades"
-UPGRADES_SECONDS = 60  # for which the count of what is to be re-made counts
-SOON = timedelta(seconds=15)  # within which a worker takes up what is queued
+UPGRADES_SECONDS = 60  # that the count of documents to re-make is valid
+SOON = timedelta(seconds=15)  # within which a worker takes a queued run
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def checks() -> list[Check]:
 
 
 def embedder_now() -> Check:
-    """What the embedder said last, at once."""
+    """The last answer of the embedder, at once."""
     return _known("Embedder", known_embedder)
 
 
@@ -129,7 +129,7 @@ known_upgrades = Kept(upgrades, UPGRADES_SECONDS)
 
 
 def why_waiting(open_runs: Sequence[SourceRun]) -> Mapping[int, str]:
-    """For each source run that does not go on now, why; by its id."""
+    """The reason why each source run does not go on now, by its id."""
     there = Presence.anybody()
     held = source_lock.held(connection)
     running = [row for row in open_runs if row.state == State.RUNNING]

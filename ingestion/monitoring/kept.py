@@ -1,4 +1,4 @@
-"""The last answer to a question that may take long; whoever asks does not wait for the next one."""
+"""Keep the last answer to a slow question, so that nobody waits for the next one."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from django.db import connections
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-WAIT = 2.0  # seconds after the question began for which somebody who knows nothing may wait
-WAITING = 2  # so many people, however many ask at once
-OLD = 60.0  # seconds after which an answer is as good as none
-LATE = 10.0  # seconds after which a question that is not answered is worth a word
+WAIT = 2.0  # seconds that a caller may wait for the first answer
+WAITING = 2  # callers that may wait at once
+OLD = 60.0  # seconds after which an answer is too old to use
+LATE = 10.0  # seconds after which an unanswered question is reported
 
 
 @dataclass(frozen=True, slots=True)
 class Known(Generic[T]):
-    """The value is None until the question was answered once. `age` is how old it is, `asking` for
-    how long the question has been under way again, both in seconds."""
+    """The last answer; `value` is None before the first one.
+
+    `age` is the age of the answer, `asking` how long the current question has taken, both in
+    seconds.
+    """
 
     value: T | None
     age: float
@@ -35,9 +38,9 @@ class Known(Generic[T]):
 
 
 class Kept(Generic[T]):
-    """Asks again, in one thread, if somebody wants to know what is older than `seconds`.
+    """Asks again in one thread if the answer is older than `seconds` when it is wanted.
 
-    An error that the question does not handle is logged, and what was known stays.
+    Errors that the question does not handle are logged, and the last answer stays.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class Kept(Generic[T]):
         self.thread: threading.Thread | None = None
 
     def latest(self) -> Known[T]:
-        """What is known now. Only if that is nothing, or old, there is a short wait."""
+        """The last answer. Waits shortly only if there is none, or if it is too old."""
         self.refresh()
         known = self._known()
         if (known.value is None or known.age > OLD) and self.waiting.acquire(blocking=False):

@@ -29,7 +29,7 @@ api_responses = Counter(
 
 
 class Tables(Collector):
-    """Counted when Prometheus asks; each is one query over an index."""
+    """Counts rows when Prometheus asks; each with one query over an index."""
 
     def describe(self) -> list[Metric]:
         return []

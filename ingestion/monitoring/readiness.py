@@ -1,4 +1,4 @@
-"""Whether this installation can do its work now: database, migrations, embedder, worker."""
+"""Whether this installation can work now: database, migrations, embedder, worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ingestion.monitoring.kept import Kept, Known
 from ingestion.runs import preflight
 from ingestion.worker import cluster
 
-KEPT_SECONDS = 10.0  # of an answer, so that whoever asks often does not keep the embedder busy
+KEPT_SECONDS = 10.0  # an answer is valid, so that frequent probes do not keep the embedder busy
 
 
 def embedder_problem() -> str:
@@ -41,14 +41,15 @@ CHECKS: dict[str, Callable[[], str]] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """`problems` has what is not ready, and why; `age` is the oldest check's, in seconds."""
+    """`problems` are the failed checks with their reasons; `age` is that of the oldest check, in
+    seconds."""
 
     problems: dict[str, str]
     age: float
 
 
 class Readiness:
-    """What the checks said last; nobody waits for one that hangs."""
+    """The last results of the checks; nobody waits for one that hangs."""
 
     def __init__(
         self, checks: dict[str, Callable[[], str]], clock: Callable[[], float] = time.monotonic
@@ -61,7 +62,7 @@ class Readiness:
         known = {name: check.latest() for name, check in self.checks.items()}
         problems = {name: text for name in known if (text := _problem(known[name]))}
         if database := problems.get("database"):
-            problems = {"database": database}  # the others say no more than that
+            problems = {"database": database}  # the others would only repeat it
         return Answer(problems, round(max(one.age for one in known.values()), 1))
 
 

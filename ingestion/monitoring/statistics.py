@@ -42,7 +42,7 @@ def by_source() -> list[SourceCount]:
 
 
 def by_profile() -> list[tuple[EmbeddingProfile, int]]:
-    """The profiles that chunks are embedded with, and how many."""
+    """The profiles of the stored chunks, with the number of chunks."""
     numbers = dict(Chunk.objects.order_by().values_list("profile_id").annotate(number=Count("pk")))
     profiles = EmbeddingProfile.objects.filter(pk__in=numbers).order_by("pk")
     return [(profile, numbers[profile.pk]) for profile in profiles]

@@ -36,11 +36,11 @@ LOCK_PATIENCE = 10.0  # seconds in which the server notices that a killed predec
 
 
 def execute(source_run: SourceRun, child_status: ChildStatus) -> str:
-    """Read the source of a SourceRun that was claimed, and move the row to how it ended.
+    """Read the source of a claimed SourceRun, and record in its row how that ended.
 
-    `child_status` is given each document before it is worked on. Returns a sentence. Raises
-    SourceLockLost, SourceLockTaken, database errors and bugs: the row then stays as it is, for
-    whoever watches.
+    `child_status` is given each document before work on it begins. Returns a sentence. Raises
+    SourceLockLost, SourceLockTaken, database errors and bugs; the row then stays as it is, for the
+    supervisor.
     """
     log = run_log.RunLog(source_run.pk)
     attempt = Attempt(source_run, child_status, log)
@@ -60,7 +60,7 @@ def execute(source_run: SourceRun, child_status: ChildStatus) -> str:
 
 @dataclass(frozen=True)
 class Options:
-    """What the run was asked for, as its row has it."""
+    """The options of the run, from its row."""
 
     clean: bool
     retry_failed: bool
@@ -78,15 +78,14 @@ class Options:
         )
 
     def only(self, source: Source) -> Set[str] | None:
-        """The addresses to read, if the run asks only for some, or for all that failed; None
-        if it asks for everything."""
+        """The addresses to read, if the run asks for some or for the failed ones; None for all."""
         if self.addresses:
             return self.addresses
         if not self.retry_failed:
             return None
         failing = Failure.objects.open().errors().filter(source=source)
         urls = set(failing.values_list("document_url", flat=True))
-        return None if "" in urls else urls  # without an address, it is the source that failed
+        return None if "" in urls else urls  # without an address, the source itself failed
 
 
 class Attempt:
@@ -165,7 +164,7 @@ class Attempt:
         return output.read(self.source.parser, self.source.config(self.options.data_dir), known)
 
     def put_to_wait(self, reason: str) -> str:
-        """The embedder is away. Where something was stored meanwhile, the waiting begins again."""
+        """Wait for the embedder. If something was stored, the waiting time starts again."""
         self.source_run.refresh_from_db(fields=["cancel_requested", "waiting_since"])
         if self.progress:
             SourceRun.objects.filter(pk=self.source_run.pk).update(**self.progress.counted())
@@ -186,13 +185,13 @@ class Attempt:
 
 
 def versions_of(source: Source, chunker: Chunker, profile: int | None) -> tuple[object, ...]:
-    """What makes chunks of the source's documents: when any of it changes, they are made again."""
+    """The versions that a source's chunks depend on: a change of any re-makes them."""
     parser_version = parser_class(source.parser).version
     return (source.parser, parser_version, chunker.key, profile, TERMS_VERSION)
 
 
 def fitting_chunker(embedder: Embedder) -> Chunker:
-    """The chunker of the settings, cut down if the embedder's context is smaller."""
+    """The chunker of the settings, with smaller chunks if the embedder's context requires it."""
     size = min(settings.CHUNK_SIZE, embedder.chunk_limit)
     overlap = settings.CHUNK_OVERLAP if size == settings.CHUNK_SIZE else size // 8
     return Chunker(size=size, overlap=overlap)

@@ -1,4 +1,4 @@
-"""The end of a reading that got through: what vanished, what moved, and the state of the run."""
+"""The end of a complete reading: what vanished, what moved, and the final state of the run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sources.models import Source
 
 
 class Conclusion:
-    """Ends a source run whose source was read to its end, in one transaction."""
+    """Ends a source run after a complete reading, in one transaction."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Conclusion:
         self.progress = progress
 
     def draw(self, outcome: Outcome) -> str:
-        """Move the row to how the run ended; a sentence. Raises SourceLockLost if it is lost."""
+        """Move the row to its final state; a sentence. Raises SourceLockLost without the lock."""
         clock = self.progress.timings.clock
         with clock("index"):
             if self._is_last() and hnsw.build(self.writer.profile):
@@ -61,7 +61,7 @@ class Conclusion:
         return f"{self.source.name}: {fields['last_line']}"
 
     def _is_last(self) -> bool:
-        """Whether no other source is read or about to be, which an index would slow down."""
+        """Whether no other source is being read or about to be; an index would slow that down."""
         others = SourceRun.objects.filter(state__in=[State.QUEUED, State.RUNNING])
         return not others.exclude(pk=self.source_run.pk).exists()
 
@@ -71,12 +71,12 @@ class Conclusion:
             term_statistics.rebuild()
 
     def _changed_documents(self) -> list[int]:
-        """Those stored since the run began, by whichever of its attempts."""
+        """The documents stored since the run began, by any of its attempts."""
         rows = Document.objects.filter(source=self.source, changed_at__gte=self.scope.since)
         return list(rows.order_by().values_list("pk", flat=True))
 
     def _stored(self) -> dict[str, int]:
-        """The counters that describe the tables as they are now."""
+        """The counters that describe the tables now."""
         chunks = Chunk.objects.filter(document__source=self.source)
         met = chunks.filter(document__last_seen=self.writer.now).count()
         embedded = self.progress.counted()["embedded"]
@@ -87,7 +87,7 @@ class Conclusion:
         }
 
     def _judge(self, outcome: Outcome) -> tuple[State, dict[str, Any]]:
-        """The state that the run ends in; what vanished is removed, or waits for approval."""
+        """The final state; vanished documents are removed, or wait for approval."""
         seen = [row.pk for url, row in self.known.by_url.items() if url in outcome.seen]
         self.writer.mark_seen(seen)
         if not outcome.seen and self.scope.only is None:
@@ -101,7 +101,7 @@ class Conclusion:
             return State.NEEDS_APPROVAL, fields | {"vanished": vanished, "last_line": line}
         if vanished:
             self.progress.counters.removed = self.writer.remove(vanished)
-            fields["vanished"] = vanished  # so that the run's page can name them
+            fields["vanished"] = vanished  # for the run's page
         return self._ended(fields)
 
     def _ended(self, fields: dict[str, Any]) -> tuple[State, dict[str, Any]]:
@@ -115,8 +115,8 @@ class Conclusion:
         return state, fields | {"last_line": line}
 
     def _move(self, vanished: list[str]) -> tuple[list[str], dict[str, Any]]:
-        """Make one document of what vanished and what came up with its text elsewhere: what has
-        vanished all the same, and the row's fields."""
+        """Merge each vanished document with the new one that has its text. Return the addresses
+        that vanished all the same, and the fields of the row."""
         moved = moves.find(self.source.pk, vanished)
         moves.settle(moved)
         counters = self.progress.counters

@@ -1,7 +1,7 @@
-"""A trial reading: what a source's parser yields now, cut into chunks, and nothing stored.
+"""A dry run: what a source's parser yields now, cut into chunks. Nothing is stored.
 
-It runs in a process of its own (`manage.py trial`), so that neither a crash nor a document without
-end can hurt the server that asked; that process opens no database.
+It runs in a process of its own (`manage.py trial`) that opens no database, so that neither a crash
+nor an endless document can hurt the server that asked.
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ from ingestion.parsers import output
 from ingestion.parsers.base import SourceConfig
 from sources.models import Source
 
-PATIENCE = 15  # seconds beyond its time that a trial may take over its last document
-STARTING = 60  # seconds in which its process has started, also on a busy machine
+PATIENCE = 15  # extra seconds for the last document
+STARTING = 60  # seconds to start the process, also on a busy machine
 SHOWN_CHARACTERS = 200_000
-SHOWN_MESSAGE = 2000  # characters of a failure, or of what stopped the reading
+SHOWN_MESSAGE = 2000  # characters of a message
 
 
 @dataclass(frozen=True)
 class DryRunRequest:
-    """What to read, and when to stop: after so many documents or seconds. `show` names a document
-    whose text and chunks are wanted; the reading then ends with it. What is in hand when the time
-    is over may take `patience` seconds more."""
+    """What to read, and when to stop: after so many documents or seconds.
+
+    `show` names a document whose text and chunks are wanted; the reading ends with it. The document
+    in hand when the time is over gets `patience` more seconds.
+    """
 
     parser: str
     config: SourceConfig
@@ -51,12 +53,12 @@ _ORDER = TypeAdapter(DryRunRequest)
 
 
 def written(order: DryRunRequest) -> bytes:
-    """The order as JSON."""
+    """The request as JSON."""
     return _ORDER.dump_json(order)
 
 
 def understood(text: bytes) -> DryRunRequest:
-    """The order that was written, in the very types that a parser is given."""
+    """The request from JSON, with the types that a parser expects."""
     return _ORDER.validate_json(text)
 
 
@@ -81,8 +83,8 @@ class DryRunDocument:
 
 @dataclass
 class DryRun:
-    """What a trial met. `complete` only when the source was read to its end; `problem` says what
-    stopped it otherwise, unless it was the time or number that was set."""
+    """The result of a dry run. `complete` if the source was read to its end; `problem` says what
+    stopped it, unless it was the requested time or number."""
 
     documents: list[DryRunDocument] = field(default_factory=list)
     failures: list[DocumentFailure] = field(default_factory=list)
@@ -97,7 +99,7 @@ def order(
 
 
 def run(asked: DryRunRequest) -> DryRun:
-    """Read in another process, and wait for it; it is ended when it takes too long."""
+    """Read in another process and wait for it; it is killed if it takes too long."""
     trial = DryRun()
     try:
         done = subprocess.run(
@@ -119,14 +121,14 @@ def run(asked: DryRunRequest) -> DryRun:
 
 
 def limit_time(asked: DryRunRequest) -> None:
-    """Have the kernel end this process when one document, or page, takes too long, whatever it is
-    at. The time of starting it does not count."""
+    """Have the kernel end this process when its time is over, whatever it is doing. The time to
+    start it does not count."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, asked.seconds + asked.patience)
 
 
 def _problem(asked: DryRunRequest, trial: DryRun, code: int, errors: bytes) -> str:
-    """What ended the process before its time; empty when it ended by itself."""
+    """Why the process ended early; empty if it ended by itself."""
     if code == -signal.SIGALRM:
         last = trial.documents[-1].url if trial.documents else ""
         place = f"after {last}" if last else "before its first document"
@@ -152,7 +154,7 @@ def _note(trial: DryRun, entry: dict[str, Any]) -> None:
 
 
 def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
-    """What the process says: a JSON object for each document and failure, and one for the end."""
+    """The output of the process: a JSON object for each document and failure, one for the end."""
     chunker = Chunker(size=settings.CHUNK_SIZE, overlap=settings.CHUNK_OVERLAP)
     preparation = Preparation(chunker, 1, asked.config.limits)
     deadline, number, end = time.monotonic() + asked.seconds, 0, {"complete": True, "problem": ""}
@@ -178,7 +180,7 @@ def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
 
 
 def _tried(document: ParsedDocument, preparation: Preparation, show: str) -> dict[str, Any]:
-    """The document with its chunks, or the Failure that it cannot be cut."""
+    """The document with its chunks, or a Failure if it cannot be cut."""
     preparation.put(document, "")
     [(_, _, prepared)] = preparation.rest()
     if isinstance(prepared, DocumentFailure):

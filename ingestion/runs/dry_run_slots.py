@@ -1,6 +1,6 @@
-"""How many dry runs may be under way: one for each person, and PREVIEWS in all web servers.
+"""Limit the dry runs at the same time: one per person, and PREVIEWS in all web processes.
 
-A slot is an advisory lock of the connection that asks, so it comes back whatever ends the process.
+A slot is an advisory lock of the connection, so it is released whatever ends the process.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ SLOTS = 0x62626C
 
 
 class NoSlot(BbjragError):
-    """A dry run has to wait for others; the message says for which."""
+    """A dry run has to wait for others; the message names them."""
 
 
 @contextmanager
 def slot(person: int) -> Iterator[None]:
-    """Hold a slot for a dry run of this person. Raises NoSlot at once if there is none."""
+    """Hold a slot for a dry run of this person. Raises NoSlot at once if none is free."""
     with ExitStack() as held:
         if not _take(held, PEOPLE, person):
             raise NoSlot(

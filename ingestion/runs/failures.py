@@ -1,4 +1,4 @@
-"""The Failures of one source run: recorded as they are met, and over when they no longer hold."""
+"""The Failures of a source run: recorded when they occur, resolved when they no longer hold."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ingestion.documents import shortened
 from ingestion.models import Failure, SourceRun
 from ingestion.pipeline import is_asked_for
 
-LONGEST_MESSAGE = 2000  # characters; a link or a name in one may be of any length
-FAILURES_KEPT = 1000  # rows of each level and run; beyond that they are only counted
+LONGEST_MESSAGE = 2000  # characters; links and names in it may be of any length
+FAILURES_KEPT = 1000  # rows of each level and run; further ones are only counted
 
 
 def stored_message(message: str) -> str:
-    """The message as each row of a Failure keeps it."""
+    """The message as it is stored in a Failure: shortened if it is very long."""
     return shortened(message.replace("\x00", ""), LONGEST_MESSAGE)
 
 
@@ -61,9 +61,9 @@ class FailureRecord:
         }
 
     def resolve(self, outcome: pipeline.Outcome, stored: Collection[str]) -> None:
-        """Earlier failures of what was judged again are over; those of what was skipped stay.
+        """Resolve earlier failures of documents that were read again; those of skipped ones stay.
 
-        What an earlier attempt of this very run recorded and this one did not meet is removed.
+        Failures of an earlier attempt of this run that this one did not meet are deleted.
         """
         judged = Judged(outcome, stored, self.only)
         rows = Failure.objects.open().filter(source=self.source_run.source)
@@ -79,10 +79,10 @@ class FailureRecord:
 class Judged:
     """Which earlier failures still hold after a complete reading.
 
-    A file that was skipped as unchanged keeps its own; that of a folder, or of the source, is over
-    when the folder was walked without meeting it again. With `only`, all that none of these
-    addresses covers was skipped as well. What cannot be fetched or read, each reading reports
-    again.
+    A file that was skipped as unchanged keeps its own. Failures of a folder or of the source are
+    resolved if the folder was listed without meeting them again. With `only`, everything that these
+    addresses do not cover was skipped too. What cannot be fetched or read is reported by each
+    reading again.
     """
 
     def __init__(

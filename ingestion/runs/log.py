@@ -1,8 +1,8 @@
-"""The lines that the page of a run shows of each reading.
+"""The log lines of a source run, shown on the run's page.
 
-Each move of a source run leaves one; the process that reads adds what it has to say, and the
-warnings logged in it, in batches with its progress. Documents that fail are Failures, not lines.
-They are few (KEPT of each level), and a reading never ends because of them.
+Each state change adds a line. The reading process adds its own lines, and the warnings logged in
+it, in batches together with its progress. Failed documents are Failures, not lines. Only the newest
+KEPT lines of each level are kept, and a problem with the log never ends a reading.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LEVELS = {
 
 
 def note_move(source_run: int, state: str, fields: Mapping[str, Any]) -> None:
-    """Write down that a source run moved to a state, with what its row says of it."""
+    """Log that a source run moved to a state, with the message of its row."""
     label = State(state).label.capitalize()
     text = fields.get("error") or fields.get("last_line") or fields.get("worker") or ""
     message = f"{label}: {text}" if text else f"{label}."
@@ -49,13 +49,13 @@ def note(source_run: int, message: str) -> None:
 
 
 def line(message: str, level: str = LogLine.Level.INFO) -> LogLine:
-    """A line of now, for no source run yet."""
+    """A line with the current time, for no source run yet."""
     text = message.replace("\x00", "").encode("utf-8", "replace").decode()
     return LogLine(at=timezone.now(), level=level, message=shortened(text, LONGEST))
 
 
 def write(source_run: int, lines: Iterable[LogLine]) -> None:
-    """Add lines to a source run, and drop the oldest beyond KEPT of each level."""
+    """Add lines to a source run, and delete the oldest beyond KEPT of each level."""
     added = list(lines)
     for new in added:
         new.source_run_id = source_run
@@ -68,7 +68,7 @@ def write(source_run: int, lines: Iterable[LogLine]) -> None:
 
 
 class RunLog(logging.Handler):
-    """Collects what is logged in this process, in any of its threads, until `keep` writes it."""
+    """Collects what is logged in this process, in any thread, until `keep` writes it."""
 
     def __init__(self, source_run: int) -> None:
         super().__init__(logging.WARNING)
@@ -79,7 +79,7 @@ class RunLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name == __name__:
-            return  # of a batch that could not be written
+            return  # about a batch that could not be written
         try:
             message = record.getMessage()
         except (TypeError, ValueError):
@@ -92,7 +92,7 @@ class RunLog(logging.Handler):
         self._add(line(message))
 
     def _add(self, new: LogLine) -> None:
-        """What is logged again and again, by several threads for example, counts once."""
+        """Add a line, unless it repeats the last one (as when several threads log the same)."""
         if new.message == self.last:
             return
         self.last = new.message
@@ -102,7 +102,7 @@ class RunLog(logging.Handler):
             self.left_out += 1
 
     def keep(self) -> None:
-        """Write what has been collected; never within a transaction, which it could spoil."""
+        """Write what has been collected; not in a transaction, which an error would abort."""
         if not self.pending or connection.in_atomic_block:
             return
         try:
@@ -122,7 +122,7 @@ class RunLog(logging.Handler):
 
 @contextlib.contextmanager
 def collected(log: RunLog) -> Iterator[None]:
-    """Have the warnings of everything below `ingestion` go into the log as well."""
+    """Send the warnings of everything below `ingestion` to the log as well."""
     root = logging.getLogger("ingestion")
     root.addHandler(log)
     try:

@@ -1,4 +1,4 @@
-"""What must hold before anything starts: rows, paths, database, embedder. Nothing is written."""
+"""Checks before anything starts: rows, paths, database, embedder. Nothing is written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORTH_MEASURING = 500  # chunks
 
 
 def database_problem() -> str:
-    """Why the database cannot be used; empty when it can."""
+    """Why the database cannot be used; empty if it can."""
     try:
         connection.ensure_connection()
         executor = MigrationExecutor(connection)
@@ -36,7 +36,7 @@ def database_problem() -> str:
 
 
 def chosen(names: Sequence[str]) -> list[Source]:
-    """The named sources, or all enabled ones. Raises ConfigError for names that cannot run."""
+    """The named sources, or all enabled ones. Raises ConfigError for names that cannot be run."""
     everything = {source.name: source for source in Source.objects.all()}
     if unknown := [name for name in names if name not in everything]:
         raise ConfigError(
@@ -52,7 +52,7 @@ def chosen(names: Sequence[str]) -> list[Source]:
 
 
 def source_problems(sources: Iterable[Source], data_dir: Path | None) -> list[str]:
-    """One sentence for each thing that keeps a source from starting."""
+    """A sentence for each problem that keeps a source from starting."""
     return [
         f"{source.name}: {message}"
         for source in sources
@@ -62,7 +62,7 @@ def source_problems(sources: Iterable[Source], data_dir: Path | None) -> list[st
 
 
 def ready_embedder() -> Embedder:
-    """Open the embedder and see that chunks fit it. Raises ConfigError or EmbedderError."""
+    """Open the embedder and check that chunks fit it. Raises ConfigError or EmbedderError."""
     embedder = configured_embedder()
     fitting_chunker(embedder)
     return embedder
@@ -70,10 +70,10 @@ def ready_embedder() -> Embedder:
 
 @dataclass(frozen=True, slots=True)
 class Remake:
-    """What a run would read again of what is stored of a source, though it may not have changed.
+    """What a run would process again although it may not have changed.
 
-    Of `documents` stored, `again` were read by other versions or settings. These have `chunks`
-    chunks; `foreign` of them have vectors of another model, which cannot be used again.
+    Of `documents` stored, `again` were made with other versions or settings. These have `chunks`
+    chunks; `foreign` of them have vectors of another model, which cannot be reused.
     """
 
     source: str
@@ -84,7 +84,7 @@ class Remake:
 
 
 def profile_in_use(embedder: Embedder) -> EmbeddingProfile | None:
-    """The embedder's profile, or None when no run has used it yet."""
+    """The embedder's profile; None if no run has used it yet."""
     return EmbeddingProfile.objects.filter(
         provider=embedder.provider,
         model=embedder.model,
@@ -111,7 +111,7 @@ def remakes(sources: Iterable[Source], embedder: Embedder) -> list[Remake]:
 
 
 def described(remakes: Sequence[Remake], embedder: Embedder) -> Iterator[str]:
-    """Sentences about them: per source, then what the embedder will be busy with."""
+    """Sentences for people: one per source, then what has to be embedded."""
     for remake in remakes:
         yield (
             f"{remake.source}: {remake.again:,} of {remake.documents:,} documents are read again, "
@@ -133,13 +133,13 @@ def described(remakes: Sequence[Remake], embedder: Embedder) -> Iterator[str]:
 
 
 def _duration(chunks: int, embedder: Embedder) -> str:
-    """How long that takes, by what one batch of stored chunks takes; nothing for a few chunks."""
+    """An estimate from embedding one batch of stored chunks; empty if there are only few."""
     if chunks < WORTH_MEASURING:
         return ""
     sample = Chunk.objects.values_list("context_header", "content")[: embedder.batch_size]
     texts = ["\n\n".join(parts) for parts in sample]
     try:
-        embedder.embed(texts[:1])  # loads the model, which is not to be counted
+        embedder.embed(texts[:1])  # loads the model, which must not be counted
         begun = time.monotonic()
         embedder.embed(texts)
     except BbjragError:

@@ -1,4 +1,4 @@
-"""How far an attempt is: in its row, in its log, and in what its watcher looks at."""
+"""Report the progress of an attempt: in its row, its log, and to its supervisor."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ingestion.runs import log as run_log
 from ingestion.runs.failures import FailureRecord
 
 REPORT_EVERY = 0.5  # seconds between two updates of the row
-LOGGED_EVERY = 30.0  # seconds between two lines on how far it is
+LOGGED_EVERY = 30.0  # seconds between two log lines
 CARRIED_OVER = ("added", "changed", "embedded", "removed", "moved")
 
 
 class ProgressReport:
     """Observes a reading (see `pipeline.Observer`).
 
-    `base` is what earlier attempts of the same source run have done: its counters go on.
+    `base` are the counters of earlier attempts of the same source run, to which it adds.
     """
 
     def __init__(
@@ -69,17 +69,17 @@ class ProgressReport:
         self.log.keep()
 
     def finishing(self) -> None:
-        """All is read and stored: what comes next may take any time."""
+        """Everything is read and stored; the next steps may take any time."""
         self.child_status.hold("")
         self.child_status.pulse.rest()
         self.update(stage="indexing", current_url="")
 
     def stored(self) -> None:
-        """Something is stored: whatever the run waited for before is over."""
+        """Something was stored, so the run waits for nothing any more."""
         self.update(waiting_since=None)
 
     def update(self, **fields: Any) -> None:
-        """Write what has been done so far to the row. Raises SourceLockLost if it is not ours."""
+        """Write the progress to the row. Raises SourceLockLost if the row is not ours any more."""
         mine = SourceRun.objects.filter(
             pk=self.source_run.pk,
             attempt=self.source_run.attempt,
@@ -97,7 +97,7 @@ class ProgressReport:
         return counters | self.failures.counted() | {"timings": spent}
 
     def _log(self) -> None:
-        """A line on how far it is: of a reading that takes its time."""
+        """Log a line on the progress of a long reading."""
         counted = self.counted()
         expected = self.source_run.expected
         of = f" of about {expected:,}" if expected else ""

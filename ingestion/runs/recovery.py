@@ -1,4 +1,4 @@
-"""Runs that did not end by themselves: queued again, put to wait, or ended with what is known."""
+"""Source runs that did not end by themselves: queue them again, let them wait, or end them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ingestion.runs.requests import RUN_SOURCE, ring
 from ingestion.runs.state_machine import DELETED, move
 from sources.models import Source
 
-CLAIMED_WITHIN = timedelta(seconds=10)  # of taking its task, a source run
+CLAIMED_WITHIN = timedelta(seconds=10)  # after taking its task, a source run
 
 
 @transaction.atomic
 def crashed(source_run: SourceRun, reason: str) -> str:
-    """The reading died: queue it again, or give up after the last attempt; what was done."""
+    """Queue a source run whose process died, or give up after the last attempt; a sentence."""
     attempt, limit = source_run.attempt, settings.RUN_ATTEMPTS
     hand = f" Document in hand: {source_run.current_url}." if source_run.current_url else ""
     if not move(source_run, State.INTERRUPTED, during=attempt, error=f"{reason}{hand}"):
@@ -54,7 +54,7 @@ def _record_crash(source_run: SourceRun, message: str) -> None:
 
 
 def requeue(source_run: SourceRun, line: str, **fields: Any) -> str:
-    """Queue an interrupted or waiting source run again, unless another one has been opened."""
+    """Queue an interrupted or waiting source run again, unless there is a newer one."""
     fields = {"last_line": line, "stage": "", "finished_at": None, **fields}
     try:
         with transaction.atomic():
@@ -66,9 +66,9 @@ def requeue(source_run: SourceRun, line: str, **fields: Any) -> str:
 
 
 def give_back(source_run: SourceRun, line: str, *, at_once: bool = True) -> str:
-    """Put a running source run back into the queue, no attempt burnt.
+    """Put a running source run back into the queue without using up an attempt.
 
-    Unless `at_once`, it is the reaper that has it tried again.
+    Unless `at_once`, the reaper queues it later.
     """
     fields: dict[str, Any] = {"attempt": F("attempt") - 1, "last_line": line, "stage": ""}
     with transaction.atomic():
@@ -85,7 +85,8 @@ def end_cancelled(source_run: SourceRun) -> str:
 
 @transaction.atomic
 def put_to_wait(source_run: SourceRun, reason: str, what: str = "the embedder") -> str:
-    """Have a running source run wait, each time longer, up to the limit; no attempt burnt."""
+    """Let a running source run wait, longer each time, up to the limit, without using up an
+    attempt."""
     if source_run.cancel_requested:
         return end_cancelled(source_run)
     now = timezone.now()
@@ -111,7 +112,7 @@ def put_to_wait(source_run: SourceRun, reason: str, what: str = "the embedder") 
 
 
 def reap(now: datetime | None = None) -> list[str]:
-    """Bring every source run that hangs back to life or to an end; a sentence for each."""
+    """Queue or end every source run that is stuck; a sentence for each."""
     messages = [*revive(now), *wake(now)]
     tasks = _tasks()
     ringing = {pk for pk, lost in tasks.values() if not lost}
@@ -127,21 +128,21 @@ def reap(now: datetime | None = None) -> list[str]:
 
 
 def revive(now: datetime | None = None) -> list[str]:
-    """Queue again, or end, what is marked as running and nobody reads; a sentence for each."""
+    """Queue again, or end, source runs marked as running that nobody reads; a sentence for each."""
     running = SourceRun.objects.filter(state=State.RUNNING).select_related("source")
     messages = [_reap_dead(source_run) for source_run in running if _is_silent(source_run, now)]
     return [line for line in messages if line]
 
 
 def wake(now: datetime | None = None) -> list[str]:
-    """Queue what has waited long enough; a sentence for each."""
+    """Queue source runs that have waited long enough; a sentence for each."""
     due = SourceRun.objects.filter(state=State.WAITING, resume_at__lte=now or timezone.now())
     return [requeue(source_run, "Trying again what it waited for.") for source_run in due]
 
 
 def _is_silent(source_run: SourceRun, now: datetime | None) -> bool:
-    """Whether the worker has not been heard of for three heartbeats, or for half as long and seems
-    to be gone: a container of the same name has processes that are not seen from here."""
+    """Whether the worker missed three heartbeats, or half as many if its process seems to be gone.
+    (A container of the same host name has processes that cannot be seen from here.)"""
     host, _, pid = source_run.worker.partition(" ")
     gone = host == socket.gethostname() and not (pid.isdigit() and _lives(int(pid)))
     beats = 1.5 if gone else 3
@@ -172,9 +173,9 @@ def end_without_source(source_run: SourceRun) -> str:
 
 
 def _tasks() -> dict[int, tuple[int, bool]]:
-    """The tasks in the queue: the source run of each, and whether the worker that took it is lost.
+    """The queued tasks: the source run of each, and whether the worker that took it is lost.
 
-    One that lives claims the source run at once, and removes the task when it is done.
+    A living worker claims the source run at once, and removes the task when it is done.
     """
     now = timezone.now()
     taken_long_ago = now + timedelta(seconds=Conf.RETRY) - CLAIMED_WITHIN
@@ -186,7 +187,7 @@ def _tasks() -> dict[int, tuple[int, bool]]:
 
 
 def _forget_tasks(tasks: dict[int, tuple[int, bool]]) -> None:
-    """Remove what lost workers had taken, if there is nothing left to do for it."""
+    """Remove the tasks that lost workers had taken, if nothing is left to do for them."""
     lost = {row: pk for row, (pk, is_lost) in tasks.items() if is_lost}
     open_ = set(SourceRun.objects.open().filter(pk__in=lost.values()).values_list("pk", flat=True))
     OrmQ.objects.filter(pk__in=[row for row, pk in lost.items() if pk not in open_]).delete()

@@ -1,4 +1,4 @@
-"""Documents that vanished at their source, or whose source is deleted: what people decide."""
+"""Decisions on documents that vanished at their source, or whose source is deleted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sources.models import Source
 
 
 def decide_removal(source_run: SourceRun, *, approve: bool, who: str) -> str:
-    """Answer a source run that waits for approval: remove what vanished, or keep it."""
+    """Answer a source run that needs approval: remove the vanished documents, or keep them."""
     source = source_run.source
     if source is None:
         _close_approval(source_run, DELETED)
@@ -34,7 +34,7 @@ def decide_removal(source_run: SourceRun, *, approve: bool, who: str) -> str:
 
 
 def _close_approval(source_run: SourceRun, line: str) -> bool:
-    """End what waits for approval; its duration stays that of the reading."""
+    """End a source run that needed approval; its duration stays that of the reading."""
     final = State.PARTIAL if source_run.failures else State.SUCCEEDED
     kept = source_run.finished_at
     waiting = SourceRun.objects.filter(pk=source_run.pk, state=State.NEEDS_APPROVAL)
@@ -42,7 +42,7 @@ def _close_approval(source_run: SourceRun, line: str) -> bool:
 
 
 def supersede_approvals(source_run: SourceRun) -> None:
-    """A newer complete reading has judged again what earlier ones found vanished."""
+    """Close earlier approvals: a newer complete reading has judged the documents again."""
     earlier = SourceRun.objects.filter(source=source_run.source_id, state=State.NEEDS_APPROVAL)
     for row in earlier.exclude(pk=source_run.pk):
         _close_approval(row, f"Run {source_run.run_id} has read the source again since.")
@@ -62,7 +62,7 @@ def delete_source(source: Source, who: str = "") -> str:
 
 
 def remove_vanished(source_run: SourceRun) -> int:
-    """Remove the listed documents, except those a later reading has met again."""
+    """Remove the listed documents, except those that a later reading has met again."""
     gone = Document.objects.filter(
         source=source_run.source,
         url__in=source_run.vanished,

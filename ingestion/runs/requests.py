@@ -1,4 +1,4 @@
-"""What people and schedules ask of runs: to start, to claim, to cancel, to resume, to retry."""
+"""Requests of people and schedules: start, claim, cancel, resume or retry runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_RUNNING = (State.QUEUED, State.WAITING)
 
 @dataclass(frozen=True)
 class Request:
-    """The answer to a request: the run, its new source runs, and those that were open already."""
+    """The result of a request: the run, its new source runs, and the open ones it joined."""
 
     run: Run
     started: list[SourceRun]
@@ -45,10 +45,10 @@ def request(
     addresses: Iterable[str] = (),
     data_dir: Path | None = None,
 ) -> Request:
-    """Queue a reading of each source; one that is queued or running already is joined instead.
+    """Queue a reading of each source; join it if one is queued or running already.
 
     With `retry_failed` only documents with open failures are read, with `addresses` only those.
-    The rows and the tasks are written in one transaction: either all of it is kept, or nothing.
+    Rows and tasks are written in one transaction.
     """
     options: dict[str, Any] = {"clean": clean, "retry_failed": retry_failed}
     if chosen := sorted(set(addresses)):
@@ -70,8 +70,8 @@ def request(
 
 
 def _locked(sources: Iterable[Source]) -> list[Source]:
-    """The sources that still exist, in one order for all: two requests for one of them take turns,
-    and it cannot be deleted meanwhile. The reading of it goes on."""
+    """Lock the sources that still exist, always in the same order: two requests for one of them
+    take turns, and it cannot be deleted meanwhile. A reading of it goes on."""
     pks = [source.pk for source in sources]
     return list(Source.objects.filter(pk__in=pks).order_by("pk").select_for_update(no_key=True))
 
@@ -89,14 +89,14 @@ def _open(run: Run, source: Source) -> SourceRun:
 
 
 def ring(source_run: SourceRun | int) -> None:
-    """Queue the task that looks at the row. One ring too many does no harm."""
+    """Queue the task that looks at the row. Queueing it twice does no harm."""
     pk = source_run if isinstance(source_run, int) else source_run.pk
     async_task(RUN_SOURCE, pk, task_name=f"source run {pk}", save=False)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A source run that is ours to read; without one, `refusal` says why there is nothing to do."""
+    """A source run that this process may read; without one, `refusal` says why."""
 
     source_run: SourceRun | None = None
     refusal: str = ""
@@ -105,7 +105,8 @@ class Claim:
 def claim(pk: int, worker: str) -> Claim:
     """Start the next attempt of a queued SourceRun.
 
-    The attempt is counted before it starts, so a document that kills its reader cannot loop.
+    The attempt is counted before it starts, so a document that kills its process cannot loop
+    forever.
     """
     source_run = SourceRun.objects.select_related("source", "run").filter(pk=pk).first()
     if source_run is None:
@@ -151,15 +152,15 @@ def cancel(source_run: SourceRun, who: str = "") -> str:
 
 
 def interrupt(source_runs: Sequence[SourceRun], line: str) -> None:
-    """Stop what the person who started it will not wait for; `--resume` goes on with it."""
+    """Stop a run that its caller does not wait for any more; `--resume` continues it."""
     for source_run in source_runs:
         move(source_run, State.INTERRUPTED, leaving=NOT_RUNNING, error=line)
 
 
 def resumable() -> list[Source]:
-    """The sources of the last run that did not get to its end, and that have not been read since.
+    """The sources of the last run that did not finish and have not been read since.
 
-    One that is open still is among them: a request joins it, and its worker may be gone.
+    Open ones are included: a request joins them, and their worker may be gone.
     """
     unfinished = Q(state__in=[*OPEN_STATES, State.INTERRUPTED, State.CANCELLED, State.FAILED])
     last = SourceRun.objects.filter(unfinished).order_by("-run_id").first()

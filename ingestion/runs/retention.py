@@ -1,8 +1,8 @@
-"""What happened long ago is removed: runs with their log lines and failures, the admin's log,
-sessions, cache rows and results of tasks (setting RETENTION_DAYS).
+"""Retention: remove old runs with their log lines and failures, the admin log, sessions, cache rows
+and task results (setting RETENTION_DAYS).
 
-What is still needed stays, however old it is. Rows go in batches, each in a transaction of its own:
-nobody waits for long, and a pruning that is cut off is gone on with by the next one.
+What is still needed stays, however old it is. Rows are deleted in batches, each in its own
+transaction, so that nobody waits for long; the next pruning continues an interrupted one.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from sources.models import Source
 
 RUNS_KEPT = 10  # of each source, the newest
 BATCH = 5000  # rows of one transaction
-SOURCE_RUNS = 200  # whose log lines and failures are looked for at once
+SOURCE_RUNS = 200  # whose log lines and failures are selected at once
 INTERVAL = 3600  # seconds between two prunings
-AT_ONCE = 2.0  # seconds that the worker prunes before it looks after its processes again
+AT_ONCE = 2.0  # seconds of pruning between two checks of the processes
 MADE = {Failure: "created_at", Run: "created_at", SourceRun: "queued_at"}
 OVER_STATES = [*DONE_STATES, State.INTERRUPTED]
 READ_STATES = [State.SUCCEEDED, State.PARTIAL]
 PRUNED = "ingestion.runs.retention.pruned"
-PRUNING = 0x627070  # the first key of the lock that whoever prunes holds; the second is 0
+PRUNING = 0x627070  # the first key of the advisory lock for pruning; the second is 0
 
 
 class Pruning:
-    """Removes rows, batch by batch, until so many seconds have passed since the first batch.
+    """Deletes rows in batches until its time is over.
 
-    `removed` counts them by the name of their table; `finished` says whether nothing was left.
+    `removed` counts them by table; `finished` says whether nothing was left.
     """
 
     def __init__(self, seconds: float = math.inf) -> None:
@@ -81,14 +81,14 @@ class Pruning:
         return self.finished
 
     def remove_source_runs(self, rows: QuerySet[SourceRun]) -> None:
-        """What belongs to them goes first, so that it goes in batches too."""
+        """Delete source runs; their log lines and failures first, in batches too."""
         for keys in self._batches(rows, SOURCE_RUNS):
             self.remove(LogLine.objects.filter(source_run__in=keys))
             self.remove(Failure.objects.filter(source_run__in=keys))
             self.remove(SourceRun.objects.filter(pk__in=keys))
 
     def remove_cache_rows(self, now: datetime) -> None:
-        """Those that have expired; the table has no model."""
+        """Delete the expired rows of the cache, whose table has no model."""
         table = connection.ops.quote_name(str(settings.CACHES["default"]["LOCATION"]))
         with connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {table} WHERE expires < %s", [now])
@@ -96,8 +96,8 @@ class Pruning:
 
 
 def prune(seconds: float = math.inf) -> Pruning | None:
-    """Remove what is older than RETENTION_DAYS, for so many seconds at most; None if another
-    process does so now."""
+    """Remove what is older than RETENTION_DAYS, for at most so many seconds; None if another
+    process is pruning."""
     pruning = Pruning(seconds)
     if not settings.RETENTION_DAYS:
         return pruning
@@ -123,7 +123,7 @@ def _prune(pruning: Pruning, now: datetime, moment: datetime) -> None:
 def prune_hourly() -> str:
     """Prune for a moment if nobody has in the last hour; what was removed, if anything.
 
-    If there is more to remove than that, the next call goes on with it.
+    If more is left, the next call continues.
     """
     if not settings.RETENTION_DAYS or not cache.add(PRUNED, True, INTERVAL):
         return ""
@@ -134,7 +134,7 @@ def prune_hourly() -> str:
 
 
 def promise() -> str:
-    """What is kept, as a sentence for people."""
+    """A sentence for people on what is kept."""
     if not settings.RETENTION_DAYS:
         return "Runs are kept for ever."
     return f"Runs are kept for {_days()}, and the last {RUNS_KEPT} of each source always."
@@ -147,7 +147,7 @@ def _days() -> str:
 
 @contextmanager
 def _lock() -> Iterator[bool]:
-    """Whether this connection got the lock, which it holds meanwhile."""
+    """Whether this connection got the lock, held during the `with` block."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s, 0)", [PRUNING])
         (is_held,) = cursor.fetchone()
@@ -159,11 +159,8 @@ def _lock() -> Iterator[bool]:
 
 
 def _before(rows: QuerySet[Any], moment: datetime) -> QuerySet[Any]:
-    """Those of the rows that were made before a moment.
-
-    Keys grow with time, so none is looked for beyond the first row that is younger: there are many
-    of them, and no index over their times.
-    """
+    """The rows made before a moment. Keys grow with time, so the search ends at the first younger
+    row; there are many rows, and no index on their times."""
     field = MADE[rows.model]
     younger = rows.model._default_manager.filter(**{f"{field}__gte": moment}).order_by("pk")
     first = younger.values_list("pk", flat=True).first()
@@ -172,17 +169,15 @@ def _before(rows: QuerySet[Any], moment: datetime) -> QuerySet[Any]:
 
 
 def _repeated_failures(moment: datetime) -> QuerySet[Failure]:
-    """Open failures that a later run of their source has met again: that one's stays.
-
-    A source that fails at each of its runs would otherwise keep all of them.
-    """
+    """Open failures that a later run of the source has met again; the later ones stay. Otherwise a
+    source that fails at each run would keep all its runs."""
     same = {name: OuterRef(name) for name in ("source", "level", "document_url", "stage")}
     again = Failure.objects.open().filter(**same, source_run__gt=OuterRef("source_run"))
     return _before(Failure.objects.open().filter(Exists(again)), moment)
 
 
 def _source_runs(moment: datetime) -> QuerySet[SourceRun]:
-    """Those that are over, that no open failure belongs to, and that are not `_kept`."""
+    """Ended source runs without open failures that are not in `_kept`."""
     old = _before(SourceRun.objects.filter(state__in=OVER_STATES), moment)
     if not old.exists():
         return old
@@ -195,8 +190,8 @@ def _kept() -> set[int]:
 
 
 def _kept_of(source: int) -> set[int]:
-    """The newest runs of a source, and the last one of those that say when it was read, when it
-    was read without a failure, and what is stored of it."""
+    """The newest runs of a source, and the latest that say when it was read, when without failures,
+    and what is stored."""
     mine = SourceRun.objects.filter(source=source).order_by("-pk").values_list("pk", flat=True)
     last = (
         mine.filter(state__in=READ_STATES),

@@ -1,7 +1,6 @@
-"""Runs at the times that sources' cron lines name, in the time zone of the settings.
+"""Start runs at the times of the sources' cron lines, in the time zone of the settings.
 
-However many times of a source were missed (no worker ran, or the source was being read all along),
-it is read once.
+However many times were missed (no worker, or the source was being read), it is read once.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ def next_time(cron: str, after: datetime) -> datetime:
 
 
 def fire(now: datetime | None = None) -> list[str]:
-    """Request a run of each source whose time has come; a sentence for each."""
+    """Request a run of each source that is due; a sentence for each."""
     now = now or timezone.now()
     scheduled = {row.source_id: row for row in ScheduledRun.objects.all()}
     messages = []
@@ -39,7 +38,7 @@ def fire(now: datetime | None = None) -> list[str]:
 
 
 def _plan(source: Source, now: datetime) -> None:
-    """A schedule that is new counts from now on."""
+    """Plan the next time of new schedules, from now on."""
     fields = {"cron": source.schedule, "at": next_time(source.schedule, now)}
     ScheduledRun.objects.update_or_create(source=source, defaults=fields)
 

@@ -1,7 +1,8 @@
-"""The states of a source run, and the one way from one to another.
+"""The states of a source run, and the transitions between them.
 
-Rows are the truth; a queued task is only a doorbell for one. Every move names the states it leaves
-and changes the row in one statement, so two processes cannot both make it.
+The rows are the truth; a queued task only says that one should be looked at. Every transition names
+the states it starts from and changes the row in one statement, so two processes cannot both make
+it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 DONE_STATES = [State.SUCCEEDED, State.PARTIAL, State.FAILED, State.CANCELLED]
 ENDED_STATES = [*DONE_STATES, State.INTERRUPTED, State.NEEDS_APPROVAL]
-SENTENCES = ("error", "last_line")  # of a row; what they quote may be of any length
+SENTENCES = ("error", "last_line")  # of a row; quoted texts may be of any length
 LONGEST_SENTENCE = 2000
 DELETED = "The source was deleted, and its documents with it."
 
@@ -51,10 +52,10 @@ def move(
     leaving: Collection[str] = tuple(State),
     **fields: Any,
 ) -> bool:
-    """Move a SourceRun to another state, from where that is allowed; whether it moved.
+    """Move a SourceRun to another state if the transition is allowed; whether it moved.
 
-    With `during`, only while the row is in that attempt; with `leaving`, only from these states. A
-    state that ends the run gets its time.
+    With `during`, only in that attempt; with `leaving`, only from these states. A final state sets
+    the finish time.
     """
     pk = source_run if isinstance(source_run, int) else source_run.pk
     origins = [state for state, targets in TRANSITIONS.items() if to in targets]
@@ -75,7 +76,7 @@ def move(
 
 
 def status_of(states: Iterable[str]) -> str:
-    """One word for several source runs: the open ones first, then the worst."""
+    """One status for several source runs: an open one first, then the worst."""
     found = set(states)
     for state in (State.RUNNING, State.WAITING, State.QUEUED, State.NEEDS_APPROVAL):
         if state in found:

@@ -42,9 +42,7 @@ MOST_RANKED = 100_000  # chunks times terms, if all terms are nearly everywhere
 # than comparing each, although it skips those that do not pass.
 FEW = 20
 LEAST_FEW = 2_000
-WEIGHTS = (
-    "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B, A: parts, text, headings and keys, title
-)
+WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B, A: parts, text, headings and keys, title
 # Like b of BM25: a long chunk contains more terms by chance.
 LENGTH_NORM = "0.8 + 0.2 * c.tokens / 250.0 + 0.4 * greatest(0, 1 - c.tokens / 80.0)"
 

@@ -1,9 +1,9 @@
-"""Words as the full text index knows them: identifiers whole and in parts, prose by its stems.
+"""Words as terms of the full text index: identifiers whole and in parts, prose as stems.
 
 `BBjWindow::addButton` is found as `bbjwindow`, `addbutton`, and by the parts bbj, window, add and
 button; `PROCESS_EVENTS` is `processevents` with the parts process and events. So a query may spell
-a name in any of these ways. The vectors are made here and not by PostgreSQL's own parser, which
-takes an identifier apart at its signs only, and knows neither headings nor the first cell of a row.
+a name in any of these ways. The vectors are not made by PostgreSQL's own parser, because it splits
+identifiers only at punctuation and knows neither headings nor the first cell of a row.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ TERMS_VERSION = 1
 A, B, C, D = 3, 2, 1, 0  # the weights of a tsvector, as its binary format numbers them
 
 LONGEST_WORD = 80
-LONGEST_KEY = 60  # characters of a first cell that still reads as the row's key
+LONGEST_KEY = 60  # characters of a first cell that counts as the key of its row
 LAST_POSITION = 16383  # of a tsvector
-POSITIONS_KEPT = 64  # of one term; the rank of a term grows hardly beyond a few
+POSITIONS_KEPT = 64  # of one term; the rank hardly grows beyond a few
 GAP = 8  # positions between title, headings and text, so that no phrase spans them
 
 _WORD = re.compile(r"\d+(?:\.\d+)+|\w+")
@@ -39,7 +39,7 @@ _PLACES = [struct.Struct(f">BH{number}H") for number in range(POSITIONS_KEPT + 1
 
 
 class _Stemming(threading.local):
-    """A stemmer for each thread: it keeps the word it is at in itself."""
+    """A stemmer for each thread: a stemmer keeps its current word in itself."""
 
     def __init__(self) -> None:
         self.stemmer = snowballstemmer.stemmer("english")
@@ -56,13 +56,13 @@ class Forms(NamedTuple):
 
 
 def words(text: str) -> list[str]:
-    """The words of a text as they are written, in order."""
+    """The words of a text as written, in order."""
     return _WORD.findall(_folded(text))
 
 
 @lru_cache(maxsize=1 << 14)
 def forms(word: str) -> Forms:
-    """The terms of a word as `words` gives it; an empty whole if it is all underscores."""
+    """The terms of a word from `words`; the whole is empty if it is all underscores."""
     whole = stem(word.replace("_", "").casefold())
     parts = _PART.findall(word) if word.isascii() else word.strip("_").split("_")
     if len(parts) < 2:
@@ -72,7 +72,7 @@ def forms(word: str) -> Forms:
 
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
-    """By Porter's second English stemmer; what holds a digit or is not ASCII stays."""
+    """The stem by Porter's second English stemmer; words with digits or non-ASCII letters stay."""
     if not word.isascii() or not word.isalpha():
         return word
     stemmed: str = _stemming.stemmer.stemWord(word)
@@ -103,8 +103,7 @@ def vector(title: str, context_header: str, content: str) -> bytes:
 
 
 class _Placing:
-    """The terms of a chunk in UTF-8, each with its places: weight and position as the 16 bits that
-    a tsvector has for both."""
+    """The terms of a chunk in UTF-8, with weight and position as the 16 bits of a tsvector."""
 
     def __init__(self) -> None:
         self.position = 1
@@ -127,7 +126,7 @@ class _Placing:
         if places is None:
             self.places[term] = [place]
         elif len(places) < POSITIONS_KEPT and (places[-1] ^ place) & LAST_POSITION:
-            places.append(place)  # a part that is the whole as well keeps the greater weight
+            places.append(place)  # a part that equals the whole keeps the greater weight
 
 
 @lru_cache(maxsize=1 << 16)
@@ -154,7 +153,7 @@ def _lines(content: str) -> Iterator[tuple[str, int, bool]]:
 
 
 def _folded(text: str) -> str:
-    """Without accents and the compatibility forms of letters; ASCII stays as it is."""
+    """Without accents and compatibility forms; ASCII stays as it is."""
     if text.isascii():
         return text
     decomposed = unicodedata.normalize("NFKD", text)
@@ -168,7 +167,8 @@ def trigrams(term: str) -> set[str]:
 
 
 def edits(one: str, other: str, limit: int) -> int:
-    """Letters added, dropped, changed, or swapped with their neighbour; `limit` + 1 if more.
+    """The number of letters added, removed, changed or swapped with a neighbour; `limit` + 1 if
+    more.
 
     The restricted Damerau-Levenshtein distance (optimal string alignment).
     """

@@ -1,4 +1,4 @@
-"""Prose cut into sentences, lines and words, from which the prose can be put together again."""
+"""Cut prose into sentences, lines and words from which it can be put together again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST_ABBREVIATION = 8
 
 
 class Fragment(NamedTuple):
-    """A part of a text; `glue` is the white space before it, as one character, or nothing."""
+    """A part of a text; `glue` is the white space before it, as one character or empty."""
 
     text: str
     glue: str
@@ -32,7 +32,7 @@ Cut = Callable[[str], list[Fragment]]
 
 
 def sentences(text: str) -> list[Fragment]:
-    """`line` counts from 0 at the beginning of `text`."""
+    """The sentences; `line` counts from 0 at the beginning of `text`."""
     return list(_cut(text, _SENTENCE_END, 1))
 
 
@@ -41,13 +41,13 @@ def lines(text: str) -> list[Fragment]:
 
 
 def words(text: str) -> list[Fragment]:
-    """A word's text is without white space; a run of white space becomes one character."""
+    """The words, without white space; a run of white space becomes one character of glue."""
     return list(_cut(text, _WORD_END, 0))
 
 
 def _cut(text: str, end: re.Pattern[str], least: int) -> Iterator[Fragment]:
-    """Parts at the matches of `end`, whose white space is the glue; `least` characters of a match
-    stay with the part before it."""
+    """Parts at the matches of `end`, whose white space becomes the glue; `least` characters of a
+    match stay with the part before it."""
     start, line, glue = 0, 0, ""
     for match in end.finditer(text):
         if least and _abbreviates(text, start, match.start()):

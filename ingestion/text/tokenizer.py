@@ -1,8 +1,8 @@
-"""Tokens, as wordllama's own tokenizer counts them: the measure of every chunk, whatever embeds it.
+"""Count tokens with wordllama's tokenizer, whatever model embeds the chunks.
 
-The tokenizer is a byte-pair encoding in which no token holds a space after another character, and
-none holds a line break or a tab beside another one. So a text's count is the exact sum of the
-counts of its words (each with the spaces before it), and a word need be encoded only once.
+It is a byte-pair encoding in which no token has a space after another character, and none has a
+line break or tab beside another one. So the count of a text is the exact sum of the counts of its
+words (each with the spaces before it), and each word needs to be encoded only once.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _LONGEST_CLUSTER = 32
 
 
 def count_tokens(text: str) -> int:
-    """The length of `text` in tokens, begin and end marks not counted; 0 for an empty text.
+    """The number of tokens of `text`, without begin and end marks; 0 for an empty text.
 
-    `<s>` and the like are counted as the characters they are. A lone surrogate counts as `?`.
+    `<s>` and the like count as their characters. A lone surrogate counts as `?`.
     """
     return count_within(f" {text}") if text else 0
 
 
 def count_within(text: str) -> int:
-    """The tokens `text` adds to a text it is put into, at the beginning of a line.
+    """The tokens that `text` adds to another text at the beginning of a line.
 
-    Exact and additive: over line breaks always, and before a space.
+    Exact and additive: always over line breaks, and before a space.
     """
     return sum(map(_counts().__getitem__, _WORD.findall(text.replace("▁", " "))))
 
@@ -48,8 +48,8 @@ def count_within(text: str) -> int:
 def cut_to_fit(text: str, limit: int) -> list[str]:
     """Cut a text without spaces into parts of at most `limit` tokens, at token ends.
 
-    Characters that are seen as one (marks, joined emoji) stay together if that is possible;
-    one character is a part of its own even when it alone is more than `limit` tokens.
+    Characters that are displayed as one (combining marks, joined emoji) stay together if possible;
+    a single character is a part even if it has more than `limit` tokens.
     """
     parts = []
     ends = [end for _, end in _encode(text).offsets[2:]]
@@ -66,7 +66,7 @@ def cut_to_fit(text: str, limit: int) -> list[str]:
 
 
 def _character_end(text: str, start: int, stop: int) -> int:
-    """The last place up to `stop`, but after `start`, where no seen character is torn."""
+    """The last place up to `stop`, but after `start`, that splits no displayed character."""
     stop = max(stop, start + 1)
     for place in range(stop, max(start, stop - _LONGEST_CLUSTER), -1):
         if place >= len(text) or not (_extends(text[place]) or text[place - 1] == "\u200d"):
@@ -75,7 +75,7 @@ def _character_end(text: str, start: int, stop: int) -> int:
 
 
 def _extends(character: str) -> bool:
-    """Whether it is seen as part of the character before it: marks, joiners, skin tones, tags."""
+    """Whether a character is displayed with the one before it: marks, joiners, skin tones, tags."""
     code = ord(character)
     return code >= 0x300 and (
         code in _SKIN_TONES
@@ -86,7 +86,7 @@ def _extends(character: str) -> bool:
 
 
 class _Counts(dict[str, int]):
-    """The token count of each word met so far; forgotten when it has grown large."""
+    """The token count of each word so far; cleared when it has grown large."""
 
     def __missing__(self, word: str) -> int:
         count = len(_encode(word)) - 2
@@ -98,7 +98,7 @@ class _Counts(dict[str, int]):
 
 
 def _encode(word: str) -> Encoding:
-    """`word` behind a line break, so that the tokenizer's own leading space does not touch it."""
+    """`word` after a line break, so that the tokenizer's own leading space does not affect it."""
     readable = word.encode("utf-8", "replace").decode("utf-8")
     return tokenizer().encode(f"\n{readable}", add_special_tokens=False)
 
@@ -110,9 +110,9 @@ def _counts() -> _Counts:
 
 @cache
 def tokenizer() -> Tokenizer:
-    """Read from the wheel: nothing is downloaded, and wordllama itself is not imported.
+    """The tokenizer from the wheel: nothing is downloaded, and wordllama is not imported.
 
-    Raises ConfigError when it is missing or another one.
+    Raises ConfigError if it is missing or a different one.
     """
     spec = find_spec("wordllama")
     folders = spec.submodule_search_locations if spec else None

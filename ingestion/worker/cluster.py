@@ -207,7 +207,7 @@ class Cluster:
         supervisor.stopping = Flag()  # theirs stays set; what this process reads itself may go on
 
     def kill(self) -> None:
-        """Kill the process and its descendants. Those of a dead process end by themselves."""
+        """Kill every process at once."""
         for slot in self.slots:
             slot.kill()
         self.slots = []
