@@ -3,7 +3,8 @@
     python -m tests.scripts.measure_memory [--topics 7000]
 
 Starts `manage.py serve` (web and worker, embedded database, wordllama) in a folder of its own,
-makes a Flare project of so many topics, and reads it while `/ready` is asked twice a second. Prints the largest sum of PSS (proportional set size) of all these processes, by kind, in MB.
+makes a Flare project of so many topics, and reads it while `/ready` is asked twice a second. Prints
+the largest sum of PSS (proportional set size) of all these processes, by kind, in MB.
 """
 
 from __future__ import annotations
