@@ -170,7 +170,7 @@ def test_a_wrong_value_is_refused_at_its_field(
 
 
 @pytest.mark.parametrize("button", ["_save", "_test", "_preview"])
-@pytest.mark.parametrize("levels", [21, 500, 980, 3000, 100_000])
+@pytest.mark.parametrize("levels", [21, 500, 980, 3000, 20_000])
 @pytest.mark.parametrize("nest", [("[", "]"), ('{"a":', "}")])
 def test_options_nested_too_deep_are_refused_at_their_field(
     admin_client: Client, levels: int, nest: tuple[str, str], button: str

@@ -114,7 +114,7 @@ def _listed(read: Callable[[bytes], object]) -> Callable[[str], object]:
     return listed
 
 
-CHUNKER = Chunker(size=400, overlap=50)
+CHUNKER = Chunker(size=64, overlap=8)  # small, so that the smallest texts are split as well
 TOPIC = '<html xmlns:MadCap="http://www.madcapsoftware.com/Schemas/MadCap.xsd"><body>'
 _flare_topic = _parsed("FlareParser", "Content/a.htm")
 _mdx_page = _parsed("MdxParser", "a.mdx")

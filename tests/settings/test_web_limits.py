@@ -21,7 +21,7 @@ def limited(installation: Place) -> Iterator[Site]:
     make_manager(installation)
     given = {"WEB_STATEMENT_TIMEOUT": "0.5"}
     site = serve(installation, HOST, **given)
-    answer = site.log_in(PASSWORD)
+    answer = site.log_in(PASSWORD, Origin=f"http://{HOST}")
     assert answer.status_code == 302, answer.text
     yield site
     end(site.process)
