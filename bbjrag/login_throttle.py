@@ -75,7 +75,7 @@ class KnownBrowserMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        if request.method == "POST" and request.path == reverse("admin:login"):
+        if request.method == "POST" and request.path.startswith(reverse("admin:login")):
             self._remember(request, response)
         return response
 

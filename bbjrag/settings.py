@@ -316,5 +316,23 @@ AXES_VERBOSE = False
 # What one visitor may take of the web processes.
 WEB_STATEMENT_TIMEOUT = env.number("WEB_STATEMENT_TIMEOUT", 15.0, maximum=3600.0)
 
+# A second factor for the admin, by parts of allauth (bbjrag/second_factor).
+SECOND_FACTOR = env.choice("SECOND_FACTOR", "off", ("off", "optional", "required"))
+if SECOND_FACTOR != "off":
+    INSTALLED_APPS.remove("ingestion.admin.config.AdminConfig")
+    INSTALLED_APPS += [
+        "bbjrag.second_factor.config.AdminConfig",
+        "allauth.account",  # allauth.mfa does not load without it
+        "allauth.mfa",
+    ]
+    MIDDLEWARE += [
+        "allauth.account.middleware.AccountMiddleware",
+        "bbjrag.second_factor.middleware.SecondFactorMiddleware",
+    ]
+    ACCOUNT_EMAIL_VERIFICATION = "none"
+    MFA_ADAPTER = "bbjrag.second_factor.adapter.Adapter"
+    MFA_TOTP_ISSUER = "bbjrag"
+    MFA_TOTP_TOLERANCE = 1  # a code before and after: clocks differ
+
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

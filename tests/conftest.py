@@ -23,6 +23,7 @@ SLOW = (
     "api/test_openapi.py",
     "bbjrag/test_embedded.py",
     "bbjrag/test_production.py",
+    "bbjrag/test_second_factor.py",
     "chunking/test_stage.py",
     "faults",
     "index/test_export.py",

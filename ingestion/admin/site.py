@@ -34,6 +34,7 @@ PAGES: dict[type[Model], type[admin.ModelAdmin[Any]]] = {
 }
 NAMES = [model._meta.object_name for model in PAGES]
 APPS = ["sources", "ingestion"]  # listed first
+LEFT_OUT = {"django_q", "account", "mfa"}
 PEOPLE = "People and roles"
 
 
@@ -55,11 +56,11 @@ class Site(admin.AdminSite):
         **options: Any,
     ) -> None:
         """Leave out the queue's own tables: a Schedule runs any dotted path and a task's arguments
-        are pickles, which must not be edited in a browser. Lists filter only by what they
-        offer."""
+        are pickles, which must not be edited in a browser; and those of second factors. Lists
+        filter only by what they offer."""
         given = model_or_iterable
         models = [given] if isinstance(given, ModelBase) else list(given)
-        shown = [model for model in models if model._meta.app_label != "django_q"]
+        shown = [model for model in models if model._meta.app_label not in LEFT_OUT]
         super().register(shown, limited(admin_class or admin.ModelAdmin), **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
