@@ -185,6 +185,8 @@ def test_names_that_differ_in_case_only_are_two_topics(tmp_path: Path) -> None:
     ("conditions", "kept"),
     [
         ("Default.PrintOnly", False),
+        ("Default.Print_Only", False),
+        ("Default.print-only", False),
         ("Default.Print", False),
         ("default.PRINTONLY , Other.Print", False),
         ("Default.Print,Default.Online", True),
@@ -224,6 +226,17 @@ def test_unknown_variables_are_told_once_by_name(tmp_path: Path) -> None:
     found = parse(write(tmp_path, {"Content/t.htm": topic(body)}))
     assert documents(found)["t.htm"].content == "ab"
     assert ["No.Such" in f.message for f in failures(found)] == [True]
+
+
+def test_a_variables_text_goes_before_the_templates_default(tmp_path: Path) -> None:
+    variables = (
+        '<CatapultVariableSet><Variable Name="V" Definition="Some text">five</Variable>'
+        '<Variable Name="W" Definition="six" /><Variable Name="X" EvaluatedDefinition="seven"'
+        ' Definition="y">z</Variable></CatapultVariableSet>'
+    )
+    body = "<p>[%=S.V%] [%=S.W%] [%=S.X%]</p>"
+    files = {"Project/VariableSets/S.flvar": variables}
+    assert content_of(tmp_path, body, **files) == "five six seven"
 
 
 def test_references_in_text_and_titles_are_resolved(tmp_path: Path) -> None:

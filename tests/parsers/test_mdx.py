@@ -229,6 +229,21 @@ def test_number_prefix(name: str, number: int | None, rest: str) -> None:
     assert split_number_prefix(name) == (number, rest)
 
 
+def test_a_title_from_a_file_name_is_the_name(tmp_path: Path) -> None:
+    assert parse(tmp_path, "Text.", "02-no-array-delete.md").title == "no-array-delete"
+
+
+@pytest.mark.parametrize(
+    "comment", ["// {}", "# {}", "/* {} */", "{{/* {} */}}", "<!-- {} -->", "  -- {}"]
+)
+def test_comments_that_highlight_lines_are_left_out(comment: str, tmp_path: Path) -> None:
+    code = "\n".join(["a = 1", comment.format("highlight-next-line"), "b = 2"])
+    document = parse(tmp_path, f"# A\n\n```js\n{code}\n```\n")
+    assert "highlight" not in document.content
+    lines = {number: line for line, number in document.lines}
+    assert document.content.splitlines()[lines[6]] == "b = 2"
+
+
 def test_names_are_made_readable() -> None:
     assert readable("02-getting_started--now") == "Getting started now"
 
@@ -245,7 +260,7 @@ def test_display_url_is_quoted() -> None:
         ("sidebar_label: Side", "# Heading `x`", "Heading x"),
         ("sidebar_label: Side", "## Only a section", "Side"),
         ("title: 42", "", "42"),
-        ("tags: [x]", "", "Page"),
+        ("tags: [x]", "", "page"),
     ],
 )
 def test_title_precedence(front: str, heading: str, title: str, tmp_path: Path) -> None:

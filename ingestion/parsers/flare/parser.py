@@ -37,7 +37,7 @@ _LINKED = re.compile(r"\[%=\s*System\.(?:Linked(?:Title|Header)|Title)\s*%\]")
 
 
 class FlareParser(Parser):
-    version = 2
+    version = 3
 
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS

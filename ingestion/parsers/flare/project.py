@@ -39,7 +39,7 @@ MAX_EXPANSION = 1_000_000  # characters that variables may add to one text
 
 REFERENCE = re.compile(r"\[%=\s*([^%\]]+?)\s*%\]")
 LINKED = ("System.LinkedTitle", "System.LinkedHeader", "System.Title")
-_PRINT = re.compile(r"(?:^|\.)Print(?:Only)?$", re.IGNORECASE)
+_PRINT = re.compile(r"(?:^|\.)Print(?:[-_ ]?Only)?$", re.IGNORECASE)
 _OVERRIDE = re.compile(r"(?:^|,)\s*([^:,]+\.[^:,]+):")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 
@@ -323,14 +323,16 @@ class FlareProject:
         return files_below(self.config, within, suffix) if within else []
 
     def _read_variables(self) -> Iterator[tuple[str, str]]:
-        """`EvaluatedDefinition`, else `Definition`, else the text; date formats are skipped."""
+        """`EvaluatedDefinition`, else the text, else `Definition`; date formats are skipped.
+
+        In older projects `Definition` is only the default of Flare's template.
+        """
         for path in self._shared_files("VariableSets", ".flvar"):
             root = self._read_shared(path)
             for variable in () if root is None else root.iter("Variable", "variable"):
-                evaluated = _value(variable, "EvaluatedDefinition") or _value(
-                    variable, "Definition"
-                )
-                value = evaluated or "".join(map(str, variable.itertext()))
+                text = "".join(map(str, variable.itertext())).strip()
+                evaluated = _value(variable, "EvaluatedDefinition")
+                value = evaluated or text or _value(variable, "Definition")
                 is_date = _value(variable, "Type").casefold() == "datetime"
                 name = f"{path.stem}.{_value(variable, 'Name')}"
                 yield variable_key(name), "" if is_date else value.strip()

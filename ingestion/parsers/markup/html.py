@@ -34,11 +34,11 @@ _INDENTED_LINE = re.compile(r"\n(?:\t|  )")
 _FILE_NAME = re.compile(r"\S+\.(?:png|gif|jpe?g|svg|bmp|webp|ico|tiff?)", re.IGNORECASE)
 _NAMES_OF_IMAGES = "image picture icon img photo graphic screenshot figure spacer bullet logo"
 _ALT_WITHOUT_CONTENT = frozenset(_NAMES_OF_IMAGES.split())
+_CODE_KINDS = "list|line|block|text|para(?:graph)?|sample|example|snippet|segment|indent"
 _CODE_CLASS = re.compile(
-    r"(?:^|\s)(?:code(?:list|line|block|text|para|sample|example|snippet|indent\d*)?|code[-_]\S*"
-    r"|courierpara)"
-    r"(?:\s|$)",
-    re.IGNORECASE,
+    rf"(?:^|\s)(?:(?i:code(?:{_CODE_KINDS})?\d*|code[-_]\S*|courierpara)"
+    rf"|(?!Error|Status|Bar|Zip|Post|Country|Access|Product)[A-Z][A-Za-z0-9]{{0,15}}"
+    rf"Code(?i:{_CODE_KINDS})?\d*)(?:\s|$)"
 )
 LANGUAGES = {
     "c#": "csharp",

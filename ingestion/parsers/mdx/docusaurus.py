@@ -97,6 +97,11 @@ def split_number_prefix(name: str) -> tuple[int | None, str]:
     return (int(match[1][:9]), match[2]) if match else (None, name)
 
 
+def bare_name(name: str) -> str:
+    """A file or folder name without its number prefix: what the site shows as the title."""
+    return split_number_prefix(name)[1].strip() or name
+
+
 def readable(name: str) -> str:
     """A file or folder name as a title: `02-getting_started` is "Getting started"."""
     words = re.sub(r"[-_\s]+", " ", split_number_prefix(name)[1]).strip() or name

@@ -70,7 +70,7 @@ class MdxParser(Parser):
     that import them. Drafts are left out.
     """
 
-    version = 3
+    version = 4
     Options = MdxOptions
 
     def parse(
@@ -220,7 +220,7 @@ def _title(path: PurePosixPath, front_matter: FrontMatter, writer: MarkdownWrite
     if title:
         return title
     named_by_folder = docusaurus.is_index(path) and path.parent.name
-    return docusaurus.readable(path.parent.name if named_by_folder else path.stem)
+    return docusaurus.bare_name(path.parent.name if named_by_folder else path.stem)
 
 
 def _depths(path: PurePosixPath) -> list[tuple[str, ...]]:

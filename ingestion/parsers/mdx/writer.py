@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ingestion.documents import Location
 from ingestion.parsers import markdown
+
+# Lines that tell Docusaurus what to highlight; no reader of the site sees them.
+_HIGHLIGHT = re.compile(
+    r"\s*(?://|/\*|\{/\*|<!--|#|--|%|;|')\s*highlight-(?:next-line|start|end)\s*"
+    r"(?:\*/\}?|-->)?\s*"
+)
 
 
 @dataclass(slots=True)
@@ -94,8 +101,9 @@ class MarkdownWriter:
         opening, *lines, closing = markdown.fenced(code.split("\n"), language)
         self._add([opening], source)
         for number, line in enumerate(lines):
-            self._locate(code_source + number)
-            self.lines.append(line)
+            if not _HIGHLIGHT.fullmatch(line):
+                self._locate(code_source + number)
+                self.lines.append(line)
         self.lines.append(closing)
 
     def verbatim(self, lines: Sequence[str], source: int) -> None:

@@ -63,6 +63,7 @@ _UNMISTAKABLE = frozenset(_ALONE.split())
 _FRAME_TAGS = "div section aside header footer nav form ul ol dl table figure main article center"
 FRAMES = frozenset(_FRAME_TAGS.split())
 _BEGINS = tuple(_BEGINNINGS.split())
+COPYRIGHT_NOTICE = 80  # words; what is longer is not the notice at the foot of a page
 SHARE_OF_CONTENT = 0.6  # an element with more of a page's words than this is content
 _GONE = frozenset(("style", "script", "template", "noscript"))
 
@@ -103,15 +104,24 @@ def _texts(element: Element) -> Iterable[str]:
 
 
 def remove_boilerplate(region: Element) -> None:
-    """Remove boilerplate from a page's content region, except elements with most of its text."""
+    """Remove boilerplate from a page's content region, except elements with most of its text, and
+    except a long text that is about copyright."""
     total = words_in(region)
+    is_legal = _words_on_copyright(region) > COPYRIGHT_NOTICE
     for element in list(region.iter(etree.Element)):
         if element is region or not is_boilerplate(element) or not _attached(element, region):
+            continue
+        if is_legal and "copyright" in classes_of(element):
             continue
         if local_name(element.tag) in ("pre", "code"):
             continue
         if words_in(element) <= SHARE_OF_CONTENT * total or local_name(element.tag) == "nav":
             drop(element)
+
+
+def _words_on_copyright(region: Element) -> int:
+    marked = (e for e in region.iter(etree.Element) if "copyright" in classes_of(e))
+    return sum(words_in(element) for element in marked)
 
 
 def _attached(element: Element, region: Element) -> bool:

@@ -72,6 +72,26 @@ def test_paragraphs_classed_as_code_are_one_block() -> None:
     assert topic(body) == fenced("open(1)\nread(1)") + "\n\nDone."
 
 
+@pytest.mark.parametrize(
+    "name", ["Code2", "Code10", "CodeSegment1", "ExampleCode", "DBTCodePara", "code-Indent"]
+)
+def test_the_usual_names_of_code_paragraphs_are_code(name: str) -> None:
+    body = f'<p class="{name}">open(1)</p><p class="{name}">read(1)</p><p>Done.</p>'
+    assert topic(body) == fenced("open(1)\nread(1)") + "\n\nDone."
+
+
+@pytest.mark.parametrize("name", ["BarCode", "ErrorCode", "Decode", "CodeTitle"])
+def test_other_names_with_code_in_them_are_not(name: str) -> None:
+    assert topic(f'<p class="{name}">open(1)</p><p>Done.</p>') == "open(1)\n\nDone."
+
+
+def test_a_copyright_notice_is_boilerplate_and_a_legal_text_is_content() -> None:
+    notice = '<p class="copyright">Copyright 2026 by us.</p>'
+    assert topic(f"<p>{'Text. ' * 40}</p>{notice}") == ("Text. " * 40).strip()
+    terms = "".join(f'<p class="copyright">Term {n} of the licence.</p>' for n in range(30))
+    assert "Term 29 of the licence." in topic(f"<p>Text.</p>{terms}")
+
+
 # Furniture.
 
 FURNITURE = {
