@@ -7,7 +7,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from django.conf import settings
 
@@ -19,9 +21,13 @@ from ingestion.models import EmbeddingProfile
 
 logger = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
 KEPT_VECTORS = 512
 KEPT_SECONDS = 300.0
 RETRY_SECONDS = 15.0  # until an embedder that did not answer is tried again
+PATIENCE = 20.0  # seconds that a search waits for an embedder; a model may have to be loaded first
+ASKING = 8  # questions to embedders at the same time
 
 
 class NotAskable(BbjragError):
@@ -38,13 +44,16 @@ class Opened:
 class QueryVectors:
     """Keep one open embedder per profile, and the vectors of the last queries.
 
-    One instance per process; thread-safe. Vectors are text in the format of pgvector.
+    One instance per process; thread-safe. Vectors are text in the format of pgvector. Embedders are
+    asked in threads beside the searches, which wait a limited time and not for each other.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.lock = threading.Lock()
+        self.pool = ThreadPoolExecutor(ASKING, "query")
         self.opened: dict[int, Opened] = {}
+        self.opening: dict[int, Future[Opened]] = {}
         self.vectors: OrderedDict[tuple[int, str], tuple[float, str]] = OrderedDict()
 
     def vector(self, profile: EmbeddingProfile, text: str) -> str:
@@ -54,7 +63,7 @@ class QueryVectors:
             return found
         embedder = self._embedder(profile)
         try:
-            values = embedder.embed_query(text)
+            values = _awaited(self.pool.submit(embedder.embed_query, text))
         except EmbedderUnavailable as error:
             self._close(profile, str(error))
             raise NotAskable(str(error)) from error
@@ -82,21 +91,44 @@ class QueryVectors:
             if opened is None or (
                 opened.embedder is None and self.clock() - opened.at > RETRY_SECONDS
             ):
-                opened = self.opened[profile.pk] = self._open(profile)
+                opened = None
+                if profile.pk not in self.opening:
+                    self.opening[profile.pk] = self.pool.submit(self._open, profile)
+                opening = self.opening[profile.pk]
+        if opened is None:
+            try:
+                opened = _awaited(opening)
+            except EmbedderUnavailable as error:
+                raise NotAskable(str(error)) from error
         if opened.embedder is None:
             raise NotAskable(opened.problem)
         return opened.embedder
 
     def _open(self, profile: EmbeddingProfile) -> Opened:
         try:
-            return Opened(_matching(profile), "", self.clock())
+            opened = Opened(_matching(profile), "", self.clock())
         except BbjragError as error:
             logger.warning("%s cannot be asked: %s", profile, error)
-            return Opened(None, str(error), self.clock())
+            opened = Opened(None, str(error), self.clock())
+        finally:
+            with self.lock:
+                self.opening.pop(profile.pk, None)
+        with self.lock:
+            self.opened[profile.pk] = opened
+        return opened
 
     def _close(self, profile: EmbeddingProfile, problem: str) -> None:
         with self.lock:
             self.opened[profile.pk] = Opened(None, problem, self.clock())
+
+
+def _awaited(asked: Future[Answer]) -> Answer:
+    """The answer. Raises EmbedderUnavailable if it does not come in time; it is not cancelled, so
+    that a model that has to be loaded is there for a later search."""
+    try:
+        return asked.result(PATIENCE)
+    except TimeoutError as error:
+        raise EmbedderUnavailable(f"It did not answer within {PATIENCE:g} s.") from error
 
 
 def _matching(profile: EmbeddingProfile) -> Embedder:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
+from threading import Event
 from typing import Any
 
 import pytest
@@ -488,6 +491,39 @@ def test_an_embedder_that_is_down_is_tried_again_after_a_while(
     with pytest.raises(vectors_module.NotAskable):
         vectors.vector(stored, "window")
     assert opened == [100.0, 160.0]
+
+
+@pytest.mark.parametrize("hangs", ["opening", "embedding"])
+def test_an_embedder_that_hangs_holds_no_search_for_long(
+    stored: EmbeddingProfile, monkeypatch: pytest.MonkeyPatch, hangs: str
+) -> None:
+    """Nor do searches wait for each other, and later ones are answered at once."""
+    vectors, released = QueryVectors(), Event()
+
+    class Hanging:
+        digest, dimensions = stored.digest, stored.dimensions
+
+        def __init__(self) -> None:
+            if hangs == "opening":
+                released.wait(30)
+
+        def embed_query(self, text: str) -> Any:
+            released.wait(30)
+            raise EmbedderUnavailable("Down.")
+
+    monkeypatch.setattr(vectors_module, "configured_embedder", Hanging)
+    monkeypatch.setattr(vectors_module, "PATIENCE", 0.5)
+
+    def asked(_: int) -> str:
+        with pytest.raises(vectors_module.NotAskable) as refused:
+            vectors.vector(stored, "window")
+        return str(refused.value)
+
+    begun = time.monotonic()
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(asked, range(6))) == {"It did not answer within 0.5 s."}
+    assert time.monotonic() - begun < 2.5, "six times 0.5, one after the other, would be 3"
+    released.set()
 
 
 def test_a_querys_vector_is_kept_briefly(
