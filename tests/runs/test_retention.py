@@ -97,6 +97,7 @@ def left(*rows: models.Model) -> list[bool]:
 
 
 def test_old_runs_go_with_what_belongs_to_them(source: Source) -> None:
+    cache.clear()
     gone = ran(source)
     failure = failed(gone, resolved=True)
     kept = newest(source)

@@ -121,6 +121,9 @@ def read_rendered(text: str) -> Seen:
     return Seen(words, [code.strip("\n") for code in reader.code if code.strip()])
 
 
+_HIGHLIGHTS = re.compile(r"\W+highlight-(?:next-line|start|end)\b")  # no reader sees them
+
+
 def read_plainly(source: str) -> Seen:
     """The words and code of a page's source, by the look of its lines alone."""
     body = re.sub(r"\A---\n.*?^---\n", "", source, count=1, flags=re.DOTALL | re.MULTILINE)
@@ -137,9 +140,9 @@ def read_plainly(source: str) -> Seen:
             prose.append(f"\n{marks[3] or ''}\n")
         elif fence and line.strip() == fence:
             fence = ""
-        elif fence:
+        elif fence and not _HIGHLIGHTS.match(line):
             code[-1] += (line[indent:] if not line[:indent].strip() else line) + "\n"
-        else:
+        elif not fence:
             prose.append(line)
     return Seen(_plain_words("\n".join(prose)), [c.strip("\n") for c in code if c.strip()])
 

@@ -45,7 +45,7 @@ def test_the_database_that_is_named_is_used(place: Place, other: str) -> None:
 @pytest.mark.setting("EMBEDDED_POSTGRES_SETTINGS")
 def test_the_embedded_server_has_its_settings(place: Place) -> None:
     names = ("fsync", "max_connections", "superuser_reserved_connections")
-    assert [place.ask(f"SHOW {name}") for name in names] == ["off", "20", "3"]
+    assert [place.ask(f"SHOW {name}") for name in names] == ["off", "80", "3"]
 
 
 @pytest.mark.setting("STATE_DIR")

@@ -184,6 +184,7 @@ def test_many_previews_at_once_hold_up_nobody(previewing: Site) -> None:
         texts = [page.result() for page in pages]
     refused = sum("Your last Test or Preview is still under way" in text for text in texts)
     read = sum("The reading stopped" in text for text in texts)
-    assert refused + read == 9
+    others = [text for text in texts if "reading stopped" not in text and "under way" not in text]
+    assert refused + read == 9, others
     assert refused >= 4, "8, unless the machine is so busy that some came after the first had ended"
     assert "The reading stopped" in preview(other, address)

@@ -19,7 +19,7 @@ from tests.support.pages import page
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [f"page{number}" for number in range(40)]
-POSTGRES = "fsync=off,max_connections=20,superuser_reserved_connections=3"
+POSTGRES = "fsync=off,max_connections=80,superuser_reserved_connections=3"
 
 
 class Home:
