@@ -111,7 +111,7 @@ def find_files(
 
 
 def tasks_of(
-    files: Iterable[SourceFile | DocumentFailure], known: Known
+    config: SourceConfig, files: Iterable[SourceFile | DocumentFailure], known: Known
 ) -> Iterator[Task[SourceFile] | DocumentFailure | Unchanged]:
     """What is to be read of files: a task for each one that is not as it was at the last read."""
     for file in files:
@@ -120,15 +120,12 @@ def tasks_of(
         elif known.current(file.url):
             yield Unchanged(file.url)
         else:
-            yield Task(file.url, size_of(file.path), file)
+            yield Task(file.url, size_of(config, file.path), file)
 
 
-def size_of(path: Path) -> int:
-    """The size of a file in bytes; 1 if it cannot be seen."""
-    try:
-        return max(1, path.stat().st_size)
-    except OSError:
-        return 1
+def size_of(config: SourceConfig, path: Path) -> int:
+    """The size of a file in bytes; at least 1, also if it cannot be seen."""
+    return max(1, stat_input(config, path).size)
 
 
 def _walk(

@@ -58,15 +58,19 @@ class SameProcess:
 
 
 class OwnProcess:
-    """Does the work in forked processes, each document within the limits. Close it at the end."""
+    """Does the work in a forked process, each document within the limits. Close it at the end.
+
+    A new reader ends the process of the one before: a parser uses one at a time.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.opened: list[Isolated[Any, Any]] = []
+        self.isolated: Isolated[Any, Any] | None = None
 
     def reader(self, work: Work[Item, Result]) -> Reader[Item, Result]:
+        self.close()
         isolated: Isolated[Task[Item], Result] = Isolated(work, 1, self.limits, AHEAD, BATCH_BYTES)
-        self.opened.append(isolated)
+        self.isolated = isolated
 
         def read(
             tasks: Iterable[Task[Item] | Result],
@@ -84,8 +88,8 @@ class OwnProcess:
         return lambda tasks: _once(_reported(result) for result in read(tasks))
 
     def close(self) -> None:
-        for isolated in self.opened:
-            isolated.close()
+        if self.isolated:
+            self.isolated.close()
 
 
 def _once(results: Iterator[Result]) -> Iterator[Result]:

@@ -71,6 +71,7 @@ class _Batch(Generic[Item]):
 
     items: list[Item] = field(default_factory=list)
     weights: list[int] = field(default_factory=list)
+    weight: int = 0
     results: deque[Any] = field(default_factory=deque)
     done: int = 0
     came: int = 0
@@ -132,7 +133,8 @@ class Isolated(Generic[Item, Result]):
             self.begun = time.monotonic()
         self.batch.items.append(item)
         self.batch.weights.append(weight)
-        if sum(self.batch.weights) >= self.wanted:
+        self.batch.weight += weight
+        if self.batch.weight >= self.wanted:
             self._submit()
 
     @property

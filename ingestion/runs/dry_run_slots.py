@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from django.conf import settings
-from django.db import connection
 
 from ingestion.exceptions import BbjragError
+from ingestion.index.session_lock import session_lock
 
 # The first keys of the locks; the second are the person's id, and the number of the slot.
 PEOPLE = 0x62626B
@@ -26,27 +26,15 @@ class NoSlot(BbjragError):
 def slot(person: int) -> Iterator[None]:
     """Hold a slot for a dry run of this person. Raises NoSlot at once if none is free."""
     with ExitStack() as held:
-        if not _take(held, PEOPLE, person):
+        if not held.enter_context(session_lock(PEOPLE, person)):
             raise NoSlot(
                 "Your last Test or Preview is still under way: wait until it has ended, at most "
                 "two minutes, then try again."
             )
-        if not any(_take(held, SLOTS, number) for number in range(settings.PREVIEWS)):
+        slots = (held.enter_context(session_lock(SLOTS, n)) for n in range(settings.PREVIEWS))
+        if not any(slots):
             raise NoSlot(
                 "Others test and preview sources now, and no more than "
                 f"{settings.PREVIEWS} may at once (PREVIEWS): try again in a minute."
             )
         yield
-
-
-def _take(held: ExitStack, key: int, number: int) -> bool:
-    taken = _ask("SELECT pg_try_advisory_lock(%s, %s)", key, number)
-    if taken:
-        held.callback(_ask, "SELECT pg_advisory_unlock(%s, %s)", key, number)
-    return taken
-
-
-def _ask(sql: str, key: int, number: int) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [key, number])
-        return bool(cursor.fetchone()[0])

@@ -11,7 +11,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +23,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django_q.models import Task
 
+from ingestion.index.session_lock import session_lock
 from ingestion.models import Failure, LogLine, Run, SourceRun, State
 from ingestion.runs.state_machine import DONE_STATES
 from sources.models import Source
@@ -102,7 +102,7 @@ def prune(seconds: float = math.inf) -> Pruning | None:
     if not settings.RETENTION_DAYS:
         return pruning
     now = timezone.now()
-    with _lock() as is_held:
+    with session_lock(PRUNING, 0) as is_held:
         if is_held:
             _prune(pruning, now, now - timedelta(days=settings.RETENTION_DAYS))
     return pruning if is_held else None
@@ -143,19 +143,6 @@ def promise() -> str:
 def _days() -> str:
     days = settings.RETENTION_DAYS
     return "1 day" if days == 1 else f"{days} days"
-
-
-@contextmanager
-def _lock() -> Iterator[bool]:
-    """Whether this connection got the lock, held during the `with` block."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, 0)", [PRUNING])
-        (is_held,) = cursor.fetchone()
-        try:
-            yield is_held
-        finally:
-            if is_held:
-                cursor.execute("SELECT pg_advisory_unlock(%s, 0)", [PRUNING])
 
 
 def _before(rows: QuerySet[Any], moment: datetime) -> QuerySet[Any]:

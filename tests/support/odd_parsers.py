@@ -64,7 +64,7 @@ class HostileParser(OddParser):
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
         read: Reader[SourceFile, Parsed] = isolation.reader(self._read)
-        yield from read(tasks_of(find_files(self.config, {".md"}), known))
+        yield from read(tasks_of(self.config, find_files(self.config, {".md"}), known))
 
     def _read(self, task: Task[SourceFile]) -> Iterator[Parsed]:
         if task.item.path.stem == self.options.at:

@@ -60,7 +60,7 @@ class BbjSourceParser(Parser):
     ) -> Iterator[Parsed]:
         found = find_files(self.config, self.options.extensions)
         read: Reader[SourceFile, Parsed] = isolation.reader(self._file)
-        yield from read(tasks_of(found, known))
+        yield from read(tasks_of(self.config, found, known))
 
     def _file(self, task: Task[SourceFile]) -> Iterator[Parsed]:
         try:

@@ -76,11 +76,11 @@ class _Topics:
             elif self._is_doubtful(path):
                 doubtful[path] = file
             else:
-                yield Task(file.url, size_of(file.path), _Topic(path, file))
+                yield Task(file.url, size_of(self.config, file.path), _Topic(path, file))
         linked = self.project.linked_from_topics(set(doubtful)) if doubtful else set()
         for path, file in doubtful.items():
             topic = _Topic(path, file, doubtful=path not in linked)
-            yield Task(file.url, size_of(file.path), topic)
+            yield Task(file.url, size_of(self.config, file.path), topic)
 
     def _is_doubtful(self, path: str) -> bool:
         in_resources = path.split("/")[1].casefold() == "resources"

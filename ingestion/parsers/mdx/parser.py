@@ -83,7 +83,7 @@ class MdxParser(Parser):
             for file in found
             if isinstance(file, DocumentFailure) or self._is_page(file.relative)
         )
-        yield from read(tasks_of(pages, known))
+        yield from read(tasks_of(self.config, pages, known))
 
     def _is_page(self, path: PurePosixPath) -> bool:
         if any(part.startswith("_") for part in path.parts):

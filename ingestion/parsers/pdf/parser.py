@@ -103,7 +103,7 @@ class PdfParser(Parser):
     ) -> Iterator[Parsed]:
         found = find_files(self.config, {".pdf"})
         read: Reader[SourceFile, Parsed] = isolation.reader(self._read)
-        yield from read(tasks_of(found, known))
+        yield from read(tasks_of(self.config, found, known))
 
     def _read(self, task: Task[SourceFile]) -> Iterator[Parsed | None]:
         file = task.item
