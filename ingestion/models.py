@@ -280,6 +280,10 @@ class SourceRun(models.Model):
         return f"{self.source_name} in run {self.run_id}"
 
     @property
+    def is_open(self) -> bool:
+        return self.state in OPEN_STATES
+
+    @property
     def seconds(self) -> float | None:
         """From start to finish; None unless both are known."""
         if self.started_at and self.finished_at:

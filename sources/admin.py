@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AdminURLFieldWidget
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -19,8 +19,8 @@ from django.utils.html import format_html
 from ingestion.admin import actions
 from ingestion.admin.charts import history
 from ingestion.admin.display import ago, badge, records_link
-from ingestion.admin.overview import newest_runs, numbers
 from ingestion.admin.preview import tried
+from ingestion.admin.standings import newest_runs, numbers
 from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
 from ingestion.runs import removals
 from sources.forms import SourceForm
@@ -35,8 +35,8 @@ else:
 SHOWN_RUNS = 20
 # The list's actions that a source's own page has too, with the text of their buttons.
 ACTS = {
-    "reingest": "Re-ingest",
-    "reingest_clean": "Re-ingest from scratch...",
+    "reingest": "Ingest",
+    "reingest_clean": "Ingest from scratch...",
     "retry_failures": "Retry failures",
     "cancel_open": "Cancel",
     "enable": "Enable",
@@ -129,18 +129,18 @@ class SourceAdmin(Admin):
 
     def act(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Run one of the list's actions on this source, if the person may do it."""
-        if request.method != "POST":
-            raise BadRequest("Use the buttons on the source's page.")
         if not self.has_view_permission(request):
             raise PermissionDenied
         source = Source.objects.filter(pk=pk).first()
         if source is None:
             raise Http404(f"There is no source {pk} (any more).")
+        there = reverse("admin:sources_source_change", args=[source.pk])
+        if request.method != "POST":
+            return actions.not_done(request, there)
         found = self.get_actions(request).get(request.POST.get("action", ""))
         if not found or found[1] == "delete_selected":
             raise PermissionDenied
         action = cast("Callable[..., HttpResponse | None]", found[0])
-        there = reverse("admin:sources_source_change", args=[source.pk])
         response = action(self, request, Source.objects.filter(pk=source.pk))
         return response or HttpResponseRedirect(there)
 

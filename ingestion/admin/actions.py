@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -27,6 +27,18 @@ NO_WORKER = (
 )
 
 NOTHING_TO_RETRY = "Nothing to retry: {} has no open failure."
+
+
+NOT_DONE = (
+    "Nothing was done: your session had ended, or the address of a button was opened. "
+    "Press the button again."
+)
+
+
+def not_done(request: HttpRequest, there: str) -> HttpResponse:
+    """Answer a GET of a button's address, as after a login, with its page and a message."""
+    messages.warning(request, NOT_DONE)
+    return HttpResponseRedirect(there)
 
 
 def note(request: HttpRequest, rows: Iterable[Model], message: str) -> None:
@@ -58,8 +70,7 @@ def start(
     note(request, good, f"Asked for run {asked.run.pk}{_how(options)}.")
     if asked.started:
         names = ", ".join(row.source_name for row in asked.started)
-        text = "Queued {}: a worker takes it up within seconds. {}"
-        messages.success(request, format_html(text, names, run_link(asked.run.pk)))
+        messages.success(request, f"Queued {names}: a worker takes it up within seconds.")
     for row in asked.joined:
         text = "Joined {}, which is queued or running already: no second reading was started. {}"
         messages.info(request, format_html(text, row.source_name, run_link(row.run_id)))
@@ -80,21 +91,27 @@ def run_link(run: int) -> str:
     return format_html('<a href="{}">Follow run {}</a>', url, run)
 
 
-@admin.action(description="Re-ingest selected sources", permissions=["run"])
+@admin.action(description="Ingest selected sources", permissions=["run"])
 def reingest(
     modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
-) -> None:
-    start(request, queryset)
+) -> HttpResponse | None:
+    return followed(start(request, queryset))
 
 
-@admin.action(description="Re-ingest selected sources from scratch", permissions=["run"])
+def followed(asked: requests.Request | None) -> HttpResponse | None:
+    """Lead to the page of the run; None, for the page where one is, if nothing was started."""
+    if asked is None:
+        return None
+    return HttpResponseRedirect(reverse("admin:ingestion_run_change", args=[asked.run.pk]))
+
+
+@admin.action(description="Ingest selected sources from scratch", permissions=["run"])
 def reingest_clean(
     modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
 ) -> HttpResponse | None:
-    """Re-ingest after a confirmation, because it may take hours."""
+    """Ingest after a confirmation, because it may take hours."""
     if request.POST.get("confirmed"):
-        start(request, queryset, clean=True)
-        return None
+        return followed(start(request, queryset, clean=True))
     context = {
         **modeladmin.admin_site.each_context(request),
         "title": "Read and embed everything again?",
@@ -109,14 +126,13 @@ def reingest_clean(
 @admin.action(description="Retry the failures of selected sources", permissions=["run"])
 def retry_failures(
     modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Source]
-) -> None:
+) -> HttpResponse | None:
     failing = {source.pk for source in requests.sources_with_failures()}
     chosen = [source for source in queryset if source.pk in failing or not source.enabled]
     for source in queryset:
         if source not in chosen:
             messages.info(request, NOTHING_TO_RETRY.format(source.name))
-    if chosen:
-        start(request, chosen, retry_failed=True)
+    return followed(start(request, chosen, retry_failed=True)) if chosen else None
 
 
 @admin.action(description="Cancel the open runs of selected sources", permissions=["cancel"])

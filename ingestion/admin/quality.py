@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ingestion.admin.charts import Bar, bars
-from ingestion.admin.overview import Standing, standings
+from ingestion.admin.standings import Standing, standings
 from ingestion.index import quality
 from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
 from ingestion.runs.schedules import next_time

@@ -13,7 +13,7 @@ from django.db.models.functions import Left
 
 from ingestion.admin.charts import Bar, bars
 from ingestion.admin.display import seconds
-from ingestion.admin.overview import Progress, progress
+from ingestion.admin.standings import Progress, progress
 from ingestion.models import Document, Failure, LogLine, Run, SourceRun, State
 from ingestion.monitoring import health
 from ingestion.pipeline import STAGES

@@ -11,7 +11,6 @@ from django.http import (
     Http404,
     HttpRequest,
     HttpResponse,
-    HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
 from django.shortcuts import render
@@ -75,15 +74,16 @@ class RunAdmin(ReadOnlyAdmin):
         )
 
     def _act(self, request: HttpRequest, pk: int, permission: str, act: Any) -> HttpResponse:
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         if not request.user.has_perm(permission):
             raise PermissionDenied
         source_run = SourceRun.objects.select_related("source").filter(pk=pk).first()
         if source_run is None:
             raise Http404(f"There is no source run {pk} (any more).")
-        there = act(request, source_run) or source_run.run_id
-        return HttpResponseRedirect(reverse("admin:ingestion_run_change", args=[there]))
+        run = source_run.run_id
+        if request.method != "POST":
+            return actions.not_done(request, reverse("admin:ingestion_run_change", args=[run]))
+        run = act(request, source_run) or run
+        return HttpResponseRedirect(reverse("admin:ingestion_run_change", args=[run]))
 
     def details(self, request: HttpRequest, obj: Run) -> dict[str, Any]:
         # A run that ends between these two is shown as ended and refreshed once more. In the other

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.db.models.base import ModelBase
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 
-from ingestion.admin import overview, quality, search
+from ingestion.admin import overview, quality, search, starting
 from ingestion.admin.api_tokens import ApiTokenAdmin
 from ingestion.admin.chunks import ChunkAdmin
 from ingestion.admin.documents import DocumentAdmin, EmbeddingProfileAdmin
 from ingestion.admin.lookups import limited
+from ingestion.admin.menu import menu
 from ingestion.admin.runs import FailureAdmin, RunAdmin
+from ingestion.admin.standings import open_failures
 from ingestion.models import ApiToken, Chunk, Document, EmbeddingProfile, Failure, Run
 from ingestion.monitoring import health
 
@@ -43,6 +46,7 @@ class Site(admin.AdminSite):
     site_url = None
     index_title = "Overview"
     index_template = "admin/overview.html"
+    enable_nav_sidebar = False  # the menu is our own
 
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
@@ -75,7 +79,8 @@ class Site(admin.AdminSite):
         wrap = self.admin_view
         own = [
             path("overview/", wrap(self.overview), name="overview"),
-            path("health/", wrap(self.health), name="health"),
+            path("pulse/", wrap(self.pulse), name="pulse"),
+            path("ingest/", wrap(self.ingest), name="ingest"),
             path("search/", wrap(self.search), name="search"),
             path("quality/", wrap(self.quality), name="quality"),
         ]
@@ -94,10 +99,24 @@ class Site(admin.AdminSite):
         self._refuse(request)
         return render(request, "admin/overview_live.html", overview.overview())
 
-    def health(self, request: HttpRequest) -> HttpResponse:
-        """The health of database, worker and embedder now."""
-        self._refuse(request)
-        return render(request, "admin/health.html", {"checks": health.checks()})
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        context = super().each_context(request)
+        if context["has_permission"]:
+            context["menu"] = menu(request)
+        return context
+
+    def pulse(self, request: HttpRequest) -> HttpResponse:
+        """What every page refreshes: the open problems, and whether all parts are there."""
+        if not may_look(request):
+            return JsonResponse({"problems": 0, "checks": []})
+        checks = [asdict(check) for check in health.checks()]
+        return JsonResponse({"problems": open_failures().count(), "checks": checks})
+
+    def ingest(self, request: HttpRequest) -> HttpResponse:
+        """Ingest all sources, after a confirmation."""
+        if not request.user.has_perm("ingestion.start_run"):
+            raise PermissionDenied
+        return starting.ingest_all(request, self.each_context(request))
 
     def search(self, request: HttpRequest) -> HttpResponse:
         """The search page, with its scores."""

@@ -88,7 +88,7 @@ def test_a_list_is_sorted_on_a_narrow_window(page: Page) -> None:
 
 def reingest(page: Page, source: Source) -> None:
     page.goto(f"/admin/sources/source/{source.pk}/change/")
-    page.get_by_role("button", name="Re-ingest", exact=True).click()
+    page.get_by_role("button", name="Ingest", exact=True).click()
     expect(page.locator(".messagelist")).to_contain_text(f"Queued {source.name}")
 
 

@@ -116,7 +116,7 @@ def test_a_viewer_is_offered_nothing_to_press(chunk: Chunk) -> None:
         ("overview",),
     ):
         html = client.get(reverse(f"admin:{name}", args=args)).content.decode()
-        assert "Re-ingest" not in html
+        assert "Ingest" not in html
         assert "Remove these documents" not in html
         assert ">Cancel" not in html
 

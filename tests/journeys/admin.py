@@ -85,16 +85,18 @@ def delete_source(page: Page, name: str) -> None:
 
 
 def reingest(page: Page, name: str) -> None:
-    """Ask for a run on the source's own page, and go to the page of the run."""
+    """Ask for a run on the source's own page, which leads to the page of the run."""
     open_source(page, name)
-    press(page, "Re-ingest")
+    press(page, "Ingest")
     expect(page.get_by_text(f"Queued {name}")).to_be_visible()
-    follow_run(page)
+    title_is(page, "Run ")
 
 
-def follow_run(page: Page) -> None:
-    page.get_by_role("link", name=re.compile(r"^Follow run \d+$")).click()
-    is_said(page, re.compile("asked for"))
+def ingest_all(page: Page) -> None:
+    open_section(page, "Overview")
+    content(page).get_by_role("link", name="Ingest all now").click()
+    press(page, re.compile(r"^Ingest \d+ sources$"))
+    title_is(page, "Run ")
 
 
 def part_of(page: Page, source: str, state: str) -> Locator:

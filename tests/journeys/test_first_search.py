@@ -8,10 +8,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.journeys.admin import (
-    act_on_selected,
     content,
-    follow_run,
-    open_section,
+    ingest_all,
     search_for,
     title_is,
     wait_for_run,
@@ -41,10 +39,7 @@ def test_from_the_first_login_to_the_first_search(browser: Browser, new_site: Si
         expect(content(page).get_by_text("never run")).to_have_count(len(SEEDED))
         expect(search_for(page, "window")).to_contain_text("Nothing was found")
 
-        open_section(page, "Sources")
-        page.get_by_role("checkbox", name="Select all").check()
-        act_on_selected(page, "Re-ingest selected sources")
-        follow_run(page)
+        ingest_all(page)
         for name in SEEDED:
             wait_for_run(page, name)
 

@@ -110,7 +110,7 @@ def test_a_viewer_looks_and_does_not_touch(
     run = stored_with_failure_and_question(page, data)
     requests = what_a_manager_can_press(page, run)
     pressed = {request.button for request in requests}
-    assert pressed >= {"Save", "Test", "Preview", "Re-ingest", "Keep them", "Retry this document"}
+    assert pressed >= {"Save", "Test", "Preview", "Ingest", "Keep them", "Retry this document"}
     with visit(browser, site.url) as viewer:
         log_in(viewer, "vera", PASSWORD)
         looks_at_everything(viewer)
