@@ -33,6 +33,7 @@ if PRODUCTION and set(ALLOWED_HOSTS) <= set(LOOPBACK):
 if PRODUCTION and DEBUG:
     raise ImproperlyConfigured("DEBUG shows settings to visitors: unset it in production.")
 ALLOWED_HOSTS = list(dict.fromkeys([*ALLOWED_HOSTS, *LOOPBACK]))  # health checks come from here
+CSRF_FAILURE_VIEW = "ingestion.admin.errors.csrf_failure"
 CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
 
 
@@ -95,6 +96,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "bbjrag.login_throttle.KnownBrowserMiddleware",
     "bbjrag.slow_statements.SlowStatements",
+    "ingestion.admin.errors.EmptyAnswers",
     "axes.middleware.AxesMiddleware",
 ]
 CONTENT_SECURITY_POLICY = {

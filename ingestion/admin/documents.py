@@ -44,5 +44,6 @@ class DocumentAdmin(ReadOnlyAdmin):
 
 
 class EmbeddingProfileAdmin(ReadOnlyAdmin):
+    heading = "Models"
     page = "admin/ingestion/profile/page.html"
     list_display = ("__str__", "provider", "model", "dimensions", "created_at")

@@ -145,6 +145,7 @@ def state_of(rows: Any) -> State:
 
 
 class FailureAdmin(ReadOnlyAdmin):
+    heading = "Problems"
     page = "admin/ingestion/failure/page.html"
     list_display = ("what", "level", "stage", "document", "source", "when", "standing")
     list_filter = ("resolved", "level", "source", "stage")
