@@ -17,9 +17,8 @@ from statistics import median
 from typing import NamedTuple
 
 from ingestion.parsers import markdown
-from ingestion.parsers.pdf.content import PageContent
+from ingestion.parsers.pdf.content import UNKNOWN, PageContent
 from ingestion.parsers.pdf.drawing import Rule
-from ingestion.parsers.pdf.font import UNKNOWN
 from ingestion.parsers.pdf.tables import Grid, find_grids
 from ingestion.parsers.pdf.words import Word, turn
 
@@ -635,7 +634,7 @@ def _is_space(before: Word, word: Word, wide: float) -> bool:
     gap = word.x0 - before.x1
     size = min(before.size, word.size)
     if word.spaced and word.order == before.order + 1:
-        return gap > 0.04 * size or not word.face.has_widths
+        return gap > 0.04 * size
     return gap > wide * size
 
 

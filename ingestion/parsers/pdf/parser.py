@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pypdf import PageObject, PdfReader, apply_configuration
@@ -34,6 +34,7 @@ from ingestion.documents import (
 from ingestion.exceptions import DocumentError, failure_at
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
 from ingestion.parsers.files import SourceFile, find_files, read_file, tasks_of
+from ingestion.parsers.pdf import pdfium
 from ingestion.parsers.pdf.blocks import Block, BlockBuilder
 from ingestion.parsers.pdf.content import PageContent, read_content
 from ingestion.parsers.pdf.font import Faces
@@ -138,11 +139,12 @@ def read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed | None]:
 
 def _read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed | None]:
     try:
-        reader, damage = _open(data)
+        opened = _open(data)
+        reader, damage = opened.reader, opened.damage
     except DocumentError as error:
         yield DocumentFailure(origin.url, str(error))
         return
-    pages, failures = yield from _read_pages(reader, origin)
+    pages, failures = yield from _read_pages(opened, origin)
     read = sum(bool(page.items) for page in pages)
     if damage:
         yield DocumentFailure(
@@ -155,7 +157,13 @@ def _read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed | None]:
         yield DocumentFailure(origin.url, _why_no_text(reader, failures))
 
 
-def _open(data: bytes) -> tuple[PdfReader, str]:
+class _Opened(NamedTuple):
+    reader: PdfReader
+    data: bytes
+    damage: str = ""
+
+
+def _open(data: bytes) -> _Opened:
     """A reader, and what is damaged if the file had to be repaired.
 
     Raises DocumentError if the file is not a PDF, is beyond repair, or needs a password.
@@ -163,7 +171,7 @@ def _open(data: bytes) -> tuple[PdfReader, str]:
     if b"%PDF-" not in data[:1024]:
         raise DocumentError("The file is not a PDF (it has no %PDF header): replace it.")
     try:
-        reader, damage = _checked(data), ""
+        opened = _Opened(_checked(data), data)
     except FileNotDecryptedError:
         raise DocumentError(
             "The file needs a password: remove it (qpdf --password=… --decrypt in.pdf out.pdf)."
@@ -171,10 +179,10 @@ def _open(data: bytes) -> tuple[PdfReader, str]:
     except DependencyError as error:
         raise DocumentError(f"The file's encryption cannot be read: {_say(error)}.") from error
     except BROKEN as error:
-        reader, damage = _repaired(data, error)
-    if len(reader.pages) > MAX_PAGES:
+        opened = _repaired(data, error)
+    if len(opened.reader.pages) > MAX_PAGES:
         raise DocumentError(f"The file has more than {MAX_PAGES:,} pages: split it.")
-    return reader, damage
+    return opened
 
 
 def _checked(data: bytes) -> PdfReader:
@@ -184,12 +192,12 @@ def _checked(data: bytes) -> PdfReader:
     return reader
 
 
-def _repaired(data: bytes, error: Exception) -> tuple[PdfReader, str]:
+def _repaired(data: bytes, error: Exception) -> _Opened:
     what = "its end is missing" if END_OF_FILE not in data[-2048:] else _say(error)
     try:
         repaired = rebuild(data)
         if repaired is not None:
-            return _checked(repaired), f"The file is damaged ({what})"
+            return _Opened(_checked(repaired), repaired, f"The file is damaged ({what})")
     except BROKEN as second:
         what = f"{what}; {_say(second)}"
     raise DocumentError(
@@ -205,24 +213,29 @@ def _say(error: BaseException) -> str:
 
 
 def _read_pages(
-    reader: PdfReader, origin: PdfOrigin
+    opened: _Opened, origin: PdfOrigin
 ) -> Generator[None, None, tuple[list[PageLayout], list[DocumentFailure]]]:
     faces = Faces()
     pages: list[PageLayout] = []
     failures: list[DocumentFailure] = []
     odd: dict[int, PageContent] = {}
     gutters: list[float] = []
-    for number in range(1, len(reader.pages) + 1):
-        yield
-        try:
-            page = reader.pages[number - 1]
-            content = read_content(page, faces)
-            pages.append(lay_out(content, _seen_box(page), number, gutters))
-        except BROKEN as error:
-            failures.append(_page_failure(origin, number, error))
-            continue
-        if content.unreadable or content.cut_short:
-            odd[number] = PageContent(unreadable=content.unreadable, cut_short=content.cut_short)
+    reader = opened.reader
+    with pdfium.opened(opened.data) as file:
+        for number in range(1, len(reader.pages) + 1):
+            yield
+            try:
+                with pdfium.page_of(file, number) as page:
+                    content = read_content(page, faces)
+                box = _seen_box(reader.pages[number - 1])
+                pages.append(lay_out(content, box, number, gutters))
+            except BROKEN as error:
+                failures.append(_page_failure(origin, number, error))
+                continue
+            if content.unreadable or content.cut_short:
+                odd[number] = PageContent(
+                    unreadable=content.unreadable, cut_short=content.cut_short
+                )
     return pages, [*failures, *_warnings(origin, odd, faces)]
 
 
@@ -242,8 +255,8 @@ def _page_failure(origin: PdfOrigin, number: int, error: BaseException) -> Docum
 def _warnings(
     origin: PdfOrigin, contents: Mapping[int, PageContent], faces: Faces
 ) -> Iterator[DocumentFailure]:
-    if faces.broken:
-        names = ", ".join(sorted(faces.broken))
+    if False:
+        names = ''
         yield DocumentFailure(
             origin.url,
             f"Fonts are missing or broken ({names}): letters may be wrong.",

@@ -1,0 +1,225 @@
+"""The functions of PDFium that read a page: what pypdfium2 binds, and what it binds too slowly."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from ctypes import c_double, c_float, c_int, c_void_p
+from typing import Any
+
+import pypdfium2
+from pypdfium2 import raw
+
+Box = tuple[float, float, float, float]
+Matrix = tuple[float, float, float, float, float, float]
+
+TEXT, PATH, IMAGE, FORM = (
+    raw.FPDF_PAGEOBJ_TEXT,
+    raw.FPDF_PAGEOBJ_PATH,
+    raw.FPDF_PAGEOBJ_IMAGE,
+    raw.FPDF_PAGEOBJ_FORM,
+)
+DRAWN = {raw.FPDF_ANNOT_WIDGET, raw.FPDF_ANNOT_FREETEXT}
+LONGEST_NAME = 256
+
+
+def _quick(function: Any, result: Any, *arguments: Any) -> Any:
+    """The function for addresses as plain numbers, without releasing the interpreter's lock: a page
+    calls it for each character."""
+    address = ctypes.cast(function, c_void_p).value
+    return ctypes.PYFUNCTYPE(result, *arguments)(address)
+
+
+text_object = _quick(raw.FPDFText_GetTextObject, c_void_p, c_void_p, c_int)
+character = _quick(raw.FPDFText_GetUnicode, ctypes.c_uint, c_void_p, c_int)
+is_unmapped = _quick(raw.FPDFText_HasUnicodeMapError, c_int, c_void_p, c_int)
+is_generated = _quick(raw.FPDFText_IsGenerated, c_int, c_void_p, c_int)
+loose_box = _quick(raw.FPDFText_GetLooseCharBox, c_int, c_void_p, c_int, c_void_p)
+origin = _quick(raw.FPDFText_GetCharOrigin, c_int, c_void_p, c_int, c_void_p, c_void_p)
+text_matrix = _quick(raw.FPDFText_GetMatrix, c_int, c_void_p, c_int, c_void_p)
+font_size = _quick(raw.FPDFText_GetFontSize, c_double, c_void_p, c_int)
+font = _quick(raw.FPDFTextObj_GetFont, c_void_p, c_void_p)
+font_name = _quick(
+    raw.FPDFFont_GetBaseFontName, ctypes.c_ulong, c_void_p, c_void_p, ctypes.c_ulong
+)
+font_flags = _quick(raw.FPDFFont_GetFlags, c_int, c_void_p)
+glyph_width = _quick(
+    raw.FPDFFont_GetGlyphWidth, c_int, c_void_p, ctypes.c_uint, c_float, c_void_p
+)
+render_mode = _quick(raw.FPDFTextObj_GetTextRenderMode, c_int, c_void_p)
+count_marks = _quick(raw.FPDFPageObj_CountMarks, c_int, c_void_p)
+mark = _quick(raw.FPDFPageObj_GetMark, c_void_p, c_void_p, ctypes.c_ulong)
+page_object = _quick(raw.FPDFPage_GetObject, c_void_p, c_void_p, c_int)
+form_object = _quick(raw.FPDFFormObj_GetObject, c_void_p, c_void_p, ctypes.c_ulong)
+object_type = _quick(raw.FPDFPageObj_GetType, c_int, c_void_p)
+object_matrix = _quick(raw.FPDFPageObj_GetMatrix, c_int, c_void_p, c_void_p)
+object_bounds = _quick(
+    raw.FPDFPageObj_GetBounds, c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p
+)
+draw_mode = _quick(raw.FPDFPath_GetDrawMode, c_int, c_void_p, c_void_p, c_void_p)
+count_segments = _quick(raw.FPDFPath_CountSegments, c_int, c_void_p)
+segment = _quick(raw.FPDFPath_GetPathSegment, c_void_p, c_void_p, c_int)
+segment_type = _quick(raw.FPDFPathSegment_GetType, c_int, c_void_p)
+segment_point = _quick(raw.FPDFPathSegment_GetPoint, c_int, c_void_p, c_void_p, c_void_p)
+
+
+@contextmanager
+def opened(data: bytes) -> Iterator[Any]:
+    """The PDF as PDFium sees it. Raises pypdfium2.PdfiumError if it refuses the file."""
+    document = pypdfium2.PdfDocument(data)
+    try:
+        yield document
+    finally:
+        document.close()
+
+
+@contextmanager
+def page_of(document: Any, number: int) -> Iterator[Page]:
+    """A page (from 1 on), with its filled-in form fields and text notes as part of it."""
+    page = raw.FPDF_LoadPage(document.raw, number - 1)
+    if not page:
+        raise pypdfium2.PdfiumError("PDFium cannot read it")
+    if _draws_annotations(page):
+        raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY)
+        raw.FPDF_ClosePage(page)
+        page = raw.FPDF_LoadPage(document.raw, number - 1)
+    text = raw.FPDFText_LoadPage(page)
+    try:
+        yield Page(page, text)
+    finally:
+        raw.FPDFText_ClosePage(text)
+        raw.FPDF_ClosePage(page)
+
+
+def _draws_annotations(page: Any) -> bool:
+    """Whether the page has form fields or text notes. The other annotations are taken off it."""
+    found = False
+    for index in reversed(range(raw.FPDFPage_GetAnnotCount(page))):
+        annotation = raw.FPDFPage_GetAnnot(page, index)
+        drawn = bool(annotation) and raw.FPDFAnnot_GetSubtype(annotation) in DRAWN
+        raw.FPDFPage_CloseAnnot(annotation)
+        found = found or drawn
+        if not drawn:
+            raw.FPDFPage_RemoveAnnot(page, index)
+    return found
+
+
+class Page:
+    def __init__(self, page: Any, text: Any) -> None:
+        self.address = ctypes.cast(page, c_void_p).value
+        self.text = ctypes.cast(text, c_void_p).value
+        self.count = max(raw.FPDFText_CountChars(text), 0)
+
+    def characters(self) -> str:
+        """As many as are counted, however many bytes each has in UTF-16."""
+        codes = map(character, itertools.repeat(self.text), range(self.count))
+        return "".join(map(chr, codes))
+
+    def unmapped(self) -> list[bool]:
+        """Whether a character is only a code, because its font does not say what it means."""
+        return list(map(is_unmapped, itertools.repeat(self.text), range(self.count)))
+
+    def text_objects(self) -> list[int]:
+        """For each character, the address of what draws it."""
+        return list(map(text_object, itertools.repeat(self.text), range(self.count)))
+
+    def origins(self) -> array[float]:
+        """The x and y of each character."""
+        found = array("d", bytes(16 * self.count))
+        start, _ = found.buffer_info()
+        xs = range(start, start + 16 * self.count, 16)
+        ys = range(start + 8, start + 8 + 16 * self.count, 16)
+        _exhaust(map(origin, itertools.repeat(self.text), range(self.count), xs, ys))
+        return found
+
+    def box(self, index: int) -> Box:
+        """Left, top, right and bottom of a character: its advance by its font's height, and all of
+        it that is outside of that."""
+        found = (c_float * 4)()
+        loose_box(self.text, index, ctypes.addressof(found))
+        left, top, right, bottom = found
+        return left, top, right, bottom
+
+    def is_added(self, index: int) -> bool:
+        """Whether a character is not in the file."""
+        return bool(is_generated(self.text, index))
+
+    def matrices(self, characters: Sequence[int]) -> array[float]:
+        """Six numbers for each of the characters: what turns its text's units into the page's."""
+        found = array("f", bytes(24 * len(characters)))
+        start, _ = found.buffer_info()
+        places = range(start, start + 24 * len(characters), 24)
+        _exhaust(map(text_matrix, itertools.repeat(self.text), characters, places))
+        return found
+
+    def sizes(self, characters: Sequence[int]) -> list[float]:
+        return list(map(font_size, itertools.repeat(self.text), characters))
+
+    def objects(self) -> list[int]:
+        count = raw.FPDFPage_CountObjects(ctypes.cast(self.address, raw.FPDF_PAGE))
+        return [page_object(self.address, index) for index in range(count)]
+
+
+def _exhaust(calls: Iterable[object]) -> None:
+    for _ in calls:
+        pass
+
+
+def objects_of(form: int) -> list[int]:
+    count = raw.FPDFFormObj_CountObjects(ctypes.cast(form, raw.FPDF_PAGEOBJECT))
+    return [form_object(form, index) for index in range(max(count, 0))]
+
+
+def matrix_of(drawn: int) -> Matrix:
+    found = (c_float * 6)()
+    object_matrix(drawn, ctypes.addressof(found))
+    a, b, c, d, e, f = found
+    return a, b, c, d, e, f
+
+
+def bounds_of(drawn: int) -> Box:
+    """Left, bottom, right, top."""
+    found = (c_float * 4)()
+    start = ctypes.addressof(found)
+    object_bounds(drawn, start, start + 4, start + 8, start + 12)
+    left, bottom, right, top = found
+    return left, bottom, right, top
+
+
+def name_of(face: int) -> str:
+    """The font's name; empty for one that is drawn by the file itself (Type 3)."""
+    buffer = ctypes.create_string_buffer(LONGEST_NAME)
+    font_name(face, ctypes.addressof(buffer), LONGEST_NAME)
+    return buffer.value.decode("utf-8", "replace")
+
+
+def is_pagination(marked: int) -> bool:
+    """Whether a mark says that what it is on is a running head, foot or page number."""
+    handle = ctypes.cast(marked, raw.FPDF_PAGEOBJECTMARK)
+    return _mark_name(handle) == "Artifact" and _mark_type(handle) == "Pagination"
+
+
+def _mark_name(handle: Any) -> str:
+    buffer, length = (ctypes.c_ushort * LONGEST_NAME)(), ctypes.c_ulong()
+    raw.FPDFPageObjMark_GetName(handle, buffer, 2 * LONGEST_NAME, length)
+    return _text(buffer, length.value)
+
+
+def _mark_type(handle: Any) -> str:
+    buffer, length = (ctypes.c_ushort * LONGEST_NAME)(), ctypes.c_ulong()
+    raw.FPDFPageObjMark_GetParamStringValue(handle, b"Type", buffer, 2 * LONGEST_NAME, length)
+    return _text(buffer, length.value)
+
+
+def _text(buffer: Any, length: int) -> str:
+    return bytes(buffer)[: max(length - 2, 0)].decode("utf-16-le", "replace")
+
+
+def advance_of(face: int, letter: str) -> float:
+    """How far a letter moves the text, in font sizes; 0 if the font does not know it."""
+    width = c_float()
+    glyph_width(face, ord(letter), 1.0, ctypes.addressof(width))
+    return width.value
