@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import Fit
+from pypdf.generic import Fit, NameObject, StreamObject
 
 from ingestion.documents import DocumentFailure, ParsedDocument, Unchanged
 from ingestion.parsers import parser_class
@@ -279,7 +279,10 @@ def test_glyphs_named_by_number_are_read() -> None:
 def test_widths_of_a_font_with_a_cmap_of_its_own_are_known() -> None:
     """A code is not the number of its glyph there, by which the widths are given."""
     font = b"/F3<</Type/Font/Subtype/Type0/BaseFont/Own/Encoding 6 0 R/DescendantFonts[7 0 R]>>"
-    cmap = b"1 begincidrange <61> <7a> 1 endcidrange 1 begincidchar <20> 30 endcidchar"
+    cmap = (
+        b"1 begincodespacerange <00> <ff> endcodespacerange "
+        b"1 begincidrange <61> <7a> 1 endcidrange 1 begincidchar <20> 30 endcidchar"
+    )
     descendant = b"<</Type/Font/Subtype/CIDFontType2/BaseFont/Own/DW 1000/W[1[%s]]>>" % (
         b"250 " * 26
     )
@@ -445,17 +448,31 @@ def test_what_is_no_pdf_is_a_failure() -> None:
     assert "not a PDF" in failure.message
 
 
-def test_one_broken_page_leaves_the_others() -> None:
+def two_pages() -> PdfWriter:
     writer = PdfWriter()
     for text in (b"First page.", b"Second page."):
         writer.add_page(PdfReader(io.BytesIO(pdf(lines(text)))).pages[0])
-    data = written(writer).replace(b"(Second page.) Tj ET", b"(Second page.) Tj << <")
-    failure, document = parse_bytes(data)
+    return writer
+
+
+def test_broken_instructions_leave_what_is_before_them() -> None:
+    data = written(two_pages()).replace(b"(Second page.) Tj ET", b"(Second page.) Tj << <")
+    assert [d.content for d in parse_bytes(data) if isinstance(d, ParsedDocument)] == [
+        "## Page 1\n\nFirst page.\n\n## Page 2\n\nSecond page."
+    ]
+
+
+def test_a_page_in_an_unknown_packing_is_a_warning() -> None:
+    writer = two_pages()
+    stream = writer.pages[1]["/Contents"].get_object()
+    assert isinstance(stream, StreamObject)
+    stream[NameObject("/Filter")] = NameObject("/Unheard")
+    failure, document = parse_bytes(written(writer))
     assert isinstance(failure, DocumentFailure)
     assert failure.warning
     assert "Page 2" in failure.message
     assert isinstance(document, ParsedDocument)
-    assert document.content == "First page."
+    assert "First page." in document.content
 
 
 def test_a_font_without_characters_is_a_warning_not_gibberish() -> None:

@@ -18,10 +18,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pypdf import PageObject
+
 from ingestion.parsers.pdf import pdfium
+from ingestion.parsers.pdf.direction import LEFTWARD
 from ingestion.parsers.pdf.drawing import Rule, find_rules
 from ingestion.parsers.pdf.font import Faces, PageFont
-from ingestion.parsers.pdf.direction import LEFTWARD
+from ingestion.parsers.pdf.survey import GlyphNames
 from ingestion.parsers.pdf.words import ACCENTS, KERNING, OVERLAP, Word, WordBuilder, turn
 
 MAX_CHARACTERS = 300_000  # on a page
@@ -67,14 +70,14 @@ class _Run(NamedTuple):
     size: float
 
 
-def read_content(page: pdfium.Page, faces: Faces) -> PageContent:
-    """The words and lines that a page shows."""
+def read_content(page: pdfium.Page, faces: Faces, source: PageObject) -> PageContent:
+    """The words and lines that a page shows; `source` is the same page for pypdf."""
     content = PageContent(rules=find_rules(page))
     if page.count > MAX_CHARACTERS:
         page.count = MAX_CHARACTERS
         content.cut_short = True
     faces.next_page()
-    content.words = _Text(page, faces, content.unreadable).words()
+    content.words = _Text(page, faces, source, content.unreadable).words()
     faces.judge()
     return content
 
@@ -82,32 +85,42 @@ def read_content(page: pdfium.Page, faces: Faces) -> PageContent:
 class _Text:
     """The characters of a page, by the objects that draw them."""
 
-    def __init__(self, page: pdfium.Page, faces: Faces, unreadable: Counter[str]) -> None:
+    def __init__(
+        self, page: pdfium.Page, faces: Faces, source: PageObject, unreadable: Counter[str]
+    ) -> None:
         self.page = page
         self.faces = faces
-        self.unreadable = unreadable
         self.builder = WordBuilder()
         self.origins = page.origins()
         self.objects = page.text_objects()
-        self.text = self._without_added(self._readable(page.characters()))
+        text = page.characters()
+        unmapped = page.unmapped()
+        readable = text.translate(TEXT_MAP)
+        if any(unmapped):
+            readable = self._named(text, readable, unmapped, GlyphNames(source), unreadable)
+        self.text = self._without_added(readable)
         self.has_leftward = bool(LEFTWARD.search(self.text))
         self.paginated: dict[int, bool] = {}
 
-    def _readable(self, text: str) -> str:
-        """The text with UNKNOWN for signs that no character is known for, without what is in fonts
-        that name none at all."""
-        codes = self.page.unmapped()
-        if not any(codes):
-            return text.translate(TEXT_MAP)
-        faces = [self._font(drawn).face for drawn in self.objects]
-        named = {face for face, code in zip(faces, codes, strict=True) if not code}
-        found = []
-        for char, face, code in zip(text.translate(TEXT_MAP), faces, codes, strict=True):
-            nameless = code and face not in named and not (face.drawn or face.shows_signs)
-            if nameless:
-                self.unreadable[face.name] += 1
-            found.append(ABSENT if nameless else UNKNOWN if code else char)
-        return "".join(found)
+    def _named(
+        self,
+        text: str,
+        readable: str,
+        unmapped: Sequence[bool],
+        names: GlyphNames,
+        unreadable: Counter[str],
+    ) -> str:
+        """The text with what the fonts' own names say of unmapped codes, with UNKNOWN for the
+        others, and without what is in fonts that name nothing at all."""
+        characters = list(readable)
+        for index in itertools.compress(range(len(text)), unmapped):
+            font = self._font(self.objects[index]).face.name
+            if names.names_none(font):
+                unreadable[font] += 1
+                characters[index] = ABSENT
+            else:
+                characters[index] = names.character(font, ord(text[index])) or UNKNOWN
+        return "".join(characters)
 
     def _without_added(self, text: str) -> str:
         """The text with the spaces that PDFium adds marked as such."""
@@ -173,8 +186,7 @@ class _Text:
         for letters in ligatures:
             last = letters[-1]
             end = starts[last] + self._shown(first + last) if angle == 0 else ends[last]
-            for letter in letters:
-                ends[letter] = end
+            ends[letters.start : letters.stop] = [end] * len(letters)
         return ends
 
     def _shown(self, index: int) -> float:
@@ -233,7 +245,9 @@ def _add(builder: WordBuilder, run: _Run) -> None:
             builder.add(_whole(text[a:b]), starts[a], ends[b - 1] + spacing)
 
 
-def _unbroken(run: _Run, first: int, end: int, low: float, high: float) -> Iterator[tuple[int, int]]:
+def _unbroken(
+    run: _Run, first: int, end: int, low: float, high: float
+) -> Iterator[tuple[int, int]]:
     """The parts of a run between the gaps. What is at one place is one glyph, as a ligature is."""
     starts, ends = run.starts, run.ends
     begun = first

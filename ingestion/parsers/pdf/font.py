@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import string
 from dataclasses import dataclass, field
 
 from ingestion.parsers.pdf import pdfium
+from ingestion.parsers.pdf.survey import bare_name
 
 BOLD = re.compile(
     r"bold|black|heavy|semib|demi|-medi|-bd\b|cmbx|cmssbx|sfbx|sfsx|ecbx|ecsx|lmb", re.IGNORECASE
@@ -19,7 +21,8 @@ MONO = re.compile(
 SIGNS = re.compile(r"symbol|dingbat|wingding|webding|bullet", re.IGNORECASE)
 FIXED_PITCH, FORCE_BOLD = 1, 1 << 18
 THIN, WIDE = frozenset("ilt.,"), frozenset("mwMWo")
-SAMPLES = THIN | WIDE | frozenset("nxe0")
+SAMPLES = frozenset(string.ascii_letters) | THIN | {"0"}
+MANY = 8  # letters, of which some are wider than others in a font for text
 USUAL_PITCH = 0.6  # of the font size: Courier's
 LEAST_ADVANCE = 0.3  # of what is seen of a letter: hardly more overhangs in any italics
 
@@ -54,12 +57,10 @@ class Face:
 
     def _is_fixed_pitch(self) -> bool:
         """Whether all letters are equally wide; the flag is often wrong, so the widths decide."""
-        thin = [self.advances[c] for c in THIN if c in self.advances]
-        wide = [self.advances[c] for c in WIDE if c in self.advances]
-        if thin and wide:
-            return max(thin + wide) - min(thin + wide) < 0.01
-        known = self.advances.values()
-        return self.fixed and max(known, default=0.0) - min(known, default=0.0) < 0.01
+        known = self.advances
+        enough = len(known) >= MANY or (known.keys() & THIN and known.keys() & WIDE)
+        equal = not known or max(known.values()) - min(known.values()) < 0.01
+        return equal and (bool(enough) or self.fixed)
 
 
 UNKNOWN_FACE = Face()
@@ -87,7 +88,7 @@ class PageFont:
 
 
 class Faces:
-    """The fonts of one file, each the same on all pages, so that its pages learn from each other."""
+    """The fonts of one file, each the same on all pages, so that they learn from each other."""
 
     def __init__(self) -> None:
         self._named: dict[tuple[str, int], Face] = {}
@@ -108,7 +109,7 @@ class Faces:
             font.face.judge()
 
     def _read(self, address: int) -> Face:
-        name = pdfium.name_of(address).split("+")[-1]
+        name = bare_name(pdfium.name_of(address))
         flags = max(pdfium.font_flags(address), 0)
         fixed = bool(flags & FIXED_PITCH)
         if not name:

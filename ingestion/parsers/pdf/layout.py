@@ -20,7 +20,7 @@ from ingestion.parsers import markdown
 from ingestion.parsers.pdf.content import UNKNOWN, PageContent
 from ingestion.parsers.pdf.drawing import Rule
 from ingestion.parsers.pdf.tables import Grid, find_grids
-from ingestion.parsers.pdf.words import Word, turn
+from ingestion.parsers.pdf.words import SPACE, Word, turn
 
 BULLETS = "•◦▪●○■□‣\u2043∙·➢❖✓►▶\u2013—-*"
 BIN = 2.0  # points per bit of a row's mask
@@ -295,7 +295,7 @@ def _cell_lines(words: list[Word]) -> list[str]:
     lines = []
     for angle in sorted({word.angle for word in words}):
         for row in _rows([word for word in words if word.angle == angle]):
-            lines.append(_join_words(row.words, marked=True))
+            lines.append(_join_words(_name_signs(row.words), marked=True))
     return lines
 
 
@@ -634,7 +634,7 @@ def _is_space(before: Word, word: Word, wide: float) -> bool:
     gap = word.x0 - before.x1
     size = min(before.size, word.size)
     if word.spaced and word.order == before.order + 1:
-        return gap > 0.04 * size
+        return gap > SPACE * size
     return gap > wide * size
 
 

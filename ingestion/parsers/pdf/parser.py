@@ -23,6 +23,7 @@ from pypdf.errors import (
     PdfReadError,
     PyPdfError,
 )
+from pypdfium2 import PdfiumError
 
 from ingestion.documents import (
     DocumentFailure,
@@ -51,6 +52,7 @@ from ingestion.parsers.pdf.outline import (
     title_lines,
 )
 from ingestion.parsers.pdf.repair import rebuild
+from ingestion.parsers.pdf.survey import Survey
 from ingestion.parsers.pdf.typography import Typography, drop_boilerplate, study
 from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
@@ -70,7 +72,7 @@ LIMITS: dict[str, Any] = {
 # What pypdf raises, in addition to its own errors, for files broken in unexpected ways.
 BROKEN = (
     PyPdfError, AssertionError, AttributeError, IndexError, KeyError, NotImplementedError,
-    OSError, OverflowError, RecursionError, TypeError, UnicodeError, ValueError, zlib.error,
+    OSError, OverflowError, PdfiumError, RecursionError, TypeError, UnicodeError, ValueError, zlib.error,
 )  # fmt: skip
 EMPTY_TITLE = re.compile(
     r"^(?:untitled.*|unbenannt.*|unknown|title|document\d*|dokument\d*|.{0,2})$", re.IGNORECASE
@@ -215,28 +217,42 @@ def _say(error: BaseException) -> str:
 def _read_pages(
     opened: _Opened, origin: PdfOrigin
 ) -> Generator[None, None, tuple[list[PageLayout], list[DocumentFailure]]]:
-    faces = Faces()
     pages: list[PageLayout] = []
     failures: list[DocumentFailure] = []
     odd: dict[int, PageContent] = {}
-    gutters: list[float] = []
-    reader = opened.reader
-    with pdfium.opened(opened.data) as file:
-        for number in range(1, len(reader.pages) + 1):
+    with pdfium.opened(opened.reader, opened.data) as file:
+        reader = _PageReader(opened.reader, file)
+        for number in range(1, len(opened.reader.pages) + 1):
             yield
             try:
-                with pdfium.page_of(file, number) as page:
-                    content = read_content(page, faces)
-                box = _seen_box(reader.pages[number - 1])
-                pages.append(lay_out(content, box, number, gutters))
+                layout, content = reader.read(number)
             except BROKEN as error:
                 failures.append(_page_failure(origin, number, error))
                 continue
+            pages.append(layout)
             if content.unreadable or content.cut_short:
-                odd[number] = PageContent(
-                    unreadable=content.unreadable, cut_short=content.cut_short
-                )
-    return pages, [*failures, *_warnings(origin, odd, faces)]
+                odd[number] = content
+    return pages, [*failures, *_warnings(origin, odd, reader.survey.missing_fonts)]
+
+
+class _PageReader:
+    """Reads the pages of one file, whose fonts, forms and columns are alike."""
+
+    def __init__(self, reader: PdfReader, file: Any) -> None:
+        self.reader = reader
+        self.file = file
+        self.faces = Faces()
+        self.survey = Survey()
+        self.gutters: list[float] = []
+
+    def read(self, number: int) -> tuple[PageLayout, PageContent]:
+        source = self.reader.pages[number - 1]
+        whole = self.survey.check(source)
+        with pdfium.page_of(self.file, number) as page:
+            content = read_content(page, self.faces, source)
+        layout = lay_out(content, _seen_box(source), number, self.gutters)
+        unreadable, cut_short = content.unreadable, content.cut_short or not whole
+        return layout, PageContent(unreadable=unreadable, cut_short=cut_short)
 
 
 def _seen_box(page: PageObject) -> tuple[float, float, float, float]:
@@ -253,13 +269,13 @@ def _page_failure(origin: PdfOrigin, number: int, error: BaseException) -> Docum
 
 
 def _warnings(
-    origin: PdfOrigin, contents: Mapping[int, PageContent], faces: Faces
+    origin: PdfOrigin, contents: Mapping[int, PageContent], missing_fonts: set[str]
 ) -> Iterator[DocumentFailure]:
-    if False:
-        names = ''
+    if missing_fonts:
+        names = ", ".join(sorted(missing_fonts))
         yield DocumentFailure(
             origin.url,
-            f"Fonts are missing or broken ({names}): letters may be wrong.",
+            f"Fonts are missing ({names}): letters may be wrong.",
             warning=True,
         )
     unreadable = {n: content.unreadable for n, content in contents.items() if content.unreadable}

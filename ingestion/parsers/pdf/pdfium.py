@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import itertools
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,10 @@ from ctypes import c_double, c_float, c_int, c_void_p
 from typing import Any
 
 import pypdfium2
-from pypdfium2 import raw
+from pypdf import PdfReader, PdfWriter
+from pypdfium2 import PdfiumError, raw
+
+from ingestion.exceptions import DocumentError
 
 Box = tuple[float, float, float, float]
 Matrix = tuple[float, float, float, float, float, float]
@@ -29,8 +33,11 @@ LONGEST_NAME = 256
 def _quick(function: Any, result: Any, *arguments: Any) -> Any:
     """The function for addresses as plain numbers, without releasing the interpreter's lock: a page
     calls it for each character."""
-    address = ctypes.cast(function, c_void_p).value
-    return ctypes.PYFUNCTYPE(result, *arguments)(address)
+    return ctypes.PYFUNCTYPE(result, *arguments)(_address(function))
+
+
+def _address(pointer: Any) -> int:
+    return ctypes.cast(pointer, c_void_p).value or 0
 
 
 text_object = _quick(raw.FPDFText_GetTextObject, c_void_p, c_void_p, c_int)
@@ -42,13 +49,9 @@ origin = _quick(raw.FPDFText_GetCharOrigin, c_int, c_void_p, c_int, c_void_p, c_
 text_matrix = _quick(raw.FPDFText_GetMatrix, c_int, c_void_p, c_int, c_void_p)
 font_size = _quick(raw.FPDFText_GetFontSize, c_double, c_void_p, c_int)
 font = _quick(raw.FPDFTextObj_GetFont, c_void_p, c_void_p)
-font_name = _quick(
-    raw.FPDFFont_GetBaseFontName, ctypes.c_ulong, c_void_p, c_void_p, ctypes.c_ulong
-)
+font_name = _quick(raw.FPDFFont_GetBaseFontName, ctypes.c_ulong, c_void_p, c_void_p, ctypes.c_ulong)
 font_flags = _quick(raw.FPDFFont_GetFlags, c_int, c_void_p)
-glyph_width = _quick(
-    raw.FPDFFont_GetGlyphWidth, c_int, c_void_p, ctypes.c_uint, c_float, c_void_p
-)
+glyph_width = _quick(raw.FPDFFont_GetGlyphWidth, c_int, c_void_p, ctypes.c_uint, c_float, c_void_p)
 render_mode = _quick(raw.FPDFTextObj_GetTextRenderMode, c_int, c_void_p)
 count_marks = _quick(raw.FPDFPageObj_CountMarks, c_int, c_void_p)
 mark = _quick(raw.FPDFPageObj_GetMark, c_void_p, c_void_p, ctypes.c_ulong)
@@ -67,13 +70,33 @@ segment_point = _quick(raw.FPDFPathSegment_GetPoint, c_int, c_void_p, c_void_p, 
 
 
 @contextmanager
-def opened(data: bytes) -> Iterator[Any]:
-    """The PDF as PDFium sees it. Raises pypdfium2.PdfiumError if it refuses the file."""
-    document = pypdfium2.PdfDocument(data)
+def opened(reader: PdfReader, data: bytes) -> Iterator[Any]:
+    """The PDF as PDFium sees it; what it refuses or reads otherwise is written again by pypdf.
+
+    Raises DocumentError if it refuses that, too.
+    """
+    document = _open(data)
+    if document is None or len(document) != len(reader.pages):
+        document = _open(_written(reader))
+    if document is None:
+        raise DocumentError("The file is damaged: get it again or repair it (qpdf in.pdf out.pdf).")
     try:
         yield document
     finally:
         document.close()
+
+
+def _open(data: bytes) -> Any:
+    try:
+        return pypdfium2.PdfDocument(data)
+    except PdfiumError:
+        return None
+
+
+def _written(reader: PdfReader) -> bytes:
+    out = io.BytesIO()
+    PdfWriter(clone_from=reader).write(out)
+    return out.getvalue()
 
 
 @contextmanager
@@ -81,7 +104,7 @@ def page_of(document: Any, number: int) -> Iterator[Page]:
     """A page (from 1 on), with its filled-in form fields and text notes as part of it."""
     page = raw.FPDF_LoadPage(document.raw, number - 1)
     if not page:
-        raise pypdfium2.PdfiumError("PDFium cannot read it")
+        raise PdfiumError("PDFium cannot read it")
     if _draws_annotations(page):
         raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY)
         raw.FPDF_ClosePage(page)
@@ -109,8 +132,8 @@ def _draws_annotations(page: Any) -> bool:
 
 class Page:
     def __init__(self, page: Any, text: Any) -> None:
-        self.address = ctypes.cast(page, c_void_p).value
-        self.text = ctypes.cast(text, c_void_p).value
+        self.address = _address(page)
+        self.text = _address(text)
         self.count = max(raw.FPDFText_CountChars(text), 0)
 
     def characters(self) -> str:

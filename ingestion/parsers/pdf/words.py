@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingestion.parsers.pdf.font import UNKNOWN_FACE, Face
 
 KERNING = 0.1  # of the font size: a smaller gap never separates glyphs (Poppler's figure)
+SPACE = 0.04  # of the font size: a wider gap is seen if a space is known to be there
 OVERLAP = 0.3  # of the font size: what is set back by less goes on with the word
 
 # Accents drawn as separate characters, and the combining characters for them.
@@ -75,7 +78,8 @@ class WordBuilder:
     def _joins(self, x: float) -> bool:
         if self._parts[-1] in ACCENTS:
             return True
-        return -OVERLAP * self._size < x - self._x1 < KERNING * self._size
+        most = SPACE if self._may_end else KERNING
+        return -OVERLAP * self._size < x - self._x1 < most * self._size
 
     def space(self) -> None:
         self.end()
@@ -146,10 +150,13 @@ def _from_left(glyphs: list[tuple[float, str]]) -> str:
 
     What belongs to one letter is in reverse, so that the whole reads backward.
     """
-    letters = [[middle, text] for middle, text in glyphs if not unicodedata.combining(text[0])]
+    letters = sorted(glyph for glyph in glyphs if not unicodedata.combining(glyph[1][0]))
+    marks: dict[float, str] = defaultdict(str)
     for middle, text in glyphs:
         if unicodedata.combining(text[0]) and letters:
-            nearest = min(letters, key=lambda letter: abs(letter[0] - middle))
-            nearest[1] += text
-    ordered = sorted(letters, key=lambda letter: letter[0])
-    return "".join(text[::-1] for _, text in ordered)
+            marks[_nearest(middle, letters)] += text
+    return "".join((text + marks[middle])[::-1] for middle, text in letters)
+
+
+def _nearest(middle: float, letters: Sequence[tuple[float, str]]) -> float:
+    return min((letter[0] for letter in letters), key=lambda other: abs(other - middle))
