@@ -14,7 +14,7 @@ import re
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from pypdf import PageObject
 from ingestion.parsers.pdf import pdfium
 from ingestion.parsers.pdf.direction import LEFTWARD
 from ingestion.parsers.pdf.drawing import Rule, find_rules
-from ingestion.parsers.pdf.font import Faces, PageFont
+from ingestion.parsers.pdf.font import Face, Faces, advance
 from ingestion.parsers.pdf.survey import GlyphNames
 from ingestion.parsers.pdf.words import ACCENTS, KERNING, OVERLAP, Word, WordBuilder, turn
 
@@ -36,7 +36,9 @@ ABSENT = "\0"  # what is not text
 ADDED = "\1"  # a space that PDFium adds, perhaps in place of one that the file draws
 # A glyph without a known character. It is kept until the line shows whether it is a bullet.
 UNKNOWN = "\ufffd"
-HYPHEN = "\x02"  # at the end of a line, in PDFium's text
+NAMELESS = "\2"  # a glyph in a font that names no characters
+LINE_END = "\3"  # what PDFium adds there
+HYPHENS = dict.fromkeys((0x02, 0xFFFE), "-")  # at the end of a line, in PDFium's text
 LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
 # Symbol fonts put their characters into the private use area at 0xF000 + the byte; these are the
 # bullets and ticks of Word and similar programs (Wingdings, Symbol).
@@ -49,8 +51,10 @@ SYMBOLS = {
 FREE_CODES = dict.fromkeys((0x7F, 0x81, 0x8D, 0x8F, 0x90, 0x9D), "•")
 SPACES = dict.fromkeys((0x09, 0xA0, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x3000), " ")
 CONTROLS = dict.fromkeys([*range(0x20), 0x200B, 0xFEFF, *range(0xD800, 0xE000)], ABSENT)
-TEXT_MAP = CONTROLS | FREE_CODES | SYMBOLS | SPACES | {ord(HYPHEN): "-"}
-PIECE = re.compile(rf"[^ {ADDED}{ABSENT}{''.join(ACCENTS)}]+|[ {ADDED}{''.join(ACCENTS)}]")
+TEXT_MAP = CONTROLS | FREE_CODES | SYMBOLS | SPACES | HYPHENS
+PIECE = re.compile(
+    rf"[^ {ABSENT}{ADDED}{NAMELESS}{LINE_END}{''.join(ACCENTS)}]+|[ {ADDED}{''.join(ACCENTS)}]"
+)
 
 
 @dataclass(slots=True)
@@ -61,7 +65,7 @@ class PageContent:
     cut_short: bool = False
 
 
-class _Run(NamedTuple):
+class _Shown(NamedTuple):
     """Characters that the file draws with one instruction, each with where it begins and ends."""
 
     text: str
@@ -77,7 +81,9 @@ def read_content(page: pdfium.Page, faces: Faces, source: PageObject) -> PageCon
         page.count = MAX_CHARACTERS
         content.cut_short = True
     faces.next_page()
-    content.words = _Text(page, faces, source, content.unreadable).words()
+    text = _Text(page, faces, source)
+    content.words = text.words()
+    content.unreadable = text.unreadable
     faces.judge()
     return content
 
@@ -85,86 +91,52 @@ def read_content(page: pdfium.Page, faces: Faces, source: PageObject) -> PageCon
 class _Text:
     """The characters of a page, by the objects that draw them."""
 
-    def __init__(
-        self, page: pdfium.Page, faces: Faces, source: PageObject, unreadable: Counter[str]
-    ) -> None:
+    def __init__(self, page: pdfium.Page, faces: Faces, source: PageObject) -> None:
         self.page = page
         self.faces = faces
+        self.source = source
+        self.names: GlyphNames | None = None
+        self.unreadable: Counter[str] = Counter()
         self.builder = WordBuilder()
         self.origins = page.origins()
-        self.objects = page.text_objects()
-        text = page.characters()
-        unmapped = page.unmapped()
-        readable = text.translate(TEXT_MAP)
-        if any(unmapped):
-            readable = self._named(text, readable, unmapped, GlyphNames(source), unreadable)
-        self.text = self._without_added(readable)
-        self.has_leftward = bool(LEFTWARD.search(self.text))
+        self.codes = page.characters()
+        self.text = self._without_added(self.codes.translate(TEXT_MAP))
         self.paginated: dict[int, bool] = {}
 
-    def _named(
-        self,
-        text: str,
-        readable: str,
-        unmapped: Sequence[bool],
-        names: GlyphNames,
-        unreadable: Counter[str],
-    ) -> str:
-        """The text with what the fonts' own names say of unmapped codes, with UNKNOWN for the
-        others, and without what is in fonts that name nothing at all."""
-        characters = list(readable)
-        for index in itertools.compress(range(len(text)), unmapped):
-            font = self._font(self.objects[index]).face.name
-            if names.names_none(font):
-                unreadable[font] += 1
-                characters[index] = ABSENT
-            else:
-                characters[index] = names.character(font, ord(text[index])) or UNKNOWN
-        return "".join(characters)
-
     def _without_added(self, text: str) -> str:
-        """The text with the spaces that PDFium adds marked as such."""
+        """The text with what PDFium adds marked as such."""
         characters = list(text)
-        for match in re.finditer(" ", text):
+        for match in re.finditer("[ \r\n]", self.codes):
             if self.page.is_added(match.start()):
-                characters[match.start()] = ADDED
+                characters[match.start()] = ADDED if match[0] == " " else LINE_END
         return "".join(characters)
 
     def words(self) -> list[Word]:
-        places = enumerate(itertools.pairwise([0, *self.objects]))
-        starts = [place for place, (before, drawn) in places if before != drawn]
-        ends = [*starts[1:], len(self.text)][: len(starts)]
-        shown = [_first_shown(self.text, a, b) for a, b in zip(starts, ends, strict=True)]
-        matrices, sizes = self.page.matrices(shown), self.page.sizes(shown)
-        for index, (start, first, end) in enumerate(zip(starts, shown, ends, strict=True)):
-            if ADDED in self.text[start:first]:
+        has_leftward = bool(LEFTWARD.search(self.text))
+        for run in self.page.runs(exact=has_leftward):
+            first = _first_shown(self.text, run)
+            if ADDED in self.text[run.first : first]:
                 self.builder.may_end()
-            if first < end:
-                matrix = matrices[6 * index : 6 * index + 4]
-                self._read_object(first, end, matrix, abs(sizes[index]))
+            if first < run.end and run.drawn:
+                self._read(first, run.end, run.drawn)
         self.builder.end()
         return self.builder.words
 
-    def _read_object(self, first: int, end: int, matrix: array[float], size: float) -> None:
-        drawn, text = self.objects[first], self.text[first:end]
-        a, b, c, d = matrix
-        font = self._font(drawn)
+    def _read(self, first: int, end: int, drawn: int) -> None:
+        a, b, c, d, _, _ = self.page.matrix(first)
+        size = abs(self.page.size(first))
+        font = pdfium.font(drawn)
+        face = self.faces.get(font)
         angle = round(math.degrees(math.atan2(b, a))) % 360 if b or a < 0 else 0
         starts = self._starts(first, end, angle)
-        ends = self._ends(first, starts, font, size * math.hypot(a, b), angle)
-        size = self._height(first, angle) if font.face.drawn else size * math.hypot(c, d)
-        run = _Run(text, starts, ends, max(size, 0.01))
-        bold = font.face.bold or pdfium.render_mode(drawn) == STROKED_TEXT
+        ends = self._ends(first, starts, font, face, size * math.hypot(a, b), angle)
+        height = self._height(first, angle) if face.drawn else size * math.hypot(c, d)
+        shown = _Shown(self._shown(first, end, face), starts, ends, max(height, 0.01))
+        bold = face.bold or pdfium.render_mode(drawn) == STROKED_TEXT
         self.builder.pagination = bool(pdfium.count_marks(drawn)) and self._is_paginated(drawn)
         y = turn(self.origins[2 * first], self.origins[2 * first + 1], angle)[1]
-        self.builder.begin(y, run.size, font.face, angle, bold)
-        if self.has_leftward and LEFTWARD.search(text):
-            _add_leftward(self.builder, run)
-        else:
-            _add(self.builder, run)
-
-    def _font(self, drawn: int) -> PageFont:
-        return self.faces.get(pdfium.font(drawn))
+        self.builder.begin(y, shown.size, face, angle, bold)
+        _add(self.builder, shown)
 
     def _starts(self, first: int, end: int, angle: int) -> Sequence[float]:
         xs = self.origins[2 * first : 2 * end : 2]
@@ -174,22 +146,59 @@ class _Text:
         return [turn(x, y, angle)[0] for x, y in zip(xs, ys, strict=True)]
 
     def _ends(
-        self, first: int, starts: Sequence[float], font: PageFont, along: float, angle: int
+        self, first: int, starts: Sequence[float], font: int, face: Face, along: float, angle: int
     ) -> list[float]:
-        text, advances = self.text[first : first + len(starts)], font.advances
+        codes, advances = self.codes[first : first + len(starts)], face.advances
         ligatures = _at_one_place(starts)
-        alone = text if not ligatures else _without(text, ligatures)
-        for letter in set(alone).difference(advances, (ABSENT, ADDED)):
-            shown = self._shown(first + alone.index(letter)) / along if angle == 0 else None
-            font.learn(letter, shown)
-        ends = [x + along * advances.get(c, 0.0) for x, c in zip(starts, text, strict=True)]
+        for letter in set(codes).difference(advances):
+            self._learn(letter, first, codes, ligatures, font, face, along if angle == 0 else 0.0)
+        ends = [x + along * advances.get(c, 0.0) for x, c in zip(starts, codes, strict=True)]
         for letters in ligatures:
             last = letters[-1]
-            end = starts[last] + self._shown(first + last) if angle == 0 else ends[last]
+            end = starts[last] + self._width(first + last) if angle == 0 else ends[last]
             ends[letters.start : letters.stop] = [end] * len(letters)
         return ends
 
-    def _shown(self, index: int) -> float:
+    def _learn(
+        self,
+        letter: str,
+        first: int,
+        codes: str,
+        ligatures: Sequence[range],
+        font: int,
+        face: Face,
+        along: float,
+    ) -> None:
+        """Note the advance of a character that is new to its font, and what it is if that is not
+        known. Parts of ligatures show nothing of it."""
+        places = [index for index, code in enumerate(codes) if code == letter]
+        place = next((i for i in places if not any(i in group for group in ligatures)), None)
+        if place is None:
+            return
+        shown = self._width(first + place) / along if along else None
+        face.advances[letter] = advance(font, letter, shown)
+        if self.page.is_unmapped(first + place):
+            face.names = face.names or dict(TEXT_MAP)
+            face.names[ord(letter)] = self._name(face, ord(letter))
+
+    def _name(self, face: Face, code: int) -> str:
+        """The character of a code, by its font's names; ABSENT if they say nothing of any."""
+        self.names = self.names or GlyphNames(self.source)
+        if self.names.names_none(face.name):
+            return NAMELESS
+        return self.names.character(face.name, code) or UNKNOWN
+
+    def _shown(self, first: int, end: int, face: Face) -> str:
+        """The text of an object, without what is in fonts that name no characters."""
+        if not face.names:
+            return self.text[first:end]
+        text = self.codes[first:end].translate(face.names)
+        nameless = text.count(NAMELESS)
+        if nameless:
+            self.unreadable[face.name] += nameless
+        return text
+
+    def _width(self, index: int) -> float:
         """How far a character reaches to the right of its origin."""
         return self.page.box(index)[RIGHT] - self.origins[2 * index]
 
@@ -205,6 +214,12 @@ class _Text:
         return any(self.paginated[mark] for mark in marks)
 
 
+def _first_shown(text: str, run: pdfium.Run) -> int:
+    """The first character of an object that the file draws: the others have no matrix."""
+    places = range(run.first, run.end)
+    return next((index for index in places if text[index] not in (ADDED, LINE_END)), run.end)
+
+
 def _at_one_place(starts: Sequence[float]) -> list[range]:
     """The characters that are one glyph, such as a ligature."""
     if not any(map(operator.eq, starts[1:], starts)):
@@ -214,74 +229,57 @@ def _at_one_place(starts: Sequence[float]) -> list[range]:
     return [range(group[0], group[-1] + 1) for group in found if len(group) > 1]
 
 
-def _without(text: str, places: Sequence[range]) -> str:
-    for place in places:
-        text = text[: place.start] + ABSENT * len(place) + text[place.stop :]
-    return text
-
-
-def _first_shown(text: str, start: int, end: int) -> int:
-    """The first character of an object that the file draws: the others have no matrix."""
-    return next((index for index in range(start, end) if text[index] > ADDED), end)
-
-
-def _add(builder: WordBuilder, run: _Run) -> None:
-    spacing = _letter_spacing(run)
-    low, high = spacing - OVERLAP * run.size, spacing + KERNING * run.size
-    text, starts, ends = run.text, run.starts, run.ends
-    for match in PIECE.finditer(text):
+def _add(builder: WordBuilder, shown: _Shown) -> None:
+    if LEFTWARD.search(shown.text):
+        _add_leftward(builder, shown)
+        return
+    spacing, cuts = _cuts(shown)
+    for match in PIECE.finditer(shown.text):
         first, end = match.span()
-        if text[first] == " ":
+        if match[0] == " ":
             builder.space()
-            continue
-        if text[first] == ADDED:
+        elif match[0] == ADDED:
             builder.may_end()
-            continue
-        gaps = list(map(operator.sub, starts[first + 1 : end], ends[first : end - 1]))
-        if not gaps or (low < min(gaps) and max(gaps) < high):
-            builder.add(_whole(match[0]), starts[first], ends[end - 1] + spacing)
-            continue
-        for a, b in _unbroken(run, first, end, low, high):
-            builder.add(_whole(text[a:b]), starts[a], ends[b - 1] + spacing)
+        else:
+            for a, b in _parts(first, end, cuts):
+                builder.add(_whole(shown.text[a:b]), shown.starts[a], shown.ends[b - 1] + spacing)
 
 
-def _unbroken(
-    run: _Run, first: int, end: int, low: float, high: float
-) -> Iterator[tuple[int, int]]:
-    """The parts of a run between the gaps. What is at one place is one glyph, as a ligature is."""
-    starts, ends = run.starts, run.ends
-    begun = first
-    for index in range(first + 1, end):
-        joined = starts[index] == starts[index - 1]
-        if not joined and not low < starts[index] - ends[index - 1] < high:
-            yield begun, index
-            begun = index
-    yield begun, end
+def _cuts(shown: _Shown) -> tuple[float, list[int]]:
+    """The gap between all letters of a word that is set with its letters apart, and where there is
+    more than that. What is at one place is one glyph."""
+    gaps = list(map(operator.sub, shown.starts[1:], shown.ends))
+    low, high = -OVERLAP * shown.size, KERNING * shown.size
+    cuts = [index for index, gap in enumerate(gaps, 1) if not low < gap < high]
+    if not cuts:
+        return 0.0, cuts
+    spacing = min(gaps) if len(shown.text) >= SPACED_LETTERS else 0.0
+    if not high <= spacing < LETTER_SPACING * shown.size:
+        spacing = 0.0
+    starts = shown.starts
+    return spacing, [
+        index
+        for index in cuts
+        if not low < gaps[index - 1] - spacing < high and starts[index] != starts[index - 1]
+    ]
 
 
-def _letter_spacing(run: _Run) -> float:
-    """The gap between all letters, if a word is set with its letters apart."""
-    if len(run.text) < SPACED_LETTERS:
-        return 0.0
-    gaps = map(operator.sub, run.starts[1:], run.ends)
-    least = min(gaps)
-    return least if KERNING * run.size <= least < LETTER_SPACING * run.size else 0.0
+def _parts(first: int, end: int, cuts: Sequence[int]) -> Iterable[tuple[int, int]]:
+    inside = [cut for cut in cuts if first < cut < end] if cuts else []
+    return itertools.pairwise([first, *inside, end])
 
 
-def _add_leftward(builder: WordBuilder, run: _Run) -> None:
-    index = 0
-    while index < len(run.text):
-        end = index + 1
-        while end < len(run.text) and run.starts[end] == run.starts[index]:
-            end += 1
-        text = run.text[index:end].replace(ABSENT, "")
+def _add_leftward(builder: WordBuilder, shown: _Shown) -> None:
+    groups = itertools.groupby(range(len(shown.text)), key=shown.starts.__getitem__)
+    for start, group in groups:
+        letters = list(group)
+        text = shown.text[letters[0] : letters[-1] + 1].replace(ABSENT, "")
         if text == " ":
             builder.space()
         elif text == ADDED:
             builder.may_end()
         elif text:
-            builder.add_leftward(text, run.starts[index], run.ends[index])
-        index = end
+            builder.add_leftward(text, start, shown.ends[letters[-1]])
 
 
 def _whole(text: str) -> str:

@@ -29,7 +29,8 @@ LEAST_ADVANCE = 0.3  # of what is seen of a letter: hardly more overhangs in any
 
 @dataclass(eq=False)
 class Face:
-    """A font. `advances` are those of some letters, in font sizes, as far as they were shown.
+    """A font. `advances`: how far a character moves the text, in font sizes, as far as it was shown.
+    `names`: what its own names say of codes that PDFium knows no character for.
 
     `drawn`: the file itself draws the glyphs (Type 3), in a size of their own.
     """
@@ -40,6 +41,7 @@ class Face:
     drawn: bool = False
     fixed: bool = False
     advances: dict[str, float] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
 
     @property
     def shows_signs(self) -> bool:
@@ -57,7 +59,7 @@ class Face:
 
     def _is_fixed_pitch(self) -> bool:
         """Whether all letters are equally wide; the flag is often wrong, so the widths decide."""
-        known = self.advances
+        known = {c: self.advances[c] for c in SAMPLES if c in self.advances}
         enough = len(known) >= MANY or (known.keys() & THIN and known.keys() & WIDE)
         equal = not known or max(known.values()) - min(known.values()) < 0.01
         return equal and (bool(enough) or self.fixed)
@@ -66,55 +68,45 @@ class Face:
 UNKNOWN_FACE = Face()
 
 
-class PageFont:
-    """A font as a page uses it, by its address: subsets of one font are one face."""
-
-    def __init__(self, address: int, face: Face) -> None:
-        self.address = address
-        self.face = face
-        self.advances: dict[str, float] = {}
-
-    def learn(self, letter: str, shown: float | None) -> None:
-        """Note the advance of a letter, given how wide one is with all of its ink, if known.
-
-        What the font says is wrong if it has several glyphs for the letter.
-        """
-        said = pdfium.advance_of(self.address, letter)
-        if shown is not None and not LEAST_ADVANCE * shown <= said <= shown + 0.02:
-            said = shown
-        self.advances[letter] = said
-        if letter in SAMPLES:
-            self.face.advances.setdefault(letter, said)
-
-
 class Faces:
     """The fonts of one file, each the same on all pages, so that they learn from each other."""
 
     def __init__(self) -> None:
         self._named: dict[tuple[str, int], Face] = {}
-        self._on_page: dict[int, PageFont] = {}
+        self._on_page: dict[int, Face] = {}
 
     def next_page(self) -> None:
         """Forget addresses, which are those of other fonts on the next page."""
         self._on_page.clear()
 
-    def get(self, address: int) -> PageFont:
+    def get(self, address: int) -> Face:
+        """The font at an address; on each page it is at another one."""
         if address not in self._on_page:
-            self._on_page[address] = PageFont(address, self._read(address))
+            self._on_page[address] = self._read(address)
         return self._on_page[address]
 
     def judge(self) -> None:
         """Decide which of the page's fonts are code fonts, by what was shown of them so far."""
-        for font in self._on_page.values():
-            font.face.judge()
+        for face in self._on_page.values():
+            face.judge()
 
     def _read(self, address: int) -> Face:
-        name = bare_name(pdfium.name_of(address))
+        name = pdfium.name_of(address)
         flags = max(pdfium.font_flags(address), 0)
         fixed = bool(flags & FIXED_PITCH)
         if not name:
             return Face(drawn=True, fixed=fixed)
         if (name, flags) not in self._named:
             bold = bool(BOLD.search(name)) or bool(flags & FORCE_BOLD)
-            self._named[name, flags] = Face(name, bold, fixed=fixed)
+            self._named[name, flags] = Face(bare_name(name), bold, fixed=fixed)
         return self._named[name, flags]
+
+
+def advance(address: int, letter: str, shown: float | None) -> float:
+    """The advance of a letter of the font at an address, given how wide one is with all of its ink.
+
+    What the font says is wrong if it has several glyphs for the letter.
+    """
+    said = pdfium.advance_of(address, letter)
+    wrong = shown is not None and not LEAST_ADVANCE * shown <= said <= shown + 0.02
+    return shown if wrong and shown is not None else said

@@ -72,7 +72,8 @@ LIMITS: dict[str, Any] = {
 # What pypdf raises, in addition to its own errors, for files broken in unexpected ways.
 BROKEN = (
     PyPdfError, AssertionError, AttributeError, IndexError, KeyError, NotImplementedError,
-    OSError, OverflowError, PdfiumError, RecursionError, TypeError, UnicodeError, ValueError, zlib.error,
+    OSError, OverflowError, PdfiumError, RecursionError, TypeError, UnicodeError, ValueError,
+    zlib.error,
 )  # fmt: skip
 EMPTY_TITLE = re.compile(
     r"^(?:untitled.*|unbenannt.*|unknown|title|document\d*|dokument\d*|.{0,2})$", re.IGNORECASE

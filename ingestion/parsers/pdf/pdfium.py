@@ -6,10 +6,11 @@ import ctypes
 import io
 import itertools
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ctypes import c_double, c_float, c_int, c_void_p
-from typing import Any
+from typing import Any, NamedTuple
 
 import pypdfium2
 from pypdf import PdfReader, PdfWriter
@@ -130,24 +131,66 @@ def _draws_annotations(page: Any) -> bool:
     return found
 
 
+class Run(NamedTuple):
+    """The characters from `first` to before `end`, drawn by the object at an address, or by none
+    (0), if PDFium adds them."""
+
+    first: int
+    end: int
+    drawn: int
+
+
 class Page:
     def __init__(self, page: Any, text: Any) -> None:
         self.address = _address(page)
         self.text = _address(text)
+        self._numbers = (c_float * 6)()
+        self._place = ctypes.addressof(self._numbers)
         self.count = max(raw.FPDFText_CountChars(text), 0)
 
     def characters(self) -> str:
         """As many as are counted, however many bytes each has in UTF-16."""
+        buffer = (ctypes.c_ushort * (self.count + 1))()
+        handle = ctypes.cast(self.text, raw.FPDF_TEXTPAGE)
+        if raw.FPDFText_GetText(handle, 0, self.count, buffer) == self.count + 1:
+            found = bytes(buffer)[:-2].decode("utf-16-le", "replace")
+            if len(found) == self.count:
+                return found
         codes = map(character, itertools.repeat(self.text), range(self.count))
         return "".join(map(chr, codes))
 
-    def unmapped(self) -> list[bool]:
-        """Whether a character is only a code, because its font does not say what it means."""
-        return list(map(is_unmapped, itertools.repeat(self.text), range(self.count)))
+    def runs(self, *, exact: bool) -> list[Run]:
+        """What draws the characters, in their order. They are side by side, unless PDFium sorts
+        those of a line, which it does if some run leftward; then look at each (`exact`)."""
+        if exact:
+            drawn = map(text_object, itertools.repeat(self.text), range(self.count))
+            groups = itertools.groupby(enumerate(drawn), key=lambda pair: pair[1])
+            spans = [(drawn, [index for index, _ in group]) for drawn, group in groups]
+            return [Run(span[0], span[-1] + 1, drawn or 0) for drawn, span in spans]
+        runs: list[Run] = []
+        while not runs or runs[-1].end < self.count:
+            first = runs[-1].end if runs else 0
+            runs.append(self._run_at(first))
+        return runs if self.count else []
 
-    def text_objects(self) -> list[int]:
-        """For each character, the address of what draws it."""
-        return list(map(text_object, itertools.repeat(self.text), range(self.count)))
+    def _run_at(self, first: int) -> Run:
+        drawn = text_object(self.text, first)
+        low, high = first, first + 1
+        while high < self.count and text_object(self.text, high) == drawn:
+            low, high = high, min(2 * high - first, self.count)
+        while high - low > 1:
+            middle = (low + high) // 2
+            inside = text_object(self.text, middle) == drawn
+            low, high = (middle, high) if inside else (low, middle)
+        return Run(first, high, drawn or 0)
+
+    def is_unmapped(self, index: int) -> bool:
+        """Whether a character is only a code, because its font does not say what it means."""
+        return bool(is_unmapped(self.text, index))
+
+    def is_added(self, index: int) -> bool:
+        """Whether a character is not in the file."""
+        return bool(is_generated(self.text, index))
 
     def origins(self) -> array[float]:
         """The x and y of each character."""
@@ -161,25 +204,18 @@ class Page:
     def box(self, index: int) -> Box:
         """Left, top, right and bottom of a character: its advance by its font's height, and all of
         it that is outside of that."""
-        found = (c_float * 4)()
-        loose_box(self.text, index, ctypes.addressof(found))
-        left, top, right, bottom = found
+        loose_box(self.text, index, self._place)
+        left, top, right, bottom, _, _ = self._numbers
         return left, top, right, bottom
 
-    def is_added(self, index: int) -> bool:
-        """Whether a character is not in the file."""
-        return bool(is_generated(self.text, index))
+    def matrix(self, index: int) -> Matrix:
+        """What turns the units of a character's text into the page's."""
+        text_matrix(self.text, index, self._place)
+        a, b, c, d, e, f = self._numbers
+        return a, b, c, d, e, f
 
-    def matrices(self, characters: Sequence[int]) -> array[float]:
-        """Six numbers for each of the characters: what turns its text's units into the page's."""
-        found = array("f", bytes(24 * len(characters)))
-        start, _ = found.buffer_info()
-        places = range(start, start + 24 * len(characters), 24)
-        _exhaust(map(text_matrix, itertools.repeat(self.text), characters, places))
-        return found
-
-    def sizes(self, characters: Sequence[int]) -> list[float]:
-        return list(map(font_size, itertools.repeat(self.text), characters))
+    def size(self, index: int) -> float:
+        return float(font_size(self.text, index))
 
     def objects(self) -> list[int]:
         count = raw.FPDFPage_CountObjects(ctypes.cast(self.address, raw.FPDF_PAGE))
@@ -187,8 +223,7 @@ class Page:
 
 
 def _exhaust(calls: Iterable[object]) -> None:
-    for _ in calls:
-        pass
+    deque(calls, maxlen=0)
 
 
 def objects_of(form: int) -> list[int]:

@@ -59,7 +59,7 @@ class WordBuilder:
         self._parts: list[str] = []
         self._glyphs: list[tuple[float, str]] = []
         self._spaced = self._may_end = False
-        self._drawn: dict[tuple[str, int, int], list[tuple[float, float]]] = {}
+        self._drawn: dict[str, dict[int, list[tuple[float, float]]]] = defaultdict(dict)
         self._x0 = self._x1 = self._last = self._y = self._size = 0.0
         self._face, self._angle, self._bold = UNKNOWN_FACE, 0, False
 
@@ -137,11 +137,12 @@ class WordBuilder:
         """Whether the text is drawn twice, slightly shifted, to look bold."""
         near = 0.12 * self._size
         row = int(self._y / near)
-        for close in (row - 1, row, row + 1):
-            for x, y in self._drawn.get((text, self._angle, close), ()):
+        rows = self._drawn[text]
+        for close in (row - 1, row, row + 1) if rows else ():
+            for x, y in rows.get(close, ()):
                 if abs(x - self._x0) < near and abs(y - self._y) < near:
                     return True
-        self._drawn.setdefault((text, self._angle, row), []).append((self._x0, self._y))
+        rows.setdefault(row, []).append((self._x0, self._y))
         return False
 
 
