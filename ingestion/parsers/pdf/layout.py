@@ -31,6 +31,7 @@ TRIES = 24  # rows of one band at which columns are looked for
 MAX_ROWS_SEARCHED = 1_500
 MARGIN = 0.1  # of the page height: the zone of running heads and page numbers
 CELL_GAP = 1.1  # of the font size: a wider gap inside a line separates cells
+SCRIPT = 0.86  # of the font size: what is larger is no superscript
 LONG_CELL = 1_500  # characters: a "cell" with more is a framed part of the page
 
 
@@ -130,6 +131,14 @@ class _Row:
     y: float
     table: PdfTable | None = None
     _mask: int = 0
+    _size: float = 0.0
+
+    @property
+    def size(self) -> float:
+        """The size of its middle word, by size; 0 for a table."""
+        if not self._size and self.words:
+            self._size = sorted(word.size for word in self.words)[len(self.words) // 2]
+        return self._size
 
     def mask(self) -> int:
         """A bit mask of the BINs of the page's width that the row covers."""
@@ -215,7 +224,7 @@ def _take_tables(
     words: list[Word], rules: Sequence[Rule], angle: int, number: int
 ) -> tuple[list[PdfTable], list[Word]]:
     """The ruled tables of the page, and the words outside them."""
-    if angle % 90:
+    if angle % 90 or not rules:
         return [], words
     tables = []
     turned = [_turn_rule(rule, angle) for rule in rules]
@@ -320,20 +329,21 @@ def _baseline(words: list[Word]) -> float:
 
 
 def _attach_scripts(groups: list[list[Word]]) -> None:
+    largest = [max(word.size for word in group) for group in groups]
     for index, group in enumerate(groups):
-        near = [
-            groups[i] for i in (index - 1, index + 1, index - 2, index + 2) if 0 <= i < len(groups)
-        ]
-        for word in list(group):
-            host = next((other for other in near if _is_script(word, other)), None)
+        places = [i for i in (index - 1, index + 1, index - 2, index + 2) if 0 <= i < len(groups)]
+        least = SCRIPT * max((largest[i] for i in places), default=0.0)
+        for word in [word for word in group if word.size <= least and len(word.text) <= 6]:
+            host = next((groups[i] for i in places if _is_script(word, groups[i])), None)
             if host is not None:
                 group.remove(word)
                 host.append(word)
 
 
 def _is_script(word: Word, line: list[Word]) -> bool:
+    """Whether a short word is smaller than one of the line's, beside it, and raised or lowered."""
     for other in line:
-        if word.size > 0.86 * other.size or len(word.text) > 6:
+        if word.size > SCRIPT * other.size:
             continue
         if not -0.3 * other.size < word.y - other.y < 0.65 * other.size:
             continue
@@ -373,28 +383,21 @@ class _Reader:
 
     def read_bands(self, rows: list[_Row], depth: int) -> None:
         start, flow, step = 0, 0, 1
+        bands = _Bands(rows, self.gutters)
         while start < len(rows) and depth < MAX_COLUMN_DEPTH:
-            end, gutter = _column_band(rows, start, self.gutters)
+            end, gutter = bands.at(start)
             if gutter is None:
                 # So that a long table is not tried again at each of its rows.
                 step = max(1, (end - start) // TRIES)
                 start += step
                 continue
-            start, end, gutter = self._first_row(rows, max(flow, start - step + 1), start)
+            start, end, gutter = bands.first(max(flow, start - step + 1), start)
             self.found.append(gutter)
             self.emit(rows[flow:start])
             for side in _split_at(rows[start:end], gutter):
                 self.read_bands(side, depth + 1)
             start, flow, step = end, end, 1
         self.emit(rows[flow:])
-
-    def _first_row(self, rows: list[_Row], low: int, high: int) -> tuple[int, int, float]:
-        """The band at `high`, or one that begins at a row skipped before it."""
-        for start in range(low, high + 1):
-            end, gutter = _column_band(rows, start, self.gutters)
-            if gutter is not None:
-                return start, end, gutter
-        raise AssertionError("there is a band at `high`")
 
     def emit(self, rows: list[_Row]) -> None:
         if not rows:
@@ -431,34 +434,52 @@ def _split_margins(
     return rows[:first], rows[first:last], rows[last:]
 
 
-def _column_band(rows: list[_Row], start: int, known: Sequence[float]) -> tuple[int, float | None]:
-    """The end of the longest band from `start` with a gutter, and the gutter's middle."""
-    union, end = _widest_union(rows, start)
-    size = _typical_size(rows[start : start + 40])
-    gaps = _inner_gaps(union, max(2, round(MIN_GUTTER * size / BIN)))
-    for first, last in sorted(gaps, key=lambda gap: gap[0] - gap[1])[:3]:
-        middle = (first + last + 1) / 2 * BIN
-        if end - start >= MIN_COLUMN_ROWS and _are_columns(rows[start:end], middle):
-            return end, middle
-        again = next((x for x in known if first * BIN <= x <= (last + 1) * BIN), None)
-        if again is not None and _are_columns_again(rows[start:end], again):
-            return end, again
-    return end, None
+class _Bands:
+    """Looks for columns among rows: for bands of them that a gutter runs through."""
+
+    def __init__(self, rows: list[_Row], known: Sequence[float]) -> None:
+        self.rows = rows
+        self.known = known
+        self.masks = [row.mask() for row in rows]
+        self.whole = (1 << max((mask.bit_length() for mask in self.masks), default=0)) - 1
+
+    def at(self, start: int) -> tuple[int, float | None]:
+        """The end of the longest band from `start` with a gutter, and the gutter's middle."""
+        least = max(2, round(MIN_GUTTER * _typical_size(self.rows[start : start + 40]) / BIN))
+        union, end = self._widest_union(start, least)
+        rows = self.rows[start:end]
+        for first, last in sorted(_inner_gaps(union, least), key=_narrowness)[:3]:
+            middle = (first + last + 1) / 2 * BIN
+            if end - start >= MIN_COLUMN_ROWS and _are_columns(rows, middle):
+                return end, middle
+            again = next((x for x in self.known if first * BIN <= x <= (last + 1) * BIN), None)
+            if again is not None and _are_columns_again(rows, again):
+                return end, again
+        return end, None
+
+    def first(self, low: int, high: int) -> tuple[int, int, float]:
+        """The band at `high`, or one that begins at a row skipped before it."""
+        for start in range(low, high + 1):
+            end, gutter = self.at(start)
+            if gutter is not None:
+                return start, end, gutter
+        raise AssertionError("there is a band at `high`")
+
+    def _widest_union(self, start: int, least: int) -> tuple[int, int]:
+        """The joint mask of the rows from `start` on while a gap runs through them, and their end."""
+        union, parted, end = 0, False, start
+        while end < min(len(self.rows), start + MAX_ROWS_SEARCHED):
+            grown = union | self.masks[end]
+            inner = ~grown & ((1 << grown.bit_length()) - 1) & -(grown & -grown)
+            goes_on = _has_run(inner, least)
+            if not goes_on and (parted or not _has_run(self.whole & ~grown, least)):
+                break
+            union, parted, end = grown, goes_on, end + 1
+        return union, end
 
 
-def _widest_union(rows: list[_Row], start: int) -> tuple[int, int]:
-    """The joint mask of the rows from `start` on while a gap runs through them, and their end."""
-    least = max(2, round(MIN_GUTTER * _typical_size(rows[start : start + 40]) / BIN))
-    whole = (1 << max(row.mask().bit_length() for row in rows)) - 1
-    union, parted, end = 0, False, start
-    while end < min(len(rows), start + MAX_ROWS_SEARCHED):
-        grown = union | rows[end].mask()
-        inner = ~grown & ((1 << grown.bit_length()) - 1) & -(grown & -grown)
-        goes_on = _has_run(inner, least)
-        if (parted and not goes_on) or not _has_run(whole & ~grown, least):
-            break
-        union, parted, end = grown, goes_on, end + 1
-    return union, end
+def _narrowness(gap: tuple[int, int]) -> int:
+    return gap[0] - gap[1]
 
 
 def _has_run(bits: int, least: int) -> bool:
@@ -469,8 +490,8 @@ def _has_run(bits: int, least: int) -> bool:
 
 
 def _typical_size(rows: list[_Row]) -> float:
-    sizes = [word.size for row in rows for word in row.words]
-    return median(sizes) if sizes else 10.0
+    sizes = sorted(row.size for row in rows if row.words)
+    return sizes[len(sizes) // 2] if sizes else 10.0
 
 
 def _inner_gaps(mask: int, least: int) -> list[tuple[int, int]]:
@@ -566,7 +587,7 @@ def _line(row: _Row, number: int) -> Line:
     mono = code >= 0.75 * total
     return Line(
         text=text,
-        marked=_join_words(words, marked=code > 0),
+        marked=_join_words(words, marked=True) if code else text,
         code=_code_text(words) if mono else "",
         x0=words[0].x0,
         x1=max(word.x1 for word in words),
