@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 import re
 import unicodedata
-from array import array
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pypdf import PageObject
 
 from ingestion.parsers.pdf import pdfium
@@ -26,6 +28,8 @@ from ingestion.parsers.pdf.drawing import Rule, find_rules
 from ingestion.parsers.pdf.font import Face, Faces, advance
 from ingestion.parsers.pdf.survey import GlyphNames
 from ingestion.parsers.pdf.words import ACCENTS, KERNING, OVERLAP, Word, WordBuilder, turn
+
+Floats = NDArray[np.float64]
 
 MAX_CHARACTERS = 300_000  # on a page
 LETTER_SPACING = 0.22  # of the font size: a wider gap between all letters separates them
@@ -66,12 +70,16 @@ class PageContent:
 
 
 class _Shown(NamedTuple):
-    """Characters that the file draws with one instruction, each with where it begins and ends."""
+    """What one instruction of the file draws: the characters from `first` to before `end`."""
 
-    text: str
-    starts: Sequence[float]
-    ends: Sequence[float]
-    size: float
+    first: int
+    end: int
+    drawn: int
+    font: int
+    face: Face
+    angle: int
+    along: float  # points that a font size measures along the line
+    size: float  # points that it measures upwards
 
 
 def read_content(page: pdfium.Page, faces: Faces, source: PageObject) -> PageContent:
@@ -97,11 +105,10 @@ class _Text:
         self.source = source
         self.names: GlyphNames | None = None
         self.unreadable: Counter[str] = Counter()
-        self.builder = WordBuilder()
-        self.origins = page.origins()
+        self.paginated: dict[int, bool] = {}
         self.codes = page.characters()
         self.text = self._without_added(self.codes.translate(TEXT_MAP))
-        self.paginated: dict[int, bool] = {}
+        self.origins = np.frombuffer(page.origins(), float).reshape(-1, 2)
 
     def _without_added(self, text: str) -> str:
         """The text with what PDFium adds marked as such."""
@@ -113,94 +120,88 @@ class _Text:
 
     def words(self) -> list[Word]:
         has_leftward = bool(LEFTWARD.search(self.text))
-        for run in self.page.runs(exact=has_leftward):
-            first = _first_shown(self.text, run)
-            if ADDED in self.text[run.first : first]:
-                self.builder.may_end()
-            if first < run.end and run.drawn:
-                self._read(first, run.end, run.drawn)
-        self.builder.end()
-        return self.builder.words
+        runs = self.page.runs(exact=has_leftward)
+        shown = [self._shown(run) for run in runs if run.drawn and self._begins(run) < run.end]
+        glyphs = _Glyphs(self.origins, shown, self._advances(shown))
+        glyphs.widen_ligatures(self._reach)
+        builder, glyphs.text = WordBuilder(), self._named(shown)
+        end = 0
+        for run in shown:
+            if ADDED in self.text[end : run.first]:
+                builder.may_end()
+            end = run.end
+            self._begin(builder, run, glyphs)
+            _add(builder, run, glyphs)
+        builder.end()
+        return builder.words
 
-    def _read(self, first: int, end: int, drawn: int) -> None:
+    def _begins(self, run: pdfium.Run) -> int:
+        """The first character of an object that the file draws: the others have no matrix."""
+        places = range(run.first, run.end)
+        return next((i for i in places if self.text[i] not in (ADDED, LINE_END)), run.end)
+
+    def _shown(self, run: pdfium.Run) -> _Shown:
+        first = self._begins(run)
         a, b, c, d, _, _ = self.page.matrix(first)
-        size = abs(self.page.size(first))
-        font = pdfium.font(drawn)
+        size, font = abs(self.page.size(first)), pdfium.font(run.drawn)
         face = self.faces.get(font)
         angle = round(math.degrees(math.atan2(b, a))) % 360 if b or a < 0 else 0
-        starts = self._starts(first, end, angle)
-        ends = self._ends(first, starts, font, face, size * math.hypot(a, b), angle)
         height = self._height(first, angle) if face.drawn else size * math.hypot(c, d)
-        shown = _Shown(self._shown(first, end, face), starts, ends, max(height, 0.01))
-        bold = face.bold or pdfium.render_mode(drawn) == STROKED_TEXT
-        self.builder.pagination = bool(pdfium.count_marks(drawn)) and self._is_paginated(drawn)
-        y = turn(self.origins[2 * first], self.origins[2 * first + 1], angle)[1]
-        self.builder.begin(y, shown.size, face, angle, bold)
-        _add(self.builder, shown)
+        along = size * math.hypot(a, b)
+        return _Shown(first, run.end, run.drawn, font, face, angle, along, max(height, 0.01))
 
-    def _starts(self, first: int, end: int, angle: int) -> Sequence[float]:
-        xs = self.origins[2 * first : 2 * end : 2]
-        if angle == 0:
-            return xs
-        ys = self.origins[2 * first + 1 : 2 * end : 2]
-        return [turn(x, y, angle)[0] for x, y in zip(xs, ys, strict=True)]
+    def _advances(self, shown: Sequence[_Shown]) -> Floats:
+        """How far each character moves the text, in font sizes."""
+        found = np.zeros(len(self.text))
+        for run in shown:
+            codes, known = self.codes[run.first : run.end], run.face.advances
+            for letter in set(codes).difference(known):
+                self._learn(letter, run)
+            found[run.first : run.end] = [known[code] for code in codes]
+        return found
 
-    def _ends(
-        self, first: int, starts: Sequence[float], font: int, face: Face, along: float, angle: int
-    ) -> list[float]:
-        codes, advances = self.codes[first : first + len(starts)], face.advances
-        ligatures = _at_one_place(starts)
-        for letter in set(codes).difference(advances):
-            self._learn(letter, first, codes, ligatures, font, face, along if angle == 0 else 0.0)
-        ends = [x + along * advances.get(c, 0.0) for x, c in zip(starts, codes, strict=True)]
-        for letters in ligatures:
-            last = letters[-1]
-            end = starts[last] + self._width(first + last) if angle == 0 else ends[last]
-            ends[letters.start : letters.stop] = [end] * len(letters)
-        return ends
-
-    def _learn(
-        self,
-        letter: str,
-        first: int,
-        codes: str,
-        ligatures: Sequence[range],
-        font: int,
-        face: Face,
-        along: float,
-    ) -> None:
+    def _learn(self, letter: str, run: _Shown) -> None:
         """Note the advance of a character that is new to its font, and what it is if that is not
-        known. Parts of ligatures show nothing of it."""
-        places = [index for index, code in enumerate(codes) if code == letter]
-        place = next((i for i in places if not any(i in group for group in ligatures)), None)
-        if place is None:
-            return
-        shown = self._width(first + place) / along if along else None
-        face.advances[letter] = advance(font, letter, shown)
-        if self.page.is_unmapped(first + place):
-            face.names = face.names or dict(TEXT_MAP)
-            face.names[ord(letter)] = self._name(face, ord(letter))
+        known."""
+        place = self.codes.index(letter, run.first)
+        shown = self._reach(place) / run.along if run.angle == 0 and run.along else None
+        before, after = self.origins[place - 1 : place], self.origins[place + 1 : place + 2]
+        at = self.origins[place]
+        if any((at == other).all() for other in (*before, *after)):
+            shown = None  # a part of a ligature, which shows nothing of the letter
+        run.face.advances[letter] = advance(run.font, letter, shown)
+        if self.page.is_unmapped(place):
+            run.face.names = run.face.names or dict(TEXT_MAP)
+            run.face.names[ord(letter)] = self._name(run.face, ord(letter))
 
     def _name(self, face: Face, code: int) -> str:
-        """The character of a code, by its font's names; ABSENT if they say nothing of any."""
+        """The character of a code, by its font's names; NAMELESS if they say nothing of any."""
         self.names = self.names or GlyphNames(self.source)
         if self.names.names_none(face.name):
             return NAMELESS
         return self.names.character(face.name, code) or UNKNOWN
 
-    def _shown(self, first: int, end: int, face: Face) -> str:
-        """The text of an object, without what is in fonts that name no characters."""
-        if not face.names:
-            return self.text[first:end]
-        text = self.codes[first:end].translate(face.names)
-        nameless = text.count(NAMELESS)
-        if nameless:
-            self.unreadable[face.name] += nameless
-        return text
+    def _named(self, shown: Sequence[_Shown]) -> str:
+        """The text, with what fonts' own names say of codes."""
+        parts, end = [], 0
+        for run in shown:
+            if run.face.names:
+                named = self.codes[run.first : run.end].translate(run.face.names)
+                parts += [self.text[end : run.first], named]
+                end = run.end
+                if NAMELESS in named:
+                    self.unreadable[run.face.name] += named.count(NAMELESS)
+        return "".join([*parts, self.text[end:]])
 
-    def _width(self, index: int) -> float:
+    def _begin(self, builder: WordBuilder, run: _Shown, glyphs: _Glyphs) -> None:
+        bold = run.face.bold or pdfium.render_mode(run.drawn) == STROKED_TEXT
+        builder.pagination = bool(pdfium.count_marks(run.drawn)) and self._is_paginated(run.drawn)
+        x, y = self.origins[run.first]
+        builder.begin(turn(x, y, run.angle)[1], run.size, run.face, run.angle, bold)
+
+    def _reach(self, index: int) -> float:
         """How far a character reaches to the right of its origin."""
-        return self.page.box(index)[RIGHT] - self.origins[2 * index]
+        return self.page.box(index)[RIGHT] - float(self.origins[index, 0])
 
     def _height(self, index: int, angle: int) -> float:
         left, top, right, bottom = self.page.box(index)
@@ -214,72 +215,89 @@ class _Text:
         return any(self.paginated[mark] for mark in marks)
 
 
-def _first_shown(text: str, run: pdfium.Run) -> int:
-    """The first character of an object that the file draws: the others have no matrix."""
-    places = range(run.first, run.end)
-    return next((index for index in places if text[index] not in (ADDED, LINE_END)), run.end)
+class _Glyphs:
+    """Where each character of a page begins and ends along its line."""
+
+    def __init__(self, origins: Floats, shown: Sequence[_Shown], advances: Floats) -> None:
+        count = len(origins)
+        self.text = ""
+        along, size, run_of = np.zeros(count), np.ones(count), np.zeros(count, int)
+        starts = origins[:, 0].copy()
+        for number, run in enumerate(shown, 1):
+            part = slice(run.first, run.end)
+            along[part], size[part], run_of[part] = run.along, run.size, number
+            if run.angle:
+                starts[part], _ = turn(origins[part, 0], origins[part, 1], run.angle)
+        self.upright = {number for number, run in enumerate(shown, 1) if run.angle == 0}
+        self.run_of = run_of
+        self.size = size
+        self.starts: list[float] = starts.tolist()
+        self.ends: list[float] = (starts + along * advances).tolist()
+        joined = (starts[1:] == starts[:-1]) & (run_of[1:] == run_of[:-1])
+        self.joined: set[int] = set((np.flatnonzero(joined) + 1).tolist())
+
+    def widen_ligatures(self, reach: Callable[[int], float]) -> None:
+        """Let characters that are at one place, because they are one glyph, end where it does."""
+        for index in sorted(self.joined):
+            if self.run_of[index] in self.upright:
+                self.ends[index] = self.starts[index] + reach(index)
+            first = index
+            while first in self.joined:
+                first -= 1
+                self.ends[first] = self.ends[index]
+
+    @cached_property
+    def cuts(self) -> list[int]:
+        """The characters before which there is a gap, or which are set back."""
+        gaps = np.array(self.starts[1:]) - np.array(self.ends[:-1])
+        near = (-OVERLAP * self.size[:-1] < gaps) & (gaps < KERNING * self.size[:-1])
+        return [cut for cut in (np.flatnonzero(~near) + 1).tolist() if cut not in self.joined]
+
+    def cuts_of(self, run: _Shown) -> tuple[float, list[int]]:
+        """The gap between all letters of a word that is set with its letters apart, and where there
+        is more than that."""
+        low, high = bisect_right(self.cuts, run.first), bisect_left(self.cuts, run.end)
+        cuts = self.cuts[low:high]
+        if not cuts or run.end - run.first < SPACED_LETTERS:
+            return 0.0, cuts
+        pairs = zip(self.starts[run.first + 1 : run.end], self.ends[run.first :], strict=False)
+        spacing = min(start - end for start, end in pairs)
+        if not KERNING * run.size <= spacing < LETTER_SPACING * run.size:
+            return 0.0, cuts
+        most = spacing + KERNING * run.size
+        return spacing, [i for i in cuts if self.starts[i] - self.ends[i - 1] >= most]
 
 
-def _at_one_place(starts: Sequence[float]) -> list[range]:
-    """The characters that are one glyph, such as a ligature."""
-    if not any(map(operator.eq, starts[1:], starts)):
-        return []
-    groups = itertools.groupby(range(len(starts)), key=starts.__getitem__)
-    found = [list(group) for _, group in groups]
-    return [range(group[0], group[-1] + 1) for group in found if len(group) > 1]
-
-
-def _add(builder: WordBuilder, shown: _Shown) -> None:
-    if LEFTWARD.search(shown.text):
-        _add_leftward(builder, shown)
+def _add(builder: WordBuilder, run: _Shown, glyphs: _Glyphs) -> None:
+    text, starts, ends = glyphs.text, glyphs.starts, glyphs.ends
+    if LEFTWARD.search(text, run.first, run.end):
+        _add_leftward(builder, run, glyphs)
         return
-    spacing, cuts = _cuts(shown)
-    for match in PIECE.finditer(shown.text):
+    spacing, cuts = glyphs.cuts_of(run)
+    for match in PIECE.finditer(text, run.first, run.end):
         first, end = match.span()
         if match[0] == " ":
             builder.space()
         elif match[0] == ADDED:
             builder.may_end()
+        elif not cuts or not (inside := [cut for cut in cuts if first < cut < end]):
+            builder.add(_whole(match[0]), starts[first], ends[end - 1] + spacing)
         else:
-            for a, b in _parts(first, end, cuts):
-                builder.add(_whole(shown.text[a:b]), shown.starts[a], shown.ends[b - 1] + spacing)
+            for a, b in itertools.pairwise([first, *inside, end]):
+                builder.add(_whole(text[a:b]), starts[a], ends[b - 1] + spacing)
 
 
-def _cuts(shown: _Shown) -> tuple[float, list[int]]:
-    """The gap between all letters of a word that is set with its letters apart, and where there is
-    more than that. What is at one place is one glyph."""
-    gaps = list(map(operator.sub, shown.starts[1:], shown.ends))
-    low, high = -OVERLAP * shown.size, KERNING * shown.size
-    cuts = [index for index, gap in enumerate(gaps, 1) if not low < gap < high]
-    if not cuts:
-        return 0.0, cuts
-    spacing = min(gaps) if len(shown.text) >= SPACED_LETTERS else 0.0
-    if not high <= spacing < LETTER_SPACING * shown.size:
-        spacing = 0.0
-    starts = shown.starts
-    return spacing, [
-        index
-        for index in cuts
-        if not low < gaps[index - 1] - spacing < high and starts[index] != starts[index - 1]
-    ]
-
-
-def _parts(first: int, end: int, cuts: Sequence[int]) -> Iterable[tuple[int, int]]:
-    inside = [cut for cut in cuts if first < cut < end] if cuts else []
-    return itertools.pairwise([first, *inside, end])
-
-
-def _add_leftward(builder: WordBuilder, shown: _Shown) -> None:
-    groups = itertools.groupby(range(len(shown.text)), key=shown.starts.__getitem__)
+def _add_leftward(builder: WordBuilder, run: _Shown, glyphs: _Glyphs) -> None:
+    groups = itertools.groupby(range(run.first, run.end), key=glyphs.starts.__getitem__)
     for start, group in groups:
         letters = list(group)
-        text = shown.text[letters[0] : letters[-1] + 1].replace(ABSENT, "")
+        text = glyphs.text[letters[0] : letters[-1] + 1].replace(ABSENT, "")
         if text == " ":
             builder.space()
         elif text == ADDED:
             builder.may_end()
         elif text:
-            builder.add_leftward(text, start, shown.ends[letters[-1]])
+            builder.add_leftward(text, start, glyphs.ends[letters[-1]])
 
 
 def _whole(text: str) -> str:
