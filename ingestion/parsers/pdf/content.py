@@ -122,9 +122,10 @@ class _Text:
         has_leftward = bool(LEFTWARD.search(self.text))
         runs = self.page.runs(exact=has_leftward)
         shown = [self._shown(run) for run in runs if run.drawn and self._begins(run) < run.end]
-        glyphs = _Glyphs(self.origins, shown, self._advances(shown))
+        advances = self._advances(shown)
+        glyphs = _Glyphs(self._named(shown), self.origins, shown, advances)
         glyphs.widen_ligatures(self._reach)
-        builder, glyphs.text = WordBuilder(), self._named(shown)
+        builder = WordBuilder()
         end = 0
         for run in shown:
             if ADDED in self.text[end : run.first]:
@@ -218,9 +219,11 @@ class _Text:
 class _Glyphs:
     """Where each character of a page begins and ends along its line."""
 
-    def __init__(self, origins: Floats, shown: Sequence[_Shown], advances: Floats) -> None:
+    def __init__(
+        self, text: str, origins: Floats, shown: Sequence[_Shown], advances: Floats
+    ) -> None:
         count = len(origins)
-        self.text = ""
+        self.text = text
         along, size, run_of = np.zeros(count), np.ones(count), np.zeros(count, int)
         starts = origins[:, 0].copy()
         for number, run in enumerate(shown, 1):
@@ -233,7 +236,9 @@ class _Glyphs:
         self.size = size
         self.starts: list[float] = starts.tolist()
         self.ends: list[float] = (starts + along * advances).tolist()
-        joined = (starts[1:] == starts[:-1]) & (run_of[1:] == run_of[:-1])
+        is_glyph = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32) > ord(" ")
+        self.inside = is_glyph[1:] & is_glyph[:-1] & (run_of[1:] == run_of[:-1])
+        joined = (starts[1:] == starts[:-1]) & self.inside
         self.joined: set[int] = set((np.flatnonzero(joined) + 1).tolist())
 
     def widen_ligatures(self, reach: Callable[[int], float]) -> None:
@@ -248,10 +253,14 @@ class _Glyphs:
 
     @cached_property
     def cuts(self) -> list[int]:
-        """The characters before which there is a gap, or which are set back."""
+        """The characters of pieces before which there is a gap, or which are set back."""
         gaps = np.array(self.starts[1:]) - np.array(self.ends[:-1])
         near = (-OVERLAP * self.size[:-1] < gaps) & (gaps < KERNING * self.size[:-1])
-        return [cut for cut in (np.flatnonzero(~near) + 1).tolist() if cut not in self.joined]
+        return [
+            cut
+            for cut in (np.flatnonzero(~near & self.inside) + 1).tolist()
+            if cut not in self.joined
+        ]
 
     def cuts_of(self, run: _Shown) -> tuple[float, list[int]]:
         """The gap between all letters of a word that is set with its letters apart, and where there
