@@ -9,6 +9,7 @@ after the other, table rows one after the other.
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ BULLETS = "•◦▪●○■□‣\u2043∙·➢❖✓►▶\u2013—-*"
 BIN = 2.0  # points per bit of a row's mask
 MIN_GUTTER = 0.7  # of the font size
 MIN_COLUMN_ROWS = 3
+FEW_LETTERS = 4  # a line: fewer are no running text
 MAX_COLUMN_DEPTH = 4
 TRIES = 24  # rows of one band at which columns are looked for
 MAX_ROWS_SEARCHED = 1_500
@@ -313,18 +315,30 @@ def _cell_lines(words: list[Word]) -> list[str]:
 
 def _rows(words: Sequence[Word]) -> list[_Row]:
     """Words by baseline, from top to bottom, with superscripts in their line."""
+    groups = _by_baseline(words)
+    _attach_scripts(groups)
+    rows = [_Row(sorted(group, key=_x0), _baseline(group)) for group in groups if group]
+    return sorted(rows, key=_by_height)
+
+
+_x0 = operator.attrgetter("x0")
+
+
+def _by_baseline(words: Sequence[Word]) -> list[list[Word]]:
     groups: list[list[Word]] = []
+    y = size = 0.0
     for word in sorted(words, key=lambda w: (-w.y, w.x0)):
-        if groups and abs(groups[-1][0].y - word.y) < 0.22 * min(word.size, groups[-1][0].size):
+        if groups and y - word.y < 0.22 * min(word.size, size):
             groups[-1].append(word)
         else:
             groups.append([word])
-    _attach_scripts(groups)
-    rows = [_Row(sorted(group, key=lambda w: w.x0), _baseline(group)) for group in groups if group]
-    return sorted(rows, key=lambda row: -row.y)
+            y, size = word.y, word.size
+    return groups
 
 
 def _baseline(words: list[Word]) -> float:
+    if len(words) == 1:
+        return words[0].y
     return max(words, key=lambda w: (round(w.size, 1), len(w.text))).y
 
 
@@ -523,6 +537,8 @@ def _by_height(row: _Row) -> float:
 
 def _are_columns(rows: list[_Row], gutter: float) -> bool:
     """Whether running text is on both sides of the gutter, drawn one side after the other."""
+    if not _have_letters(rows, gutter):
+        return False
     sides = _split_at(rows, gutter)
     if any(len(side) < MIN_COLUMN_ROWS for side in sides):
         return False
@@ -532,6 +548,21 @@ def _are_columns(rows: list[_Row], gutter: float) -> bool:
     if _switches(rows, gutter) <= max(3, 0.34 * shorter):
         return True
     return shorter >= 8 and all(_is_dense(side) for side in sides)
+
+
+def _have_letters(rows: list[_Row], gutter: float) -> bool:
+    """Whether each side has enough letters for running text, which is quickly seen."""
+    lines, letters = [0, 0], [0, 0]
+    for row in rows:
+        of_row = [0, 0]
+        for word in row.words:
+            of_row[word.x1 > gutter] += len(word.text)
+        for side in (0, 1):
+            lines[side] += of_row[side] > 0
+            letters[side] += of_row[side]
+        if row.table is not None:
+            return True
+    return all(letters[side] >= FEW_LETTERS * lines[side] > 0 for side in (0, 1))
 
 
 def _are_columns_again(rows: list[_Row], gutter: float) -> bool:

@@ -59,7 +59,7 @@ class WordBuilder:
         self._parts: list[str] = []
         self._glyphs: list[tuple[float, str]] = []
         self._spaced = self._may_end = False
-        self._drawn: dict[str, dict[int, list[tuple[float, float]]]] = defaultdict(dict)
+        self._drawn: dict[str, dict[int, list[tuple[float, float]]]] = {}
         self._x0 = self._x1 = self._last = self._y = self._size = 0.0
         self._face, self._angle, self._bold = UNKNOWN_FACE, 0, False
 
@@ -137,8 +137,11 @@ class WordBuilder:
         """Whether the text is drawn twice, slightly shifted, to look bold."""
         near = 0.12 * self._size
         row = int(self._y / near)
-        rows = self._drawn[text]
-        for close in (row - 1, row, row + 1) if rows else ():
+        rows = self._drawn.get(text)
+        if rows is None:
+            self._drawn[text] = {row: [(self._x0, self._y)]}
+            return False
+        for close in (row - 1, row, row + 1):
             for x, y in rows.get(close, ()):
                 if abs(x - self._x0) < near and abs(y - self._y) < near:
                     return True
