@@ -16,14 +16,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pypdf import PageObject
 
 from ingestion.parsers.pdf import pdfium
-from ingestion.parsers.pdf.direction import LEFTWARD
+from ingestion.parsers.pdf.direction import BRACKETS, LEFTWARD
 from ingestion.parsers.pdf.drawing import Rule, find_rules
 from ingestion.parsers.pdf.font import Face, Faces, advance
 from ingestion.parsers.pdf.survey import GlyphNames
@@ -159,6 +159,9 @@ class _Text:
             for letter in set(codes).difference(known):
                 self._learn(letter, run)
             found[run.first : run.end] = [known[code] for code in codes]
+            for match in LEFTWARD.finditer(codes) if run.angle == 0 and run.along else ():
+                place = run.first + match.start()  # a letter has a glyph for each of its places
+                found[place] = self._reach(place) / run.along
         return found
 
     def _learn(self, letter: str, run: _Shown) -> None:
@@ -168,8 +171,8 @@ class _Text:
         shown = self._reach(place) / run.along if run.angle == 0 and run.along else None
         before, after = self.origins[place - 1 : place], self.origins[place + 1 : place + 2]
         at = self.origins[place]
-        if any((at == other).all() for other in (*before, *after)):
-            shown = None  # a part of a ligature, which shows nothing of the letter
+        if letter in BRACKETS or any((at == other).all() for other in (*before, *after)):
+            shown = None  # what is turned, or a part of a ligature, shows nothing of the letter
         run.face.advances[letter] = advance(run.font, letter, shown)
         if self.page.is_unmapped(place):
             run.face.names = run.face.names or dict(TEXT_MAP)
@@ -230,7 +233,7 @@ class _Glyphs:
             part = slice(run.first, run.end)
             along[part], size[part], run_of[part] = run.along, run.size, number
             if run.angle:
-                starts[part], _ = turn(origins[part, 0], origins[part, 1], run.angle)
+                starts[part] = [turn(x, y, run.angle)[0] for x, y in origins[part]]
         self.upright = {number for number, run in enumerate(shown, 1) if run.angle == 0}
         self.run_of = run_of
         self.size = size
@@ -239,13 +242,17 @@ class _Glyphs:
         is_glyph = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32) > ord(" ")
         self.inside = is_glyph[1:] & is_glyph[:-1] & (run_of[1:] == run_of[:-1])
         joined = (starts[1:] == starts[:-1]) & self.inside
+        self.turned: set[int] = set()
         self.joined: set[int] = set((np.flatnonzero(joined) + 1).tolist())
 
     def widen_ligatures(self, reach: Callable[[int], float]) -> None:
         """Let characters that are at one place, because they are one glyph, end where it does."""
         for index in sorted(self.joined):
             if self.run_of[index] in self.upright:
-                self.ends[index] = self.starts[index] + reach(index)
+                first, last = reach(index - 1), reach(index)
+                self.ends[index] = self.starts[index] + max(first, last)
+                if last > first:  # the first part is as wide as the glyph
+                    self.turned.add(index - 1)
             first = index
             while first in self.joined:
                 first -= 1
@@ -301,6 +308,7 @@ def _add_leftward(builder: WordBuilder, run: _Shown, glyphs: _Glyphs) -> None:
     for start, group in groups:
         letters = list(group)
         text = glyphs.text[letters[0] : letters[-1] + 1].replace(ABSENT, "")
+        text = text[::-1] if letters[0] in glyphs.turned else text
         if text == " ":
             builder.space()
         elif text == ADDED:

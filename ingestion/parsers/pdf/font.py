@@ -29,7 +29,7 @@ LEAST_ADVANCE = 0.3  # of what is seen of a letter: hardly more overhangs in any
 
 @dataclass(eq=False)
 class Face:
-    """A font. `advances`: how far a character moves the text, in font sizes, as far as it was shown.
+    """A font. `advances`: how far characters that were shown move the text, in font sizes.
     `names`: what its own names say of codes that PDFium knows no character for.
 
     `drawn`: the file itself draws the glyphs (Type 3), in a size of their own.

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from ingestion.parsers import markdown
 from ingestion.parsers.pdf.content import UNKNOWN, PageContent
+from ingestion.parsers.pdf.direction import logical, runs_leftward
 from ingestion.parsers.pdf.drawing import Rule
 from ingestion.parsers.pdf.tables import Grid, find_grids
 from ingestion.parsers.pdf.words import SPACE, Word, turn
@@ -177,11 +178,14 @@ def lay_out(
     words = [word for word in content.words if _is_on_page(word, box)]
     layout = PageLayout(number)
     layout.angle = _main_angle(words)
+    rules = content.rules
+    if layout.angle == 0 and runs_leftward("".join(word.text for word in words)):
+        rules = _mirror(words, rules, box[0] + box[2])
     corners = [turn(x, y, layout.angle) for x in (box[0], box[2]) for y in (box[1], box[3])]
     layout.bottom = min(y for _, y in corners)
     layout.height = max(y for _, y in corners) - layout.bottom
     shift = -min(x for x, _ in corners)
-    tables, loose = _take_tables(words, content.rules, layout.angle, number)
+    tables, loose = _take_tables(words, rules, layout.angle, number)
     upright = [word for word in loose if word.angle == layout.angle]
     _move(upright, tables, shift)
     gutters = [] if gutters is None else gutters
@@ -207,6 +211,15 @@ def _main_angle(words: Sequence[Word]) -> int:
     for word in words:
         counts[word.angle] += len(word.text)
     return max(counts, key=lambda angle: (counts[angle], -angle)) if counts else 0
+
+
+def _mirror(words: Iterable[Word], rules: Iterable[Rule], width: float) -> list[Rule]:
+    """Turn a page that is read from right to left into one from left to right, each word with its
+    glyphs; return the rules."""
+    for word in words:
+        word.text, word.mirrored = word.text[::-1], True
+        word.x0, word.x1 = width - word.x1, width - word.x0
+    return [Rule(width - rule.x1, rule.y0, width - rule.x0, rule.y1) for rule in rules]
 
 
 def _move(words: Iterable[Word], tables: Iterable[PdfTable], shift: float) -> None:
@@ -480,7 +493,7 @@ class _Bands:
         raise AssertionError("there is a band at `high`")
 
     def _widest_union(self, start: int, least: int) -> tuple[int, int]:
-        """The joint mask of the rows from `start` on while a gap runs through them, and their end."""
+        """The joint mask of the rows from `start` on that a gap runs through, and their end."""
         union, parted, end = 0, False, start
         while end < min(len(self.rows), start + MAX_ROWS_SEARCHED):
             grown = union | self.masks[end]
@@ -679,7 +692,8 @@ def _join_words(words: Sequence[Word], *, marked: bool = False) -> str:
         if index == 0 and _opens_note(words):
             text = f"[{word.text}] "
         (code if in_code else parts).append(text)
-    return "".join([*parts, markdown.code_span("".join(code))])
+    joined = "".join([*parts, markdown.code_span("".join(code))])
+    return logical(joined, from_right=words[0].mirrored)
 
 
 def _is_space(before: Word, word: Word, wide: float) -> bool:
@@ -737,4 +751,4 @@ def _code_text(words: list[Word]) -> str:
         if not spaces and not (before.face.mono and word.face.mono):
             spaces = int(_is_space(before, word, 0.13))
         text += " " * spaces + word.text
-    return text
+    return logical(text, from_right=words[0].mirrored)

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ingestion.parsers.pdf.direction import without_forms
 from ingestion.parsers.pdf.font import UNKNOWN_FACE, Face
 
 KERNING = 0.1  # of the font size: a smaller gap never separates glyphs (Poppler's figure)
@@ -27,7 +28,10 @@ DOTLESS = {"\u0131": "i", "\u0237": "j"}
 
 @dataclass(slots=True)
 class Word:
-    """Glyphs shown without a visible gap. `y` is the baseline; `spaced`: after a space."""
+    """Glyphs shown without a visible gap. `y` is the baseline; `spaced`: after a space.
+
+    The text is as it is seen, from left to right; `mirrored`: from right to left, as `x0` and `x1`.
+    """
 
     text: str
     x0: float
@@ -40,6 +44,7 @@ class Word:
     angle: int
     pagination: bool = False
     bold: bool = False
+    mirrored: bool = False
 
 
 def turn(x: float, y: float, angle: int) -> tuple[float, float]:
@@ -108,7 +113,7 @@ class WordBuilder:
         if not self._glyphs or x0 - self._x1 > near or self._x0 - x1 > near:
             self.end()
             self._x0, self._x1 = x0, x1
-        self._glyphs.append(((x0 + x1) / 2, text))
+        self._glyphs.append(((x0 + x1) / 2, without_forms(text)))
         self._x0, self._x1 = min(self._x0, x0), max(self._x1, x1)
 
     def _accented(self, text: str) -> str:
