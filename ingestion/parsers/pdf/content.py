@@ -159,7 +159,9 @@ class _Text:
             for letter in set(codes).difference(known):
                 self._learn(letter, run)
             found[run.first : run.end] = [known[code] for code in codes]
-            for match in LEFTWARD.finditer(codes) if run.angle == 0 and run.along else ():
+            if codes.isascii() or run.angle or not run.along:
+                continue
+            for match in LEFTWARD.finditer(codes):
                 place = run.first + match.start()  # a letter has a glyph for each of its places
                 found[place] = self._reach(place) / run.along
         return found
@@ -227,6 +229,7 @@ class _Glyphs:
     ) -> None:
         count = len(origins)
         self.text = text
+        self.has_leftward = bool(LEFTWARD.search(text))
         along, size, run_of = np.zeros(count), np.ones(count), np.zeros(count, int)
         starts = origins[:, 0].copy()
         for number, run in enumerate(shown, 1):
@@ -286,7 +289,7 @@ class _Glyphs:
 
 def _add(builder: WordBuilder, run: _Shown, glyphs: _Glyphs) -> None:
     text, starts, ends = glyphs.text, glyphs.starts, glyphs.ends
-    if LEFTWARD.search(text, run.first, run.end):
+    if glyphs.has_leftward and LEFTWARD.search(text, run.first, run.end):
         _add_leftward(builder, run, glyphs)
         return
     spacing, cuts = glyphs.cuts_of(run)

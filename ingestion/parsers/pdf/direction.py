@@ -51,6 +51,8 @@ def without_forms(text: str) -> str:
 def logical(text: str, *, from_right: bool) -> str:
     """The text of a line in the order of reading, given as it is seen: from left to right, or from
     right to left on a page that runs leftward."""
+    if text.isascii() and not from_right:
+        return text
     if not LEFTWARD.search(text) and not (from_right and not LETTER.search(text)):
         return text[::-1] if from_right else text
     letters, leftward = len(LETTER.findall(text)), len(LEFTWARD.findall(text))

@@ -72,7 +72,7 @@ class Faces:
     """The fonts of one file, each the same on all pages, so that they learn from each other."""
 
     def __init__(self) -> None:
-        self._named: dict[tuple[str, int], Face] = {}
+        self._known: dict[tuple[str, int, int], Face] = {}
         self._on_page: dict[int, Face] = {}
 
     def next_page(self) -> None:
@@ -96,10 +96,11 @@ class Faces:
         fixed = bool(flags & FIXED_PITCH)
         if not name:
             return Face(drawn=True, fixed=fixed)
-        if (name, flags) not in self._named:
+        key = name, flags, pdfium.bytes_of(address)
+        if key not in self._known:
             bold = bool(BOLD.search(name)) or bool(flags & FORCE_BOLD)
-            self._named[name, flags] = Face(bare_name(name), bold, fixed=fixed)
-        return self._named[name, flags]
+            self._known[key] = Face(bare_name(name), bold, fixed=fixed)
+        return self._known[key]
 
 
 def advance(address: int, letter: str, shown: float | None) -> float:

@@ -254,6 +254,13 @@ def name_of(face: int) -> str:
     return buffer.value.decode("utf-8", "replace")
 
 
+def bytes_of(face: int) -> int:
+    """How many bytes the file has for a font; it differs for each part of a font that is in it."""
+    length = ctypes.c_size_t()
+    raw.FPDFFont_GetFontData(ctypes.cast(face, raw.FPDF_FONT), None, 0, length)
+    return length.value
+
+
 def is_pagination(marked: int) -> bool:
     """Whether a mark says that what it is on is a running head, foot or page number."""
     handle = ctypes.cast(marked, raw.FPDF_PAGEOBJECTMARK)
