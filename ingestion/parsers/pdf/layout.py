@@ -14,6 +14,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import median
 from typing import NamedTuple
 
@@ -126,30 +127,28 @@ class PageLayout:
     height: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass
 class _Row:
     """Words on one baseline, from left to right."""
 
     words: list[Word]
     y: float
     table: PdfTable | None = None
-    _mask: int = 0
-    _size: float = 0.0
 
-    @property
+    @cached_property
     def size(self) -> float:
         """The size of its middle word, by size; 0 for a table."""
-        if not self._size and self.words:
-            self._size = sorted(word.size for word in self.words)[len(self.words) // 2]
-        return self._size
+        sizes = sorted([word.size for word in self.words])
+        return sizes[len(sizes) // 2] if sizes else 0.0
 
+    @cached_property
     def mask(self) -> int:
         """A bit mask of the BINs of the page's width that the row covers."""
-        if not self._mask:
-            for x0, x1 in self.extents():
-                start, end = int(max(x0, 0) / BIN), int(max(x1, 0) / BIN)
-                self._mask |= ((1 << (end - start + 1)) - 1) << start
-        return self._mask
+        mask = 0
+        for x0, x1 in self.extents():
+            start, end = int(max(x0, 0) / BIN), int(max(x1, 0) / BIN)
+            mask |= ((1 << (end - start + 1)) - 1) << start
+        return mask
 
     def extents(self) -> list[tuple[float, float]]:
         if self.table is not None:
@@ -158,11 +157,15 @@ class _Row:
 
     @property
     def x0(self) -> float:
-        return min(x0 for x0, _ in self.extents())
+        return self.words[0].x0 if self.table is None else self.table.x0
 
-    @property
+    @cached_property
     def x1(self) -> float:
-        return max(x1 for _, x1 in self.extents())
+        return max([x1 for _, x1 in self.extents()])
+
+    @cached_property
+    def letters(self) -> int:
+        return sum([len(word.text) for word in self.words])
 
 
 def lay_out(
@@ -202,7 +205,9 @@ def lay_out(
 
 
 def _is_on_page(word: Word, box: tuple[float, float, float, float]) -> bool:
-    x, y = turn((word.x0 + word.x1) / 2, word.y, -word.angle)
+    x, y = (word.x0 + word.x1) / 2, word.y
+    if word.angle:
+        x, y = turn(x, y, -word.angle)
     return box[0] - 2 <= x <= box[2] + 2 and box[1] - 2 <= y <= box[3] + 2
 
 
@@ -467,7 +472,7 @@ class _Bands:
     def __init__(self, rows: list[_Row], known: Sequence[float]) -> None:
         self.rows = rows
         self.known = known
-        self.masks = [row.mask() for row in rows]
+        self.masks = [row.mask for row in rows]
         self.whole = (1 << max((mask.bit_length() for mask in self.masks), default=0)) - 1
 
     def at(self, start: int) -> tuple[int, float | None]:
@@ -583,7 +588,7 @@ def _are_columns_again(rows: list[_Row], gutter: float) -> bool:
     sides = _split_at(rows, gutter)
     if not all(sides) or any(row.table is not None for row in rows):
         return False
-    letters = [median(sum(len(w.text) for w in row.words) for row in side) for side in sides]
+    letters = [median(row.letters for row in side) for side in sides]
     return min(letters) >= 20 and _switches(rows, gutter) <= 1
 
 
@@ -600,7 +605,7 @@ def _is_running_text(rows: list[_Row]) -> bool:
         return bool(rows) and not text
     width = max(row.x1 for row in text) - min(row.x0 for row in text)
     filled = median(row.x1 - row.x0 for row in text) / max(width, 1.0)
-    letters = median(sum(len(word.text) for word in row.words) for row in text)
+    letters = median(row.letters for row in text)
     return filled > 0.4 and letters >= 12
 
 

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from pypdf import PdfReader
@@ -380,11 +381,13 @@ def slugify(title: str) -> str:
     return re.sub(r"[^\w]+", "-", text).strip("-_")[:80].strip("-") or "section"
 
 
+@lru_cache(4_096)
 def _bare(title: str) -> str:
     """The title without its number, which changes when a section is inserted before it."""
     rest = SECTION_NUMBER.sub("", title, count=1)
     return rest if len(re.sub(r"\W", "", rest)) >= 2 else title
 
 
+@lru_cache(4_096)
 def _plain(title: str) -> str:
     return re.sub(r"\W+", "", unicodedata.normalize("NFKC", title)).lower()
