@@ -202,8 +202,8 @@ class _Text:
     def _begin(self, builder: WordBuilder, run: _Shown, glyphs: _Glyphs) -> None:
         bold = run.face.bold or pdfium.render_mode(run.drawn) == STROKED_TEXT
         builder.pagination = bool(pdfium.count_marks(run.drawn)) and self._is_paginated(run.drawn)
-        x, y = self.origins[run.first]
-        builder.begin(turn(x, y, run.angle)[1], run.size, run.face, run.angle, bold)
+        y = glyphs.baseline(run)
+        builder.begin(y, run.size, run.face, run.angle, bold)
 
     def _reach(self, index: int) -> float:
         """How far a character reaches to the right of its origin."""
@@ -229,6 +229,7 @@ class _Glyphs:
     ) -> None:
         count = len(origins)
         self.text = text
+        self.origins = origins
         self.has_leftward = bool(LEFTWARD.search(text))
         along, size, run_of = np.zeros(count), np.ones(count), np.zeros(count, int)
         starts = origins[:, 0].copy()
@@ -247,6 +248,10 @@ class _Glyphs:
         joined = (starts[1:] == starts[:-1]) & self.inside
         self.turned: set[int] = set()
         self.joined: set[int] = set((np.flatnonzero(joined) + 1).tolist())
+
+    def baseline(self, run: _Shown) -> float:
+        x, y = self.origins[run.first].tolist()
+        return float(turn(x, y, run.angle)[1])
 
     def widen_ligatures(self, reach: Callable[[int], float]) -> None:
         """Let characters that are at one place, because they are one glyph, end where it does."""

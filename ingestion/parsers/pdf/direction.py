@@ -40,7 +40,8 @@ KINDS = {char: pair for pair in PAIRS for char in pair}
 
 def runs_leftward(text: str) -> bool:
     """Whether most letters are of scripts that run leftward."""
-    return len(LEFTWARD.findall(text)) > len(LETTER.findall(text))
+    leftward = len(LEFTWARD.findall(text))
+    return leftward > 0 and leftward > len(LETTER.findall(text))
 
 
 def without_forms(text: str) -> str:

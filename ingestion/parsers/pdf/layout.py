@@ -339,13 +339,13 @@ def _rows(words: Sequence[Word]) -> list[_Row]:
     return sorted(rows, key=_by_height)
 
 
-_x0 = operator.attrgetter("x0")
+_x0, _y = operator.attrgetter("x0"), operator.attrgetter("y")
 
 
 def _by_baseline(words: Sequence[Word]) -> list[list[Word]]:
     groups: list[list[Word]] = []
     y = size = 0.0
-    for word in sorted(words, key=lambda w: (-w.y, w.x0)):
+    for word in sorted(sorted(words, key=_x0), key=_y, reverse=True):
         if groups and y - word.y < 0.22 * min(word.size, size):
             groups[-1].append(word)
         else:

@@ -100,7 +100,7 @@ class PdfOrigin:
 class PdfParser(Parser):
     """Reads the .pdf files of a source's paths."""
 
-    version = 3
+    version = 4
 
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
@@ -292,7 +292,7 @@ def _warnings(
     if broken:
         yield DocumentFailure(
             origin.url,
-            f"{_pages(broken)}: broken or endless drawing instructions were left out. "
+            f"{_pages(broken)}: broken drawing instructions were left out. "
             "If text is missing, write the file again (qpdf in.pdf out.pdf).",
             warning=True,
         )
