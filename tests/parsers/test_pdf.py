@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Sequence
@@ -510,6 +511,54 @@ def test_forms_that_draw_themselves_end() -> None:
     data = data.replace(b"/Resources<</Font", b"/Resources<</XObject<</X 6 0 R>>/Font", 1)
     parsed = parse_bytes(data)
     assert [item.content for item in parsed if isinstance(item, ParsedDocument)] == ["Text."]
+
+
+def test_forms_that_draw_each_other_without_end_are_given_up() -> None:
+    """Ten levels of forms, each of which draws the next one fifty times."""
+    form = (
+        b"<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</X %d 0 R>>>>/Length %d>>"
+    )
+    draws = b"/X Do " * 50
+    forms = [
+        (form % (number + 1, len(draws))) + b"stream\n" + draws + b"\nendstream"
+        for number in range(6, 16)
+    ]
+    last = b"<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Length 1>>stream\n \nendstream"
+    data = pdf(lines(b"Text.") + b"/X Do", extra=[*forms, last])
+    data = data.replace(b"/Resources<</Font", b"/Resources<</XObject<</X 6 0 R>>/Font", 1)
+    warning, failure = parse_bytes(data)
+    assert isinstance(warning, DocumentFailure)
+    assert "unpacks to too much" in warning.message
+    assert isinstance(failure, DocumentFailure)
+
+
+def test_a_page_that_is_missing_leaves_the_others() -> None:
+    data = pdf(lines(b"Still here.")).replace(b"/Kids[3 0 R]", b"/Kids[9 0 R 3 0 R]")
+    (document,) = parse_bytes(data)
+    assert isinstance(document, ParsedDocument)
+    assert document.content == "Still here."
+
+
+def test_form_fields_and_text_notes_are_read_but_no_other_annotations() -> None:
+    drawn = (
+        b"<</Type/XObject/Subtype/Form/BBox[0 0 100 20]/Resources<</Font<</F1 9 0 R>>>>/Length %d>>"
+    )
+    extra = [b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"]
+    annotations = []
+    kinds = ((b"Widget", b"Answer"), (b"FreeText", b"Remark"), (b"Stamp", b"Draft"))
+    objects = []
+    for place, (kind, text) in enumerate(kinds):
+        stream = b"BT /F1 10 Tf 2 5 Td (%s) Tj ET" % text
+        objects.append((drawn % len(stream)) + b"stream\n" + stream + b"\nendstream")
+        annotations.append(
+            b"<</Type/Annot/Subtype/%s/F 4/Rect[20 %d 120 %d]/AP<</N %d 0 R>>>>"
+            % (kind, 90 - 30 * place, 110 - 30 * place, 6 + place)
+        )
+    data = pdf(lines(b"Question:"), extra=[*objects, *extra])
+    data = data.replace(b"/Contents", b"/Annots[%s]/Contents" % b"".join(annotations), 1)
+    read = [d.content for d in parse_bytes(data) if isinstance(d, ParsedDocument)]
+    found = re.findall("Question|Answer|Remark|Draft", "\n".join(read))
+    assert sorted(found) == ["Answer", "Question", "Remark"]
 
 
 # Real material

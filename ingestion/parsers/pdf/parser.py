@@ -239,7 +239,7 @@ def _read_pages(
 class _PageReader:
     """Reads the pages of one file, whose fonts, forms and columns are alike."""
 
-    def __init__(self, reader: PdfReader, file: Any) -> None:
+    def __init__(self, reader: PdfReader, file: pdfium.File) -> None:
         self.reader = reader
         self.file = file
         self.faces = Faces()
@@ -249,7 +249,7 @@ class _PageReader:
     def read(self, number: int) -> tuple[PageLayout, PageContent]:
         source = self.reader.pages[number - 1]
         whole = self.survey.check(source)
-        with pdfium.page_of(self.file, number) as page:
+        with self.file.page(number) as page:
             content = read_content(page, self.faces, source)
         layout = lay_out(content, _seen_box(source), number, self.gutters)
         unreadable, cut_short = content.unreadable, content.cut_short or not whole

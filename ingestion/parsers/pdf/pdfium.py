@@ -71,20 +71,63 @@ segment_point = _quick(raw.FPDFPathSegment_GetPoint, c_int, c_void_p, c_void_p, 
 
 
 @contextmanager
-def opened(reader: PdfReader, data: bytes) -> Iterator[Any]:
-    """The PDF as PDFium sees it; what it refuses or reads otherwise is written again by pypdf.
-
-    Raises DocumentError if it refuses that, too.
-    """
-    document = _open(data)
-    if document is None or len(document) != len(reader.pages):
-        document = _open(_written(reader))
-    if document is None:
-        raise DocumentError("The file is damaged: get it again or repair it (qpdf in.pdf out.pdf).")
+def opened(reader: PdfReader, data: bytes) -> Iterator[File]:
+    """The PDF as PDFium sees it. Raises DocumentError if it cannot be read in any way."""
+    file = File(reader, data)
     try:
-        yield document
+        yield file
     finally:
-        document.close()
+        file.close()
+
+
+class File:
+    """A PDF as PDFium sees it; what it refuses or reads otherwise is written again by pypdf."""
+
+    def __init__(self, reader: PdfReader, data: bytes) -> None:
+        self.reader = reader
+        self.is_rewritten = False
+        self.document = _open(data)
+        if self.document is None or len(self.document) != len(reader.pages):
+            self._rewrite()
+
+    def close(self) -> None:
+        if self.document is not None:
+            self.document.close()
+
+    @contextmanager
+    def page(self, number: int) -> Iterator[Page]:
+        """A page (from 1 on), with its filled-in form fields and text notes as part of it."""
+        page = self._load(number)
+        if _draws_annotations(page):
+            raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY)
+            raw.FPDF_ClosePage(page)
+            page = self._load(number)
+        text = raw.FPDFText_LoadPage(page)
+        try:
+            yield Page(page, text)
+        finally:
+            raw.FPDFText_ClosePage(text)
+            raw.FPDF_ClosePage(page)
+
+    def _load(self, number: int) -> Any:
+        page = raw.FPDF_LoadPage(self.document.raw, number - 1)
+        if not page and not self.is_rewritten:
+            self._rewrite()
+            page = raw.FPDF_LoadPage(self.document.raw, number - 1)
+        if not page:
+            raise PdfiumError("PDFium cannot read it")
+        return page
+
+    def _rewrite(self) -> None:
+        self.close()
+        self.is_rewritten = True
+        out = io.BytesIO()
+        PdfWriter(clone_from=self.reader).write(out)
+        self.document = _open(out.getvalue())
+        if self.document is None:
+            raise DocumentError(
+                "The file is damaged: get it again or repair it (qpdf in.pdf out.pdf)."
+            )
 
 
 def _open(data: bytes) -> Any:
@@ -92,30 +135,6 @@ def _open(data: bytes) -> Any:
         return pypdfium2.PdfDocument(data)
     except PdfiumError:
         return None
-
-
-def _written(reader: PdfReader) -> bytes:
-    out = io.BytesIO()
-    PdfWriter(clone_from=reader).write(out)
-    return out.getvalue()
-
-
-@contextmanager
-def page_of(document: Any, number: int) -> Iterator[Page]:
-    """A page (from 1 on), with its filled-in form fields and text notes as part of it."""
-    page = raw.FPDF_LoadPage(document.raw, number - 1)
-    if not page:
-        raise PdfiumError("PDFium cannot read it")
-    if _draws_annotations(page):
-        raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY)
-        raw.FPDF_ClosePage(page)
-        page = raw.FPDF_LoadPage(document.raw, number - 1)
-    text = raw.FPDFText_LoadPage(page)
-    try:
-        yield Page(page, text)
-    finally:
-        raw.FPDFText_ClosePage(text)
-        raw.FPDF_ClosePage(page)
 
 
 def _draws_annotations(page: Any) -> bool:
