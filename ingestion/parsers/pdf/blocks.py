@@ -9,8 +9,10 @@ from statistics import median
 
 from ingestion.parsers import markdown
 from ingestion.parsers.pdf.code_lines import code_lines, code_run
-from ingestion.parsers.pdf.layout import Item, Line, PdfTable
+from ingestion.parsers.pdf.layout import Item
+from ingestion.parsers.pdf.lines import Line
 from ingestion.parsers.pdf.outline import heading_length
+from ingestion.parsers.pdf.rows import PdfTable
 from ingestion.parsers.pdf.typography import (
     BULLET,
     CAPTION,

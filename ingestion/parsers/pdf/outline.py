@@ -18,7 +18,8 @@ from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 from pypdf.generic import Destination
 
-from ingestion.parsers.pdf.layout import Item, Line, PageLayout
+from ingestion.parsers.pdf.layout import Item, PageLayout
+from ingestion.parsers.pdf.lines import Line
 from ingestion.parsers.pdf.typography import LEADER, SECTION_NUMBER, Typography
 from ingestion.parsers.pdf.words import turn
 

@@ -13,6 +13,7 @@ from ingestion.parsers.pdf.font import UNKNOWN_FACE, Face
 
 KERNING = 0.1  # of the font size: a smaller gap never separates glyphs (Poppler's figure)
 SPACE = 0.04  # of the font size: a wider gap is seen if a space is known to be there
+SCRIPT = 0.86  # of the font size: what is larger is no superscript
 OVERLAP = 0.3  # of the font size: what is set back by less goes on with the word
 
 # Accents drawn as separate characters, and the combining characters for them.
