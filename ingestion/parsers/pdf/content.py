@@ -37,11 +37,9 @@ SPACED_LETTERS = 4  # fewer letters with gaps between them are not one word
 RIGHT = 2  # of a box
 STROKED_TEXT = 2  # the render mode of text that is made bold by an outline
 ABSENT = "\0"  # what is not text
-ADDED = "\1"  # a space that PDFium adds, perhaps in place of one that the file draws
 # A glyph without a known character. It is kept until the line shows whether it is a bullet.
 UNKNOWN = "\ufffd"
 NAMELESS = "\2"  # a glyph in a font that names no characters
-LINE_END = "\3"  # what PDFium adds there
 HYPHENS = dict.fromkeys((0x02, 0xFFFE), "-")  # at the end of a line, in PDFium's text
 LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
 # Symbol fonts put their characters into the private use area at 0xF000 + the byte; these are the
@@ -56,9 +54,7 @@ FREE_CODES = dict.fromkeys((0x7F, 0x81, 0x8D, 0x8F, 0x90, 0x9D), "•")
 SPACES = dict.fromkeys((0x09, 0xA0, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x3000), " ")
 CONTROLS = dict.fromkeys([*range(0x20), 0x200B, 0xFEFF, *range(0xD800, 0xE000)], ABSENT)
 TEXT_MAP = CONTROLS | FREE_CODES | SYMBOLS | SPACES | HYPHENS
-PIECE = re.compile(
-    rf"[^ {ABSENT}{ADDED}{NAMELESS}{LINE_END}{''.join(ACCENTS)}]+|[ {ADDED}{''.join(ACCENTS)}]"
-)
+PIECE = re.compile(rf"( *)([^ {ABSENT}{NAMELESS}{''.join(ACCENTS)}]+|[{''.join(ACCENTS)}])")
 
 
 @dataclass(slots=True)
@@ -107,42 +103,29 @@ class _Text:
         self.unreadable: Counter[str] = Counter()
         self.paginated: dict[int, bool] = {}
         self.codes = page.characters()
-        self.text = self._without_added(self.codes.translate(TEXT_MAP))
+        self.text = self.codes.translate(TEXT_MAP)
         self.origins = np.frombuffer(page.origins(), float).reshape(-1, 2)
-
-    def _without_added(self, text: str) -> str:
-        """The text with what PDFium adds marked as such."""
-        characters = list(text)
-        for match in re.finditer("[ \r\n]", self.codes):
-            if self.page.is_added(match.start()):
-                characters[match.start()] = ADDED if match[0] == " " else LINE_END
-        return "".join(characters)
 
     def words(self) -> list[Word]:
         has_leftward = bool(LEFTWARD.search(self.text))
         runs = self.page.runs(exact=has_leftward)
-        shown = [self._shown(run) for run in runs if run.drawn and self._begins(run) < run.end]
+        shown = [self._shown(run) for run in runs if run.drawn]
         advances = self._advances(shown)
         glyphs = _Glyphs(self._named(shown), self.origins, shown, advances)
         glyphs.widen_ligatures(self._reach)
         builder = WordBuilder()
         end = 0
         for run in shown:
-            if ADDED in self.text[end : run.first]:
-                builder.may_end()
+            if " " in self.text[end : run.first]:
+                builder.space()
             end = run.end
             self._begin(builder, run, glyphs)
             _add(builder, run, glyphs)
         builder.end()
         return builder.words
 
-    def _begins(self, run: pdfium.Run) -> int:
-        """The first character of an object that the file draws: the others have no matrix."""
-        places = range(run.first, run.end)
-        return next((i for i in places if self.text[i] not in (ADDED, LINE_END)), run.end)
-
     def _shown(self, run: pdfium.Run) -> _Shown:
-        first = self._begins(run)
+        first = run.first
         a, b, c, d, _, _ = self.page.matrix(first)
         size, font = abs(self.page.size(first)), pdfium.font(run.drawn)
         face = self.faces.get(font)
@@ -299,16 +282,17 @@ def _add(builder: WordBuilder, run: _Shown, glyphs: _Glyphs) -> None:
         return
     spacing, cuts = glyphs.cuts_of(run)
     for match in PIECE.finditer(text, run.first, run.end):
-        first, end = match.span()
-        if match[0] == " ":
+        space, piece = match.groups()
+        if space:
             builder.space()
-        elif match[0] == ADDED:
-            builder.may_end()
-        elif not cuts or not (inside := [cut for cut in cuts if first < cut < end]):
-            builder.add(_whole(match[0]), starts[first], ends[end - 1] + spacing)
-        else:
-            for a, b in itertools.pairwise([first, *inside, end]):
-                builder.add(_whole(text[a:b]), starts[a], ends[b - 1] + spacing)
+        first, end = match.span(2)
+        if not cuts or not (inside := [cut for cut in cuts if first < cut < end]):
+            builder.add(_whole(piece), starts[first], ends[end - 1] + spacing)
+            continue
+        for a, b in itertools.pairwise([first, *inside, end]):
+            builder.add(_whole(text[a:b]), starts[a], ends[b - 1] + spacing)
+    if text[run.end - 1] == " ":
+        builder.space()
 
 
 def _add_leftward(builder: WordBuilder, run: _Shown, glyphs: _Glyphs) -> None:
@@ -319,8 +303,6 @@ def _add_leftward(builder: WordBuilder, run: _Shown, glyphs: _Glyphs) -> None:
         text = text[::-1] if letters[0] in glyphs.turned else text
         if text == " ":
             builder.space()
-        elif text == ADDED:
-            builder.may_end()
         elif text:
             builder.add_leftward(text, start, glyphs.ends[letters[-1]])
 

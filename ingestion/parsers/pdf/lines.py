@@ -14,7 +14,7 @@ from ingestion.parsers import markdown
 from ingestion.parsers.pdf.content import UNKNOWN
 from ingestion.parsers.pdf.direction import logical
 from ingestion.parsers.pdf.rows import Row
-from ingestion.parsers.pdf.words import SCRIPT, SPACE, Word
+from ingestion.parsers.pdf.words import SCRIPT, Word
 
 BULLETS = "•◦▪●○■□‣\u2043∙·➢❖✓►▶\u2013—-*"
 CELL_GAP = 1.1  # of the font size: a wider gap inside a line separates cells
@@ -164,7 +164,7 @@ def _is_space(before: Word, word: Word, wide: float) -> bool:
     gap = word.x0 - before.x1
     size = min(before.size, word.size)
     if word.spaced and word.order == before.order + 1:
-        return gap > SPACE * size
+        return gap > 0.04 * size
     return gap > wide * size
 
 

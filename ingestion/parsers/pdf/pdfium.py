@@ -44,7 +44,6 @@ def _address(pointer: Any) -> int:
 text_object = _quick(raw.FPDFText_GetTextObject, c_void_p, c_void_p, c_int)
 character = _quick(raw.FPDFText_GetUnicode, ctypes.c_uint, c_void_p, c_int)
 is_unmapped = _quick(raw.FPDFText_HasUnicodeMapError, c_int, c_void_p, c_int)
-is_generated = _quick(raw.FPDFText_IsGenerated, c_int, c_void_p, c_int)
 loose_box = _quick(raw.FPDFText_GetLooseCharBox, c_int, c_void_p, c_int, c_void_p)
 origin = _quick(raw.FPDFText_GetCharOrigin, c_int, c_void_p, c_int, c_void_p, c_void_p)
 text_matrix = _quick(raw.FPDFText_GetMatrix, c_int, c_void_p, c_int, c_void_p)
@@ -206,10 +205,6 @@ class Page:
     def is_unmapped(self, index: int) -> bool:
         """Whether a character is only a code, because its font does not say what it means."""
         return bool(is_unmapped(self.text, index))
-
-    def is_added(self, index: int) -> bool:
-        """Whether a character is not in the file."""
-        return bool(is_generated(self.text, index))
 
     def origins(self) -> array[float]:
         """The x and y of each character."""

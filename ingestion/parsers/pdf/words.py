@@ -12,7 +12,6 @@ from ingestion.parsers.pdf.direction import without_forms
 from ingestion.parsers.pdf.font import UNKNOWN_FACE, Face
 
 KERNING = 0.1  # of the font size: a smaller gap never separates glyphs (Poppler's figure)
-SPACE = 0.04  # of the font size: a wider gap is seen if a space is known to be there
 SCRIPT = 0.86  # of the font size: what is larger is no superscript
 OVERLAP = 0.3  # of the font size: what is set back by less goes on with the word
 
@@ -64,7 +63,7 @@ class WordBuilder:
         self.pagination = False
         self._parts: list[str] = []
         self._glyphs: list[tuple[float, str]] = []
-        self._spaced = self._may_end = False
+        self._spaced = False
         self._drawn: dict[str, dict[int, list[tuple[float, float]]]] = {}
         self._x0 = self._x1 = self._last = self._y = self._size = 0.0
         self._face, self._angle, self._bold = UNKNOWN_FACE, 0, False
@@ -84,28 +83,21 @@ class WordBuilder:
     def _joins(self, x: float) -> bool:
         if self._parts[-1] in ACCENTS:
             return True
-        most = SPACE if self._may_end else KERNING
-        return -OVERLAP * self._size < x - self._x1 < most * self._size
+        return -OVERLAP * self._size < x - self._x1 < KERNING * self._size
 
     def space(self) -> None:
         self.end()
         self._spaced = True
-
-    def may_end(self) -> None:
-        """Note that a space may be here, which counts if the next glyph does not join the word."""
-        self._may_end = True
 
     def add(self, text: str, x0: float, x1: float) -> None:
         """Add glyphs without a gap between them; an accent that a letter follows comes alone."""
         if self._glyphs or (self._parts and not self._joins(x0)):
             self.end()
         if not self._parts:
-            self._spaced = self._spaced or self._may_end
             self._x0 = min(x0, x1)
         elif self._parts[-1] in ACCENTS and x0 - self._last < 0.3 * self._size:
             text = self._accented(text)
         self._parts.append(text)
-        self._may_end = False
         self._last, self._x1 = x0, max(x0, x1)
 
     def add_leftward(self, text: str, x0: float, x1: float) -> None:
