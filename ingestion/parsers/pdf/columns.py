@@ -7,8 +7,10 @@ one after the other, table rows one after the other.
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 from collections.abc import Sequence
+from functools import reduce
 from statistics import median
 
 from ingestion.parsers.pdf.rows import BIN, Row, by_height, rows_of
@@ -27,6 +29,7 @@ class Bands:
         self.rows = rows
         self.known = known
         self.masks = [row.mask for row in rows]
+        self._spreads: dict[int, list[int]] = {}
         self.whole = (1 << max((mask.bit_length() for mask in self.masks), default=0)) - 1
 
     def at(self, start: int) -> tuple[int, float | None]:
@@ -53,26 +56,31 @@ class Bands:
 
     def _widest_union(self, start: int, least: int) -> tuple[int, int]:
         """The joint mask of the rows from `start` on that a gap runs through, and their end."""
-        union, parted, end = 0, False, start
+        spread = self._spread(least)
+        within = (1 << max(self.whole.bit_length() - least + 1, 0)) - 1
+        union = filled = 0
+        parted, end = False, start
         while end < min(len(self.rows), start + MAX_ROWS_SEARCHED):
-            grown = union | self.masks[end]
-            inner = ~grown & ((1 << grown.bit_length()) - 1) & -(grown & -grown)
-            goes_on = _has_run(inner, least)
-            if not goes_on and (parted or not _has_run(self.whole & ~grown, least)):
+            grown, full = union | self.masks[end], filled | spread[end]
+            inner = ((1 << grown.bit_length()) - 1) & -(grown & -grown)
+            goes_on = bool(inner & ~full)
+            if not goes_on and (parted or not within & ~full):
                 break
-            union, parted, end = grown, goes_on, end + 1
+            union, filled, parted, end = grown, full, goes_on, end + 1
         return union, end
+
+    def _spread(self, least: int) -> list[int]:
+        """The masks with a zero only where a gap of `least` bits begins."""
+        if least not in self._spreads:
+            shifts = range(least)
+            self._spreads[least] = [
+                reduce(operator.or_, (mask >> shift for shift in shifts)) for mask in self.masks
+            ]
+        return self._spreads[least]
 
 
 def _narrowness(gap: tuple[int, int]) -> int:
     return gap[0] - gap[1]
-
-
-def _has_run(bits: int, least: int) -> bool:
-    """Whether there are `least` ones side by side."""
-    for _ in range(least - 1):
-        bits &= bits >> 1
-    return bits != 0
 
 
 def typical_size(rows: list[Row]) -> float:

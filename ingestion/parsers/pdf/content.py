@@ -117,7 +117,7 @@ class _Text:
         end = 0
         for run in shown:
             if " " in self.text[end : run.first]:
-                builder.space()
+                builder.end() if glyphs.has_leftward else builder.space()
             end = run.end
             self._begin(builder, run, glyphs)
             _add(builder, run, glyphs)
@@ -302,7 +302,7 @@ def _add_leftward(builder: WordBuilder, run: _Shown, glyphs: _Glyphs) -> None:
         text = glyphs.text[letters[0] : letters[-1] + 1].replace(ABSENT, "")
         text = text[::-1] if letters[0] in glyphs.turned else text
         if text == " ":
-            builder.space()
+            builder.end()  # the gap shows whether it is one; PDFium adds many
         elif text:
             builder.add_leftward(text, start, glyphs.ends[letters[-1]])
 

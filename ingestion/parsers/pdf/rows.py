@@ -92,7 +92,13 @@ def _by_baseline(words: Sequence[Word]) -> list[list[Word]]:
 def _baseline(words: list[Word]) -> float:
     if len(words) == 1:
         return words[0].y
+    if len({word.size for word in words}) == 1:
+        return max(words, key=_length).y
     return max(words, key=lambda w: (round(w.size, 1), len(w.text))).y
+
+
+def _length(word: Word) -> int:
+    return len(word.text)
 
 
 def _attach_scripts(groups: list[list[Word]]) -> None:
