@@ -21,12 +21,7 @@ from ingestion.exceptions import DocumentError
 Box = tuple[float, float, float, float]
 Matrix = tuple[float, float, float, float, float, float]
 
-TEXT, PATH, IMAGE, FORM = (
-    raw.FPDF_PAGEOBJ_TEXT,
-    raw.FPDF_PAGEOBJ_PATH,
-    raw.FPDF_PAGEOBJ_IMAGE,
-    raw.FPDF_PAGEOBJ_FORM,
-)
+PATH, FORM = raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_FORM
 DRAWN = {raw.FPDF_ANNOT_WIDGET, raw.FPDF_ANNOT_FREETEXT}
 LONGEST_NAME = 256
 
@@ -59,9 +54,6 @@ page_object = _quick(raw.FPDFPage_GetObject, c_void_p, c_void_p, c_int)
 form_object = _quick(raw.FPDFFormObj_GetObject, c_void_p, c_void_p, ctypes.c_ulong)
 object_type = _quick(raw.FPDFPageObj_GetType, c_int, c_void_p)
 object_matrix = _quick(raw.FPDFPageObj_GetMatrix, c_int, c_void_p, c_void_p)
-object_bounds = _quick(
-    raw.FPDFPageObj_GetBounds, c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p
-)
 draw_mode = _quick(raw.FPDFPath_GetDrawMode, c_int, c_void_p, c_void_p, c_void_p)
 count_segments = _quick(raw.FPDFPath_CountSegments, c_int, c_void_p)
 segment = _quick(raw.FPDFPath_GetPathSegment, c_void_p, c_void_p, c_int)
@@ -250,15 +242,6 @@ def matrix_of(drawn: int) -> Matrix:
     object_matrix(drawn, ctypes.addressof(found))
     a, b, c, d, e, f = found
     return a, b, c, d, e, f
-
-
-def bounds_of(drawn: int) -> Box:
-    """Left, bottom, right, top."""
-    found = (c_float * 4)()
-    start = ctypes.addressof(found)
-    object_bounds(drawn, start, start + 4, start + 8, start + 12)
-    left, bottom, right, top = found
-    return left, bottom, right, top
 
 
 def name_of(face: int) -> str:

@@ -52,10 +52,11 @@ class Survey:
 
     def _work(self, data: bytes, resources: Any) -> int:
         fonts, objects = _table(resources, "/Font"), _table(resources, "/XObject")
-        used = set(SETS_FONT.findall(data))
-        self.missing_fonts |= {name for name in map(_name, used) if not _is_font(fonts, name)}
+        if not fonts or not all(isinstance(_resolved(font), dict) for font in fonts.values()):
+            used = map(_name, set(SETS_FONT.findall(data)))
+            self.missing_fonts |= {name for name in used if not _is_font(fonts, name)}
         total = len(data)
-        for name, times in Counter(DRAWS.findall(data)).items():
+        for name, times in Counter(DRAWS.findall(data) if objects else ()).items():
             form = _entry(objects, _name(name))
             if isinstance(form, StreamObject) and form.get("/Subtype") == "/Form":
                 total += times * self._form_work(form, resources)
