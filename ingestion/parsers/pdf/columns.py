@@ -28,7 +28,7 @@ class Bands:
     def __init__(self, rows: list[Row], known: Sequence[float]) -> None:
         self.rows = rows
         self.known = known
-        self.masks = [row.mask for row in rows]
+        self.masks = [row.mask() for row in rows]
         self._spreads: dict[int, list[int]] = {}
         self.whole = (1 << max((mask.bit_length() for mask in self.masks), default=0)) - 1
 

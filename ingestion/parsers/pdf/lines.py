@@ -82,12 +82,12 @@ class Line:
 
 def line_of(row: Row, number: int) -> Line:
     words = name_signs(row.words)
-    total = sum(len(word.text) for word in words)
+    total = sum([len(word.text) for word in words])
     sizes: Counter[float] = Counter()
     for word in words:
         sizes[round(word.size, 1)] += len(word.text)
-    code = sum(len(word.text) for word in words if word.face.mono)
-    bold = sum(len(word.text) for word in words if word.bold)
+    code = sum([len(word.text) for word in words if word.face.mono])
+    bold = sum([len(word.text) for word in words if word.bold])
     size = max(sizes, key=lambda s: (sizes[s], s))
     text = join_words(words)
     if text.isupper():

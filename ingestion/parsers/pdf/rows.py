@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from ingestion.parsers.pdf.words import SCRIPT, Word
 
@@ -25,45 +24,31 @@ class PdfTable:
     region: int = 0
 
 
-@dataclass
 class Row:
-    """Words on one baseline, from left to right."""
+    """Words on one baseline, from left to right, or a table. `size` is that of the middle word, by
+    size; 0 for a table."""
 
-    words: list[Word]
-    y: float
-    table: PdfTable | None = None
+    __slots__ = ("letters", "size", "table", "words", "x0", "x1", "y")
 
-    @cached_property
-    def size(self) -> float:
-        """The size of its middle word, by size; 0 for a table."""
-        sizes = sorted([word.size for word in self.words])
-        return sizes[len(sizes) // 2] if sizes else 0.0
+    def __init__(self, words: list[Word], y: float, table: PdfTable | None = None) -> None:
+        self.words, self.y, self.table = words, y, table
+        self.letters, self.size = 0, 0.0
+        if table is not None:
+            self.x0, self.x1 = table.x0, table.x1
+            return
+        sizes = sorted([word.size for word in words])
+        self.size = sizes[len(sizes) // 2]
+        self.letters = sum([len(word.text) for word in words])
+        self.x0, self.x1 = words[0].x0, max([word.x1 for word in words])
 
-    @cached_property
     def mask(self) -> int:
         """A bit mask of the BINs of the page's width that the row covers."""
         mask = 0
-        for x0, x1 in self.extents():
-            start, end = int(max(x0, 0) / BIN), int(max(x1, 0) / BIN)
+        for part in [self.table] if self.table is not None else self.words:
+            start = int(part.x0 / BIN) if part.x0 > 0 else 0
+            end = int(part.x1 / BIN) if part.x1 > 0 else 0
             mask |= ((1 << (end - start + 1)) - 1) << start
         return mask
-
-    def extents(self) -> list[tuple[float, float]]:
-        if self.table is not None:
-            return [(self.table.x0, self.table.x1)]
-        return [(word.x0, word.x1) for word in self.words]
-
-    @property
-    def x0(self) -> float:
-        return self.words[0].x0 if self.table is None else self.table.x0
-
-    @cached_property
-    def x1(self) -> float:
-        return max([x1 for _, x1 in self.extents()])
-
-    @cached_property
-    def letters(self) -> int:
-        return sum([len(word.text) for word in self.words])
 
 
 def rows_of(words: Sequence[Word]) -> list[Row]:
