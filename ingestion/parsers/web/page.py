@@ -14,7 +14,12 @@ from lxml import etree
 
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.markup.html import Element, local_name
-from ingestion.parsers.web.boilerplate import classes_of, remove_boilerplate, words_in
+from ingestion.parsers.web.boilerplate import (
+    classes_of,
+    is_boilerplate,
+    remove_boilerplate,
+    words_in,
+)
 from ingestion.parsers.web.render import WebRenderer
 
 MAX_LINKS = 20_000
@@ -43,11 +48,13 @@ _NOT_FOUND = re.compile(
 )
 _ARCHIVE = frozenset(("blog", "search", "search-results", "category", "tag", "author", "date"))
 _HEADING = re.compile(r"(#{1,6}) (.*)")
+REGION_TAGS = frozenset(("div", "section", "article", "main", "td", "form", "body"))
 _SKINS = ("data-mc-runtime-file-type", "madcap:runtimefiletype")
 _HELP_ROOT = ("data-mc-path-to-help-system", "madcap:pathtohelpsystem")
 _TOC_PATH = ("data-mc-toc-path", "madcap:tocpath")
 _CONDITIONS = ("data-mc-conditions", "madcap:conditions")
 
+FRAMES = ("<article", "<main", "@role=main", "<body")
 HELP_REGIONS = (
     "#mc-main-content", "@data-mc-content-body=True", "#contentBodyInner", ".body-container",
     "@role=main", "<main", "<article", "<body",
@@ -330,16 +337,32 @@ def _select(root: Element, selector: str) -> Iterator[Element]:
 
 
 def _region(root: Element, selectors: Sequence[str]) -> Element | None:
-    """The first region, in order of `selectors`, that has text."""
-    fallback: Element | None = None
+    """The first region, in order of `selectors`, that has text.
+
+    A page's own region for its text is its content, even if little or nothing is in it: what is
+    around it is never taken instead.
+    """
+    own: Element | None = None
+    frame: Element | None = None
     for selector in selectors:
+        if own is not None and selector in FRAMES:
+            break
         found = _fullest(list(_select(root, selector)))
-        if found is None:
+        if found is None or (own is not None and _is_within(own, found)):
             continue
         if words_in(found) >= FEW_WORDS:
             return found
-        fallback = found if fallback is None else fallback
-    return fallback
+        if selector in FRAMES:
+            frame = found if frame is None else frame
+        elif own is None and _is_own(found):
+            own = found
+    return frame if own is None else own
+
+
+def _is_own(found: Element) -> bool:
+    """Whether an element may be a page's region for its text: neither a link to it or within a
+    line, nor in a list of other pages."""
+    return found.tag in REGION_TAGS and not any(map(is_boilerplate, found.iterancestors()))
 
 
 def _fullest(found: list[Element]) -> Element | None:
