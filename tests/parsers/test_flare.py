@@ -318,6 +318,11 @@ def test_xhtml_with_a_default_namespace_is_read(tmp_path: Path) -> None:
     assert (document.title, document.content) == ("H", "a\n\nb")
 
 
+def test_a_link_that_flare_adds_to_its_output_is_no_content(tmp_path: Path) -> None:
+    link = '<p class="MCWebHelpFramesetLink"><a href="../Default.htm">Open with navigation</a></p>'
+    assert content_of(tmp_path, f"{link}<p>Text.</p>{link}") == "Text."
+
+
 def test_removed_text_of_tracked_changes_is_gone(tmp_path: Path) -> None:
     head = (
         '<MadCap:changeData MadCap:changes="1,2"><MadCap:RemoveChange MadCap:id="1"/>'

@@ -39,6 +39,7 @@ _ROWS = ("tr", "thead/tr", "tbody/tr", "tfoot/tr")
 _AUTONUM = f"{MADCAP}autonum"
 _CONDITIONS = f"{MADCAP}conditions"
 _EXPRESSION = f"{MADCAP}conditionTagExpression"
+_OF_OUTPUT = "MCWebHelpFramesetLink"  # "Open topic with navigation", which Flare adds
 _UNCLEAR = "The conditions {!r} of a snippet are not understood ({}): they were not applied."
 _MISSING = "The snippet {} is not in the project: correct its path or add the file."
 _OUTSIDE = "The snippet {} is outside Content and was refused: move it into the project."
@@ -124,6 +125,8 @@ class FlareRenderer(HtmlRenderer):
         return False
 
     def block(self, element: Element, flow: Flow) -> None:
+        if (element.get("class") or "").startswith(_OF_OUTPUT):
+            return
         number = element.get(_AUTONUM)
         if not number:
             super().block(element, flow)

@@ -235,10 +235,11 @@ class WebPage:
     def has_region(self, selectors: Sequence[str]) -> bool:
         return any(next(_select(self.root, s), None) is not None for s in selectors)
 
-    def embedded_pdfs(self) -> list[str]:
-        """PDFs that the page embeds or links to in place of text."""
+    def embedded_pdfs(self, within: Element | None = None) -> list[str]:
+        """PDFs that the page, or a part of it, embeds or links to in place of text."""
         found: dict[str, None] = {}
-        for element in self.root.iter("iframe", "embed", "object", "a", "div"):
+        part = self.root if within is None else within
+        for element in part.iter("iframe", "embed", "object", "a", "div"):
             for name in ("src", "data", "href", "data-src", "data-pdf-url", "data-url"):
                 value = element.get(name) or ""
                 if ".pdf" in value.lower():
@@ -254,8 +255,16 @@ class WebPage:
             return Content([], title, breadcrumb)
         region = copy_of(region)
         remove_boilerplate(region)
+        if self._only_points(region):
+            return Content([], title, breadcrumb)
         blocks = WebRenderer().blocks_of(region)
         return Content(_without_title(blocks, title, self.head_title), title, breadcrumb)
+
+    def _only_points(self, region: Element) -> bool:
+        """Whether a region's only text are links to a PDF that it shows or names."""
+        inside = list(region.iter("a", "button"))
+        linked = sum(words_in(element) for element in inside)
+        return 0 < linked == words_in(region) < FEW_WORDS and bool(self.embedded_pdfs(region))
 
     def _title(self, region: Element | None) -> str:
         """The content's h1, else the page's if the head's title contains it, else that title."""

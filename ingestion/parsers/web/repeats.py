@@ -36,13 +36,18 @@ class Repeats:
     nearly_all: frozenset[str] = frozenset()
 
     def own_blocks(self, blocks: Sequence[str]) -> list[str]:
-        """The blocks without what the site repeats at either end; none if they are only that."""
+        """The blocks without what the site repeats at either end; none if they are only that, and
+        perhaps headings."""
         if not (self.most or self.nearly_all):
             return list(blocks)
         page = _Page(blocks, self)
         last = next((i for i in range(len(blocks), 0, -1) if not page.repeats(i - 1)), 0)
         first = next((i for i in range(last) if not page.repeats(i)), last)
-        return list(blocks[first:last]) or page.not_on_nearly_all()
+        own = list(blocks[first:last])
+        if len(own) == len(blocks) or _says_something(own):
+            return own
+        rest = page.not_on_nearly_all()
+        return rest if _says_something(rest) else []
 
 
 class _Page:
@@ -71,8 +76,8 @@ class _Page:
 
 
 class Tally:
-    """Counts on how many pages each block begins or ends a page. What was met once is forgotten
-    when too many blocks differ."""
+    """Counts on how many pages each block begins or ends a page. The rarest are forgotten when too
+    many blocks differ."""
 
     def __init__(self, counts: Mapping[str, int] | None = None, pages: int = 0) -> None:
         self.counts: Counter[str] = Counter(counts)
@@ -82,7 +87,11 @@ class Tally:
         self.pages += 1
         self.counts.update(_edge_keys(blocks))
         if len(self.counts) > MAX_COUNTED:
-            self.counts = Counter(self.recurring())
+            self._forget_the_rarest()
+
+    def _forget_the_rarest(self) -> None:
+        kept = self.counts.most_common(MAX_COUNTED // 2)
+        self.counts = Counter({key: count for key, count in kept if count > 1})
 
     def recurring(self) -> dict[str, int]:
         """The counts of the blocks that were met more than once."""
@@ -98,6 +107,10 @@ class Tally:
             frozenset(k for k, n in self.counts.items() if n >= most and k[0] == _PROSE),
             frozenset(k for k, n in self.counts.items() if n >= nearly_all),
         )
+
+
+def _says_something(blocks: Sequence[str]) -> bool:
+    return any(not block.startswith("#") for block in blocks)
 
 
 _PROSE = "p"  # begins the key of a block that goes if most pages have it

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from ingestion.parsers.web.repeats import Repeats, Tally
+from ingestion.parsers.web.repeats import MAX_COUNTED, Repeats, Tally
 from tests.support.web_known import Kept, Reading, read
 from tests.support.web_server import WebServer
 
@@ -64,6 +64,8 @@ def test_what_ends_nearly_every_page_goes_whatever_it_is(footer: list[str]) -> N
     assert known.own_blocks([*footer, "About 3"]) == ["About 3"]
     assert known.own_blocks(["About 3", *footer, "More"]) == ["About 3", *footer, "More"]
     assert known.own_blocks(footer) == []
+    assert known.own_blocks(["# A heading", *footer]) == []
+    assert known.own_blocks(["# A heading"]) == ["# A heading"]
 
 
 def test_blocks_that_end_most_pages_go_though_no_class_tells() -> None:
@@ -114,6 +116,14 @@ def test_a_small_site_keeps_its_tables_and_no_page_of_it_is_emptied() -> None:
     assert learned(pages).own_blocks(pages[1]) == pages[1]
     stubs = [[f"Text {n}."] for n in range(3)] + [["Soon."]] * 5
     assert learned(stubs).own_blocks(["Soon."]) == ["Soon."]
+
+
+def test_a_site_of_many_different_pages_is_counted_in_bounded_memory() -> None:
+    tally = Tally()
+    for n in range(8_000):
+        tally.add([*(f"{n} {i}" for i in range(15)), "Imprint"])
+    assert len(tally.counts) <= MAX_COUNTED
+    assert tally.repeats().own_blocks(["Text", "Imprint"]) == ["Text"]
 
 
 def test_a_few_pages_tell_nothing() -> None:
