@@ -188,9 +188,14 @@ def test_names_that_differ_in_case_only_are_two_topics(tmp_path: Path) -> None:
         ("Default.Print_Only", False),
         ("Default.print-only", False),
         ("Default.Print", False),
+        ("Default.Print Only", False),
+        ("Default.Print_Output", False),
+        ("Default.For_Print", False),
+        ("Print_Only", False),
         ("default.PRINTONLY , Other.Print", False),
         ("Default.Print,Default.Online", True),
         ("Default.Printer", True),
+        ("Print_Only.Online", True),
         ("Default.Do not include", True),
         ("", True),
     ],
@@ -311,6 +316,11 @@ def test_xhtml_with_a_default_namespace_is_read(tmp_path: Path) -> None:
     page = topic("<h1>H</h1><p>a</p><p>b</p>", attributes='xmlns="http://www.w3.org/1999/xhtml"')
     document = documents(parse(write(tmp_path, {"Content/t.htm": page})))["t.htm"]
     assert (document.title, document.content) == ("H", "a\n\nb")
+
+
+def test_a_link_that_flare_adds_to_its_output_is_no_content(tmp_path: Path) -> None:
+    link = '<p class="MCWebHelpFramesetLink"><a href="../Default.htm">Open with navigation</a></p>'
+    assert content_of(tmp_path, f"{link}<p>Text.</p>{link}") == "Text."
 
 
 def test_removed_text_of_tracked_changes_is_gone(tmp_path: Path) -> None:

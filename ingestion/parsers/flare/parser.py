@@ -6,23 +6,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
+
+from pydantic import Field
 
 from ingestion.documents import DocumentFailure, InputFile, Parsed, ParsedDocument, Unchanged
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of, is_deprecated
 from ingestion.exceptions import failure_at
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
 from ingestion.parsers.files import SourceFile, read_file, size_of
+from ingestion.parsers.flare.conditions import only_for_print, split_conditions
 from ingestion.parsers.flare.markup import FlareRenderer, body_of
 from ingestion.parsers.flare.project import (
     REFERENCE,
     FlareProject,
     TocStep,
-    only_for_print,
-    split_conditions,
+    targets_of,
 )
 from ingestion.parsers.markup.html import Element
 from ingestion.parsers.markup.xhtml import MADCAP, read_markup
@@ -36,19 +38,38 @@ _FIRST_HEADING = re.compile(r"#{1,6} (.*)")
 _LINKED = re.compile(r"\[%=\s*System\.(?:Linked(?:Title|Header)|Title)\s*%\]")
 
 
+class FlareOptions(ParserOptions):
+    target: str = Field(
+        "",
+        max_length=200,
+        description="The target of the project whose conditions decide what is left out; empty for "
+        "the only one that makes web output. If there is none or several, only what is for print "
+        "is left out.",
+        examples=["HTML5"],
+    )
+
+
 class FlareParser(Parser):
-    version = 3
+    version = 4
+    Options = FlareOptions
 
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
         for configured in self.config.paths:
-            project = FlareProject(self.config, configured)
+            project = FlareProject(self.config, configured, self.options.target)
             yield from project.failures
             yield from project.warnings.drain()
             topics = _Topics(project)
             read: Reader[_Topic, Parsed] = isolation.reader(topics.read)
             yield from read(topics.tasks(known))
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """The targets that all projects of the source have."""
+        found = [targets_of(self.config, configured) for configured in self.config.paths]
+        others = [{name.casefold() for name in names} for names in found[1:]]
+        shared = [n for n in found[0] if all(n.casefold() in names for names in others)]
+        return {"target": shared}
 
 
 class _Topic(NamedTuple):
@@ -102,8 +123,8 @@ class _Topics:
         data, source = read_file(self.config, file.path, MAX_TOPIC_BYTES)
         root, problem = read_markup(data)
         conditions = split_conditions(root.get(f"{MADCAP}conditions"))
-        if only_for_print(root.get(f"{MADCAP}conditions")):
-            return _left_out(file, f"The topic is only for print ({', '.join(conditions)}).")
+        if self.project.rule.leaves_out(root.get(f"{MADCAP}conditions")):
+            return _left_out(file, self._why_left_out(conditions))
         renderer = FlareRenderer(self.project, path, self.title_of)
         renderer.title = self._title(renderer, path, root)
         blocks = renderer.render(root)
@@ -116,6 +137,13 @@ class _Topics:
         if not content:
             return _left_out(file, "The topic has no text except its title: nothing to index.")
         return self._document(path, file, source, conditions, renderer, content)
+
+    def _why_left_out(self, conditions: list[str]) -> str:
+        tags = ", ".join(conditions)
+        target = self.project.rule.target
+        if target is None or only_for_print(tags):
+            return f"The topic is only for print ({tags})."
+        return f"The topic is not in the output of the target {target.name} ({tags})."
 
     def _document(
         self,
@@ -175,12 +203,15 @@ class _Topics:
         title = "" if head is None else renderer.inline_of(head)
         if not title:
             body = body_of(root)
-            heading = None if body is None else next(body.iter("h1"), None)
+            heading = None if body is None else next(filter(self._is_shown, body.iter("h1")), None)
             title = "" if heading is None else renderer.inline_of(heading)
         title = self.project.expand(title, {})
         return (
             " ".join(title.replace("`", "").split()) or self._toc_title(path) or _file_title(path)
         )
+
+    def _is_shown(self, element: Element) -> bool:
+        return not self.project.rule.leaves_out(element.get(f"{MADCAP}conditions"))
 
     def _toc_title(self, path: str) -> str:
         step = self.project.in_toc(path)

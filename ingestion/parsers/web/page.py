@@ -14,7 +14,12 @@ from lxml import etree
 
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.markup.html import Element, local_name
-from ingestion.parsers.web.boilerplate import classes_of, remove_boilerplate, words_in
+from ingestion.parsers.web.boilerplate import (
+    classes_of,
+    is_boilerplate,
+    remove_boilerplate,
+    words_in,
+)
 from ingestion.parsers.web.render import WebRenderer
 
 MAX_LINKS = 20_000
@@ -43,11 +48,13 @@ _NOT_FOUND = re.compile(
 )
 _ARCHIVE = frozenset(("blog", "search", "search-results", "category", "tag", "author", "date"))
 _HEADING = re.compile(r"(#{1,6}) (.*)")
+REGION_TAGS = frozenset(("div", "section", "article", "main", "td", "form", "body"))
 _SKINS = ("data-mc-runtime-file-type", "madcap:runtimefiletype")
 _HELP_ROOT = ("data-mc-path-to-help-system", "madcap:pathtohelpsystem")
 _TOC_PATH = ("data-mc-toc-path", "madcap:tocpath")
 _CONDITIONS = ("data-mc-conditions", "madcap:conditions")
 
+FRAMES = ("<article", "<main", "@role=main", "<body")
 HELP_REGIONS = (
     "#mc-main-content", "@data-mc-content-body=True", "#contentBodyInner", ".body-container",
     "@role=main", "<main", "<article", "<body",
@@ -228,10 +235,11 @@ class WebPage:
     def has_region(self, selectors: Sequence[str]) -> bool:
         return any(next(_select(self.root, s), None) is not None for s in selectors)
 
-    def embedded_pdfs(self) -> list[str]:
-        """PDFs that the page embeds or links to in place of text."""
+    def embedded_pdfs(self, within: Element | None = None) -> list[str]:
+        """PDFs that the page, or a part of it, embeds or links to in place of text."""
         found: dict[str, None] = {}
-        for element in self.root.iter("iframe", "embed", "object", "a", "div"):
+        part = self.root if within is None else within
+        for element in part.iter("iframe", "embed", "object", "a", "div"):
             for name in ("src", "data", "href", "data-src", "data-pdf-url", "data-url"):
                 value = element.get(name) or ""
                 if ".pdf" in value.lower():
@@ -247,8 +255,16 @@ class WebPage:
             return Content([], title, breadcrumb)
         region = copy_of(region)
         remove_boilerplate(region)
+        if self._only_points(region):
+            return Content([], title, breadcrumb)
         blocks = WebRenderer().blocks_of(region)
         return Content(_without_title(blocks, title, self.head_title), title, breadcrumb)
+
+    def _only_points(self, region: Element) -> bool:
+        """Whether a region's only text are links to a PDF that it shows or names."""
+        inside = list(region.iter("a", "button"))
+        linked = sum(words_in(element) for element in inside)
+        return 0 < linked == words_in(region) < FEW_WORDS and bool(self.embedded_pdfs(region))
 
     def _title(self, region: Element | None) -> str:
         """The content's h1, else the page's if the head's title contains it, else that title."""
@@ -330,16 +346,32 @@ def _select(root: Element, selector: str) -> Iterator[Element]:
 
 
 def _region(root: Element, selectors: Sequence[str]) -> Element | None:
-    """The first region, in order of `selectors`, that has text."""
-    fallback: Element | None = None
+    """The first region, in order of `selectors`, that has text.
+
+    A page's own region for its text is its content, even if little or nothing is in it: what is
+    around it is never taken instead.
+    """
+    own: Element | None = None
+    frame: Element | None = None
     for selector in selectors:
+        if own is not None and selector in FRAMES:
+            break
         found = _fullest(list(_select(root, selector)))
-        if found is None:
+        if found is None or (own is not None and _is_within(own, found)):
             continue
         if words_in(found) >= FEW_WORDS:
             return found
-        fallback = found if fallback is None else fallback
-    return fallback
+        if selector in FRAMES:
+            frame = found if frame is None else frame
+        elif own is None and _is_own(found):
+            own = found
+    return frame if own is None else own
+
+
+def _is_own(found: Element) -> bool:
+    """Whether an element may be a page's region for its text: neither a link to it or within a
+    line, nor in a list of other pages."""
+    return found.tag in REGION_TAGS and not any(map(is_boilerplate, found.iterancestors()))
 
 
 def _fullest(found: list[Element]) -> Element | None:

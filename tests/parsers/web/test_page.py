@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from ingestion.exceptions import DocumentError
-from ingestion.parsers.web.boilerplate import repeated, without_repeated
 from ingestion.parsers.web.page import (
     ARTICLE_REGIONS,
     HELP_REGIONS,
@@ -173,20 +172,23 @@ def test_the_text_after_furniture_stays() -> None:
     assert article('<p>one <span class="sr-only">x</span>two</p>') == "one two"
 
 
-def test_blocks_that_end_most_pages_are_furniture_though_no_class_tells() -> None:
-    pages = [[f"Since BBj {n}", f"more {n}", f"Copyright {2000 + n} X"] for n in range(8)]
-    keys = repeated(pages)
-    assert without_repeated(pages[3], keys) == ["Since BBj 3", "more 3"]
+@pytest.mark.parametrize("inside", ["", "<p>Soon.</p>", '<img src="a.png" alt="">'])
+def test_an_articles_own_region_is_its_content_however_little_is_in_it(inside: str) -> None:
+    frame = f"<h1>T</h1><p>May 1, 2024</p><p>By Jo Doe</p><p>View Fullscreen: {TEXT}</p>"
+    for region in ('id="eckb-article-content-body"', 'class="entry-content"'):
+        body = f"<article><div>{frame}</div><div {region}>{inside}</div></article>"
+        assert page(body).content(ARTICLE_REGIONS).blocks == (["Soon."] if "Soon" in inside else [])
+    whole = f'<div class="entry-content">{frame}<div id="eckb-article-content-body">{inside}</div>'
+    assert TEXT not in "".join(page(whole).content(ARTICLE_REGIONS).blocks)
 
 
-def test_headings_that_recur_and_pages_made_of_repeats_stay() -> None:
-    pages = [["## Syntax", f"call{n}()", "## See Also"] for n in "abcdefgh"]
-    assert repeated(pages) == set()
-    assert without_repeated(["Back"], {"back"}) == ["Back"]
-
-
-def test_a_few_pages_tell_nothing() -> None:
-    assert repeated([["a", "same"], ["b", "same"], ["c", "same"]]) == set()
+def test_a_page_without_a_region_of_its_own_is_read_whole() -> None:
+    link = '<a id="mc-main-content"></a>'
+    teaser = '<div class="related-posts"><div class="entry-content">Read on</div></div>'
+    assert topic("") == ""
+    for body in (f"<main></main><p>{TEXT}</p>", f"{link}<p>{TEXT}</p>"):
+        assert page(body).content(HELP_REGIONS).blocks == [TEXT]
+    assert page(f"<p>{TEXT}</p>{teaser}").content(ARTICLE_REGIONS).blocks == [TEXT]
 
 
 # Published Flare.
