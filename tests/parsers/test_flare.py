@@ -13,6 +13,9 @@ from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, Unchang
 from ingestion.exceptions import SourceError
 from ingestion.parsers.base import NothingKnown, SourceConfig
 from ingestion.parsers.flare import FlareParser
+from ingestion.parsers.markup.xhtml import read_markup
+from tests.hostile.growth import steep
+from tests.hostile.inputs import Seed, Target
 from tests.scripts.compare_flare import scores
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "flare"
@@ -400,6 +403,59 @@ def test_a_topic_that_is_not_well_formed_keeps_its_text(tmp_path: Path) -> None:
     assert "not well-formed" in failures(found)[0].message
     assert failures(found)[0].warning
     assert "u.htm" in documents(found)
+
+
+@pytest.mark.parametrize(
+    ("broken", "text"),
+    [
+        ("<p>a <!-- open <p>b</p>", "a open\n\nb"),
+        ("<p>a <!-- open <p>b</p><!-- closed -->c<br>", "a open\n\nb\n\nc"),
+        ("<script>open <p>b</p>", "open\n\nb"),
+        ('<p>a</p><iframe src="x"><p>b</p><iframe src="y"></iframe>', "a\n\nb"),
+        ("<p>a <b one <i>two</i></p>", "a one two"),
+        ('<p class="x <b>a</b></p><p>c</p>', "a\n\nc"),
+        ('<p>a</p><a href="x.htm>b</a><p>c</p>', "a\n\nb\n\nc"),
+        ("<p>a<br><![CDATA[ b < c & d ]]></p>", "a\nb < c & d"),
+        ("<p>a <? b <i>c</i> d</p>", "a <? b c d"),
+        ('<p>a<MadCap:variable name="System.X" />b<br><i/>c<a name="x"/>d</p>', "ab\ncd"),
+        ('<P CLASS="Code" MadCap:conditions="A.PrintOnly">a<br></P><P>b</P>', "b"),
+        ('<p class="Code" xml:space="preserve">a\n  b<br></p>', "```\na\n  b\n```"),
+        (
+            "<br><MadCap:codeSnippetBody><b>if</b>\n    <b>x</b></MadCap:codeSnippetBody>",
+            "```\nif\n    x\n```",
+        ),
+    ],
+)
+def test_a_broken_topic_hides_no_text(tmp_path: Path, broken: str, text: str) -> None:
+    assert content_of(tmp_path, broken) == text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<body><p>one</p></body><body><p>two</p></body>",
+        "<p>one</p><body><p>two</p></body>",
+        "<body><p>one</p></body>two",
+        "<body><p>one<br></p></body></html><p>two</p>",
+        "<body><p>one<br></p></body></html><html><body>two</body>",
+    ],
+)
+def test_text_outside_the_body_is_kept_with_a_warning(tmp_path: Path, body: str) -> None:
+    page = f"<html><head><title>T</title></head>{body}</html>"
+    found = parse(write(tmp_path, {"Content/t.htm": page}))
+    assert documents(found)["t.htm"].content == "one\n\ntwo"
+    [failure] = failures(found)
+    assert failure.warning
+    assert "outside its body" in failure.message or "not well-formed" in failure.message
+
+
+HOSTILE = ["<?", "<!--", "<script", "<title>", "<", "&", "<a ", '<a b="', "<div>", "<![CDATA["]
+
+
+def test_the_time_for_a_broken_topic_grows_in_proportion() -> None:
+    seeds = [Seed(part, "<br>!x") for part in HOSTILE]
+    target = Target("a broken topic", lambda text: read_markup(text.encode()), "<body>", "</p>")
+    assert steep(target, seeds, (8_000, 32_000, 128_000)) == []
 
 
 def test_named_entities_alone_do_not_lose_the_markup(tmp_path: Path) -> None:

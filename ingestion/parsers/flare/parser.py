@@ -16,7 +16,7 @@ from ingestion.enrichment.generations import generations_of, is_deprecated
 from ingestion.exceptions import failure_at
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
 from ingestion.parsers.files import SourceFile, read_file, size_of
-from ingestion.parsers.flare.markup import FlareRenderer, body_of
+from ingestion.parsers.flare.markup import FlareRenderer, body_of, has_text_outside
 from ingestion.parsers.flare.project import (
     REFERENCE,
     FlareProject,
@@ -34,10 +34,11 @@ WORDS_OF_A_PLAIN_TOPIC = 50
 
 _FIRST_HEADING = re.compile(r"#{1,6} (.*)")
 _LINKED = re.compile(r"\[%=\s*System\.(?:Linked(?:Title|Header)|Title)\s*%\]")
+_OUTSIDE = "It has text outside its body, which was read too: move it into the one body."
 
 
 class FlareParser(Parser):
-    version = 3
+    version = 4
 
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
@@ -109,6 +110,7 @@ class _Topics:
         blocks = renderer.render(root)
         if doubtful and not _is_plainly_a_topic(blocks):
             return None
+        problem = problem or (_OUTSIDE if has_text_outside(root) else "")
         if problem:
             self.project.warnings.add(f"markup {path}", file.url, problem)
         content = _content(blocks, renderer.title)
@@ -175,7 +177,7 @@ class _Topics:
         title = "" if head is None else renderer.inline_of(head)
         if not title:
             body = body_of(root)
-            heading = None if body is None else next(body.iter("h1"), None)
+            heading = next(body.iter("h1"), None)
             title = "" if heading is None else renderer.inline_of(heading)
         title = self.project.expand(title, {})
         return (

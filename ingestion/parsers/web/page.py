@@ -14,11 +14,11 @@ from lxml import etree
 
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.markup.html import Element, local_name
+from ingestion.parsers.markup.soup import read_soup
 from ingestion.parsers.web.boilerplate import classes_of, remove_boilerplate, words_in
 from ingestion.parsers.web.render import WebRenderer
 
 MAX_LINKS = 20_000
-MAX_NESTING = 250
 MAX_TAGS = 150_000  # the longest manual pages have some 20,000
 FEW_WORDS = 10
 STANDS_OUT = 0.7
@@ -88,10 +88,12 @@ def _codec(name: str) -> str:
 
 
 def read_tree(text: str) -> Element:
-    """The tree of an HTML page. Raises DocumentError if there is none or it is nested too deep."""
+    """The tree of an HTML page. Raises DocumentError if there is none or it has too many tags."""
     if text.count("<") > MAX_TAGS:
         raise DocumentError(f"It has more than {MAX_TAGS:,} tags: it was not read. Split the page.")
     text = _CONTROL.sub(" ", _DECLARATION.sub("", text))
+    if text.rfind("<!--") > text.rfind("-->"):  # a browser shows nothing of what follows
+        return read_soup(text)
     parser = etree.HTMLParser(
         encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False
     )
@@ -102,11 +104,17 @@ def read_tree(text: str) -> Element:
     if root is None:
         raise DocumentError("The page is empty.")
     if any("depth" in str(entry.message).lower() for entry in parser.error_log):
-        raise DocumentError(
-            f"Its elements are nested more than {MAX_NESTING} deep, which no normal page is: "
-            "it was not read."
-        )
+        return read_soup(text)
+    _take_in(root, list(root.itersiblings()))
     return root
+
+
+def _take_in(root: Element, after: list[Element]) -> None:
+    """Move what follows the end of the page into its body."""
+    body = root.find("body")
+    for element in after:
+        element.tag = "div"
+        (root if body is None else body).append(element)
 
 
 @dataclass(frozen=True, slots=True)
