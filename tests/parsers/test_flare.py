@@ -472,6 +472,16 @@ def test_a_topic_that_is_not_utf8_is_read(tmp_path: Path) -> None:
     assert "not UTF-8" in failures(found)[0].message
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+@pytest.mark.parametrize("declared", ["utf-8", "windows-1252", "iso-8859-1", "utf-16", "nonsense"])
+def test_an_encoding_that_is_declared_wrong_spoils_nothing(
+    tmp_path: Path, encoding: str, declared: str
+) -> None:
+    page = f'<?xml version="1.0" encoding="{declared}"?>{topic("<h1>a</h1><p>Größe</p>")}'
+    found = parse(write(tmp_path, {"Content/t.htm": page.encode(encoding)}))
+    assert documents(found)["t.htm"].content.endswith("Größe")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_byte_order_marks_and_other_line_ends(tmp_path: Path, encoding: str) -> None:
     page = topic("<p>Größe</p>\r\n<pre>a\r\nb</pre>").encode(encoding)
@@ -525,6 +535,26 @@ def test_rubbish_stops_nothing(tmp_path: Path, data: bytes) -> None:
     assert "b.htm" in documents(found)
     assert len(found) >= 2
     assert "\x00" not in "".join(d.content for d in documents(found).values())
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01", "PNG image"),
+        (b"%PDF-1.4\n%\xe2\xe3\n1 0 obj", "PDF document"),
+        (b"MZ\x90\x00\x03\x00\x00\x00This program cannot be run in DOS mode.", "program"),
+        (bytes(range(256)) + bytes(64), "binary data"),
+    ],
+)
+def test_what_is_not_text_is_a_failure(tmp_path: Path, data: bytes, kind: str) -> None:
+    page = topic('<p>MZ is text.</p><MadCap:snippetBlock src="s.flsnp" />')
+    files = {"Content/a.htm": data, "Content/s.flsnp": data}
+    found = parse(write(tmp_path, {**files, "Content/b.htm": page}))
+    assert list(documents(found)) == ["b.htm"]
+    messages = {f.url.partition("Content/")[2]: (f.message, f.warning) for f in failures(found)}
+    assert f"not text but binary: {kind}" in messages["a.htm"][0]
+    assert not messages["a.htm"][1]
+    assert f"not text but binary: {kind}" in messages["s.flsnp"][0]
 
 
 def test_lists_a_hundred_deep_keep_their_text(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from ingestion.parsers.flare.project import (
     split_conditions,
 )
 from ingestion.parsers.markup.html import Element
+from ingestion.parsers.markup.signatures import refuse_binary
 from ingestion.parsers.markup.xhtml import MADCAP, read_markup
 from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
@@ -101,6 +102,7 @@ class _Topics:
         self, path: str, file: SourceFile, doubtful: bool
     ) -> ParsedDocument | DocumentFailure | None:
         data, source = read_file(self.config, file.path, MAX_TOPIC_BYTES)
+        refuse_binary(data)
         root, problem = read_markup(data)
         conditions = split_conditions(root.get(f"{MADCAP}conditions"))
         if only_for_print(root.get(f"{MADCAP}conditions")):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from lxml import etree
 
+from ingestion.parsers.markup.signatures import kind_of_binary
 from ingestion.parsers.markup.soup import Element, read_soup
 
 MADCAP = "{http://www.madcapsoftware.com/Schemas/MadCap.xsd}"
@@ -37,6 +38,8 @@ _CONFLICT_START = re.compile(r"^<{7} ", re.MULTILINE)
 _NO_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NUMBER = re.compile(r"&#(?:x([0-9a-f]+)|([0-9]+));?", re.IGNORECASE)
 _DECLARATION = re.compile(r"\A\s*<\?xml[^<>]*>?")
+_ENCODING = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml[^<>]*?encoding\s*=\s*[\"']([\w.:-]+)")
+_SAME_AS_UTF_8 = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
 _NAMED_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]{1,31});")
 _BARE_AMPERSAND = re.compile(r"&(?!#?[A-Za-z0-9]+;)")
 _ENTITY = re.compile(r"&([\w.-]+);")
@@ -53,11 +56,18 @@ class Markup(NamedTuple):
 
 
 def read_markup(data: bytes) -> Markup:
-    """The tree of an XML or HTML file, with all text that can be read even if it is broken."""
+    """The tree of an XML or HTML file, with all text that can be read even if it is broken.
+
+    The tree of a file that is not text is empty.
+    """
+    if wrong := _wrong_encoding(data):
+        data = _DECLARATION.sub("", data.decode("utf-8-sig")).encode()
     try:
-        return Markup(_without_html_namespace(etree.fromstring(data, _xml_parser())))
+        return Markup(_without_html_namespace(etree.fromstring(data, _xml_parser())), wrong)
     except etree.XMLSyntaxError as error:
         problem = _problem(data, error)
+    if kind := kind_of_binary(data):
+        return Markup(etree.Element("html"), f"It is not text but binary: {kind}.")
     text = _CONFLICT.sub("", decode(data)) if _has_conflict(data) else decode(data)
     text = "".join(_without_cdata(_DECLARATION.sub("", _NO_CHARACTER.sub("", text))))
     text = _NUMBER.sub(_character, _NAMED_ENTITY.sub(_entity, text))
@@ -107,6 +117,19 @@ def _problem(data: bytes, error: etree.XMLSyntaxError) -> str:
             return f"It is not UTF-8 (byte {wrong.start}): it was read leniently. Save it as UTF-8."
     reason = str(error).removesuffix(" (<string>, line 0)")
     return f"It is not well-formed XML ({reason}): it was read leniently. Fix the markup."
+
+
+def _wrong_encoding(data: bytes) -> str:
+    """What is wrong if a file declares another encoding than UTF-8, and is UTF-8 nevertheless."""
+    declared = _ENCODING.match(data)
+    if declared is None or declared[1].lower() in _SAME_AS_UTF_8 or data.isascii():
+        return ""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return ""
+    name = declared[1].decode()
+    return f"It is declared as {name} but is UTF-8, and was read so. Correct its first line."
 
 
 def _has_conflict(data: bytes) -> bool:

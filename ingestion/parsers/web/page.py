@@ -14,6 +14,7 @@ from lxml import etree
 
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.markup.html import Element, local_name
+from ingestion.parsers.markup.signatures import refuse_binary
 from ingestion.parsers.markup.soup import read_soup
 from ingestion.parsers.web.boilerplate import classes_of, remove_boilerplate, words_in
 from ingestion.parsers.web.render import WebRenderer
@@ -131,6 +132,7 @@ class WebPage:
 
     def __init__(self, url: str, data: bytes, content_type: str) -> None:
         self.url = url
+        refuse_binary(data)
         text, self.problem = decode_page(data, content_type)
         self.root = read_tree(text)
         base = next(self.root.iter("base"), None)

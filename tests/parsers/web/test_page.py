@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ingestion.exceptions import DocumentError
 from ingestion.parsers.web.boilerplate import repeated, without_repeated
 from ingestion.parsers.web.page import (
     ARTICLE_REGIONS,
@@ -368,3 +369,8 @@ def test_text_after_the_end_of_the_page_is_read() -> None:
         .blocks
     )
     assert text[1:] == ["After it.", "And after that."]
+
+
+def test_a_page_that_is_not_text_is_refused() -> None:
+    with pytest.raises(DocumentError, match="not text but binary: PNG image"):
+        WebPage("https://docs.example/a.htm", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "text/html")
