@@ -13,6 +13,9 @@ from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, Unchang
 from ingestion.exceptions import SourceError
 from ingestion.parsers.base import NothingKnown, SourceConfig
 from ingestion.parsers.flare import FlareParser
+from ingestion.parsers.markup.xhtml import read_markup
+from tests.hostile.growth import steep
+from tests.hostile.inputs import Seed, Target
 from tests.scripts.compare_flare import scores
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "flare"
@@ -412,6 +415,59 @@ def test_a_topic_that_is_not_well_formed_keeps_its_text(tmp_path: Path) -> None:
     assert "u.htm" in documents(found)
 
 
+@pytest.mark.parametrize(
+    ("broken", "text"),
+    [
+        ("<p>a <!-- open <p>b</p>", "a open\n\nb"),
+        ("<p>a <!-- open <p>b</p><!-- closed -->c<br>", "a open\n\nb\n\nc"),
+        ("<script>open <p>b</p>", "open\n\nb"),
+        ('<p>a</p><iframe src="x"><p>b</p><iframe src="y"></iframe>', "a\n\nb"),
+        ("<p>a <b one <i>two</i></p>", "a one two"),
+        ('<p class="x <b>a</b></p><p>c</p>', "a\n\nc"),
+        ('<p>a</p><a href="x.htm>b</a><p>c</p>', "a\n\nb\n\nc"),
+        ("<p>a<br><![CDATA[ b < c & d ]]></p>", "a\nb < c & d"),
+        ("<p>a <? b <i>c</i> d</p>", "a <? b c d"),
+        ('<p>a<MadCap:variable name="System.X" />b<br><i/>c<a name="x"/>d</p>', "ab\ncd"),
+        ('<P CLASS="Code" MadCap:conditions="A.PrintOnly">a<br></P><P>b</P>', "b"),
+        ('<p class="Code" xml:space="preserve">a\n  b<br></p>', "```\na\n  b\n```"),
+        (
+            "<br><MadCap:codeSnippetBody><b>if</b>\n    <b>x</b></MadCap:codeSnippetBody>",
+            "```\nif\n    x\n```",
+        ),
+    ],
+)
+def test_a_broken_topic_hides_no_text(tmp_path: Path, broken: str, text: str) -> None:
+    assert content_of(tmp_path, broken) == text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<body><p>one</p></body><body><p>two</p></body>",
+        "<p>one</p><body><p>two</p></body>",
+        "<body><p>one</p></body>two",
+        "<body><p>one<br></p></body></html><p>two</p>",
+        "<body><p>one<br></p></body></html><html><body>two</body>",
+    ],
+)
+def test_text_outside_the_body_is_kept_with_a_warning(tmp_path: Path, body: str) -> None:
+    page = f"<html><head><title>T</title></head>{body}</html>"
+    found = parse(write(tmp_path, {"Content/t.htm": page}))
+    assert documents(found)["t.htm"].content == "one\n\ntwo"
+    [failure] = failures(found)
+    assert failure.warning
+    assert "outside its body" in failure.message or "not well-formed" in failure.message
+
+
+HOSTILE = ["<?", "<!--", "<script", "<title>", "<", "&", "<a ", '<a b="', "<div>", "<![CDATA["]
+
+
+def test_the_time_for_a_broken_topic_grows_in_proportion() -> None:
+    seeds = [Seed(part, "<br>!x") for part in HOSTILE]
+    target = Target("a broken topic", lambda text: read_markup(text.encode()), "<body>", "</p>")
+    assert steep(target, seeds, (8_000, 32_000, 128_000)) == []
+
+
 def test_named_entities_alone_do_not_lose_the_markup(tmp_path: Path) -> None:
     body = "<p>a&nbsp;b &mdash; &lt;c&gt;</p><MadCap:codeSnippet><MadCap:codeSnippetBody>x &amp; y"
     body += "</MadCap:codeSnippetBody></MadCap:codeSnippet>"
@@ -424,6 +480,16 @@ def test_a_topic_that_is_not_utf8_is_read(tmp_path: Path) -> None:
     found = parse(tmp_path)
     assert documents(found)["t.htm"].content == "Größe €, “quoted”"
     assert "not UTF-8" in failures(found)[0].message
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+@pytest.mark.parametrize("declared", ["utf-8", "windows-1252", "iso-8859-1", "utf-16", "nonsense"])
+def test_an_encoding_that_is_declared_wrong_spoils_nothing(
+    tmp_path: Path, encoding: str, declared: str
+) -> None:
+    page = f'<?xml version="1.0" encoding="{declared}"?>{topic("<h1>a</h1><p>Größe</p>")}'
+    found = parse(write(tmp_path, {"Content/t.htm": page.encode(encoding)}))
+    assert documents(found)["t.htm"].content.endswith("Größe")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -479,6 +545,26 @@ def test_rubbish_stops_nothing(tmp_path: Path, data: bytes) -> None:
     assert "b.htm" in documents(found)
     assert len(found) >= 2
     assert "\x00" not in "".join(d.content for d in documents(found).values())
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01", "PNG image"),
+        (b"%PDF-1.4\n%\xe2\xe3\n1 0 obj", "PDF document"),
+        (b"MZ\x90\x00\x03\x00\x00\x00This program cannot be run in DOS mode.", "program"),
+        (bytes(range(256)) + bytes(64), "binary data"),
+    ],
+)
+def test_what_is_not_text_is_a_failure(tmp_path: Path, data: bytes, kind: str) -> None:
+    page = topic('<p>MZ is text.</p><MadCap:snippetBlock src="s.flsnp" />')
+    files = {"Content/a.htm": data, "Content/s.flsnp": data}
+    found = parse(write(tmp_path, {**files, "Content/b.htm": page}))
+    assert list(documents(found)) == ["b.htm"]
+    messages = {f.url.partition("Content/")[2]: (f.message, f.warning) for f in failures(found)}
+    assert f"not text but binary: {kind}" in messages["a.htm"][0]
+    assert not messages["a.htm"][1]
+    assert f"not text but binary: {kind}" in messages["s.flsnp"][0]
 
 
 def test_lists_a_hundred_deep_keep_their_text(tmp_path: Path) -> None:

@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from lxml import etree
-
 from ingestion.documents import InputFile
 from ingestion.parsers.flare.conditions import Expression, expression_of, split_conditions
 from ingestion.parsers.flare.project import (
@@ -36,6 +34,7 @@ _PAGE_NUMBER = re.compile(
 )
 _MARKUP = re.compile(r"<[^<>]*>")
 _ROWS = ("tr", "thead/tr", "tbody/tr", "tfoot/tr")
+_PARTS = ("head", "body")
 _AUTONUM = f"{MADCAP}autonum"
 _CONDITIONS = f"{MADCAP}conditions"
 _EXPRESSION = f"{MADCAP}conditionTagExpression"
@@ -100,7 +99,7 @@ class FlareRenderer(HtmlRenderer):
         """The blocks of a topic's tree."""
         self.enter(root)
         body = body_of(root)
-        return [] if body is None or self.hidden(body) else self.blocks_of(body)
+        return [] if self.hidden(body) else self.blocks_of(body)
 
     def enter(self, root: Element) -> None:
         """Collect what the topic says about itself above its body."""
@@ -261,8 +260,6 @@ class FlareRenderer(HtmlRenderer):
         self.inputs[path] = snippet.input
         root = snippet.root
         body = body_of(root)
-        if body is None:
-            return
         own = overrides(root.get(f"{MADCAP}snippetVariables"))
         given = overrides(
             element.get(f"{MADCAP}snippetVariables") or element.get("snippetVariables")
@@ -344,14 +341,22 @@ class FlareRenderer(HtmlRenderer):
             flow.inline.append(text)
 
 
-def body_of(root: Element) -> Element | None:
-    """The body of a topic or snippet, or the root if there is none."""
-    body = root.find("body")
-    if body is None:
-        body = next(root.iter("body", "BODY"), None)
-    if body is None and root.tag is not etree.Entity:
-        return root
-    return body
+def body_of(root: Element) -> Element:
+    """The body of a topic or snippet; the root if there is none, or if there is text outside it."""
+    body = None if has_text_outside(root) else next(root.iter("body", "BODY"), None)
+    return root if body is None else body
+
+
+def has_text_outside(root: Element) -> bool:
+    """Whether a reader sees text of the file that is not in its body."""
+    names = [local_name(child.tag).lower() for child in root]
+    if "body" not in names:
+        return False
+    stray = [root.text, *(child.tail for child in root)]
+    if names.count("body") > 1 or any(text and text.strip() for text in stray):
+        return True
+    others = (child for child, name in zip(root, names, strict=True) if name not in _PARTS)
+    return any("".join(map(str, child.itertext())).strip() for child in others)
 
 
 def automatic_text(number: str) -> str:

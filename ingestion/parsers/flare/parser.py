@@ -19,7 +19,7 @@ from ingestion.exceptions import failure_at
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
 from ingestion.parsers.files import SourceFile, read_file, size_of
 from ingestion.parsers.flare.conditions import only_for_print, split_conditions
-from ingestion.parsers.flare.markup import FlareRenderer, body_of
+from ingestion.parsers.flare.markup import FlareRenderer, body_of, has_text_outside
 from ingestion.parsers.flare.project import (
     REFERENCE,
     FlareProject,
@@ -27,6 +27,7 @@ from ingestion.parsers.flare.project import (
     targets_of,
 )
 from ingestion.parsers.markup.html import Element
+from ingestion.parsers.markup.signatures import refuse_binary
 from ingestion.parsers.markup.xhtml import MADCAP, read_markup
 from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
@@ -34,8 +35,9 @@ MAX_TOPIC_BYTES = 32 * 1024 * 1024
 MAX_TITLES = 5_000
 WORDS_OF_A_PLAIN_TOPIC = 50
 
-_FIRST_HEADING = re.compile(r"#{1,6} (.*)")
+_HEADING = re.compile(r"#{1,6} (.*)")
 _LINKED = re.compile(r"\[%=\s*System\.(?:Linked(?:Title|Header)|Title)\s*%\]")
+_OUTSIDE = "It has text outside its body, which was read too: move it into the one body."
 
 
 class FlareOptions(ParserOptions):
@@ -121,6 +123,7 @@ class _Topics:
         self, path: str, file: SourceFile, doubtful: bool
     ) -> ParsedDocument | DocumentFailure | None:
         data, source = read_file(self.config, file.path, MAX_TOPIC_BYTES)
+        refuse_binary(data)
         root, problem = read_markup(data)
         conditions = split_conditions(root.get(f"{MADCAP}conditions"))
         if self.project.rule.leaves_out(root.get(f"{MADCAP}conditions")):
@@ -130,11 +133,12 @@ class _Topics:
         blocks = renderer.render(root)
         if doubtful and not _is_plainly_a_topic(blocks):
             return None
+        problem = problem or (_OUTSIDE if has_text_outside(root) else "")
         if problem:
             self.project.warnings.add(f"markup {path}", file.url, problem)
-        content = _content(blocks, renderer.title)
+        content = "\n\n".join(blocks).strip("\n")
         content = self.project.expand(content, {})
-        if not content:
+        if not _says_more_than(renderer.title, blocks):
             return _left_out(file, "The topic has no text except its title: nothing to index.")
         return self._document(path, file, source, conditions, renderer, content)
 
@@ -203,7 +207,7 @@ class _Topics:
         title = "" if head is None else renderer.inline_of(head)
         if not title:
             body = body_of(root)
-            heading = None if body is None else next(filter(self._is_shown, body.iter("h1")), None)
+            heading = next(filter(self._is_shown, body.iter("h1")), None)
             title = "" if heading is None else renderer.inline_of(heading)
         title = self.project.expand(title, {})
         return (
@@ -241,19 +245,16 @@ def _is_plainly_a_topic(blocks: list[str]) -> bool:
     return has_heading or sum(len(b.split()) for b in blocks) >= WORDS_OF_A_PLAIN_TOPIC
 
 
+def _says_more_than(title: str, blocks: list[str]) -> bool:
+    """Whether the blocks are more than one heading that repeats the title."""
+    texts = [block for block in blocks if block.strip()]
+    heading = _HEADING.fullmatch(texts[0]) if len(texts) == 1 else None
+    repeats = heading and " ".join(heading[1].replace("`", "").split()) == title
+    return bool(texts) and not repeats
+
+
 def _left_out(file: SourceFile, reason: str) -> DocumentFailure:
     return DocumentFailure(file.url, reason, warning=True)
-
-
-def _content(blocks: list[str], title: str) -> str:
-    """The blocks as Markdown, without a first heading that repeats the title."""
-    for place, block in enumerate(blocks):
-        heading = _FIRST_HEADING.fullmatch(block)
-        if heading and " ".join(heading[1].replace("`", "").split()) == title:
-            blocks = blocks[:place] + blocks[place + 1 :]
-        if heading:
-            break
-    return "\n\n".join(blocks).strip("\n")
 
 
 def _file_title(path: str) -> str:

@@ -14,6 +14,8 @@ from lxml import etree
 
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.markup.html import Element, local_name
+from ingestion.parsers.markup.signatures import refuse_binary
+from ingestion.parsers.markup.soup import read_soup
 from ingestion.parsers.web.boilerplate import (
     classes_of,
     is_boilerplate,
@@ -22,8 +24,8 @@ from ingestion.parsers.web.boilerplate import (
 )
 from ingestion.parsers.web.render import WebRenderer
 
+_HEADING = re.compile(r"(#{1,6}) (.*)")
 MAX_LINKS = 20_000
-MAX_NESTING = 250
 MAX_TAGS = 150_000  # the longest manual pages have some 20,000
 FEW_WORDS = 10
 STANDS_OUT = 0.7
@@ -47,7 +49,6 @@ _NOT_FOUND = re.compile(
     re.IGNORECASE,
 )
 _ARCHIVE = frozenset(("blog", "search", "search-results", "category", "tag", "author", "date"))
-_HEADING = re.compile(r"(#{1,6}) (.*)")
 REGION_TAGS = frozenset(("div", "section", "article", "main", "td", "form", "body"))
 _SKINS = ("data-mc-runtime-file-type", "madcap:runtimefiletype")
 _HELP_ROOT = ("data-mc-path-to-help-system", "madcap:pathtohelpsystem")
@@ -95,10 +96,12 @@ def _codec(name: str) -> str:
 
 
 def read_tree(text: str) -> Element:
-    """The tree of an HTML page. Raises DocumentError if there is none or it is nested too deep."""
+    """The tree of an HTML page. Raises DocumentError if there is none or it has too many tags."""
     if text.count("<") > MAX_TAGS:
         raise DocumentError(f"It has more than {MAX_TAGS:,} tags: it was not read. Split the page.")
     text = _CONTROL.sub(" ", _DECLARATION.sub("", text))
+    if text.rfind("<!--") > text.rfind("-->"):  # a browser shows nothing of what follows
+        return read_soup(text)
     parser = etree.HTMLParser(
         encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False
     )
@@ -109,11 +112,17 @@ def read_tree(text: str) -> Element:
     if root is None:
         raise DocumentError("The page is empty.")
     if any("depth" in str(entry.message).lower() for entry in parser.error_log):
-        raise DocumentError(
-            f"Its elements are nested more than {MAX_NESTING} deep, which no normal page is: "
-            "it was not read."
-        )
+        return read_soup(text)
+    _take_in(root, list(root.itersiblings()))
     return root
+
+
+def _take_in(root: Element, after: list[Element]) -> None:
+    """Move what follows the end of the page into its body."""
+    body = root.find("body")
+    for element in after:
+        element.tag = "div"
+        (root if body is None else body).append(element)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,8 @@ class Content:
     blocks: list[str]
     title: str
     breadcrumb: tuple[str, ...]
+    is_headed: bool = False
+    """Whether the page shows its title as a heading, which is not among the blocks."""
 
 
 class WebPage:
@@ -130,6 +141,7 @@ class WebPage:
 
     def __init__(self, url: str, data: bytes, content_type: str) -> None:
         self.url = url
+        refuse_binary(data)
         text, self.problem = decode_page(data, content_type)
         self.root = read_tree(text)
         base = next(self.root.iter("base"), None)
@@ -258,7 +270,8 @@ class WebPage:
         if self._only_points(region):
             return Content([], title, breadcrumb)
         blocks = WebRenderer().blocks_of(region)
-        return Content(_without_title(blocks, title, self.head_title), title, breadcrumb)
+        others = _without_title(blocks, title, self.head_title)
+        return Content(others, title, breadcrumb, is_headed=len(others) < len(blocks))
 
     def _only_points(self, region: Element) -> bool:
         """Whether a region's only text are links to a PDF that it shows or names."""

@@ -173,7 +173,7 @@ class PageBuffer:
         return ParsedDocument(
             url=item.url,
             title=title,
-            content=content,
+            content=f"# {title}\n\n{content}" if item.content.is_headed else content,
             display_url=item.url,
             doc_type=self.rules.doc_type or doc_type_of(title, place, content),
             generations=generations_of(place, item.conditions, content, self.tag),

@@ -348,6 +348,31 @@ def test_pdfs_that_stand_for_the_text_are_found_in_viewers_too() -> None:
     assert page(body).embedded_pdfs() == [f"https://docs.example/f/{name}.pdf" for name in "abc"]
 
 
-def test_a_page_nested_beyond_reason_is_refused() -> None:
-    with pytest.raises(DocumentError, match="nested"):
-        page("<div>" * 5_000 + TEXT)
+def test_a_page_nested_beyond_reason_is_read() -> None:
+    text = (
+        page(f"<div>{'<p>x' * 3_000}</div>{'<div>' * 5_000}{TEXT}<p>deep</p>")
+        .content(HELP_REGIONS)
+        .blocks
+    )
+    assert text[-1].split()[-1] == "deep"
+
+
+def test_a_comment_without_an_end_hides_nothing() -> None:
+    text = (
+        page(f"<h1>Valves</h1><p>{TEXT}</p><!-- TODO <p>Close it.</p>").content(HELP_REGIONS).blocks
+    )
+    assert text[-2:] == ["TODO", "Close it."]
+
+
+def test_text_after_the_end_of_the_page_is_read() -> None:
+    text = (
+        page(f"<p>{TEXT}</p></body></html>After it.<p>And after that.</p>")
+        .content(HELP_REGIONS)
+        .blocks
+    )
+    assert text[1:] == ["After it.", "And after that."]
+
+
+def test_a_page_that_is_not_text_is_refused() -> None:
+    with pytest.raises(DocumentError, match="not text but binary: PNG image"):
+        WebPage("https://docs.example/a.htm", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "text/html")
