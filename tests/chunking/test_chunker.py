@@ -551,3 +551,14 @@ def test_real_documents_keep_every_word(parser: str, path: str) -> None:
         text = "".join(words("".join(c.embedded_text for c in chunks)))
         assert is_subsequence("".join(words(one.content)), text), one.url
         assert all(c.tokens <= 400 for c in chunks)
+
+
+@pytest.mark.parametrize("heading", ["# My Title", "## My Title", "# My `Title`", "# MY  TITLE"])
+def test_the_title_at_the_beginning_of_a_text_is_not_cut_into_a_chunk(heading: str) -> None:
+    text = "Text one here.\n\n## Sub\n\nMore text."
+    fields: dict[str, Any] = {"url": "a://b", "title": "My Title", "breadcrumb": ("X",)}
+    fields |= {"doc_type": "concept", "generations": ("bbj",)}
+    without = Chunker().chunk(ParsedDocument(content=text, **fields))
+    headed = Chunker().chunk(ParsedDocument(content=f"{heading}\n\n{text}", **fields))
+    assert [one.embedded_text for one in headed] == [one.embedded_text for one in without]
+    assert [one.heading_path for one in headed] == [one.heading_path for one in without]

@@ -163,7 +163,7 @@ def test_titles_fall_back_to_heading_contents_and_file_name(tmp_path: Path) -> N
         "c d",
         "Property",
     ]
-    assert found["a.htm"].content == "x"
+    assert found["a.htm"].content == "# From h1\n\nx"
     assert found["e.htm"].content == "# E\n\nx"
 
 
@@ -318,7 +318,7 @@ def test_text_as_a_reader_sees_it(tmp_path: Path, source: str, text: str) -> Non
 def test_xhtml_with_a_default_namespace_is_read(tmp_path: Path) -> None:
     page = topic("<h1>H</h1><p>a</p><p>b</p>", attributes='xmlns="http://www.w3.org/1999/xhtml"')
     document = documents(parse(write(tmp_path, {"Content/t.htm": page})))["t.htm"]
-    assert (document.title, document.content) == ("H", "a\n\nb")
+    assert (document.title, document.content) == ("H", "# H\n\na\n\nb")
 
 
 def test_a_link_that_flare_adds_to_its_output_is_no_content(tmp_path: Path) -> None:
@@ -404,6 +404,7 @@ def test_a_topic_that_is_not_well_formed_keeps_its_text(tmp_path: Path) -> None:
     found = parse(write(tmp_path, files))
     text = documents(found)["t.htm"].content
     assert text.split("\n\n") == [
+        "# Broken",
         "one two",
         "three & fourfive",
         "## Spot",

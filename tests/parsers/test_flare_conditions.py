@@ -138,7 +138,8 @@ def test_conditions_hold_for_snippets_tables_titles_and_contents(tmp_path: Path)
     found = documents(parse(tmp_path))["t.htm"]
     assert found.title == "On the Web"
     assert found.breadcrumb == ()
-    assert found.content.startswith("| A | C |\n| --- | --- |\n| 1 | 3 |\n|  | 5 |\n\n")
+    shown = "# On the Web\n\n| A | C |\n| --- | --- |\n| 1 | 3 |\n|  | 5 |\n\n"
+    assert found.content.startswith(shown)
     assert found.content.endswith("web\n\nthis help")
     assert "whole" not in found.content
 

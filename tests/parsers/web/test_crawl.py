@@ -51,7 +51,7 @@ def test_it_works(server: WebServer) -> None:
     found = crawl(server)
     assert set(found.documents) == {"/", "/a", "/b"}
     page = found.documents["/a"]
-    assert (page.title, page.content) == ("About a", f"a: {TEXT}")
+    assert (page.title, page.content) == ("About a", f"# About a\n\na: {TEXT}")
     assert page.display_url == page.url == f"{server.origin}/a"
     assert page.validators["etag"]
     assert not found.failures

@@ -141,7 +141,7 @@ def test_pages_with_nothing_but_a_footer_are_no_documents_and_the_run_says_so(
     kept = Kept()
     found = crawl(server, kept)
     assert {"/e1", "/e2"}.isdisjoint(found.documents)
-    assert (found.text("/t3"), found.errors) == ("Text 3.", {})
+    assert (found.text("/t3"), found.errors) == ("# t3\n\nText 3.", {})
     assert "2 pages have no text" in found.warnings["/"]
     assert f"{server.origin}/e1, {server.origin}/e2" in found.warnings["/"]
     server.forget()
@@ -159,7 +159,7 @@ def test_what_few_changed_pages_share_is_no_footer(server: WebServer) -> None:
     serve(server, texts)
     again = crawl(server, kept)
     assert len(again.documents) == 12
-    assert again.text("/t3") == "New 3.\n\nApplies to version 9 only."
+    assert again.text("/t3") == "# t3\n\nNew 3.\n\nApplies to version 9 only."
 
 
 def test_whatever_the_order_the_second_crawl_knows_all_pages(server: WebServer) -> None:
@@ -170,10 +170,10 @@ def test_whatever_the_order_the_second_crawl_knows_all_pages(server: WebServer) 
     }
     serve(server, texts)
     kept = Kept()
-    assert crawl(server, kept).text("/t3") == "Text 3."
+    assert crawl(server, kept).text("/t3") == "# t3\n\nText 3."
     again = crawl(server, kept)
-    assert again.text("/t3") == "Text 3.\n\nOnly in BUI."
-    assert again.text("/t99") == "Text 99."
+    assert again.text("/t3") == "# t3\n\nText 3.\n\nOnly in BUI."
+    assert again.text("/t99") == "# t99\n\nText 99."
     server.forget()
     assert (len(crawl(server, kept).unchanged), server.bodies) == (len(texts) + 1, 0)
 
@@ -185,7 +185,7 @@ def test_a_small_site_that_grows_is_cleaned_whole(server: WebServer) -> None:
     assert MARK in crawl(server, kept).text("/t1")
     serve(server, texts | {f"t{n}": f"<p>Text {n}.</p>{FOOTER}" for n in range(2, 20)})
     crawl(server, kept)
-    assert crawl(server, kept).text("/t1") == "Text 1."
+    assert crawl(server, kept).text("/t1") == "# t1\n\nText 1."
 
 
 def test_a_crawl_that_was_ended_early_goes_on_with_what_it_learned(server: WebServer) -> None:
@@ -197,5 +197,5 @@ def test_a_crawl_that_was_ended_early_goes_on_with_what_it_learned(server: WebSe
     assert rest.unchanged
     texts_of = {**first.documents, **rest.documents}
     assert {texts_of[f"/t{n}"].content for n in range(MANY * 2)} == {
-        f"Text {n}." for n in range(MANY * 2)
+        f"# t{n}\n\nText {n}." for n in range(MANY * 2)
     }
