@@ -475,6 +475,12 @@ def test_text_outside_the_body_is_kept_with_a_warning(tmp_path: Path, body: str)
     assert "outside its body" in failure.message or "not well-formed" in failure.message
 
 
+def test_a_script_beside_the_body_is_no_text(tmp_path: Path) -> None:
+    page = topic("<p>one</p>").replace("</body>", "</body><script>let a</script>")
+    [document] = parse(write(tmp_path, {"Content/t.htm": page}))
+    assert isinstance(document, ParsedDocument)
+
+
 HOSTILE = ["<?", "<!--", "<script", "<title>", "<", "&", "<a ", '<a b="', "<div>", "<![CDATA["]
 
 
