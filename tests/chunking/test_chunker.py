@@ -340,6 +340,15 @@ def test_each_part_of_a_torn_row_begins_with_its_first_cells() -> None:
     assert all(one.content.split("\n")[2].startswith("| 11 | The order") for one in chunks)
 
 
+def test_a_torn_row_keeps_its_lines_of_code_whole() -> None:
+    code = [f"`    x{n}  =  {n}. Y`" for n in range(200)]
+    chunks = chunk(f"| Name | Sample |\n|---|---|\n| add | Use it so: {'<br>'.join(code)} |")
+
+    assert len(chunks) > 2
+    assert all(one.content.split("\n")[2].startswith("| add | ") for one in chunks)
+    assert all(any(line in one.content for one in chunks) for line in code)
+
+
 def test_overlap_repeats_whole_sentences_inside_a_section() -> None:
     numbered = " ".join(f"This is sentence number {n} of many." for n in range(150))
     chunks = chunk(numbered, overlap=50)

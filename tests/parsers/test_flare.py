@@ -315,6 +315,32 @@ def test_text_as_a_reader_sees_it(tmp_path: Path, source: str, text: str) -> Non
     assert content_of(tmp_path, source) == text
 
 
+SNIPPET = (
+    "<MadCap:codeSnippet><MadCap:codeSnippetBody>{}</MadCap:codeSnippetBody></MadCap:codeSnippet>"
+)
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("<pre>a = b | c</pre>", "`a = b \\| c`"),
+        ("<pre>a = `b`</pre>", "`` a = `b` ``"),
+        (SNIPPET.format("  a  =  1"), "`  a  =  1`"),
+        ("<p>Say:</p><p class='Code'>a</p><p class='Code'>b</p><p>x</p>", "Say: `a`<br>`b` x"),
+        ("<pre>if a\n\n\tb\\|c\nfi</pre>", "`if a`<br><br>`\tb\\\\|c`<br>`fi`"),
+        ("<ul><li>one<pre>a\n  b</pre></li><li>two</li></ul>", "- one `a`<br>`  b` - two"),
+        (
+            "<table><tr><td>x</td><td><pre>a\n  b</pre></td></tr></table>",
+            "x `a`<br>`  b`",
+        ),
+    ],
+)
+def test_code_in_a_cell_keeps_the_table_whole(tmp_path: Path, cell: str, text: str) -> None:
+    rows = f"<tr><th>N</th><th>C</th></tr><tr><td>1</td><td>{cell}</td></tr>"
+    content = content_of(tmp_path, f"<table>{rows}<tr><td>2</td><td>d</td></tr></table>")
+    assert content == f"| N | C |\n| --- | --- |\n| 1 | {text} |\n| 2 | d |"
+
+
 def test_xhtml_with_a_default_namespace_is_read(tmp_path: Path) -> None:
     page = topic("<h1>H</h1><p>a</p><p>b</p>", attributes='xmlns="http://www.w3.org/1999/xhtml"')
     document = documents(parse(write(tmp_path, {"Content/t.htm": page})))["t.htm"]
@@ -458,6 +484,12 @@ def test_text_outside_the_body_is_kept_with_a_warning(tmp_path: Path, body: str)
     [failure] = failures(found)
     assert failure.warning
     assert "outside its body" in failure.message or "not well-formed" in failure.message
+
+
+def test_a_script_beside_the_body_is_no_text(tmp_path: Path) -> None:
+    page = topic("<p>one</p>").replace("</body>", "</body><script>let a</script>")
+    [document] = parse(write(tmp_path, {"Content/t.htm": page}))
+    assert isinstance(document, ParsedDocument)
 
 
 HOSTILE = ["<?", "<!--", "<script", "<title>", "<", "&", "<a ", '<a b="', "<div>", "<![CDATA["]

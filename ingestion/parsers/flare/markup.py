@@ -17,7 +17,14 @@ from ingestion.parsers.flare.project import (
     overrides,
     target_path,
 )
-from ingestion.parsers.markup.html import BLOCKS, Element, Handler, HtmlRenderer, local_name
+from ingestion.parsers.markup.html import (
+    BLOCKS,
+    DROPPED,
+    Element,
+    Handler,
+    HtmlRenderer,
+    local_name,
+)
 from ingestion.parsers.markup.html_text import PAD, Flow, fold
 from ingestion.parsers.markup.xhtml import MADCAP
 
@@ -34,7 +41,6 @@ _PAGE_NUMBER = re.compile(
 )
 _MARKUP = re.compile(r"<[^<>]*>")
 _ROWS = ("tr", "thead/tr", "tbody/tr", "tfoot/tr")
-_PARTS = ("head", "body")
 _AUTONUM = f"{MADCAP}autonum"
 _CONDITIONS = f"{MADCAP}conditions"
 _EXPRESSION = f"{MADCAP}conditionTagExpression"
@@ -348,15 +354,19 @@ def body_of(root: Element) -> Element:
 
 
 def has_text_outside(root: Element) -> bool:
-    """Whether a reader sees text of the file that is not in its body."""
-    names = [local_name(child.tag).lower() for child in root]
-    if "body" not in names:
+    """Whether a reader sees text of the file that is not in its first body."""
+    bodies = [child for child in root if local_name(child.tag).lower() == "body"]
+    return bool(bodies) and _shows_text(root, bodies[0])
+
+
+def _shows_text(element: Element, body: Element) -> bool:
+    """Whether an element has text that is seen, other than in `body`."""
+    if element is body or local_name(element.tag).lower() in DROPPED:
         return False
-    stray = [root.text, *(child.tail for child in root)]
-    if names.count("body") > 1 or any(text and text.strip() for text in stray):
-        return True
-    others = (child for child, name in zip(root, names, strict=True) if name not in _PARTS)
-    return any("".join(map(str, child.itertext())).strip() for child in others)
+    texts = (element.text, *(child.tail for child in element))
+    return any(text and text.strip() for text in texts) or any(
+        _shows_text(child, body) for child in element
+    )
 
 
 def automatic_text(number: str) -> str:
