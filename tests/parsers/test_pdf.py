@@ -172,7 +172,8 @@ def test_a_wrong_outline_loses_and_doubles_nothing() -> None:
     documents = read("wrong-outline.pdf")
     assert [document.title for document in documents] == ["Part A", "Part B", "Part C"]
     for document, part in zip(documents, "ABC", strict=True):
-        assert document.content.startswith(f"The examples of part {part} are short")
+        shown = f"# Part {part}\n\nThe examples of part {part} are short"
+        assert document.content.startswith(shown)
         assert document.content.endswith("in which it was changed.")
     assert sum(document.content.count("The examples of") for document in documents) == 3
 

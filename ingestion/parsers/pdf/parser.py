@@ -326,7 +326,8 @@ def _documents(
     own_title = _metadata_title(reader)
     place = title_lines(items, typography.levels, own_title)
     title = own_title or heading_text(items, place) or origin.title
-    if len(place) < len(items):
+    is_titled = 0 < len(place) < len(items)
+    if is_titled:
         items, typography.levels = _without(items, typography.levels, place)
     root = Section(title, "start", 0)
     sections = _sections(reader, pages, items, typography, root)
@@ -335,9 +336,8 @@ def _documents(
     for section in dict.fromkeys([root, *sections]):
         if home[section] is section:
             parts = [other for other in [root, *sections] if home[other] is section]
-            yield from _Writer(items, typography, origin, len(reader.pages)).write(
-                section, parts, fragments[section]
-            )
+            writer = _Writer(items, typography, origin, len(reader.pages), is_titled)
+            yield from writer.write(section, parts, fragments[section])
 
 
 def _sections(
@@ -378,9 +378,18 @@ def _without(
 
 
 class _Writer:
+    """Writes the documents of a file. `is_titled` says that the file shows its title, which is not
+    among the items."""
+
     def __init__(
-        self, items: Sequence[Item], typography: Typography, origin: PdfOrigin, total: int
+        self,
+        items: Sequence[Item],
+        typography: Typography,
+        origin: PdfOrigin,
+        total: int,
+        is_titled: bool,
     ) -> None:
+        self.is_titled = is_titled
         self.items = items
         self.typography = typography
         self.origin = origin
@@ -393,6 +402,7 @@ class _Writer:
         blocks = [block for part in parts for block in self._blocks(part, section)]
         if not blocks:
             return
+        blocks = [*self._shown_title(section), *blocks]
         content, pages = _compose(blocks)
         first, last = min(p.number for p in pages), max(p.number for p in pages)
         yield ParsedDocument(
@@ -406,6 +416,13 @@ class _Writer:
             inputs=self.origin.inputs,
             validators=self.origin.validators,
         )
+
+    def _shown_title(self, section: Section) -> list[Block]:
+        """The title as a heading, if it stands above the section's text."""
+        if not (section.heading or (section.parent is None and self.is_titled)):
+            return []
+        page = self.items[min(section.start, len(self.items) - 1)].page
+        return [Block("heading", [f"# {section.title}"], [page])]
 
     def _breadcrumb(self, section: Section) -> tuple[str, ...]:
         above = [other.title for other in section.path()[:-1]]
