@@ -265,7 +265,7 @@ COMMENT = """/**
 
 def test_the_comment_of_a_source_is_read() -> None:
     assert blocks(COMMENT) == [
-        "Puts a `value` below `the key`, or a `Cart.lid` of `Map<K, {V}>`.",
+        "Puts a `value` below the key, or a `Cart.lid` of `Map<K, {V}>`.",
         "Returns <nothing>.",
         "Parameters:",
         "- `key`: the key, for which `null` is fine\n- `V`: the type\n- `bare`",

@@ -117,7 +117,9 @@ def _inline_tag(tag: re.Match[str]) -> str:
     name, body = tag[1], (tag[2] or "").strip()
     if name in ("link", "linkplain", "value") and body:
         target, _, label = body.partition(" ")
-        body = label.strip() or target.lstrip("#").replace("#", ".")
+        if label.strip():
+            return html.escape(label.strip())
+        body = target.lstrip("#").replace("#", ".")
     return f"<code>{html.escape(body)}</code>" if name in _CODE_TAGS else html.escape(body)
 
 
