@@ -151,11 +151,13 @@ def name_rankings(query: str, filters: Filters) -> Iterator[Ranking]:
             FROM (
                 SELECT c.id, c.document_id, 2 * (c.title ~* %s)::int
                        + ts_rank(%s, c.search_vector, %s::tsquery) / ({LENGTH_NORM}) AS value
-                FROM {filters.table} WHERE c.search_vector @@ %s::tsquery{condition}
-                AND concat_ws(' ', c.title, array_to_string(c.heading_path, ' ')) ~* %s
+                FROM (
+                    SELECT c.* FROM {filters.table}
+                    WHERE c.search_vector @@ %s::tsquery{condition} LIMIT {MATCHED}
+                ) AS c
+                WHERE concat_ws(' ', c.title, array_to_string(c.heading_path, ' ')) ~* %s
                 AND (c.heading_path[cardinality(c.heading_path)] ~* %s
                      OR (c.ordinal = 0 AND c.title ~* %s) OR c.content ~* %s)
-                LIMIT {MATCHED}
             ) AS matched
         ) AS ranked WHERE nth <= {NAMED_PER_DOCUMENT} ORDER BY value DESC, id LIMIT {NAMED}"""
     titled, *patterns = _name_patterns(asked)
