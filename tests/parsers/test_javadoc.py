@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -301,6 +302,36 @@ def test_of_a_whole_page_only_the_main_part_is_read(tmp_path: Path) -> None:
     assert "## Further members\n\n- `getTotal()`" in found.content
     assert "`sum()`\n\nCart::getTotal\n\nIt." in found.content
     assert "Menu" not in found.content
+
+
+@pytest.mark.parametrize(
+    "docu",
+    [
+        "[Docs](" + " " * 200_000,
+        "/**" + "*" * 200_000,
+        "{@code" + " " * 200_000,
+        "{@code " * 30_000,
+        ("\n" + " " * 30) * 20_000 + "<",
+        "@param " * 30_000,
+        "\r\r" * 100_000,
+        "<b>" * 20_000,
+    ],
+)
+def test_a_description_takes_time_in_proportion(docu: str) -> None:
+    began = time.process_time()
+    read_description(docu)
+    assert time.process_time() - began < 10
+
+
+def test_characters_that_nothing_can_store_are_replaced(tmp_path: Path) -> None:
+    write_text(
+        tmp_path,
+        '{"name": "a", "classes": [{"name": "Ca\\nrt", "docu": "A\\u0001 <b>\\ud800</b>.",'
+        ' "methods": [{"name": "x\\ny`", "params": [{"name": "\\u0000", "type": "T\\n"}]}]}]}',
+    )
+    (found,) = documents(parse(tmp_path))
+    assert found.title == "Ca rt"
+    assert found.content == "A \ufffd.\n\n- ``x y`(T \ufffd)``"
 
 
 def test_nested_classes_are_documents_of_their_own(tmp_path: Path) -> None:

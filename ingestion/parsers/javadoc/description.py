@@ -7,21 +7,22 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ingestion.documents import storable
 from ingestion.parsers import markdown
 from ingestion.parsers.markup.html import BLOCKS, DROPPED, Element, HtmlRenderer
 from ingestion.parsers.markup.html_text import Flow
 from ingestion.parsers.markup.soup import read_soup
 
-_DOCS = re.compile(r"\s*\[Docs\]\(\s*(https?://[^\s)]+)\s*\)")
-_COMMENT = re.compile(r"\A\s*/\*\*(.*?)\**/\s*\Z", re.DOTALL)
+_DOCS = re.compile(r"\[Docs\]\((https?://[^\s)]+)\)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _STARS = re.compile(r"^[ \t]*\*+[ \t]?", re.MULTILINE)
 _LINE_END = re.compile(r"\r\n?")
 _BLOCK_TAG = re.compile(r"^[ \t]*@([a-z]+)\b", re.MULTILINE | re.IGNORECASE)
-_INLINE_TAG = re.compile(r"\{@(\w+)(?:\s+((?:[^{}]|\{[^{}]*\})*))?\}")
+_INLINE_TAG = re.compile(r"\{@(\w+)(?:\s++((?:[^{}]++|\{[^{}]*+\})*+))?\}")
 _TYPE_PARAMETER = re.compile(r"<(\w+)>")
 
 # genjdoc takes the tags of paragraphs out of the help's pages and leaves their indent.
-_PARAGRAPH = re.compile(r"\s*\n[ \t]{24,}(?=[^\s<])")
+_PARAGRAPH = re.compile(r"\n[ \t]{24,}+(?=[^\s<])")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 
 _INLINE = (
@@ -51,10 +52,7 @@ class Description(NamedTuple):
 def read_description(docu: str, title: str = "") -> Description:
     """Read a `docu`; a first line that only repeats the `title` is left out."""
     links: list[str] = _DOCS.findall(docu)
-    text = _DOCS.sub("", docu)
-    comment = _COMMENT.match(text)
-    if comment:
-        text = _STARS.sub("", comment[1])
+    text = _without_stars(_CONTROL.sub(" ", storable(_DOCS.sub("", docu))).strip())
     text = _LINE_END.sub("\n", text)
     first = _BLOCK_TAG.search(text)
     end = first.start() if first else len(text)
@@ -64,6 +62,13 @@ def read_description(docu: str, title: str = "") -> Description:
     return Description(
         [*blocks, *_tag_blocks(tags)], html.unescape(links[-1]) if links else "", deprecated
     )
+
+
+def _without_stars(text: str) -> str:
+    """The text of a comment; any other text as it is."""
+    if not (text.startswith("/**") and text.endswith("*/")):
+        return text
+    return _STARS.sub("", text[3:-2].rstrip("*"))
 
 
 def _without_title(blocks: list[str], title: str) -> list[str]:

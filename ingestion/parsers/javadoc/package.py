@@ -10,8 +10,17 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
+from ingestion.documents import storable
 from ingestion.exceptions import DocumentError
 
 CONSTRUCTOR = "<init>"
@@ -19,7 +28,15 @@ INITIALIZER = "<clinit>"  # the code of a class that Java runs, not people
 
 _QUALIFIERS = re.compile(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])")
 
+LONGEST_TYPE = 500  # characters in which packages are looked for
+
+
+def _one_line(text: str) -> str:
+    return " ".join(storable(text).split())
+
+
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+Line = Annotated[Text, AfterValidator(_one_line)]
 
 
 def _list(value: Any) -> Any:
@@ -29,18 +46,18 @@ def _list(value: Any) -> Any:
 class Part(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(min_length=1)
+    name: Annotated[str, AfterValidator(_one_line)] = Field(min_length=1)
 
 
 class Parameter(Part):
-    type: Text = ""
+    type: Line = ""
 
 
 class Member(Part):
     """A field, a constructor or a method; `type` is what it returns, if the file says so."""
 
     docu: Text = ""
-    type: Text = Field("", validation_alias=AliasChoices("returnType", "returns", "type"))
+    type: Line = Field("", validation_alias=AliasChoices("returnType", "returns", "type"))
     params: Annotated[tuple[Parameter, ...], BeforeValidator(_list)] = ()
 
     def types(self) -> str:
@@ -70,7 +87,7 @@ class NamedClass(BaseModel):
 
 
 class Package(BaseModel):
-    name: Text = ""
+    name: Line = ""
     classes: Annotated[list[Any], BeforeValidator(lambda value: value or [])]
 
 
@@ -130,4 +147,4 @@ def _problem(error: ValidationError) -> str:
 
 def short_type(name: str) -> str:
     """A type without the packages of its classes: `Map<String, Row>`."""
-    return _QUALIFIERS.sub("", name)
+    return _QUALIFIERS.sub("", name) if len(name) <= LONGEST_TYPE else name
