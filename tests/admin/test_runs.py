@@ -72,23 +72,20 @@ def test_the_live_part_brings_new_lines(admin_client: Client, source: Source) ->
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("part", ["live", "reports"])
-def test_a_page_that_says_running_follows_the_run(
-    admin_client: Client, source: Source, monkeypatch: pytest.MonkeyPatch, part: str
-) -> None:
-    """The run ends just before one part of the page is read, whichever comes first."""
-    row = source_run(source, State.RUNNING, started_at=timezone.now())
-    read_part = getattr(reports, part)
-
-    def ended(*arguments: Any) -> Any:
-        SourceRun.objects.filter(pk=row.pk).update(
-            state=State.CANCELLED, finished_at=timezone.now()
-        )
-        return read_part(*arguments)
-
-    monkeypatch.setattr(reports, part, ended)
-    html = page(admin_client, "ingestion_run_change", row.run_id)
-    assert "data-live=" in html or "state-running" not in html
+def test_the_live_part_is_the_whole_page(admin_client: Client, source: Source) -> None:
+    row = source_run(source, State.RUNNING, started_at=timezone.now(), read=3, expected=7)
+    whole, live = (
+        page(admin_client, f"ingestion_run_{name}", row.run_id) for name in ("change", "live")
+    )
+    for part in ('data-state="running"', "3 of about 7 documents", "of 7", "Cancel mine"):
+        assert part in whole
+        assert part in live
+    assert "data-ended" not in live
+    ended = {"state": State.CANCELLED, "finished_at": timezone.now()}
+    SourceRun.objects.filter(pk=row.pk).update(**ended)
+    live = page(admin_client, "ingestion_run_live", row.run_id)
+    assert "data-ended" in live
+    assert "running" not in live
 
 
 @pytest.mark.django_db
@@ -167,9 +164,9 @@ def test_a_page_of_an_old_run_offers_no_retry_when_nothing_is_open(
 ) -> None:
     row = source_run(source, State.PARTIAL, failures=1, finished_at=timezone.now())
     failure = fail(row, "a.md", "Torn.")
-    assert "Retry the open failures" in page(admin_client, "ingestion_run_change", row.run_id)
+    assert "Retry the open errors" in page(admin_client, "ingestion_run_change", row.run_id)
     Failure.objects.filter(pk=failure.pk).update(resolved=True)
-    assert "Retry the open failures" not in page(admin_client, "ingestion_run_change", row.run_id)
+    assert "Retry the open errors" not in page(admin_client, "ingestion_run_change", row.run_id)
     runs_before = Run.objects.count()
     html = post(admin_client, "ingestion_retry", row.pk)
     assert "Nothing to retry: mine has no open failure." in html
