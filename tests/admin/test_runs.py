@@ -10,7 +10,6 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
-from ingestion.admin import reports
 from ingestion.models import Failure, Run, SourceRun, State
 from ingestion.runs import log as run_log
 from sources.models import Source
