@@ -43,7 +43,7 @@ class Line:
 
     row: SourceRun
     about: int | None
-    why: str
+    note: str
     report: reports.Report
     is_open: bool
 
@@ -59,25 +59,22 @@ class Line:
     def far(self) -> str:
         """How far it is, beside its state."""
         if self.row.state == State.RUNNING:
-            percent = f"{100 * self.part:.0f} %" if self.about else self.row.stage
             left = time_left(self.row.read, self.about, elapsed([self.row]))
-            return f"{percent}, {seconds(left)} left" if left else percent
+            return f"{100 * self.part:.0f} %, {seconds(left)} left" if left else self.row.stage
         return f"in {seconds(self.row.seconds)}" if self.row.seconds is not None else ""
 
     @property
-    def note(self) -> str:
-        """A sentence below the line, for what waits or went wrong."""
-        bad = self.row.state in (State.FAILED, State.INTERRUPTED, State.CANCELLED)
-        if bad or self.row.cancel_requested:
-            return self.row.error or self.row.last_line
-        return self.row.last_line if self.row.state == State.NEEDS_APPROVAL else self.why
+    def is_unknown(self) -> bool:
+        """Whether nobody can say how much there is to read."""
+        return self.row.is_open and not self.about
 
     @property
     def segments(self) -> list[Segment]:
-        """The bar: as long as it is done, divided as its time so far is among the stages."""
+        """The bar: as long as it is done, divided as its time so far is among the stages. Its whole
+        length is divided if nobody knows how much there is."""
         spent = {name: float(value) for name, value in self.row.timings.items() if name in FILLS}
         whole = sum(spent.values())
-        scale = 100 * self.part / whole if whole else 0
+        scale = 100 * (1.0 if self.is_unknown else self.part) / whole if whole else 0
         found, x = [], 0.0
         for name, fill in FILLS.items():
             if width := scale * spent.get(name, 0):
@@ -123,7 +120,8 @@ class Total:
 def shown(run: Run, level: str = "") -> dict[str, Any]:
     """Everything on the page of a run; `level` narrows the logs."""
     rows = rows_of(run)
-    lines = [line(run, row, rows.why, level, alone=len(rows.mine) == 1) for row in rows.mine]
+    notes = notes_of(rows)
+    lines = [line(run, row, notes[row.pk], level, alone=len(notes) == 1) for row in rows.mine]
     total = total_of(lines)
     return {
         "original": run,
@@ -154,10 +152,26 @@ def rows_of(run: Run) -> Rows:
     return Rows(mine, why)
 
 
-def line(run: Run, row: SourceRun, why: dict[int, str], level: str, *, alone: bool) -> Line:
+def notes_of(rows: Rows) -> dict[int, str]:
+    """A sentence below each line, for what waits or went wrong. What holds for the line above too
+    is not repeated."""
+    found, above = {}, ""
+    for row in rows.mine:
+        note = _note(row, rows.why.get(row.pk, ""))
+        found[row.pk] = "" if note == above else note
+        above = note
+    return found
+
+
+def _note(row: SourceRun, why: str) -> str:
+    if row.cancel_requested or row.state in (State.FAILED, State.INTERRUPTED, State.CANCELLED):
+        return row.error or row.last_line
+    return row.last_line if row.state == State.NEEDS_APPROVAL else why
+
+
+def line(run: Run, row: SourceRun, note: str, level: str, *, alone: bool) -> Line:
     needed = row.state == State.NEEDS_APPROVAL
-    found = reports.report(row, level)
-    return Line(row, about(run, row), why.get(row.pk, ""), found, needed or alone)
+    return Line(row, about(run, row), note, reports.report(row, level), needed or alone)
 
 
 def about(run: Run, row: SourceRun) -> int | None:
