@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
-from django.db.models.functions import Left
-
+from ingestion.admin import causes
 from ingestion.admin.charts import Bar, bars
 from ingestion.admin.display import seconds
 from ingestion.models import Document, Failure, LogLine, SourceRun, State
@@ -25,11 +22,6 @@ LEVELS = {
 }
 SHOWN = 200  # documents, failures of one reason or addresses in one list
 READ_FAILURES = 2000
-LISTED_MESSAGE = 500  # characters of a message in the list of all failures
-SHOWN_MESSAGE = 2000  # characters of a failure; those that older versions stored may be longer
-# Each character belongs to one piece, so that the time grows with the length alone.
-_PIECE = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|[^\s'\"`]+")
-_NUMBER = re.compile(r"\d+")
 
 
 @dataclass
@@ -115,12 +107,7 @@ def stages(row: SourceRun) -> list[Bar]:
 
 
 def groups(row: SourceRun) -> list[Group]:
-    return grouped(brief(row.failure_rows.order_by("level", "pk"))[:READ_FAILURES])
-
-
-def brief(failures: QuerySet[Failure]) -> QuerySet[Any]:
-    """The failures with the `beginning` of each message, and without the whole of it."""
-    return failures.defer("message").annotate(beginning=Left("message", SHOWN_MESSAGE))
+    return grouped(causes.brief(row.failure_rows.order_by("level", "pk"))[:READ_FAILURES])
 
 
 def addresses_like(row: SourceRun, failure: str) -> set[str]:
@@ -135,23 +122,10 @@ def grouped(failures: Iterable[Any]) -> list[Group]:
     """By reason, the most frequent first, errors before warnings."""
     found: dict[tuple[str, str, str], Group] = {}
     for failure in failures:
-        key = (failure.level, failure.stage, reason(failure))
+        key = causes.key_of(failure)
         group = found.setdefault(key, Group(failure.beginning, failure.level, failure.stage))
         group.rows.append(failure)
     return sorted(found.values(), key=lambda group: (group.level, -len(group.rows)))
-
-
-def reason(failure: Any) -> str:
-    """The message without what is specific to its document: file name, quotes, addresses,
-    numbers."""
-    head, colon, rest = failure.beginning.partition(": ")
-    text = rest if colon and head in failure.document_url else failure.beginning
-    return _PIECE.sub(_general, text)
-
-
-def _general(piece: re.Match[str]) -> str:
-    text = piece[0]
-    return "*" if text[0] in "'\"`" or "/" in text[:-1] else _NUMBER.sub("*", text)
 
 
 def changes(row: SourceRun) -> list[Change]:

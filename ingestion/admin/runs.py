@@ -16,11 +16,10 @@ from django.http import (
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 
-from ingestion.admin import actions, reports, run_page
+from ingestion.admin import actions, run_page
 from ingestion.admin.display import ago, badge, seconds
 from ingestion.admin.read_only import ReadOnlyAdmin
-from ingestion.documents import shortened
-from ingestion.models import Document, Failure, Run, SourceRun, State
+from ingestion.models import Run, SourceRun, State
 from ingestion.runs import retention
 from ingestion.runs.state_machine import status_of
 
@@ -152,37 +151,3 @@ def level_of(request: HttpRequest) -> str:
 
 def state_of(rows: Any) -> State:
     return State(status_of(row.state for row in rows))
-
-
-class FailureAdmin(ReadOnlyAdmin):
-    page = "admin/ingestion/failure/page.html"
-    list_display = ("what", "level", "stage", "document", "source", "when", "standing")
-    list_filter = ("resolved", "level", "source", "stage")
-    linked_lookups = ("source_run__id__exact",)
-    list_select_related = ("source",)
-    search_fields = ("document_url", "message")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Failure]:
-        return reports.brief(Failure.objects.all())
-
-    @admin.display(description="message", ordering="message")
-    def what(self, failure: Any) -> str:
-        return shortened(failure.beginning, reports.LISTED_MESSAGE)
-
-    @admin.display(description="document", ordering="document_url")
-    def document(self, failure: Failure) -> str:
-        return failure.document_url or "the source itself"
-
-    @admin.display(description="state", ordering="resolved")
-    def standing(self, failure: Failure) -> str:
-        if failure.resolved:
-            return badge("off", "over")
-        return badge("bad" if failure.level == Failure.Level.ERROR else "warn", "open")
-
-    @admin.display(description="when", ordering="created_at")
-    def when(self, failure: Failure) -> str:
-        return ago(failure.created_at)
-
-    def details(self, request: HttpRequest, obj: Failure) -> dict[str, Any]:
-        document = Document.objects.filter(url=obj.document_url).first()
-        return {"title": "Failure", "document": document}
