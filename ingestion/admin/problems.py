@@ -49,6 +49,7 @@ class ProblemAdmin(ReadOnlyAdmin):
     page = "admin/ingestion/failure/page.html"
     change_list_template = "admin/ingestion/failure/rows.html"
     list_display = ("standing", "what", "document", "source", "stage", "when")
+    list_display_links = ("what",)
     list_filter = (Standing, "level", "source", "stage")
     linked_lookups = ("source_run__id__exact", "reason__exact", "resolved__exact")
     list_select_related = ("source",)

@@ -120,8 +120,10 @@ class Total:
 def shown(run: Run, level: str = "") -> dict[str, Any]:
     """Everything on the page of a run; `level` narrows the logs."""
     rows = rows_of(run)
-    notes = notes_of(rows)
-    lines = [line(run, row, notes[row.pk], level, alone=len(notes) == 1) for row in rows.mine]
+    notes, found = notes_of(rows), reports.reports(rows.mine, level)
+    lines = [
+        line(run, row, notes[row.pk], found[row.pk], alone=len(notes) == 1) for row in rows.mine
+    ]
     total = total_of(lines)
     return {
         "original": run,
@@ -144,7 +146,8 @@ class Rows:
 
 def rows_of(run: Run) -> Rows:
     wanted = Q(run=run) | Q(state__in=OPEN_STATES)
-    found = list(SourceRun.objects.filter(wanted).select_related("source").order_by("source_name"))
+    rows = SourceRun.objects.filter(wanted).defer("vanished", "moves", "quality")
+    found = list(rows.order_by("source_name"))
     mine = [row for row in found if row.run_id == run.pk]
     mine.sort(key=lambda row: ORDER.index(State(row.state)))
     waiting = [row for row in found if row.is_open]
@@ -169,9 +172,9 @@ def _note(row: SourceRun, why: str) -> str:
     return row.last_line if row.state == State.NEEDS_APPROVAL else why
 
 
-def line(run: Run, row: SourceRun, note: str, level: str, *, alone: bool) -> Line:
+def line(run: Run, row: SourceRun, note: str, report: reports.Report, *, alone: bool) -> Line:
     needed = row.state == State.NEEDS_APPROVAL
-    return Line(row, about(run, row), note, reports.report(row, level), needed or alone)
+    return Line(row, about(run, row), note, report, needed or alone)
 
 
 def about(run: Run, row: SourceRun) -> int | None:
