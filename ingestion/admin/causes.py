@@ -17,7 +17,7 @@ from django.http import QueryDict
 from ingestion.models import Failure, IgnoredProblem
 
 ON_A_PAGE = 25  # causes
-NAMED = 20  # documents of a cause; the list of all rows has the others
+NAMED = 10  # documents of a cause; the list of all rows has the others
 SHOWN_MESSAGE = 2000  # characters; what older versions stored may be longer
 TABS = {"error": "Errors", "warning": "Warnings", "ignored": "Ignored"}
 # The names that a list's own filters have in an address, so that a link fits both views.
@@ -120,27 +120,32 @@ def causes(chosen: Chosen) -> tuple[list[Cause], bool]:
         retryable=Count("pk", filter=~Q(document_url="") & Q(level=Failure.Level.ERROR)),
         newest=Max("pk"),
         last=Max("created_at"),
-        sources=ArrayAgg("source__name", distinct=True),
     )
     start = (chosen.page - 1) * ON_A_PAGE
     found = list(groups.order_by("-number", *KEY)[start : start + ON_A_PAGE + 1])
     shown = found[:ON_A_PAGE]
     newest = _newest(group.pop("newest") for group in shown)
-    named = _documents(rows, shown)
-    return [_cause(group, newest, named) for group in shown], len(found) > ON_A_PAGE
+    named, sources = _documents(rows, shown), _sources(rows, shown)
+    return [
+        _cause(group, newest[key], named[key], sources[key])
+        for group in shown
+        for key in [tuple(group[name] for name in KEY)]
+    ], len(found) > ON_A_PAGE
 
 
-def _cause(group: dict[str, Any], newest: Mapping[Any, Any], named: Mapping[Any, Any]) -> Cause:
-    key = tuple(group[name] for name in KEY)
-    row = newest[key]
-    return Cause(**group, first=row.first, text=row.beginning, documents=named[key])
+def _cause(
+    group: dict[str, Any], newest: Any, named: Sequence[Any], sources: Sequence[str]
+) -> Cause:
+    return Cause(
+        **group, first=newest.first, text=newest.beginning, documents=named, sources=sources
+    )
 
 
 def key_of(row: Failure) -> tuple[str, str, str]:
     return row.level, row.stage, row.reason
 
 
-def _newest(keys: Iterable[int]) -> dict[tuple[str, str, str], Any]:
+def _newest(keys: Iterable[int]) -> dict[tuple[Any, ...], Any]:
     """The newest row of each cause, with its message, and when it was met `first`, by any run."""
     same = Failure.objects.filter(reason=OuterRef("reason"), level=OuterRef("level"))
     first = same.order_by("created_at").values("created_at")[:1]
@@ -148,11 +153,22 @@ def _newest(keys: Iterable[int]) -> dict[tuple[str, str, str], Any]:
     return {key_of(row): row for row in rows}
 
 
+def _sources(
+    rows: QuerySet[Failure], groups: Iterable[Mapping[str, Any]]
+) -> Mapping[tuple[Any, ...], list[str]]:
+    """The names of the sources of each group. Beside the counts they would have to be sorted."""
+    found: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    wanted = rows.filter(reason__in=[group["reason"] for group in groups])
+    for *key, name in wanted.values_list(*KEY, "source__name").distinct():
+        found[tuple(key)].append(name)
+    return found
+
+
 def _documents(
     rows: QuerySet[Failure], groups: Iterable[Mapping[str, Any]]
-) -> dict[tuple[str, str, str], list[Any]]:
+) -> Mapping[tuple[Any, ...], list[Any]]:
     """The first rows of each group, in one query."""
-    found: dict[tuple[str, str, str], list[Any]] = defaultdict(list)
+    found: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     parts = [
         brief(rows.filter(**{name: group[name] for name in KEY})).order_by("-pk")[:NAMED]
         for group in groups

@@ -27,6 +27,8 @@ LISTED_MESSAGE = 300  # characters of a message in the list of all rows
 AT_ONCE = 1000  # rows of one statement
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 COLUMNS = ("level", "state", "source", "document", "stage", "message", "when", "run")
+# Where problems come from, in the order of a document.
+STAGES = ("source", "fetch", "read", "parse", "chunk", "embed", "store")
 SAY_WHY = "Nothing is ignored yet: say why, for whoever reads the list of what is ignored."
 
 
@@ -80,7 +82,7 @@ class ProblemAdmin(ReadOnlyAdmin):
             "title": "Problems",
             "found": found,
             "sources": Source.objects.order_by("name").values_list("pk", "name"),
-            "stages": Failure.objects.order_by("stage").values_list("stage", flat=True).distinct(),
+            "stages": STAGES,
             "next": asked.query(page=asked.page + 1) if more else "",
             "previous": asked.query(page=asked.page - 1) if asked.page > 1 else "",
         }

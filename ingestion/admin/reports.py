@@ -25,8 +25,9 @@ LEVELS = {
     "error": [LogLine.Level.ERROR],
 }
 SHOWN = 50  # documents or addresses in one list
-SHOWN_GROUPS = 20  # of one source
-NAMED = 10  # documents of one group
+SHOWN_GROUPS = 10  # of one source
+NAMED = 5  # documents of one group; the newest alone if there are very many problems
+MANY = 5000  # problems of all sources of a run
 GROUP = ("source_run", *causes.KEY)
 
 Parts = Mapping[int, Any]
@@ -85,8 +86,8 @@ def reports(rows: Sequence[SourceRun], level: str = "") -> dict[int, Report]:
             times=times(row),
             stages=stages(row),
             lines=log[row.pk],
-            groups=found[row.pk][:SHOWN_GROUPS],
-            more_groups=max(len(found[row.pk]) - SHOWN_GROUPS, 0),
+            groups=found.get(row.pk, [])[:SHOWN_GROUPS],
+            more_groups=max(len(found.get(row.pk, [])) - SHOWN_GROUPS, 0),
             changes=changes(row, added, changed, lists),
             waiting=lists[row.pk][0] if row.state == State.NEEDS_APPROVAL else [],
             can_retry=row.source_id in failing,
@@ -145,20 +146,32 @@ def groups(rows: Iterable[SourceRun]) -> Mapping[int, list[Group]]:
     counted = mine.values(*GROUP).annotate(
         number=Count("pk"), retryable=Count("pk", filter=could), newest=Max("pk")
     )
-    named = _named(mine)
-    found: dict[int, list[Group]] = defaultdict(list)
+    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for group in counted.order_by("level", "-number", "newest"):
-        run = group.pop("source_run")
-        key = (run, *(group[name] for name in causes.KEY))
-        found[run].append(Group(**group, rows=named[key]))
-    return found
+        found[group.pop("source_run")].append(group)
+    named = _named(mine, [group for part in found.values() for group in part[:SHOWN_GROUPS]])
+    return {
+        run: [
+            Group(**group, rows=named[run, *(group[name] for name in causes.KEY)]) for group in part
+        ]
+        for run, part in found.items()
+    }
 
 
-def _named(mine: QuerySet[Failure]) -> Mapping[tuple[Any, ...], list[Any]]:
-    """The first rows of each group."""
-    place = Window(RowNumber(), partition_by=[F(name) for name in GROUP], order_by=F("pk").asc())
+def _named(
+    mine: QuerySet[Failure], shown: Sequence[Mapping[str, Any]]
+) -> Mapping[tuple[Any, ...], list[Any]]:
+    """The first rows of each group that is shown."""
+    rows: QuerySet[Any]
+    if sum(group["number"] for group in shown) > MANY:
+        rows = Failure.objects.filter(pk__in=[group["newest"] for group in shown])
+    else:
+        parts = [F(name) for name in GROUP]
+        place = Window(RowNumber(), partition_by=parts, order_by=F("pk").desc())
+        mine = mine.filter(reason__in={group["reason"] for group in shown})
+        rows = mine.annotate(place=place).filter(place__lte=NAMED)
     found: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
-    for row in causes.brief(mine.annotate(place=place).filter(place__lte=NAMED)).order_by("pk"):
+    for row in causes.brief(rows).order_by("-pk"):
         found[row.source_run_id, *causes.key_of(row)].append(row)
     return found
 
