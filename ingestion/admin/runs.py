@@ -17,7 +17,7 @@ from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from ingestion.admin import actions, run_page
+from ingestion.admin import actions, comparison, run_page
 from ingestion.admin.display import ago, badge, seconds
 from ingestion.admin.read_only import ReadOnlyAdmin
 from ingestion.admin.run_list import (
@@ -67,6 +67,7 @@ class RunAdmin(ReadOnlyAdmin):
             path("source-run/<int:pk>/removal/", wrap(self.removal), name="ingestion_removal"),
             path("source-run/<int:pk>/retry/", wrap(self.retry), name="ingestion_retry"),
             path("<int:pk>/cancel/", wrap(self.cancel_all), name="ingestion_run_cancel"),
+            path("<int:pk>/compare/", wrap(self.compare), name="ingestion_run_compare"),
             path("<int:pk>/live/", wrap(self.live), name="ingestion_run_live"),
         ]
         return [*own, *super().get_urls()]
@@ -97,6 +98,23 @@ class RunAdmin(ReadOnlyAdmin):
             return actions.not_done(request, there)
         actions.cancel_run(request, run)
         return HttpResponseRedirect(there)
+
+    def compare(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The run beside another."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        run = self._run(pk)
+        found = comparison.page(run, request.GET.get("with", ""))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": run,
+            "title": f"{run} compared with {str(found['other']).lower()}"
+            if found["other"]
+            else str(run),
+            **found,
+        }
+        return TemplateResponse(request, "admin/ingestion/run/compare.html", context)
 
     def _run(self, pk: int) -> Run:
         run = Run.objects.select_related("requested_by").filter(pk=pk).first()
