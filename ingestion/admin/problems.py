@@ -99,7 +99,8 @@ class ProblemAdmin(ReadOnlyAdmin):
     def rows(self, request: HttpRequest) -> HttpResponse:
         """The list of all rows, with the admin's own filters."""
         asked = causes.chosen(request.GET)
-        tabs = self._tabs(Chosen(filters=asked.filters, words=asked.words))
+        kept = {name: text for name, text in asked.filters.items() if name != "reason__exact"}
+        tabs = self._tabs(Chosen(filters=kept, words=asked.words))
         here = reverse("admin:ingestion_failure_changelist")
         tabs["tabs"] = [
             (title, number, here + url, False) for title, number, url, _ in tabs["tabs"]
@@ -202,12 +203,14 @@ def ignore(request: HttpRequest, asked: Chosen) -> None:
     if not note:
         messages.error(request, SAY_WHY)
         return
-    number = 0
-    rows = _group(request, asked).order_by("pk")
-    for batch in batches(rows):
+    number, sources = 0, set[int]()
+    for batch in batches(_group(request, asked).order_by("pk")):
         made = [covering(row, note, request.user) for row in batch]
         IgnoredProblem.objects.bulk_create(made, ignore_conflicts=True)
         number += len(made)
+        sources |= {row.source_id for row in batch if row.source_id}
+    text = f"Ignored {number:,} problems until they change: {note}"
+    actions.note(request, Source.objects.filter(pk__in=sources), text)
     _tell(request, number, note)
 
 
