@@ -168,7 +168,7 @@ def test_a_page_of_an_old_run_offers_no_retry_when_nothing_is_open(
     assert "Retry the open errors" not in page(admin_client, "ingestion_run_change", row.run_id)
     runs_before = Run.objects.count()
     html = post(admin_client, "ingestion_retry", row.pk)
-    assert "Nothing to retry: mine has no open failure." in html
+    assert "Nothing to retry: mine has no open error." in html
     assert Run.objects.count() == runs_before
 
 
