@@ -16,7 +16,7 @@ from django.http import QueryDict
 
 from ingestion.models import Failure, IgnoredProblem
 
-ON_A_PAGE = 25  # causes
+ON_A_PAGE = 20  # causes
 NAMED = 10  # documents of a cause; the list of all rows has the others
 SHOWN_MESSAGE = 2000  # characters; what older versions stored may be longer
 TABS = {"error": "Errors", "warning": "Warnings", "ignored": "Ignored"}

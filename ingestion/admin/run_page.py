@@ -16,13 +16,15 @@ from ingestion.models import OPEN_STATES, Run, SourceRun, State
 from ingestion.monitoring import health
 from ingestion.runs.state_machine import status_of
 
-PAUSE = 1500  # milliseconds between two refreshes
+PAUSE = 1500  # milliseconds between two refreshes, of a run with few sources
+PAUSE_EACH = 60  # milliseconds for each source, if that is more
 WATCHED = timedelta(minutes=5)  # an interrupted run may be queued again by itself for so long
 # What needs a look comes first.
 ORDER = (
     *(State.RUNNING, State.FAILED, State.INTERRUPTED, State.NEEDS_APPROVAL, State.WAITING),
     *(State.QUEUED, State.PARTIAL, State.SUCCEEDED, State.CANCELLED),
 )
+BROKEN_OFF = (State.FAILED, State.INTERRUPTED, State.CANCELLED)
 # The colour of each stage in the bar: looking up vectors belongs to embedding.
 FILLS = {"parse": "parse", "chunk": "chunk", "look up": "embed", "embed": "embed"}
 FILLS |= {"store": "store", "index": "index", "finish": "index"}
@@ -50,7 +52,7 @@ class Line:
     @property
     def part(self) -> float:
         """How much of it is done, from 0 to 1."""
-        if not self.row.is_open and self.row.state != State.FAILED:
+        if not self.row.is_open and self.row.state not in BROKEN_OFF:
             return 1.0
         expected = self.row.expected or self.about
         return min(self.row.read / expected, 1.0) if expected else 0.0
@@ -131,7 +133,7 @@ def shown(run: Run, level: str = "") -> dict[str, Any]:
         "total": total,
         "can_cancel": any(one.row.is_open and not one.row.cancel_requested for one in lines),
         "level": level if level in reports.LEVELS else "",
-        "pause": PAUSE,
+        "pause": max(PAUSE, PAUSE_EACH * len(lines)),
         "ended": not any(map(may_go_on, rows.mine)),
     }
 
@@ -167,7 +169,7 @@ def notes_of(rows: Rows) -> dict[int, str]:
 
 
 def _note(row: SourceRun, why: str) -> str:
-    if row.cancel_requested or row.state in (State.FAILED, State.INTERRUPTED, State.CANCELLED):
+    if row.cancel_requested or row.state in BROKEN_OFF:
         return row.error or row.last_line
     return row.last_line if row.state == State.NEEDS_APPROVAL else why
 
