@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 
 from ingestion.admin import actions, causes
 from ingestion.admin.causes import Chosen, brief
 from ingestion.admin.display import ago, badge
+from ingestion.admin.downloads import AT_ONCE, Downloads
 from ingestion.admin.read_only import ReadOnlyAdmin
 from ingestion.documents import shortened
 from ingestion.models import Document, Failure, IgnoredProblem, ignoring
 from sources.models import Source
 
 LISTED_MESSAGE = 300  # characters of a message in the list of all rows
-AT_ONCE = 1000  # rows of one statement
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
-COLUMNS = ("level", "state", "source", "document", "stage", "message", "when", "run")
 # Where problems come from, in the order of a document.
 STAGES = ("source", "fetch", "read", "parse", "chunk", "embed", "store")
 SAY_WHY = "Nothing is ignored yet: say why, for whoever reads the list of what is ignored."
@@ -47,7 +42,7 @@ class Standing(admin.SimpleListFilter):
         return queryset.filter(resolved=True) if self.value() == "over" else queryset
 
 
-class ProblemAdmin(ReadOnlyAdmin):
+class ProblemAdmin(Downloads, ReadOnlyAdmin):
     page = "admin/ingestion/failure/page.html"
     change_list_template = "admin/ingestion/failure/rows.html"
     list_display = ("standing", "what", "document", "source", "stage", "when")
@@ -56,6 +51,7 @@ class ProblemAdmin(ReadOnlyAdmin):
     linked_lookups = ("source_run__id__exact", "reason__exact", "resolved__exact")
     list_select_related = ("source",)
     search_fields = ("document_url", "message")
+    csv_columns = (*("level", "state", "source", "document", "stage", "message", "when", "run"),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Failure]:
         return brief(Failure.objects.all())
@@ -64,7 +60,7 @@ class ProblemAdmin(ReadOnlyAdmin):
         wrap = self.admin_site.admin_view
         own = [
             path(f"{name}/", wrap(getattr(self, name)), name=f"ingestion_problem_{name}")
-            for name in ("rows", "csv", "retry", "ignore", "undo")
+            for name in ("rows", "retry", "ignore", "undo")
         ]
         return [*own, *super().get_urls()]
 
@@ -107,19 +103,13 @@ class ProblemAdmin(ReadOnlyAdmin):
         ]
         return super().changelist_view(request, {**tabs, "title": "Problems"})
 
-    def csv(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-        """The rows that the filters choose, as a file."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        try:
-            rows = self.get_changelist_instance(request).get_queryset(request)
-        except IncorrectLookupParameters:
-            return HttpResponseRedirect(reverse("admin:ingestion_problem_rows"))
+    def csv_cells(self, rows: QuerySet[Any]) -> Iterator[tuple[object, ...]]:
         rows = rows.select_related("source", "source_run").annotate(ignored=Exists(ignoring()))
-        name = f"problems-{timezone.localdate():%Y-%m-%d}.csv"
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        lines = csv_lines(rows)
-        return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
+        for row in rows.iterator(AT_ONCE):
+            standing = "over" if row.resolved else "ignored" if row.ignored else "open"
+            name = row.source.name if row.source else ""
+            what = (row.document_url, row.stage, row.beginning)
+            yield (row.level, standing, name, *what, row.created_at, row.source_run.run_id)
 
     def retry(self, request: HttpRequest) -> HttpResponse:
         return self._act(request, "ingestion.start_run", retry)
@@ -250,36 +240,3 @@ def undo(request: HttpRequest, asked: Chosen) -> None:
     number, _ = rows.delete()
     what = "1 problem is" if number == 1 else f"{number:,} problems are"
     messages.success(request, f"{what} no longer ignored.")
-
-
-class Echo:
-    """What a CSV writer writes to; it hands back each line."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def csv_lines(rows: QuerySet[Any]) -> Iterator[str]:
-    """The lines of the file. A mark at its beginning lets spreadsheets read it as UTF-8."""
-    writer = csv.writer(Echo())
-    yield "\ufeff" + writer.writerow(COLUMNS)
-    for row in rows.iterator(AT_ONCE):
-        yield writer.writerow(map(harmless, cells(row)))
-
-
-def cells(row: Any) -> tuple[str, ...]:
-    return (
-        row.level,
-        "over" if row.resolved else "ignored" if row.ignored else "open",
-        row.source.name if row.source else "",
-        row.document_url,
-        row.stage,
-        row.beginning,
-        f"{timezone.localtime(row.created_at):%Y-%m-%d %H:%M:%S}",
-        str(row.source_run.run_id),
-    )
-
-
-def harmless(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(FORMULA) else text

@@ -68,7 +68,7 @@ def test_the_file_holds_what_is_filtered_and_no_formula(
         "level__exact": "error",
         "standing": "waiting",
     }
-    answer = admin_client.get(reverse("admin:ingestion_problem_csv"), query)
+    answer = admin_client.get(reverse("admin:ingestion_failure_csv"), query)
     text = b"".join(answer.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
     found = list(csv.DictReader(text.splitlines(keepends=True)))
     assert answer["Content-Type"].startswith("text/csv")
@@ -113,9 +113,9 @@ def test_many_causes_ask_a_bounded_number_of_questions(
         fail(row, f"{number}.md", f"Broken in the way {kind}.")
     with django_assert_max_num_queries(14):
         html = html_of(admin_client, "ingestion_failure_changelist")
-    assert html.count('<div class="cause">') == 25
+    assert html.count('<div class="cause">') == 20
     assert "page=2" in html
     assert (
         html_of(admin_client, "ingestion_failure_changelist", page="3").count('<div class="cause">')
-        == 10
+        == 20
     )
