@@ -10,7 +10,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import (
+    BigIntegerField,
+    Count,
+    Func,
+    Max,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+)
 from django.db.models.functions import Left
 from django.http import QueryDict
 
@@ -81,19 +91,24 @@ def _is_number(text: str) -> bool:
 class Cause:
     """Problems that differ only in names and numbers; `text` is the newest one's message.
 
-    `retryable` counts those that reading a document again could end; `documents` are the first.
+    `places` counts the documents that have them; `documents` are the first problems.
     """
 
     level: str
     stage: str
     reason: str
     number: int
-    retryable: int
+    places: int
     sources: Sequence[str]
     last: datetime
     first: datetime
     text: str
     documents: Sequence[Any] = ()
+
+    @property
+    def retryable(self) -> int:
+        """How many documents a retry reads again."""
+        return self.places if self.level == Failure.Level.ERROR else 0
 
     @property
     def key(self) -> str:
@@ -117,7 +132,6 @@ def causes(chosen: Chosen) -> tuple[list[Cause], bool]:
     rows = waiting(chosen).order_by()
     groups = rows.values(*KEY).annotate(
         number=Count("pk"),
-        retryable=Count("pk", filter=~Q(document_url="") & Q(level=Failure.Level.ERROR)),
         newest=Max("pk"),
         last=Max("created_at"),
     )
@@ -125,9 +139,9 @@ def causes(chosen: Chosen) -> tuple[list[Cause], bool]:
     found = list(groups.order_by("-number", *KEY)[start : start + ON_A_PAGE + 1])
     shown = found[:ON_A_PAGE]
     newest = _newest(group.pop("newest") for group in shown)
-    named, sources = _documents(rows, shown), _sources(rows, shown)
+    named, sources, places = _documents(rows, shown), _sources(rows, shown), _places(rows, shown)
     return [
-        _cause(group, newest[key], named[key], sources[key])
+        _cause(group | {"places": places.get(key, 0)}, newest[key], named[key], sources[key])
         for group in shown
         for key in [tuple(group[name] for name in KEY)]
     ], len(found) > ON_A_PAGE
@@ -162,6 +176,19 @@ def _sources(
     for *key, name in wanted.values_list(*KEY, "source__name").distinct():
         found[tuple(key)].append(name)
     return found
+
+
+def _places(
+    rows: QuerySet[Failure], groups: Iterable[Mapping[str, Any]]
+) -> Mapping[tuple[Any, ...], int]:
+    """The number of documents of each group. Numbers made of addresses are counted, because these
+    are sorted for it."""
+    number = Func(
+        "document_url", Value(0), function="hashtextextended", output_field=BigIntegerField()
+    )
+    wanted = rows.filter(reason__in=[group["reason"] for group in groups]).exclude(document_url="")
+    counted = wanted.values_list(*KEY).annotate(places=Count(number, distinct=True))
+    return {tuple(key): places for *key, places in counted}
 
 
 def _documents(

@@ -35,7 +35,8 @@ Parts = Mapping[int, Any]
 
 @dataclass(frozen=True)
 class Group:
-    """Problems of one cause; `rows` are the first, `retryable` how many a retry could end."""
+    """Problems of one cause; `rows` are the first, `retryable` counts the documents that a
+    retry could read."""
 
     level: str
     stage: str
@@ -144,7 +145,9 @@ def groups(rows: Iterable[SourceRun]) -> Mapping[int, list[Group]]:
     mine = Failure.objects.filter(source_run__in=[row.pk for row in rows]).order_by()
     could = Q(level=Failure.Level.ERROR, resolved=False) & ~Q(document_url="")
     counted = mine.values(*GROUP).annotate(
-        number=Count("pk"), retryable=Count("pk", filter=could), newest=Max("pk")
+        number=Count("pk"),
+        retryable=Count("document_url", distinct=True, filter=could),
+        newest=Max("pk"),
     )
     found: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for group in counted.order_by("level", "-number", "newest"):

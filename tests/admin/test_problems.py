@@ -119,3 +119,18 @@ def test_many_causes_ask_a_bounded_number_of_questions(
         html_of(admin_client, "ingestion_failure_changelist", page="3").count('<div class="cause">')
         == 20
     )
+
+
+def test_a_document_with_two_problems_of_a_cause_is_counted_once(
+    admin_client: Client, source: Source
+) -> None:
+    row = source_run(source, State.PARTIAL)
+    for number in (1, 2):
+        fail(row, "a.md", f"Row {number} is torn.")
+    fail(row, "b.md", "Row 3 is torn.")
+    fail(row, "", "Nothing is there.")
+    html = html_of(admin_client, "ingestion_failure_changelist")
+    assert "<summary>2 documents</summary>" in html
+    assert ">Retry 2 documents</button>" in html
+    assert "<summary>The source itself</summary>" in html
+    assert html.count(">Retry ") == 1
