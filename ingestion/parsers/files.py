@@ -185,7 +185,7 @@ def _link_problem(config: SourceConfig, path: Path) -> str:
         inside = path.resolve().is_relative_to(config.data_dir.resolve())
     except (OSError, RuntimeError):
         return "leads in a circle"
-    return "" if inside else "leads out of DATA_DIR"
+    return "" if inside else f"leads out of {config.place}"
 
 
 def stat_input(config: SourceConfig, path: Path) -> InputFile:
@@ -217,7 +217,11 @@ def read_file(
     try:
         with beneath.opened(config.data_dir, relative) as (file, status):
             return _read_up_to(limit, file, status), _input(relative, status)
-    except (beneath.OutsideError, beneath.IrregularError) as error:
+    except beneath.OutsideError:
+        raise DocumentError(
+            f"The file was not read, because it leads out of {config.place}."
+        ) from None
+    except beneath.IrregularError as error:
         raise DocumentError(f"The file was not read, because {error.strerror}.") from None
     except OSError as error:
         raise DocumentError(
