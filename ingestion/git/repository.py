@@ -190,10 +190,13 @@ class _Repository:
 
     def _beyond(self, error: TooLarge | TooSlow) -> SourceError:
         if isinstance(error, TooSlow):
-            return SourceError(
-                f"{error}: see whether {self.address.host or 'the repository'} answers; a large "
-                "repository may need a higher GIT_TIMEOUT."
+            where = self.address.host or "the repository"
+            hint = (
+                "a run waits longer"
+                if self.limits.seconds < self.settings.seconds
+                else ("a large repository may need a higher GIT_TIMEOUT")
             )
+            return SourceError(f"{error}: see whether {where} answers; {hint}.")
         return SourceError(
             f"The repository is larger than {self.settings.max_mb} MB: raise GIT_MAX_MB, or read "
             "its documents from a smaller one."

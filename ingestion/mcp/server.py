@@ -124,8 +124,10 @@ def get_document(
 
 
 def _document(url: str) -> Document | None:
-    """By its address or the link people follow; a fragment that is not its own is skipped."""
-    for wanted in dict.fromkeys((url, urldefrag(url).url)):
+    """By its address or the link people follow; a fragment or query that is not its own is
+    skipped."""
+    bare = urldefrag(url).url
+    for wanted in dict.fromkeys((url, bare, bare.partition("?")[0])):
         found = Document.objects.filter(Q(url=wanted) | Q(display_url=wanted)).order_by("pk")
         if document := found.first():
             return document

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Set
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from itertools import chain
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
@@ -18,20 +17,19 @@ from ingestion.chunking.chunker import Chunker
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.configured import configured_embedder
 from ingestion.exceptions import BbjragError, EmbedderUnavailable
-from ingestion.git.repository import Checkout, checked_out
 from ingestion.index.change_detection import KnownDocuments, read_key
 from ingestion.index.source_lock import SourceLock, SourceLockLost, SourceLockTaken
 from ingestion.index.writer import Writer, profile_of
 from ingestion.log_context import log_context
 from ingestion.models import Document, Failure, SourceRun, State
-from ingestion.parsers import output, parser_class
-from ingestion.parsers.base import SourceConfig
+from ingestion.parsers import parser_class
 from ingestion.pipeline import Reading, Scope
 from ingestion.processes.shared_state import ChildStatus
 from ingestion.runs import log as run_log
-from ingestion.runs import recovery, state_machine
+from ingestion.runs import material, recovery, state_machine
 from ingestion.runs.conclusion import Conclusion
 from ingestion.runs.failures import FailureRecord
+from ingestion.runs.material import Material
 from ingestion.runs.progress import ProgressReport
 from ingestion.text.analyzer import TERMS_VERSION
 from sources.models import Source
@@ -92,17 +90,6 @@ class Options:
         return None if "" in urls else urls  # without an address, the source itself failed
 
 
-@dataclass(frozen=True)
-class Material:
-    """What a reading reads: the configuration with the folder it is in, and the commit if that is
-    a checkout. With `is_unchanged` it need not be looked at."""
-
-    config: SourceConfig
-    commit: str = ""
-    warnings: tuple[documents.DocumentFailure, ...] = ()
-    is_unchanged: bool = False
-
-
 class Attempt:
     def __init__(
         self, source_run: SourceRun, child_status: ChildStatus, log: run_log.RunLog
@@ -127,19 +114,19 @@ class Attempt:
         progress = ProgressReport(self.source_run, self.child_status, self.log, failures, profile)
         self.progress = progress
         key = read_key(self.source, scope.versions)
-        with self._material(key, scope, progress) as material:
-            return self._read(material, key, scope, progress, embedder, chunker)
+        with self._material(key, scope, progress) as found:
+            return self._read(found, key, scope, progress, embedder, chunker)
 
     def _read(
         self,
-        material: Material,
+        found: Material,
         key: str,
         scope: Scope,
         progress: ProgressReport,
         embedder: Embedder,
         chunker: Chunker,
     ) -> str:
-        known = self._known(key, scope, material.config.data_dir)
+        known = self._known(key, scope, found.config.data_dir)
         writer = Writer(
             self.source,
             progress.profile,
@@ -147,10 +134,10 @@ class Attempt:
             key,
             timezone.now(),
             progress.stored,
-            material.commit,
+            found.commit,
         )
         reading = Reading(
-            parsed=self._parsed(material, known, scope),
+            parsed=self._parsed(found, known, scope),
             known=known,
             writer=writer,
             chunker=chunker,
@@ -183,39 +170,24 @@ class Attempt:
 
     @contextmanager
     def _material(self, key: str, scope: Scope, progress: ProgressReport) -> Iterator[Material]:
-        """What is to be read: files below DATA_DIR, a site, or a commit of a repository."""
-        config = self.source.config(self.options.data_dir)
-        if not config.repository:
-            yield Material(config)
-            return
+        """What is to be read; the commit is noted in the row."""
 
         def watch() -> None:
             progress.report("fetching", "")
 
-        read = self._read_before(key, scope)
-        checkout = checked_out(config, settings.GIT, read=read, watch=watch)
+        config = self.source.config(self.options.data_dir)
+        opening = material.opened(config, read=self._read_before(key, scope), watch=watch)
         with ExitStack() as stack:
-            with progress.timings.clock("fetch"):
-                found = stack.enter_context(checkout)
-            yield self._noted(config, found, progress)
-
-    def _noted(self, config: SourceConfig, found: Checkout, progress: ProgressReport) -> Material:
-        """The material of a commit, which is noted in the row, with what it leaves out."""
-        progress.update(commit=found.commit)
-        if found.folder is None:
-            progress.log.say(f"Nothing has changed since commit {found.commit} was read.")
-            return Material(config, found.commit, is_unchanged=True)
-        progress.log.say(f"Commit {found.commit} was there after {found.seconds:.1f} seconds.")
-        warnings = tuple(
-            documents.DocumentFailure(f"{config.name}://", text, stage="fetch", warning=True)
-            for text in found.warnings
-        )
-        place = "the repository"
-        return Material(replace(config, data_dir=found.folder, place=place), found.commit, warnings)
+            with progress.timings.clock("fetch") if config.repository else nullcontext():
+                found = stack.enter_context(opening)
+            if found.commit:
+                progress.update(commit=found.commit)
+                progress.log.say(_fetched(found))
+            yield found
 
     def _read_before(self, key: str, scope: Scope) -> str:
         """The commit that is stored as it would be read now; empty if anything may be different."""
-        if self.options.clean or scope.only is not None:
+        if not self.source.repository or self.options.clean or scope.only is not None:
             return ""
         ended = SourceRun.objects.filter(source=self.source, finished_at__isnull=False)
         last = ended.exclude(pk=self.source_run.pk).order_by("-pk").first()
@@ -236,13 +208,13 @@ class Attempt:
         )
 
     def _parsed(
-        self, material: Material, known: KnownDocuments, scope: Scope
+        self, found: Material, known: KnownDocuments, scope: Scope
     ) -> Iterator[documents.Parsed]:
         if scope.only is not None and not scope.only:
             return iter(())  # a retry, and nothing has failed
-        if material.is_unchanged:
+        if found.is_unchanged:
             return map(documents.Unchanged, known.by_url)
-        return chain(material.warnings, output.read(self.source.parser, material.config, known))
+        return found.read(self.source.parser, known)
 
     def put_to_wait(self, reason: str) -> str:
         """Wait for the embedder. If something was stored, the waiting time starts again."""
@@ -263,6 +235,12 @@ class Attempt:
                 self.source_run, State.FAILED, during=during, error=message, **fields
             )
         return message
+
+
+def _fetched(found: Material) -> str:
+    if found.is_unchanged:
+        return f"Nothing has changed since commit {found.commit} was read."
+    return f"Commit {found.commit} is there after {found.seconds:.1f} seconds."
 
 
 def versions_of(source: Source, chunker: Chunker, profile: int | None) -> tuple[object, ...]:

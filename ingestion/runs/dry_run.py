@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.conf import settings
@@ -20,13 +20,11 @@ from pydantic import TypeAdapter
 
 from ingestion.chunking.chunker import Chunker, TextChunk
 from ingestion.chunking.stage import Preparation
-from ingestion.documents import DocumentFailure, ParsedDocument, shortened
+from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, shortened
 from ingestion.exceptions import BbjragError
-from ingestion.git.repository import checked_out
 from ingestion.index import moves
-from ingestion.parsers import output
 from ingestion.parsers.base import SourceConfig
-from ingestion.parsers.permalinks import at_commit
+from ingestion.runs import material
 from sources.models import Source
 
 PATIENCE = 15  # extra seconds for the last document
@@ -157,40 +155,16 @@ def _note(trial: DryRun, entry: dict[str, Any]) -> None:
 
 def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
     """The output of the process: a JSON object for each document and failure, one for the end."""
-    deadline = time.monotonic() + asked.seconds
-    if not asked.config.repository:
-        yield from _read(asked, asked.config, "", deadline)
-        return
-    try:
-        with checked_out(asked.config, settings.GIT, seconds=asked.seconds) as found:
-            for text in found.warnings:
-                yield _warned(asked.config, text)
-            assert found.folder
-            config = replace(asked.config, data_dir=found.folder, place="the repository")
-            yield from _read(asked, config, found.commit, deadline)
-    except BbjragError as error:
-        yield {"kind": "end", "complete": False, "problem": shortened(str(error), SHOWN_MESSAGE)}
-
-
-def _warned(config: SourceConfig, text: str) -> dict[str, Any]:
-    warning = DocumentFailure(f"{config.name}://", text, stage="fetch", warning=True)
-    return {"kind": "failure", **asdict(warning)}
-
-
-def _read(
-    asked: DryRunRequest, config: SourceConfig, commit: str, deadline: float
-) -> Iterator[dict[str, Any]]:
     chunker = Chunker(size=settings.CHUNK_SIZE, overlap=settings.CHUNK_OVERLAP)
-    preparation = Preparation(chunker, 1, config.limits)
-    number, end = 0, {"complete": True, "problem": ""}
+    preparation = Preparation(chunker, 1, asked.config.limits)
+    deadline, number, end = time.monotonic() + asked.seconds, 0, {"complete": True, "problem": ""}
     try:
-        for parsed in output.read(asked.parser, config):
+        for parsed in _parsed(asked):
             if isinstance(parsed, DocumentFailure):
                 message = shortened(parsed.message, SHOWN_MESSAGE)
                 yield {"kind": "failure", **asdict(parsed), "message": message}
             elif isinstance(parsed, ParsedDocument):
                 number += 1
-                parsed = replace(parsed, display_url=at_commit(parsed.display_url, commit))
                 yield _tried(parsed, preparation, asked.show)
                 if asked.show == parsed.url or number >= asked.documents:
                     end["complete"] = False
@@ -203,6 +177,11 @@ def _read(
     finally:
         preparation.close()
     yield {"kind": "end", **end}
+
+
+def _parsed(asked: DryRunRequest) -> Iterator[Parsed]:
+    with material.opened(asked.config, seconds=asked.seconds) as found:
+        yield from found.shown(asked.parser)
 
 
 def _tried(document: ParsedDocument, preparation: Preparation, show: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -26,13 +25,13 @@ def data(tmp_path: Path, settings: Settings) -> Path:
 
 
 @pytest.fixture
-def kept(tmp_path: Path, settings: Settings) -> Iterator[Path]:
+def kept(tmp_path: Path, settings: Settings) -> Path:
     """Where repositories are kept: a folder of this test; servers of the loopback are allowed."""
     settings.WEB = replace(configured.WEB, allow_networks=LOOPBACK)
     settings.GIT = GitSettings(
         folder=tmp_path / "state" / "repositories", seconds=20.0, stall_seconds=5.0
     )
-    yield settings.GIT.folder
+    return Path(settings.GIT.folder)
 
 
 @pytest.fixture
@@ -48,10 +47,10 @@ def page_of(name: str, text: str = "") -> str:
     return f"---\ntitle: The {name}\n---\n\n## About the {name}\n\n{said}\n"
 
 
-def of(repository: str | Project, **fields: Any) -> Source:
+def of(repository: str | Project, name: str = "guide", **fields: Any) -> Source:
     """A source that reads `docs` in a repository."""
     where = f"file://{repository.bare}" if isinstance(repository, Project) else repository
-    return make_source("guide", "docs", **{"repository": where, **fields})
+    return make_source(name, "docs", **{"repository": where, **fields})
 
 
 def with_git(settings: Settings, **fields: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import getpass
 import os
 import shutil
 import socket
@@ -12,7 +13,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ class HttpServer:
     """Smart HTTP by `git http-backend`, of the repositories below a folder.
 
     With `known` (`user:password`), others get 401. `redirect` sends everybody elsewhere, and
-    `pause` is how long the server waits before each piece of an answer.
+    `pause` is how long the server waits before each piece of an answer; `meanwhile` is called then.
     """
 
     def __init__(self, folder: Path, known: str = "", certificate: Path | None = None) -> None:
@@ -118,6 +119,7 @@ class HttpServer:
         self.known = known
         self.redirect = ""
         self.pause = 0.0
+        self.meanwhile: Callable[[], object] = list
         self.requests: list[str] = []
         self.shown: list[str] = []
         server = self
@@ -189,7 +191,11 @@ class HttpServer:
         headers = dict(line.split(": ", 1) for line in head.decode().splitlines() if line)
         status = int(headers.pop("Status", "200 OK").split()[0])
         with contextlib.suppress(OSError):
-            _send(request, status, headers, content, self.pause)
+            _send(request, status, headers, content, self.wait)
+
+    def wait(self) -> None:
+        self.meanwhile()
+        time.sleep(self.pause)
 
 
 def _body(request: BaseHTTPRequestHandler) -> bytes:
@@ -208,7 +214,7 @@ def _send(
     status: int,
     headers: Mapping[str, str],
     content: bytes,
-    pause: float = 0.0,
+    wait: Callable[[], object] = list,
 ) -> None:
     request.send_response(status)
     for name, value in headers.items():
@@ -216,20 +222,31 @@ def _send(
     request.send_header("Content-Length", str(len(content)))
     request.end_headers()
     for start in range(0, len(content), 64 * 1024):
-        time.sleep(pause)
+        wait()
         request.wfile.write(content[start : start + 64 * 1024])
+
+
+def encoded(text: str) -> bytes:
+    return base64.b64encode(text.encode())
+
+
+def weight(folder: Path) -> int:
+    """The bytes of all files below a folder."""
+    size = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.lstat().st_size
+    return size
 
 
 def certificate(folder: Path) -> Path:
     """A certificate of its own for localhost, with its key."""
     made = folder / "localhost.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-        + ["-keyout", str(folder / "key.pem"), "-out", str(made)],
-        check=True,
-        capture_output=True,
-    )
+    new = ("-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost")
+    names = ("-addext", "subjectAltName=DNS:localhost")
+    files = ("-keyout", str(folder / "key.pem"), "-out", str(made))
+    command = ["openssl", "req", *new, *names, *files]
+    subprocess.run(command, check=True, capture_output=True)
     made.write_text(made.read_text() + (folder / "key.pem").read_text())
     return made
 
@@ -267,7 +284,9 @@ class SshServer:
         for name in ("host", "deploy"):
             make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
             subprocess.run(make, check=True)
+        self.user = getpass.getuser()
         self.key = (folder / "deploy").read_text()
+        self.deploy_public = (folder / "deploy.pub").read_text()
         self.known_hosts = folder / "known_hosts"
         self.known_hosts.write_text(f"[localhost]:{self.port} {(folder / 'host.pub').read_text()}")
 
