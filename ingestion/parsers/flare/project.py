@@ -424,7 +424,7 @@ def _hrefs(text: str) -> Iterator[str]:
 def _project_folder(config: SourceConfig, configured: str) -> Path:
     """The folder of the project: the configured folder, that of a configured project file, or the
     parent of a configured Content folder."""
-    path = resolve_inside(config.data_dir, configured)
+    path = resolve_inside(config.data_dir, configured, config.place)
     if path.is_file():
         return path.parent
     return path.parent if path.name.casefold() == "content" else path
