@@ -10,6 +10,7 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from bbjrag import __version__, env, places
+from ingestion.git.credentials import TOKEN_PREFIX
 from ingestion.git.settings import GitSettings
 from ingestion.parsers.web_settings import WebSettings
 from ingestion.processes.isolation import Limits
@@ -253,7 +254,7 @@ GIT = GitSettings(
     known_hosts=GIT_KNOWN_HOSTS,
     ca_file=GIT_CA_FILE,
     secrets_dir=GIT_SECRETS_DIR,
-    tokens=env.beginning("GIT_TOKEN_"),
+    tokens=env.beginning(TOKEN_PREFIX),
 )
 
 # A task only announces a SourceRun row. `retry` is longer than any run, so that a long run is not

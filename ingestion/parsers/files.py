@@ -14,7 +14,6 @@ from ingestion.parsers import beneath
 from ingestion.parsers.base import Known, SourceConfig
 from ingestion.parsers.readers import Task
 
-DATA_DIR = "DATA_DIR"  # as messages call the folder of a source's files
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
@@ -29,8 +28,8 @@ class SourceFile:
     root: Path
 
 
-def resolve_inside(data_dir: Path, path: str, place: str = DATA_DIR) -> Path:
-    """The real path of `path` below `data_dir`, which messages call `place`.
+def resolve_inside(data_dir: Path, path: str) -> Path:
+    """The real path of `path` below `data_dir`.
 
     Raises SourceError when it is missing, absolute, or leads out of `data_dir` (also by a symlink).
     """
@@ -40,19 +39,31 @@ def resolve_inside(data_dir: Path, path: str, place: str = DATA_DIR) -> Path:
         there = target.exists()
     except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL, a name too long
         raise SourceError(f"{quoted(path[:100])} is not a path that can be followed.") from None
-    where = f"{place} ({base})" if place == DATA_DIR else place
     if not target.is_relative_to(base):
-        raise SourceError(f"{quoted(path)} leaves {where}: give a path below it.")
+        raise SourceError(f"{quoted(path)} leaves DATA_DIR ({base}): give a path below it.")
     if Path(path).is_absolute():
         relative = quoted(target.relative_to(base).as_posix())
         raise SourceError(
-            f"{quoted(path)} is an absolute path: write {relative}, relative to {where}."
+            f"{quoted(path)} is an absolute path: write {relative}, relative to DATA_DIR ({base})."
         )
-    if not there and place == DATA_DIR:
-        raise SourceError(f"{quoted(path)} does not exist under {where}: {_way_out(base, path)}")
     if not there:
-        raise SourceError(f"{quoted(path)} does not exist in {where}: correct the path or branch.")
+        raise SourceError(
+            f"{quoted(path)} does not exist under DATA_DIR ({base}): {_way_out(base, path)}"
+        )
     return target
+
+
+def root_of(config: SourceConfig, configured: str) -> Path:
+    """The real path of one of the source's paths. Raises SourceError as `resolve_inside` does."""
+    try:
+        return resolve_inside(config.data_dir, configured)
+    except SourceError:
+        if not config.repository:
+            raise
+    raise SourceError(
+        f"{quoted(configured)} is not in the repository, or leads out of it: correct the path or "
+        "the branch."
+    )
 
 
 def _way_out(base: Path, path: str) -> str:
@@ -102,7 +113,7 @@ def find_files(
     file outside DATA_DIR are Failures. Raises SourceError when a configured path is missing.
     """
     for configured in config.paths:
-        root = resolve_inside(config.data_dir, configured, config.place)
+        root = root_of(config, configured)
         prefix = address_of(config, configured)
         if root.is_file():
             bare = prefix == f"{config.name}://"
