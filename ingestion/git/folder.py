@@ -114,6 +114,12 @@ class Folder:
         finally:
             os.close(descriptor)
 
+    def tidy(self) -> None:
+        """Remove what a killed process has left, unless another one works here now."""
+        with (self.path / "lock").open("a") as lock:
+            if _taken(lock.fileno(), fcntl.LOCK_EX):
+                self._tidy()
+
     def drop(self) -> bool:
         """Remove everything, unless some process uses it; whether it was removed."""
         try:

@@ -5,6 +5,7 @@ hooks, no filters, no prompts, one protocol, one host. Each command is watched a
 from __future__ import annotations
 
 import os
+import re
 import resource
 import selectors
 import signal
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +26,7 @@ WEIGH_EVERY = 0.3  # seconds between two looks at how much was fetched
 MOST_OUTPUT = 256 * 1024 * 1024  # bytes: the names of some million files
 MOST_ERRORS = 64 * 1024  # bytes; the end counts
 READ_AT_ONCE = 64 * 1024
+NEEDED = (2, 37)  # the first version that connects to given addresses (http.curloptResolve)
 MISSING = "The program git is not installed here: install it (Debian, Ubuntu: apt-get install git)."
 
 # Above what a repository's own configuration says.
@@ -35,6 +38,8 @@ FIXED = (
     *("gc.auto=0", "maintenance.auto=false", "fetch.unpackLimit=1", "fetch.writeCommitGraph=false"),
     *("advice.detachedHead=false", "init.defaultBranch=main"),
 )
+
+_VERSION = re.compile(r"git version (\d+)\.(\d+)")
 
 Watch = Callable[[], None]
 
@@ -53,6 +58,18 @@ class TooLarge(SourceError):
 
 class TooSlow(SourceError):
     """More than the time that a command may take, or no sign of life."""
+
+
+@lru_cache(1)
+def check_version() -> None:
+    """Raise SourceError if there is no Git here, or only one that does not do as it is told."""
+    try:
+        said = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise SourceError(MISSING) from None
+    found = _VERSION.match(said.stdout)
+    if found is None or tuple(map(int, found.groups())) < NEEDED:
+        raise SourceError(f"Git 2.37 or later is needed: update this one ({said.stdout.strip()}).")
 
 
 def nothing_to_watch() -> None:
@@ -116,18 +133,16 @@ class Git:
             die_with_parent(parent)
             limit_files(max_bytes)
 
-        try:
-            process = subprocess.Popen(
-                self.command(*arguments),
-                cwd=folder,
-                env=self.environment(folder),
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                preexec_fn=confined,
-            )
-        except FileNotFoundError:
-            raise SourceError(MISSING) from None
+        check_version()
+        process = subprocess.Popen(
+            self.command(*arguments),
+            cwd=folder,
+            env=self.environment(folder),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=confined,
+        )
         with process:
             try:
                 yield process

@@ -34,11 +34,14 @@ def make_room(settings: GitSettings, used: Folder) -> None:
 
 def remove_unused(settings: GitSettings, keys: Collection[str]) -> int:
     """Remove the repositories of no source, unless they were used lately, as by a Preview; the
-    number removed. `keys` are the folders of the sources (`folder.key_of`)."""
+    number removed. `keys` are the folders of the sources (`folder.key_of`), which are tidied."""
     lately = time.time() - UNUSED_SECONDS
     unused = [
         folder
         for folder in folders(settings)
         if folder.path.name not in keys and folder.last_used < lately
     ]
+    for folder in folders(settings):
+        if folder.path.name in keys:
+            folder.tidy()
     return sum(folder.drop() for folder in unused)

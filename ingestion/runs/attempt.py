@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from django.conf import settings
@@ -78,6 +79,11 @@ class Options:
             addresses=frozenset(asked.get("addresses", ())),
             data_dir=Path(asked.get("data_dir") or settings.DATA_DIR),
         )
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether only some documents are to be read."""
+        return self.retry_failed or bool(self.addresses)
 
     def only(self, source: Source) -> Set[str] | None:
         """The addresses to read, if the run asks for some or for the failed ones; None for all."""
@@ -191,7 +197,7 @@ class Attempt:
             return ""
         ended = SourceRun.objects.filter(source=self.source, finished_at__isnull=False)
         last = ended.exclude(pk=self.source_run.pk).order_by("-pk").first()
-        if last is None or last.state != State.SUCCEEDED or not last.commit:
+        if last is None or last.state != State.SUCCEEDED or Options.of(last).is_partial:
             return ""
         stored = Document.objects.filter(source=self.source)
         is_whole = stored.count() == last.documents and not stored.exclude(read_key=key).exists()
@@ -213,8 +219,16 @@ class Attempt:
         if scope.only is not None and not scope.only:
             return iter(())  # a retry, and nothing has failed
         if found.is_unchanged:
-            return map(documents.Unchanged, known.by_url)
+            return chain(self._standing_warnings(), map(documents.Unchanged, known.by_url))
         return found.read(self.source.parser, known)
+
+    def _standing_warnings(self) -> list[documents.DocumentFailure]:
+        """What the checkout of this commit left out."""
+        rows = Failure.objects.open().filter(source=self.source, stage=material.STAGE)
+        return [
+            documents.DocumentFailure(row.document_url, row.message, row.stage, warning=True)
+            for row in rows.order_by("pk")
+        ]
 
     def put_to_wait(self, reason: str) -> str:
         """Wait for the embedder. If something was stored, the waiting time starts again."""

@@ -16,6 +16,8 @@ from ingestion.parsers import output
 from ingestion.parsers.base import NOTHING_KNOWN, Known, SourceConfig
 from ingestion.parsers.permalinks import at_commit
 
+STAGE = "fetch"  # of the warnings about what a checkout leaves out
+
 
 @dataclass(frozen=True)
 class Material:
@@ -65,7 +67,7 @@ def _of(config: SourceConfig, found: Checkout) -> Material:
     if found.folder is None:
         return Material(config, found.commit, is_unchanged=True)
     warnings = tuple(
-        DocumentFailure(f"{config.name}://", text, stage="fetch", warning=True)
+        DocumentFailure(f"{config.name}://", text, stage=STAGE, warning=True)
         for text in found.warnings
     )
     there = replace(config, data_dir=found.folder, place="the repository")

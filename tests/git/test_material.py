@@ -77,6 +77,16 @@ def test_submodules_and_lfs_are_left_out_with_a_warning(project: Project, data: 
     assert submodule.startswith("1 submodule ('docs/other') is not read")
     assert lfs.startswith("1 file ('docs/large.md') is kept in Git LFS")
     assert row.warnings >= 2
+    source = row.source
+    assert source
+    again = read(source)
+    assert again.unchanged == again.read
+    assert warnings(again) == [submodule, lfs]
+    (project.folder / "docs" / "large.md").unlink()
+    project.commit({"docs/large.md": page_of("large")})
+    assert warnings(read(source)) == [submodule]
+    still = Failure.objects.open().filter(stage="fetch").values_list("message", flat=True)
+    assert set(still) == {submodule}
 
 
 def test_attributes_and_filters_change_no_byte(project: Project) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import shutil
+from pathlib import Path
 
-from ingestion.models import State
+import pytest
+from django.conf import settings
+
+from ingestion.models import Document, SourceRun, State
+from sources.models import Source
 from tests.git.conftest import of, page_of
 from tests.support.git_servers import Project, git
 from tests.support.reading import read, urls, wrong
@@ -33,6 +38,45 @@ def test_the_same_commit_is_not_even_looked_at(project: Project) -> None:
     assert (row.state, counted(row)) == (State.SUCCEEDED, {"read": 3, "unchanged": 3})
     assert "parse" not in row.timings or row.timings["parse"] < 0.01
     assert wrong() == []
+
+
+def test_nothing_of_it_need_be_there(project: Project, kept: Path) -> None:
+    """The same commit is known by its id: no file is opened, not even one of the checkout."""
+    source = of(project)
+    read(source)
+    shutil.rmtree(kept)
+    row = read(source)
+    assert (row.state, counted(row)) == (State.SUCCEEDED, {"read": 3, "unchanged": 3})
+    assert not list(kept.rglob("*.md"))
+
+
+def test_a_run_of_some_documents_does_not_stand_for_its_commit(project: Project) -> None:
+    source = of(project)
+    read(source)
+    project.commit({f"docs/{name}.md": page_of(name, "New.") for name in ("anchor", "button")})
+    assert read(source, addresses=["guide://anchor.md"]).changed == 1
+    assert read(source).changed == 1
+
+
+@pytest.mark.parametrize("change", ["a document is gone", "a setting", "from scratch", "failures"])
+def test_the_same_commit_is_read_if_anything_else_is_different(
+    project: Project, change: str
+) -> None:
+    source = of(project)
+    read(source)
+    if change == "a document is gone":
+        Document.objects.filter(url="guide://anchor.md").delete()
+        assert read(source).added == 1
+    elif change == "a setting":
+        Source.objects.filter(pk=source.pk).update(options={"exclude": ["button.md"]})
+        source.refresh_from_db()
+        assert read(source).removed == 1
+    elif change == "from scratch":
+        assert read(source, clean=True).changed == 3
+    else:
+        SourceRun.objects.update(state=State.PARTIAL)
+        assert "fetch" in read(source).timings
+        assert list(Path(settings.GIT.folder).rglob("anchor.md"))
 
 
 def test_a_commit_changes_what_it_changes(project: Project) -> None:

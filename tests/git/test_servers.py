@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -15,6 +16,7 @@ from django.conf import settings as configured
 from pytest_django import Settings
 
 from ingestion.models import Document, LogLine, SourceRun, State
+from ingestion.parsers.web.network_guard import GuardedBackend
 from tests.git.conftest import of, page_of, with_git
 from tests.support import git_servers
 from tests.support.git_servers import HttpServer, Project, SilentServer, SshServer
@@ -73,9 +75,12 @@ def found_in(folder: Path) -> list[str]:
     return [str(path) for path in files if any(form in path.read_bytes() for form in forms)]
 
 
-def test_a_token_is_in_no_process_while_git_works(private: HttpServer, settings: Settings) -> None:
+def test_a_token_is_in_no_process_while_git_works(
+    private: HttpServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither arguments nor environment of any process have it while the server lets Git wait."""
     with_git(settings, tokens={"GIT_TOKEN_DOCS_KEY": SECRET})
+    monkeypatch.setenv("GIT_TOKEN_DOCS_KEY", SECRET)
     seen: list[tuple[list[str], str]] = []
     private.meanwhile = lambda: seen.extend(processes())
     read(of(f"{private.origin}/docs.git", credential="docs-key"))
@@ -93,6 +98,42 @@ def processes() -> Iterator[tuple[list[str], str]]:
             yield process.cmdline(), environment
         except psutil.Error:
             continue
+
+
+def test_a_server_that_repeats_the_secret_is_not_quoted(
+    private: HttpServer, settings: Settings
+) -> None:
+    with_git(settings, tokens={"GIT_TOKEN_DOCS_KEY": SECRET})
+    private.refusal = f"the token {SECRET} of yours has expired"
+    said = failed(read(of(f"{private.origin}/docs.git", credential="docs-key")))
+    assert "the token *** of yours has expired" in said
+    assert not any(SECRET in line for line in LogLine.objects.values_list("message", flat=True))
+
+
+@pytest.mark.parametrize("scheme", ["http", "git", "ssh"])
+def test_git_connects_to_the_address_that_was_checked(
+    scheme: str,
+    project: Project,
+    http: HttpServer,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name that only the network guard resolves: nobody else is asked for its address."""
+    monkeypatch.setattr(GuardedBackend, "checked", lambda *_: ["127.0.0.1"])
+    with ExitStack() as stack:
+        credential, port, path = "", http.port, "/docs.git"
+        if scheme == "git":
+            daemon = stack.enter_context(git_servers.daemon(project.bare.parent))
+            port = int(daemon.rpartition(":")[2])
+        elif scheme == "ssh":
+            if git_servers.SSHD is None:
+                pytest.skip("there is no sshd: 1 test of ssh is left out")
+            server = stack.enter_context(SshServer(tmp_path / "ssh", "docs.invalid"))
+            credential, port, path = "key", server.port, str(project.bare)
+            with_git(settings, known_hosts=server.known_hosts, tokens={"GIT_TOKEN_KEY": server.key})
+        row = read(of(f"{scheme}://docs.invalid:{port}{path}", credential=credential))
+    assert (row.error, row.added) == ("", 3)
 
 
 def test_a_secret_of_a_folder(private: HttpServer, settings: Settings, tmp_path: Path) -> None:

@@ -110,14 +110,15 @@ def daemon(folder: Path) -> Iterator[str]:
 class HttpServer:
     """Smart HTTP by `git http-backend`, of the repositories below a folder.
 
-    With `known` (`user:password`), others get 401. `redirect` sends everybody elsewhere, and
-    `pause` is how long the server waits before each piece of an answer; `meanwhile` is called then.
+    With `known` (`user:password`), others get 401. `redirect` sends everybody elsewhere; `refusal`
+    is what those who are known are refused with. `pause` is how long the server waits before each piece
+    of an answer; `meanwhile` is called then.
     """
 
     def __init__(self, folder: Path, known: str = "", certificate: Path | None = None) -> None:
         self.folder = folder
         self.known = known
-        self.redirect = ""
+        self.redirect = self.refusal = ""
         self.pause = 0.0
         self.meanwhile: Callable[[], object] = list
         self.requests: list[str] = []
@@ -163,6 +164,8 @@ class HttpServer:
             _send(request, 301, {"Location": self.redirect + request.path}, b"")
         elif self.known and (not given or self.shown[-1] != self.known):
             _send(request, 401, {"WWW-Authenticate": 'Basic realm="docs"'}, b"")
+        elif self.refusal:
+            _send(request, 403, {"Content-Type": "text/plain"}, self.refusal.encode())
         else:
             self._pass_on(request, body)
 
@@ -277,7 +280,7 @@ class SshServer:
     """An sshd for this user; `key` is a deploy key that it lets in, `known_hosts` a file with its
     own key."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "localhost") -> None:
         self.port = free_port()
         self.folder = folder
         folder.mkdir(parents=True)
@@ -288,7 +291,7 @@ class SshServer:
         self.key = (folder / "deploy").read_text()
         self.deploy_public = (folder / "deploy.pub").read_text()
         self.known_hosts = folder / "known_hosts"
-        self.known_hosts.write_text(f"[localhost]:{self.port} {(folder / 'host.pub').read_text()}")
+        self.known_hosts.write_text(f"[{host}]:{self.port} {(folder / 'host.pub').read_text()}")
 
     def __enter__(self) -> SshServer:
         config = self.folder / "sshd_config"
