@@ -189,6 +189,9 @@ EMBEDDING_TIMEOUT = env.number("EMBEDDING_TIMEOUT", 120.0, minimum=1.0)
 EMBEDDING_CONCURRENCY = env.integer("EMBEDDING_CONCURRENCY", 2, minimum=1, maximum=64)
 EMBEDDING_BATCH_SIZE = env.integer("EMBEDDING_BATCH_SIZE", 32, minimum=1, maximum=2048)
 
+MCP_MAX_CHARACTERS = env.integer("MCP_MAX_CHARACTERS", 40_000, minimum=4000)
+BBJ_COMPILER = env.text("BBJ_COMPILER", "")
+
 WORKERS = env.integer("WORKERS", 2, minimum=1, maximum=64)
 RUN_ATTEMPTS = env.integer("RUN_ATTEMPTS", 3, minimum=1)
 RUN_MEMORY_LIMIT_MB = env.integer("RUN_MEMORY_LIMIT_MB", 2048, minimum=0)

@@ -111,8 +111,8 @@ class HttpServer:
     """Smart HTTP by `git http-backend`, of the repositories below a folder.
 
     With `known` (`user:password`), others get 401. `redirect` sends everybody elsewhere; `refusal`
-    is what those who are known are refused with. `pause` is how long the server waits before each piece
-    of an answer; `meanwhile` is called then.
+    is what those who are known are refused with. `pause` is how long the server waits before each
+    piece of an answer; `meanwhile` is called then.
     """
 
     def __init__(self, folder: Path, known: str = "", certificate: Path | None = None) -> None:

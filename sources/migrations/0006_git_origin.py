@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("sources", "0004_path_addresses")]
+    dependencies = [("sources", "0005_seed_javadoc")]
 
     operations = [
         migrations.AddField(
