@@ -100,7 +100,7 @@ def test_search_and_assistants_link_the_line(source: Source) -> None:
     (hit, *_) = search("ledger balanced").hits
     assert (hit.display_url, hit.line_link, hit.link) == (link, f"{link}#L5", f"{link}#L5")
     assert f"Source: {link}#L5" in search_bbj_knowledge(query="ledger balanced")
-    assert "ledger balanced" in get_document(url=f"{link}#L5")
+    assert "The ledger is balanced" in get_document(url=f"{link}#L5")
 
 
 @pytest.mark.django_db(transaction=True)
