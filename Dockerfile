@@ -12,8 +12,14 @@ FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="bbjrag" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.description="A searchable vector index of everything written about BBj"
+# Sources in Git. What is fetched of them goes to a volume, which takes over this folder's owner.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates git openssh-client \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 bbjrag \
-    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin bbjrag
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin bbjrag \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /state /state/repositories
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY manage.py gunicorn.conf.py ./

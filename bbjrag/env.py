@@ -113,6 +113,18 @@ def pairs(name: str) -> dict[str, str]:
     return found
 
 
+def path(name: str) -> Path | None:
+    """A file or folder that need not exist, absolute; None if unset."""
+    given = text(name, "")
+    return Path(given).expanduser().resolve() if given else None
+
+
+def beginning(prefix: str) -> dict[str, str]:
+    """All variables whose name begins so, each possibly given as NAME_FILE."""
+    found = {key.removesuffix("_FILE") for key in os.environ if key.startswith(prefix)}
+    return {name: value for name in sorted(found) if (value := text(name, ""))}
+
+
 def folder(name: str, default: Path) -> Path:
     """An absolute path; relative ones start at the current directory. It need not exist."""
     return Path(text(name, str(default))).expanduser().resolve()

@@ -10,6 +10,8 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from bbjrag import __version__, env, places
+from ingestion.git.credentials import TOKEN_PREFIX
+from ingestion.git.settings import GitSettings
 from ingestion.parsers.web_settings import WebSettings
 from ingestion.processes.isolation import Limits
 
@@ -236,6 +238,26 @@ WEB = WebSettings(
     read_seconds=WEB_TIMEOUT,
     request_seconds=WEB_REQUEST_LIMIT,
     attempts=WEB_ATTEMPTS,
+)
+
+# Git
+GIT_MAX_MB = env.integer("GIT_MAX_MB", 1024, minimum=1)
+GIT_QUOTA_MB = env.integer("GIT_QUOTA_MB", 4096)
+GIT_TIMEOUT = env.number("GIT_TIMEOUT", 600.0, minimum=1.0)
+GIT_STALL_LIMIT = env.number("GIT_STALL_LIMIT", 60.0, minimum=1.0)
+GIT_KNOWN_HOSTS = env.path("GIT_KNOWN_HOSTS")
+GIT_CA_FILE = env.path("GIT_CA_FILE")
+GIT_SECRETS_DIR = env.path("GIT_SECRETS_DIR")
+GIT = GitSettings(
+    folder=STATE_DIR / "repositories",
+    max_mb=GIT_MAX_MB,
+    quota_mb=GIT_QUOTA_MB,
+    seconds=GIT_TIMEOUT,
+    stall_seconds=GIT_STALL_LIMIT,
+    known_hosts=GIT_KNOWN_HOSTS,
+    ca_file=GIT_CA_FILE,
+    secrets_dir=GIT_SECRETS_DIR,
+    tokens=env.beginning(TOKEN_PREFIX),
 )
 
 # A task only announces a SourceRun row. `retry` is longer than any run, so that a long run is not

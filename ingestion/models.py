@@ -253,6 +253,9 @@ class SourceRun(models.Model):
     quality = models.JSONField(
         default=dict, help_text="Figures of what is stored of the source at its end."
     )
+    commit = models.CharField(
+        max_length=64, blank=True, help_text="What was read of a source in Git."
+    )
     current_url = models.CharField(max_length=2000, blank=True)
     last_line = models.TextField(blank=True, help_text="What happened last, in one sentence.")
     error = models.TextField(blank=True, help_text="What stopped it, and the way out.")

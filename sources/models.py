@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,14 +16,17 @@ from django.db import models
 from django.db.models.functions import Lower
 
 from ingestion.exceptions import BbjragError
-from ingestion.parsers import PARSERS, parser_choices, parser_class
+from ingestion.git import address
+from ingestion.git.folder import key_of
+from ingestion.parsers import PARSERS, parser_choices, parser_class, permalinks
 from ingestion.parsers.base import Parser, SourceConfig
-from ingestion.parsers.files import address_prefixes, quoted, resolve_inside
+from ingestion.parsers.files import address_prefixes, normal_path, quoted, resolve_inside
 
 RESERVED_NAMES = frozenset({"http", "https", "file", "ftp", "data", "javascript", "mailto"})
 SAME_NAME = (
     "There is a source {!r} already: choose another name, as it begins the addresses of documents."
 )
+GIT_FIELDS = ("repository", "revision", "credential", "link_template")
 GENERATIONS = [
     ("auto", "auto (the parser decides, document by document)"),
     ("bbj", "bbj (BBj in general)"),
@@ -62,6 +65,30 @@ class Source(models.Model):
         default=list,
         blank=True,
         help_text="Files or folders below DATA_DIR. Example: bbj-dwc-tutorial/docs",
+    )
+    repository = models.CharField(
+        max_length=1000,
+        blank=True,
+        help_text="The address of a Git repository; the paths are then folders in it (. for all of "
+        "it). Example: https://github.com/BasisHub/DWC-Course.git",
+    )
+    revision = models.CharField(
+        max_length=250,
+        blank=True,
+        verbose_name="branch or tag",
+        help_text="Empty for the repository's default branch. Example: main",
+    )
+    credential = models.CharField(
+        max_length=60,
+        blank=True,
+        help_text="The name of a secret (a token or deploy key) that the operator provides, not "
+        "the secret itself; empty for a public repository. Example: docs-key",
+    )
+    link_template = models.CharField(
+        max_length=1000,
+        blank=True,
+        help_text="How the repository's host shows a line of a file; empty for GitHub, GitLab, "
+        "Gitea and Bitbucket. Example: https://git.example.com/docs/{commit}/{path}#L{line}",
     )
     start_url = models.URLField(
         max_length=1000,
@@ -124,6 +151,10 @@ class Source(models.Model):
             options=self.options,
             web=settings.WEB,
             limits=settings.DOCUMENT_LIMITS,
+            repository=self.repository,
+            revision=self.revision,
+            credential=self.credential,
+            link_template=permalinks.template_of(self.repository, self.link_template),
         )
 
     def address_prefixes(self) -> dict[str, str]:
@@ -148,12 +179,30 @@ class Source(models.Model):
         except BbjragError as error:
             found["options"] = [str(error)]
         where = self._path_problems(data_dir) if cls.reads == "paths" else self._url_problems()
-        found |= where
+        found |= where | self._git_problems(data_dir, cls.reads == "paths")
         return found or self._choice_problems(cls, data_dir)
 
+    def _git_problems(self, data_dir: Path | None, reads_paths: bool) -> dict[str, list[str]]:
+        """What is wrong with the fields of a source in Git. Whether its repository can be read is
+        seen when it is read."""
+        if not self.repository:
+            given = [n for n in GIT_FIELDS if n != "repository" and getattr(self, n)]
+            return {name: ["This is for a source in Git: give its repository."] for name in given}
+        if not reads_paths:
+            return {"repository": [f"{self.parser} reads a web site, which has no repository."]}
+        where = data_dir or settings.DATA_DIR
+        checks: dict[str, Callable[[], object]] = {
+            "repository": lambda: address.parsed(self.repository, where),
+            "revision": lambda: address.check_revision(self.revision),
+            "credential": lambda: address.check_credential(self.credential),
+            "link_template": lambda: permalinks.check(self.link_template),
+        }
+        return {name: [said] for name, check in checks.items() if (said := _refused(check))}
+
     def _choice_problems(self, cls: type[Parser], data_dir: Path | None) -> dict[str, list[str]]:
-        """What is wrong with options that name something which is not in the source."""
-        if not self.options:
+        """What is wrong with options that name something which is not in the source. What a
+        repository holds is seen when it is read."""
+        if not self.options or self.repository:
             return {}
         parser = cls(self.config(data_dir))
         try:
@@ -170,11 +219,12 @@ class Source(models.Model):
 
     def _path_problems(self, data_dir: Path | None) -> dict[str, list[str]]:
         if not self.paths:
-            return {"paths": [f"{self.parser} reads files: give at least one path below DATA_DIR."]}
+            where = "in the repository, . for all of it" if self.repository else "below DATA_DIR"
+            return {"paths": [f"{self.parser} reads files: give at least one path {where}."]}
         messages, seen = [], list[Path]()
         for path in self.paths:
             try:
-                target = resolve_inside(data_dir or settings.DATA_DIR, path)
+                target = self._target(path, data_dir)
             except BbjragError as error:
                 messages.append(str(error))
                 continue
@@ -185,6 +235,13 @@ class Source(models.Model):
             seen.append(target)
         return {"paths": messages} if messages else {}
 
+    def _target(self, path: str, data_dir: Path | None) -> Path:
+        """Where a path leads to. Raises BbjragError if that cannot be."""
+        if not self.repository:
+            return resolve_inside(data_dir or settings.DATA_DIR, path)
+        address.check_folder(path)
+        return Path("/", normal_path(path))
+
     def _url_problems(self) -> dict[str, list[str]]:
         if not self.start_url:
             return {"start_url": [f"{self.parser} reads a web site: give its start URL."]}
@@ -194,6 +251,10 @@ class Source(models.Model):
         if parts.username or parts.password:
             return {"start_url": ["Leave user names and passwords out of the address."]}
         return {}
+
+    def repository_key(self) -> str:
+        """The name of the folder that its repository is kept in; empty without one."""
+        return key_of(self.repository, self.credential) if self.repository else ""
 
     def clean(self) -> None:
         found: dict[str, list[str]] = {}
@@ -218,7 +279,9 @@ class Source(models.Model):
 
     def _always_wrong(self, field: str) -> bool:
         """A disabled source may wait for its files, but never point out of DATA_DIR."""
-        return field != "paths" or any(self._escapes(path) for path in self.paths)
+        if field == "paths" and not self.repository:
+            return any(self._escapes(path) for path in self.paths)
+        return True
 
     def _escapes(self, path: str) -> bool:
         base = settings.DATA_DIR.resolve()
@@ -245,6 +308,15 @@ class Source(models.Model):
             if mine.startswith(theirs) or theirs.startswith(mine):
                 return str(name)
         return None
+
+
+def _refused(check: Callable[[], object]) -> str:
+    """Why a check refuses what it checks; empty if it does not."""
+    try:
+        check()
+    except BbjragError as error:
+        return str(error)
+    return ""
 
 
 class PathAddress(models.Model):

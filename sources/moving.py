@@ -22,6 +22,7 @@ VERSION = 1
 FIELDS = (
     *("name", "title", "parser", "paths", "start_url", "generation", "enabled"),
     *("display_base_url", "options", "schedule"),
+    *("repository", "revision", "credential", "link_template"),
 )
 # The predecessor's names of parsers; it had the start of its web sources in its code.
 PREDECESSOR = {
@@ -156,7 +157,9 @@ def _shown(value: Any) -> str:
 
 
 def _reads(source: Source) -> str:
-    return source.start_url or ", ".join(source.paths)
+    paths = ", ".join(source.paths)
+    within = f" in {source.repository}" if source.repository else ""
+    return source.start_url or f"{paths}{within}"
 
 
 def _rows(path: Path) -> Iterator[Row]:

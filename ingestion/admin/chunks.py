@@ -17,6 +17,7 @@ from ingestion.admin import quality, search
 from ingestion.admin.markdown import LONGEST, rendered
 from ingestion.admin.read_only import VECTORS, GenerationFilter, LatePaginator, ReadOnlyAdmin
 from ingestion.models import Chunk
+from ingestion.search.results import line_link_of
 from ingestion.text.analyzer import forms, words
 
 NEIGHBOURS = 2
@@ -115,9 +116,17 @@ class ChunkAdmin(ReadOnlyAdmin):
         near = Chunk.objects.filter(document=obj.document_id, ordinal__range=beside)
         neighbours = near.exclude(pk=obj.pk).defer(*VECTORS).order_by("ordinal")
         return {
+            "line_link": _line_link(obj),
             "rendered": rendered(obj.content),
             "cut_short": len(obj.content) > LONGEST,
             "findable": search.findable(obj) if "findable" in request.GET else "",
             "before": [chunk for chunk in neighbours if chunk.ordinal < obj.ordinal],
             "after": [chunk for chunk in neighbours if chunk.ordinal > obj.ordinal],
         }
+
+
+def _line_link(chunk: Chunk) -> str:
+    document = chunk.document
+    source = document.source
+    host = (source.repository, source.link_template, source.display_base_url)
+    return line_link_of(document.display_url, chunk.start_line, *host)

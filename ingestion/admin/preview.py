@@ -11,6 +11,7 @@ from ingestion import documents
 from ingestion.index import deletion_gate, moves
 from ingestion.models import Chunk, Document
 from ingestion.monitoring import health
+from ingestion.parsers import permalinks
 from ingestion.runs import dry_run, dry_run_slots
 from ingestion.runs.dry_run import DryRun, DryRunDocument
 from ingestion.runs.dry_run_slots import NoSlot
@@ -20,7 +21,7 @@ TEST_SECONDS = 5
 PREVIEW_SECONDS = 20
 FIELDS = (
     *("title", "doc_type", "generations", "deprecated"),
-    *("display_url", "breadcrumb", "metadata"),
+    *("breadcrumb", "metadata"),
 )
 
 
@@ -71,10 +72,8 @@ def _tried(source: Source, how: str, value: str) -> dict[str, Any]:
 
 
 def preview(source: Source, tried: DryRun) -> Preview:
-    stored = {
-        row["url"]: row
-        for row in Document.objects.filter(source_id=source.pk).values("url", *FIELDS)
-    }
+    rows = Document.objects.filter(source_id=source.pk)
+    stored = {row["url"]: row for row in rows.values("url", "display_url", *FIELDS)}
     hashes = stored_hashes(source)
     found = Preview(tried, stored=len(stored))
     for document in tried.documents:
@@ -124,7 +123,10 @@ def missing(keys: Iterable[str]) -> int:
 
 
 def _alike(known: dict[str, object], document: DryRunDocument) -> bool:
-    return all(known[name] == getattr(document, name) for name in FIELDS)
+    if not all(known[name] == getattr(document, name) for name in FIELDS):
+        return False
+    links = (str(known["display_url"]), document.display_url)
+    return len({*map(permalinks.without_commit, links)}) == 1
 
 
 def _gone(stored: Iterable[str], tried: DryRun) -> list[str]:

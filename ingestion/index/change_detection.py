@@ -73,6 +73,8 @@ def read_key(source: Source, versions: tuple[object, ...]) -> str:
         source.display_base_url,
         source.options,
     ]
+    if source.repository:
+        facts += [source.repository, source.link_template]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -15,6 +15,7 @@ from ingestion.embedding.stage import EmbeddedDocument
 from ingestion.index.change_detection import Stored
 from ingestion.index.source_lock import SourceLock, SourceLockLost
 from ingestion.models import Document, EmbeddingProfile
+from ingestion.parsers.permalinks import at_commit
 from sources.models import Source
 
 CHUNK_COLUMNS = {
@@ -78,6 +79,7 @@ class Writer:
 
     Every write first checks that the source lock is still held, and keeps the source from being
     deleted meanwhile. `settle` is called last in each transaction; it may raise to roll it back.
+    Links to a host of Git are stored with the `commit` that is read.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Writer:
         key: str,
         now: datetime,
         settle: Callable[[], None],
+        commit: str = "",
     ) -> None:
         self.source = source
         self.profile = profile
@@ -95,6 +98,7 @@ class Writer:
         self.key = key
         self.now = now
         self.settle = settle
+        self.commit = commit
 
     def guard(self) -> None:
         """Raise SourceLockLost if this process may not write any more. Call it in a transaction."""
@@ -154,7 +158,7 @@ class Writer:
         return Document(
             source=self.source,
             url=document.url,
-            display_url=document.display_url[:2000],
+            display_url=at_commit(document.display_url, self.commit)[:2000],
             title=document.title[:1000],
             doc_type=document.doc_type,
             generations=list(document.generations),

@@ -167,9 +167,10 @@ def document(document_id: str) -> str:
 
 
 def _document(url: str) -> Document | None:
-    """By its address, the link people follow, or its number; a fragment that is not its own is
-    skipped."""
-    for wanted in dict.fromkeys((url, urldefrag(url).url)):
+    """By its address, the link people follow, or its number; a fragment or query that is not its
+    own is skipped."""
+    bare = urldefrag(url).url
+    for wanted in dict.fromkeys((url, bare, bare.partition("?")[0])):
         found = Document.objects.filter(Q(url=wanted) | Q(display_url=wanted)).order_by("pk")
         if row := found.first():
             return row

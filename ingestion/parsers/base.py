@@ -39,7 +39,9 @@ class SourceConfig:
     """A Source row as the pure layer sees it.
 
     `address_prefixes` maps each path to the prefix that its documents' addresses have so far
-    (see `files.address_prefixes`).
+    (see `files.address_prefixes`). With a `repository`, `data_dir` is the folder that it is checked
+    out in once that has been done, and messages call it `place`; `link_template` makes links of the
+    documents' paths (see `permalinks`).
     """
 
     name: str
@@ -52,6 +54,11 @@ class SourceConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
     web: WebSettings | None = None
     limits: Limits = Limits()  # noqa: RUF009 - it is frozen
+    repository: str = ""
+    revision: str = ""
+    credential: str = ""
+    link_template: str = ""
+    place: str = "DATA_DIR"
 
 
 class Known(Protocol):

@@ -53,6 +53,19 @@ def resolve_inside(data_dir: Path, path: str) -> Path:
     return target
 
 
+def root_of(config: SourceConfig, configured: str) -> Path:
+    """The real path of one of the source's paths. Raises SourceError as `resolve_inside` does."""
+    try:
+        return resolve_inside(config.data_dir, configured)
+    except SourceError:
+        if not config.repository:
+            raise
+    raise SourceError(
+        f"{quoted(configured)} is not in the repository, or leads out of it: correct the path or "
+        "the branch."
+    )
+
+
 def _way_out(base: Path, path: str) -> str:
     slashed = path.replace("\\", "/")
     if slashed != path and not PurePosixPath(slashed).is_absolute() and (base / slashed).exists():
@@ -100,7 +113,7 @@ def find_files(
     file outside DATA_DIR are Failures. Raises SourceError when a configured path is missing.
     """
     for configured in config.paths:
-        root = resolve_inside(config.data_dir, configured)
+        root = root_of(config, configured)
         prefix = address_of(config, configured)
         if root.is_file():
             bare = prefix == f"{config.name}://"
@@ -185,7 +198,7 @@ def _link_problem(config: SourceConfig, path: Path) -> str:
         inside = path.resolve().is_relative_to(config.data_dir.resolve())
     except (OSError, RuntimeError):
         return "leads in a circle"
-    return "" if inside else "leads out of DATA_DIR"
+    return "" if inside else f"leads out of {config.place}"
 
 
 def stat_input(config: SourceConfig, path: Path) -> InputFile:
@@ -217,7 +230,11 @@ def read_file(
     try:
         with beneath.opened(config.data_dir, relative) as (file, status):
             return _read_up_to(limit, file, status), _input(relative, status)
-    except (beneath.OutsideError, beneath.IrregularError) as error:
+    except beneath.OutsideError:
+        raise DocumentError(
+            f"The file was not read, because it leads out of {config.place}."
+        ) from None
+    except beneath.IrregularError as error:
         raise DocumentError(f"The file was not read, because {error.strerror}.") from None
     except OSError as error:
         raise DocumentError(

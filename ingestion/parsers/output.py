@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ingestion.documents import Parsed, ParsedDocument, storable
 from ingestion.enrichment.generations import UNTAGGED
-from ingestion.parsers import parser_class
+from ingestion.parsers import parser_class, permalinks
 from ingestion.parsers.base import NOTHING_KNOWN, Known, SourceConfig
 from ingestion.parsers.readers import OwnProcess
 
@@ -29,6 +29,7 @@ def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Ite
 def finished(document: ParsedDocument, config: SourceConfig) -> ParsedDocument:
     """The document with the source's generation, without characters PostgreSQL cannot store."""
     found = list(document.generations)
+    link = permalinks.stored_link(document, config) if config.repository else document.display_url
     if config.generation != "auto" and config.generation not in found:
         found.append(config.generation)
     return replace(
@@ -36,7 +37,7 @@ def finished(document: ParsedDocument, config: SourceConfig) -> ParsedDocument:
         url=storable(document.url),
         title=storable(document.title).strip() or document.url.rpartition("/")[2],
         content=storable(document.content),
-        display_url=storable(document.display_url),
+        display_url=storable(link),
         breadcrumb=storable(document.breadcrumb),
         metadata=storable(document.metadata),
         inputs=tuple(entry._replace(path=storable(entry.path)) for entry in document.inputs),

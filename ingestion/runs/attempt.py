@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Set
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from django.conf import settings
@@ -20,14 +22,15 @@ from ingestion.index.change_detection import KnownDocuments, read_key
 from ingestion.index.source_lock import SourceLock, SourceLockLost, SourceLockTaken
 from ingestion.index.writer import Writer, profile_of
 from ingestion.log_context import log_context
-from ingestion.models import Failure, SourceRun, State
-from ingestion.parsers import output, parser_class
+from ingestion.models import Document, Failure, SourceRun, State
+from ingestion.parsers import parser_class
 from ingestion.pipeline import Reading, Scope
 from ingestion.processes.shared_state import ChildStatus
 from ingestion.runs import log as run_log
-from ingestion.runs import recovery, state_machine
+from ingestion.runs import material, recovery, state_machine
 from ingestion.runs.conclusion import Conclusion
 from ingestion.runs.failures import FailureRecord
+from ingestion.runs.material import Material
 from ingestion.runs.progress import ProgressReport
 from ingestion.text.analyzer import TERMS_VERSION
 from sources.models import Source
@@ -77,6 +80,11 @@ class Options:
             data_dir=Path(asked.get("data_dir") or settings.DATA_DIR),
         )
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether only some documents are to be read."""
+        return self.retry_failed or bool(self.addresses)
+
     def only(self, source: Source) -> Set[str] | None:
         """The addresses to read, if the run asks for some or for the failed ones; None for all."""
         if self.addresses:
@@ -112,12 +120,30 @@ class Attempt:
         progress = ProgressReport(self.source_run, self.child_status, self.log, failures, profile)
         self.progress = progress
         key = read_key(self.source, scope.versions)
-        known = self._known(key, scope)
+        with self._material(key, scope, progress) as found:
+            return self._read(found, key, scope, progress, embedder, chunker)
+
+    def _read(
+        self,
+        found: Material,
+        key: str,
+        scope: Scope,
+        progress: ProgressReport,
+        embedder: Embedder,
+        chunker: Chunker,
+    ) -> str:
+        known = self._known(key, scope, found.config.data_dir)
         writer = Writer(
-            self.source, profile, self.source_lock, key, timezone.now(), progress.stored
+            self.source,
+            progress.profile,
+            self.source_lock,
+            key,
+            timezone.now(),
+            progress.stored,
+            found.commit,
         )
         reading = Reading(
-            parsed=self._parsed(known, scope),
+            parsed=self._parsed(found, known, scope),
             known=known,
             writer=writer,
             chunker=chunker,
@@ -148,20 +174,61 @@ class Attempt:
             reuse=not self.options.clean,
         )
 
-    def _known(self, key: str, scope: Scope) -> KnownDocuments:
+    @contextmanager
+    def _material(self, key: str, scope: Scope, progress: ProgressReport) -> Iterator[Material]:
+        """What is to be read; the commit is noted in the row."""
+
+        def watch() -> None:
+            progress.report("fetching", "")
+
+        config = self.source.config(self.options.data_dir)
+        opening = material.opened(config, read=self._read_before(key, scope), watch=watch)
+        with ExitStack() as stack:
+            with progress.timings.clock("fetch") if config.repository else nullcontext():
+                found = stack.enter_context(opening)
+            if found.commit:
+                progress.update(commit=found.commit)
+                progress.log.say(_fetched(found))
+            yield found
+
+    def _read_before(self, key: str, scope: Scope) -> str:
+        """The commit that is stored as it would be read now; empty if anything may be different."""
+        if not self.source.repository or self.options.clean or scope.only is not None:
+            return ""
+        ended = SourceRun.objects.filter(source=self.source, finished_at__isnull=False)
+        last = ended.exclude(pk=self.source_run.pk).order_by("-pk").first()
+        if last is None or last.state != State.SUCCEEDED or Options.of(last).is_partial:
+            return ""
+        stored = Document.objects.filter(source=self.source)
+        is_whole = stored.count() == last.documents and not stored.exclude(read_key=key).exists()
+        return last.commit if is_whole else ""
+
+    def _known(self, key: str, scope: Scope, data_dir: Path) -> KnownDocuments:
         return KnownDocuments(
             self.source,
             key,
-            self.options.data_dir,
+            data_dir,
             made_since=scope.since if self.options.clean else None,
             trust_times=settings.TRUST_FILE_TIMES,
             in_hand=self.child_status.hold,
         )
 
-    def _parsed(self, known: KnownDocuments, scope: Scope) -> Iterator[documents.Parsed]:
+    def _parsed(
+        self, found: Material, known: KnownDocuments, scope: Scope
+    ) -> Iterator[documents.Parsed]:
         if scope.only is not None and not scope.only:
             return iter(())  # a retry, and nothing has failed
-        return output.read(self.source.parser, self.source.config(self.options.data_dir), known)
+        if found.is_unchanged:
+            return chain(self._standing_warnings(), map(documents.Unchanged, known.by_url))
+        return found.read(self.source.parser, known)
+
+    def _standing_warnings(self) -> list[documents.DocumentFailure]:
+        """What the checkout of this commit left out."""
+        rows = Failure.objects.open().filter(source=self.source, stage=material.STAGE)
+        return [
+            documents.DocumentFailure(row.document_url, row.message, row.stage, warning=True)
+            for row in rows.order_by("pk")
+        ]
 
     def put_to_wait(self, reason: str) -> str:
         """Wait for the embedder. If something was stored, the waiting time starts again."""
@@ -182,6 +249,12 @@ class Attempt:
                 self.source_run, State.FAILED, during=during, error=message, **fields
             )
         return message
+
+
+def _fetched(found: Material) -> str:
+    if found.is_unchanged:
+        return f"Nothing has changed since commit {found.commit} was read."
+    return f"Commit {found.commit} is there after {found.seconds:.1f} seconds."
 
 
 def versions_of(source: Source, chunker: Chunker, profile: int | None) -> tuple[object, ...]:

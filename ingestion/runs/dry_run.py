@@ -20,11 +20,11 @@ from pydantic import TypeAdapter
 
 from ingestion.chunking.chunker import Chunker, TextChunk
 from ingestion.chunking.stage import Preparation
-from ingestion.documents import DocumentFailure, ParsedDocument, shortened
+from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, shortened
 from ingestion.exceptions import BbjragError
 from ingestion.index import moves
-from ingestion.parsers import output
 from ingestion.parsers.base import SourceConfig
+from ingestion.runs import material
 from sources.models import Source
 
 PATIENCE = 15  # extra seconds for the last document
@@ -159,7 +159,7 @@ def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
     preparation = Preparation(chunker, 1, asked.config.limits)
     deadline, number, end = time.monotonic() + asked.seconds, 0, {"complete": True, "problem": ""}
     try:
-        for parsed in output.read(asked.parser, asked.config):
+        for parsed in _parsed(asked):
             if isinstance(parsed, DocumentFailure):
                 message = shortened(parsed.message, SHOWN_MESSAGE)
                 yield {"kind": "failure", **asdict(parsed), "message": message}
@@ -177,6 +177,11 @@ def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
     finally:
         preparation.close()
     yield {"kind": "end", **end}
+
+
+def _parsed(asked: DryRunRequest) -> Iterator[Parsed]:
+    with material.opened(asked.config, seconds=asked.seconds) as found:
+        yield from found.shown(asked.parser)
 
 
 def _tried(document: ParsedDocument, preparation: Preparation, show: str) -> dict[str, Any]:

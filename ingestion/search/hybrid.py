@@ -15,7 +15,16 @@ from ingestion.search.diversity import varied
 from ingestion.search.highlighting import Gains, snippet
 from ingestion.search.query_analysis import clauses
 from ingestion.search.query_expansion import QueryTerms, query_terms
-from ingestion.search.results import COLUMNS, MODES, Contribution, Hit, Mode, Results
+from ingestion.search.results import (
+    COLUMNS,
+    HOST_COLUMNS,
+    MODES,
+    Contribution,
+    Hit,
+    Mode,
+    Results,
+    line_link_of,
+)
 from ingestion.search.retrievers import (
     Filters,
     Ranking,
@@ -144,7 +153,8 @@ def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
                    array_agg(weight ORDER BY ranking) AS weights
             FROM ranked GROUP BY id ORDER BY score DESC, id LIMIT %s
         )
-        SELECT {", ".join(COLUMNS.values())}, f.score, f.rankings, f.places, f.values, f.weights
+        SELECT {", ".join((*COLUMNS.values(), *HOST_COLUMNS))},
+               f.score, f.rankings, f.places, f.values, f.weights
         FROM fused f JOIN ingestion_chunk c ON c.id = f.id
         JOIN ingestion_document d ON d.id = c.document_id
         JOIN sources_source s ON s.id = d.source_id
@@ -164,7 +174,9 @@ def weighed(number: int, ranking: Ranking) -> str:
 
 
 def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> Hit:
-    *found, score, numbers, places, values, weights = row
+    *found, repository, template, base, score, numbers, places, values, weights = row
+    facts = dict(zip(COLUMNS, found, strict=True))
+    line = line_link_of(facts["display_url"], facts["start_line"], repository, template, base)
     parts = tuple(
         Contribution(
             ranking=rankings[number].name,
@@ -175,7 +187,7 @@ def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> Hit:
         )
         for number, place, value, weight in zip(numbers, places, values, weights, strict=True)
     )
-    return Hit(**dict(zip(COLUMNS, found, strict=True)), score=score, parts=parts)
+    return Hit(**facts, line_link=line, score=score, parts=parts)
 
 
 def _each_clause_first(hits: Sequence[Hit]) -> list[Hit]:

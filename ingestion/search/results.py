@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ingestion.parsers import permalinks
 from ingestion.search.highlighting import Mark, Snippet
 
 Mode = Literal["hybrid", "dense", "text"]
@@ -53,6 +54,9 @@ class Hit(DocumentFacts, ChunkFacts):
     """A chunk that was found; `score` is the sum of its `parts`."""
 
     context_header: str
+    line_link: str = Field(
+        default="", description="The link to the line that the chunk begins at, if there is one."
+    )
     snippet: str = ""
     marks: tuple[Mark, ...] = Field(
         default=(), description="Where the snippet holds words of the query."
@@ -68,6 +72,8 @@ class Hit(DocumentFacts, ChunkFacts):
     def link(self) -> str:
         """The link for people, or the address, with the page, or with the line if the link leads to
         that file."""
+        if self.line_link:
+            return self.line_link
         link = self.display_url or self.url
         is_file = link.rpartition("/")[2] == self.url.rpartition("/")[2]
         if self.start_page and "#page=" not in link:
@@ -95,6 +101,17 @@ COLUMNS: dict[str, str] = {
     "context_header": "c.context_header",
 }
 """Where each field is from: `c` is the chunk, `d` its document, `s` the source."""
+HOST_COLUMNS = ("s.repository", "s.link_template", "s.display_base_url")
+
+
+def line_link_of(
+    display_url: str, line: int | None, repository: str, template: str, base: str
+) -> str:
+    """The link to a line of a document of a source in Git; empty if there is none. The last three
+    are from the source."""
+    if not repository or base:
+        return ""
+    return permalinks.line_link(display_url, permalinks.template_of(repository, template), line)
 
 
 def document_facts(document: Any) -> dict[str, Any]:

@@ -31,18 +31,21 @@ from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 from django_q.worker import worker as run_tasks
 
+from ingestion.git import store
 from ingestion.index import hnsw, source_lock
 from ingestion.models import SourceRun, State
 from ingestion.processes.parent_death import die_with_parent
 from ingestion.processes.shared_state import Flag, Pulse
 from ingestion.runs import recovery, retention, schedules
 from ingestion.worker import supervisor
+from sources.models import Source
 
 logger = logging.getLogger(__name__)
 
 CANARY = "ingestion.tasks.canary"
 BUILD_INDEXES = "ingestion.tasks.build_indexes"
 WORKER = 0  # the second key of the workers' lock; those of sources are their ids, from 1
+CLEAN_EVERY = 3600.0  # seconds between two looks for checkouts of no source
 LOOK_EVERY = 0.2  # seconds between two looks for a task
 fork = multiprocessing.get_context("fork")
 
@@ -293,7 +296,7 @@ def _reads_now() -> bool:
 
 class Worker:
     """A cluster that is kept running, and periodic work: lost runs, schedules, missing indexes,
-    retention."""
+    retention, checkouts of no source."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.cluster = Cluster(workers)
@@ -330,6 +333,7 @@ class Worker:
         self._every(1.0, "wake", self.wake)
         self._every(settings.REAPER_INTERVAL, "tend", self.tend)
         self._every(settings.REAPER_INTERVAL, "prune", self.prune)
+        self._every(CLEAN_EVERY, "clean", self.clean)
 
     def _every(self, seconds: float, name: str, action: Callable[[], None]) -> None:
         now = time.monotonic()
@@ -361,6 +365,12 @@ class Worker:
     def prune(self) -> None:
         if line := retention.prune_hourly():
             logger.info("%s", line)
+
+    def clean(self) -> None:
+        """Remove the checkouts of sources that are no more."""
+        keys = {source.repository_key() for source in Source.objects.exclude(repository="")}
+        if number := store.remove_unused(settings.GIT, keys):
+            logger.info("%s repositories of no source were removed.", number)
 
     def _look_for_work_left(self) -> None:
         """Restart free processes if queued tasks are not taken: something is wrong with them."""

@@ -146,6 +146,10 @@ BOUNDS: dict[str, tuple[float, float | None]] = {
     "WEB_TIMEOUT": (0.1, 600),
     "WEB_REQUEST_LIMIT": (0.1, 3600),
     "WEB_ATTEMPTS": (1, 10),
+    "GIT_MAX_MB": (1, None),
+    "GIT_QUOTA_MB": (0, None),
+    "GIT_TIMEOUT": (1, None),
+    "GIT_STALL_LIMIT": (1, None),
     "TRUSTED_PROXIES": (0, 10),
     "HSTS_SECONDS": (0, None),
     "SESSION_HOURS": (1, None),
@@ -206,6 +210,15 @@ def test_a_file_that_cannot_be_read_stops_the_start(
         monkeypatch.setenv("X", given)
         with pytest.raises(ImproperlyConfigured, match=r"^X=.* cannot be read \(\w+Error\)"):
             env.load("X", tmp_path / default)
+
+
+def test_variables_that_begin_alike_are_found_also_in_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "b").write_text(" two\n")
+    for name, value in [("X_A", "one"), ("X_B_FILE", str(tmp_path / "b")), ("X_C", " ")]:
+        monkeypatch.setenv(name, value)
+    assert env.beginning("X_") == {"X_A": "one", "X_B": "two"}
 
 
 def test_env_example_lists_every_variable_and_no_other() -> None:

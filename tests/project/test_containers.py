@@ -140,10 +140,22 @@ def test_an_index_build_has_the_shared_memory_it_asks_for() -> None:
 
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_the_sources_are_mounted_read_only(name: str) -> None:
-    (mount,) = SERVICES[name]["volumes"]
+    (mount,) = (v for v in SERVICES[name]["volumes"] if isinstance(v, dict))
     assert mount["read_only"] is True
     assert mount["target"] == "/data"
     assert mount["bind"]["create_host_path"] is False
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_repositories_are_on_a_volume_of_the_image_s_user(name: str) -> None:
+    """Web and worker share what is fetched; a temporary file system would be too small."""
+    (volume,) = (v for v in SERVICES[name]["volumes"] if isinstance(v, str))
+    kept, place = volume.split(":")
+    assert kept in COMPOSE["volumes"]
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert place == re.findall(r"STATE_DIR=(\S+)", dockerfile)[0] + "/repositories"
+    assert re.search(rf"install --directory --owner=10001 .*{place}\b", dockerfile)
+    assert re.search(r"apt-get install .*\bgit openssh-client\b", dockerfile)
 
 
 def test_no_password_stands_in_the_file() -> None:

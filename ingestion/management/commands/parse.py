@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ingestion.documents import DocumentFailure, ParsedDocument
 from ingestion.exceptions import BbjragError
-from ingestion.parsers.output import read
+from ingestion.runs import material
 from sources.models import Source
 
 FIELDS = (
@@ -39,14 +39,15 @@ class Command(BaseCommand):
 
     def _show(self, source: Source, data_dir: Path | None, as_json: bool) -> tuple[int, int]:
         documents = failures = 0
-        for parsed in read(source.parser, source.config(data_dir)):
-            if isinstance(parsed, ParsedDocument):
-                documents += 1
-                self.stdout.write(_line(parsed) if as_json else _page(parsed))
-            elif isinstance(parsed, DocumentFailure):
-                failures += not parsed.warning
-                level = "warning" if parsed.warning else "failure"
-                self.stderr.write(f"{level}: {parsed.url}: {parsed.message}")
+        with material.opened(source.config(data_dir)) as found:
+            for parsed in found.shown(source.parser):
+                if isinstance(parsed, ParsedDocument):
+                    documents += 1
+                    self.stdout.write(_line(parsed) if as_json else _page(parsed))
+                elif isinstance(parsed, DocumentFailure):
+                    failures += not parsed.warning
+                    level = "warning" if parsed.warning else "failure"
+                    self.stderr.write(f"{level}: {parsed.url}: {parsed.message}")
         return documents, failures
 
 

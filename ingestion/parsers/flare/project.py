@@ -23,6 +23,7 @@ from ingestion.parsers.files import (
     list_folder,
     read_file,
     resolve_inside,
+    root_of,
     stat_input,
 )
 from ingestion.parsers.flare.conditions import Rule, Target, target_of
@@ -465,7 +466,7 @@ def folder_in(config: SourceConfig, folder: Path, *names: str) -> Path | None:
 def project_folder(config: SourceConfig, configured: str) -> Path:
     """The folder of the project: the configured folder, that of a configured project file, or the
     parent of a configured Content folder."""
-    path = resolve_inside(config.data_dir, configured)
+    path = root_of(config, configured)
     if path.is_file():
         return path.parent
     return path.parent if path.name.casefold() == "content" else path
