@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("ingestion", "0012_moves")]
+    dependencies = [("ingestion", "0013_ignored_problem")]
 
     operations = [
         migrations.AddField(
