@@ -65,8 +65,9 @@ def leave_out(document: Document, reason: str, author: str) -> LeftOut:
 def take_back(left_out: LeftOut) -> None:
     """Let a document be found again, as soon as this is committed."""
     left_out.delete()
-    stored = Document.objects.filter(url=left_out.url).values_list("pk", flat=True)
-    term_statistics.learn(list(stored))
+    if stored := list(Document.objects.filter(url=left_out.url).values_list("pk", flat=True)):
+        term_statistics.learn(stored)
+        term_statistics.add(stored)
 
 
 def follow(moved: Sequence[tuple[str, str]]) -> None:

@@ -50,7 +50,7 @@ DELETE FROM ingestion_searchterm s
 USING ts_stat('SELECT search_vector FROM ingestion_chunk WHERE document_id = {{document:d}}') stat
 WHERE s.term = stat.word AND NOT EXISTS (
     SELECT FROM {_FOUND} AND c.search_vector @@ (
-        '\'' || replace(replace(stat.word, '\\', '\\\\'), '\'', '\'\'') || '\'')::tsquery)
+        '''' || replace(replace(stat.word, '\\', '\\\\'), '''', '''''') || '''')::tsquery)
 """
 _NOTE = """
 INSERT INTO ingestion_searchterm AS s (term, chunks, trigrams) VALUES (%s, %s, '{}')
@@ -129,10 +129,16 @@ def learn(changed: Sequence[int], removed: int = 0) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
         cursor.execute(_NOTE, [UNCOUNTED, len(changed) + removed])
         if changed and not is_stale():
-            keys = ",".join(f"{key:d}" for key in changed)
-            chunks = f"SELECT c.search_vector FROM {_FOUND} AND c.document_id IN ({keys})"
-            cursor.execute(_COUNT_NEW.format(chunks=f"'{chunks}'"))
-            cursor.execute(_STORE)
+            add(changed)
+
+
+def add(documents: Sequence[int]) -> None:
+    """Add the terms of documents that no other has, in the caller's transaction."""
+    keys = ",".join(f"{key:d}" for key in documents)
+    chunks = f"SELECT c.search_vector FROM {_FOUND} AND c.document_id IN ({keys})"
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT_NEW.format(chunks=f"'{chunks}'"))
+        cursor.execute(_STORE)
 
 
 @transaction.atomic
