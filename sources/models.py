@@ -14,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils import timezone
 
 from ingestion.exceptions import BbjragError
 from ingestion.git import address
@@ -333,6 +334,28 @@ class PathAddress(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source}: {self.path}"
+
+
+class LeftOut(models.Model):
+    """A document that people have left out of search. It is known by its address, so that it stays
+    left out if it is read again, removed and found again, or embedded with another model."""
+
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="left_out")
+    url = models.CharField("address", max_length=2000, unique=True)
+    title = models.CharField(max_length=1000, blank=True)
+    reason = models.CharField(
+        max_length=500, help_text="For others, and for later. Example: describes a beta version"
+    )
+    author = models.CharField(max_length=150, blank=True, help_text="Who left it out.")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "document left out of search"
+        verbose_name_plural = "documents left out of search"
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return self.title or self.url
 
 
 class SourceMemory(models.Model):

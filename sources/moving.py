@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from ingestion.exceptions import ConfigError
-from sources.models import Source
+from sources.models import LeftOut, Source
 from sources.nesting import TOO_DEEP, is_too_deep
 
 FORMAT = "bbjrag sources"
@@ -44,6 +44,7 @@ ELSEWHERE = {"javadoc": ("$BBJ_HOME/documentation/javadoc", "javadoc")}
 GENERATIONS = {
     "bbj_api": ("bbj", "all generations of BBj have the API; its GUI classes get bbj_gui as well"),
 }
+LEFT_OUT = ("url", "title", "reason", "author")
 TYPES: Mapping[str, type[Any]] = {"paths": list, "options": dict, "enabled": bool}
 
 Verdict = Literal["create", "update", "same", "refuse"]
@@ -71,8 +72,15 @@ class Refused(Exception):
 
 
 def exported(sources: Iterable[Source]) -> str:
-    rows = [{name: getattr(source, name) for name in FIELDS} for source in sources]
+    rows = [_row(source) for source in sources]
     return json.dumps({"format": FORMAT, "version": VERSION, "sources": rows}, indent=2) + "\n"
+
+
+def _row(source: Source) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(source, name) for name in FIELDS}
+    if out := list(source.left_out.order_by("url").values(*LEFT_OUT)):
+        row["left_out"] = out
+    return row
 
 
 def import_file(path: Path, *, apply: bool, partial: bool = False) -> list[Result]:
@@ -127,7 +135,8 @@ def _written(source: Source, row: Mapping[str, Any]) -> tuple[Verdict, list[str]
             _check_type(name, row[name])
             setattr(source, name, row[name])
             changes.append(f"{name}: {_shown(before)} -> {_shown(row[name])}")
-    if source.pk and not changes:
+    out = _left_out(source, row.get("left_out", []))
+    if source.pk and not changes and not out:
         return "same", []
     try:
         source.full_clean()
@@ -135,7 +144,32 @@ def _written(source: Source, row: Mapping[str, Any]) -> tuple[Verdict, list[str]
         raise Refused(*_messages(error)) from None
     verdict: Verdict = "update" if source.pk else "create"
     source.save()
+    LeftOut.objects.bulk_create(out)
+    if out:
+        changes.append(f"leaves {len(out)} more document{'s'[: len(out) != 1]} out of search")
     return verdict, changes if verdict == "update" else [f"{source.parser} reads {_reads(source)}"]
+
+
+def _left_out(source: Source, rows: Any) -> list[LeftOut]:
+    """The documents that the row leaves out and nobody here does. Raises Refused."""
+    if not isinstance(rows, list) or not all(map(_is_left_out, rows)):
+        raise Refused(
+            "left_out: each entry has a url, a reason, and perhaps a title and an author."
+        )
+    known = set(LeftOut.objects.values_list("url", flat=True)) if rows else set[str]()
+    new = {row["url"]: row for row in rows if row["url"] not in known}
+    return [LeftOut(source=source, **row) for row in new.values()]
+
+
+def _is_left_out(row: Any) -> bool:
+    """Whether an entry has texts that fit the columns, and no others."""
+    if not isinstance(row, dict) or not {"url", "reason"} <= row.keys() <= set(LEFT_OUT):
+        return False
+    try:
+        LeftOut(**row).clean_fields(exclude=["source"])
+    except (ValidationError, TypeError):
+        return False
+    return all(isinstance(value, str) for value in row.values())
 
 
 def _check_type(name: str, value: Any) -> None:

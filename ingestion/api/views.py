@@ -18,8 +18,8 @@ from pydantic import BaseModel, ValidationError
 
 from ingestion.api import schemas, tokens
 from ingestion.api.openapi import description
-from ingestion.index import statement_timeout
-from ingestion.models import ApiToken, Document
+from ingestion.index import left_out, statement_timeout
+from ingestion.models import ApiToken
 from ingestion.monitoring import metrics, statistics
 from ingestion.monitoring.readiness import readiness
 from ingestion.search import search
@@ -140,7 +140,7 @@ def _parsed(request: HttpRequest) -> schemas.SearchRequest:
 
 @endpoint("GET")
 def document_view(request: HttpRequest, pk: int) -> HttpResponse:
-    rows = Document.objects.select_related("source")
+    rows = left_out.searchable().select_related("source")
     document = rows.filter(pk=pk).first() if pk <= LARGEST_ID else None
     if document is None:
         raise Refused(404, "There is no such document (any more).")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ingestion.exceptions import ConfigError
+from ingestion.index import left_out
 from ingestion.models import Chunk
 
 # Each column, and its lookup from a chunk.
@@ -48,9 +49,10 @@ Row = dict[str, Any]
 
 
 def rows(sources: Iterable[str] = (), *, vectors: bool = True) -> Iterator[Row]:
-    """The chunks of the named sources, or of all, document by document in order."""
+    """The chunks of the named sources, or of all, document by document in order, without the
+    documents that were left out of search."""
     columns = {name: path for name, path in COLUMNS.items() if vectors or name != "embedding"}
-    chunks = Chunk.objects.order_by("document_id", "ordinal")
+    chunks = Chunk.objects.exclude(document__in=left_out.keys()).order_by("document_id", "ordinal")
     if names := list(sources):
         chunks = chunks.filter(document__source__name__in=names)
     for values in chunks.values_list(*columns.values()).iterator(chunk_size=FETCHED):

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from ingestion.index import left_out
+
 AT_ONCE = 500
 
 # The texts of vanished documents, and of those added since one of these was last seen.
@@ -154,6 +156,7 @@ def settle(moved: Sequence[Moved]) -> None:
     If the chunks are identical, the old document stays, with its chunks, at the new address;
     otherwise (for example, if a folder's name is in the headings) the new one stays.
     """
+    left_out.follow([(move.old_url, move.new_url) for move in moved])
     for start in range(0, len(moved), AT_ONCE):
         part = moved[start : start + AT_ONCE]
         alike = _alike(part)

@@ -26,11 +26,16 @@ UNCOUNTED = " "
 STALE_SHARE = 0.05  # share of changed documents above which all terms are counted again
 _LOCK = 0x766F63
 
-_COUNT = """
+# The chunks that can be found; `NOT EXISTS` would compare each of them.
+_FOUND = """
+ingestion_chunk c WHERE c.document_id <> ALL (ARRAY(
+    SELECT d.id FROM sources_leftout l JOIN ingestion_document d ON d.url = l.url))
+"""
+_COUNT = f"""
 DROP TABLE IF EXISTS pg_temp.counted;
 CREATE TEMPORARY TABLE counted ON COMMIT DROP AS
-SELECT word AS term, ndoc AS chunks FROM ts_stat('SELECT search_vector FROM ingestion_chunk')
-UNION ALL SELECT '', count(*) FROM ingestion_chunk;
+SELECT word AS term, ndoc AS chunks FROM ts_stat('SELECT c.search_vector FROM {_FOUND}')
+UNION ALL SELECT '', count(*) FROM {_FOUND};
 ALTER TABLE counted ADD PRIMARY KEY (term);
 ANALYZE counted
 """
@@ -39,6 +44,13 @@ DROP TABLE IF EXISTS pg_temp.counted;
 CREATE TEMPORARY TABLE counted ON COMMIT DROP AS
 SELECT word AS term, ndoc AS chunks FROM ts_stat({chunks}) AS stat
 WHERE NOT EXISTS (SELECT FROM ingestion_searchterm s WHERE s.term = stat.word)
+"""
+_FORGET = f"""
+DELETE FROM ingestion_searchterm s
+USING ts_stat('SELECT search_vector FROM ingestion_chunk WHERE document_id = {{document:d}}') stat
+WHERE s.term = stat.word AND NOT EXISTS (
+    SELECT FROM {_FOUND} AND c.search_vector @@ (
+        '''' || replace(replace(stat.word, '\\', '\\\\'), '''', '''''') || '''')::tsquery)
 """
 _NOTE = """
 INSERT INTO ingestion_searchterm AS s (term, chunks, trigrams) VALUES (%s, %s, '{}')
@@ -117,10 +129,25 @@ def learn(changed: Sequence[int], removed: int = 0) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
         cursor.execute(_NOTE, [UNCOUNTED, len(changed) + removed])
         if changed and not is_stale():
-            keys = ",".join(f"{key:d}" for key in changed)
-            chunks = f"SELECT search_vector FROM ingestion_chunk WHERE document_id IN ({keys})"
-            cursor.execute(_COUNT_NEW.format(chunks=f"'{chunks}'"))
-            cursor.execute(_STORE)
+            add(changed)
+
+
+def add(documents: Sequence[int]) -> None:
+    """Add the terms of documents that no other has, in the caller's transaction."""
+    keys = ",".join(f"{key:d}" for key in documents)
+    chunks = f"SELECT c.search_vector FROM {_FOUND} AND c.document_id IN ({keys})"
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT_NEW.format(chunks=f"'{chunks}'"))
+        cursor.execute(_STORE)
+
+
+@transaction.atomic
+def forget(document: int) -> None:
+    """Drop the terms that, of all that can be found, only this document has."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
+        cursor.execute(_NOTE, [UNCOUNTED, 1])
+        cursor.execute(_FORGET.format(document=document))
 
 
 def is_stale() -> bool:

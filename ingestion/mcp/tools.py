@@ -19,6 +19,7 @@ from django.utils.timesince import timesince
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
+from ingestion.index import left_out
 from ingestion.mcp import pages
 from ingestion.models import Chunk, Document
 from ingestion.monitoring import statistics
@@ -169,13 +170,14 @@ def document(document_id: str) -> str:
 def _document(url: str) -> Document | None:
     """By its address, the link people follow, or its number; a fragment or query that is not its
     own is skipped."""
+    searchable = left_out.searchable()
     bare = urldefrag(url).url
     for wanted in dict.fromkeys((url, bare, bare.partition("?")[0])):
-        found = Document.objects.filter(Q(url=wanted) | Q(display_url=wanted)).order_by("pk")
+        found = searchable.filter(Q(url=wanted) | Q(display_url=wanted)).order_by("pk")
         if row := found.first():
             return row
     is_number = url.isascii() and url.isdecimal() and len(url) < 15
-    return Document.objects.filter(pk=int(url)).first() if is_number else None
+    return searchable.filter(pk=int(url)).first() if is_number else None
 
 
 @tool

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.db.models import Count, Max
 
+from ingestion.index import left_out
 from ingestion.models import Chunk, Document, EmbeddingProfile, SourceRun, State
 from sources.models import Source
 
@@ -21,12 +22,12 @@ class SourceCount:
 
 
 def by_source() -> list[SourceCount]:
-    documents = dict(
-        Document.objects.order_by().values_list("source_id").annotate(number=Count("pk"))
-    )
-    chunks = dict(
-        Chunk.objects.order_by().values_list("document__source_id").annotate(number=Count("pk"))
-    )
+    """What can be found of each source: without the documents that were left out."""
+    out = left_out.keys()
+    stored = Document.objects.exclude(pk__in=out).order_by()
+    documents = dict(stored.values_list("source_id").annotate(number=Count("pk")))
+    found = Chunk.objects.exclude(document__in=out).order_by()
+    chunks = dict(found.values_list("document__source_id").annotate(number=Count("pk")))
     done = SourceRun.objects.filter(state__in=[State.SUCCEEDED, State.PARTIAL]).order_by()
     last = dict(done.values_list("source_id").annotate(at=Max("finished_at")))
     return [
@@ -42,7 +43,8 @@ def by_source() -> list[SourceCount]:
 
 
 def by_profile() -> list[tuple[EmbeddingProfile, int]]:
-    """The profiles of the stored chunks, with the number of chunks."""
-    numbers = dict(Chunk.objects.order_by().values_list("profile_id").annotate(number=Count("pk")))
+    """The profiles of the chunks that can be found, with the number of chunks."""
+    found = Chunk.objects.exclude(document__in=left_out.keys())
+    numbers = dict(found.order_by().values_list("profile_id").annotate(number=Count("pk")))
     profiles = EmbeddingProfile.objects.filter(pk__in=numbers).order_by("pk")
     return [(profile, numbers[profile.pk]) for profile in profiles]

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import connection
 
+from ingestion.index import left_out
 from ingestion.models import Chunk, Document, EmbeddingProfile
 from ingestion.search import hybrid
 from ingestion.search.diversity import PER_DOCUMENT
@@ -23,6 +24,7 @@ from ingestion.search.retrievers import (
     text_value,
 )
 from ingestion.text import analyzer
+from sources.models import LeftOut
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,10 @@ def explain(query: str, document: Document, **chosen: Any) -> Explanation:
 
 
 def _filtered(document: Document, chosen: dict[str, Any]) -> Iterator[str]:
-    """The filters that keep the document out."""
+    """The filters, and the decision of a person, that keep the document out."""
+    if row := LeftOut.objects.filter(url=document.url).first():
+        by = f" by {row.author}" if row.author else ""
+        yield f"It was left out of search{by} on {row.created_at:%Y-%m-%d}: {row.reason}"
     kept = {
         "sources": ({document.source.name}, "source"),
         "doc_types": ({document.doc_type}, "type"),
@@ -173,6 +178,7 @@ def _rules(explanation: Explanation, document: Document) -> Sequence[str]:
 
 def _twin(document: Document) -> Document | None:
     keys = document.chunks.values("content_hash")
-    others = Chunk.objects.filter(content_hash__in=keys).exclude(document=document)
+    hidden = [document.pk, *left_out.keys()]
+    others = Chunk.objects.filter(content_hash__in=keys).exclude(document__in=hidden)
     chunk = others.select_related("document").defer("embedding", "search_vector").first()
     return chunk.document if chunk else None

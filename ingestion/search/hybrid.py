@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import connection
 
+from ingestion.index import left_out
 from ingestion.search.diversity import varied
 from ingestion.search.highlighting import Gains, snippet
 from ingestion.search.query_analysis import clauses
@@ -77,6 +78,7 @@ def search(
         _cleaned(generations),
         _cleaned(doc_types),
         deprecated=include_deprecated is not False,
+        left_out=left_out.keys(),
     )
     if not any(map(str.isalnum, asked)):
         nothing = "The query holds no word to search for."

@@ -60,16 +60,26 @@ class Filters:
     generations: Sequence[str] = ()
     doc_types: Sequence[str] = ()
     deprecated: bool = True
+    left_out: Sequence[int] = ()  # documents that nothing finds
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether documents are chosen by what they are, so that few may be left."""
+        return bool(self.sources or self.generations or self.doc_types or not self.deprecated)
 
     @property
     def table(self) -> str:
         """The chunks, as `c`; joined with their documents only if the condition needs them."""
-        joined = " JOIN ingestion_document d ON d.id = c.document_id" if self.sql()[0] else ""
+        joined = " JOIN ingestion_document d ON d.id = c.document_id" if self.is_narrow else ""
         return f"ingestion_chunk c{joined}"
 
     def sql(self) -> tuple[str, list[Any]]:
-        """A condition on `d`, the chunk's document, with its parameters; empty without a filter."""
+        """A condition on the chunk `c` and, if it is narrow, its document `d`, with its parameters;
+        empty without a filter."""
         conditions, parameters = list[str](), list[Any]()
+        if self.left_out:
+            conditions.append("c.document_id <> ALL(%s)")
+            parameters.append(list(self.left_out))
         if self.sources:
             conditions.append("d.source_id IN (SELECT id FROM sources_source WHERE name = ANY(%s))")
             parameters.append(list(self.sources))
@@ -86,9 +96,9 @@ class Filters:
     def keep_few(self, chunks: int) -> bool:
         """Whether so few of all `chunks` pass the filter that comparing each is faster than an
         index scan, and finds more."""
-        condition, parameters = self.sql()
-        if not condition:
+        if not self.is_narrow:
             return False
+        condition, parameters = self.sql()
         with connection.cursor() as cursor:
             few = max(LEAST_FEW, int(FEW * math.sqrt(chunks)))
             some = f"SELECT FROM {self.table} WHERE true{condition} LIMIT {few + 1}"
@@ -130,7 +140,7 @@ def text_rankings(
             ) AS matched
         ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED} ORDER BY value DESC, id LIMIT {DEPTH}"""
     trust = f"max(r.value) OVER () / {sum(term.gain for term in wanted):.9g}"
-    room = MATCHED_FILTERED if condition else MATCHED
+    room = MATCHED_FILTERED if filters.is_narrow else MATCHED
     choosing = candidates(wanted, asked.chunks, room)
     name = f"text {clause}" if clause else "text"
     yield Ranking(name, clause, weight, sql, [*gains, choosing, *parameters], trust)
