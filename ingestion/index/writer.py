@@ -14,6 +14,7 @@ from ingestion import documents
 from ingestion.embedding.stage import EmbeddedDocument
 from ingestion.index.change_detection import Stored
 from ingestion.index.source_lock import SourceLock, SourceLockLost
+from ingestion.index.texts import Texts
 from ingestion.models import Document, EmbeddingProfile
 from sources.models import Source
 
@@ -28,6 +29,8 @@ CHUNK_COLUMNS = {
     "tokens": "int4",
     "start_line": "int4",
     "start_page": "int4",
+    "start_offset": "int4",
+    "end_offset": "int4",
     "profile_id": "int8",
     "embedding": "bytea",  # pgvector's own wire format, see `embedding.stage.pack_vector`
     "search_vector": "bytea",  # PostgreSQL's own, packed by `text.analyzer.vector`
@@ -88,6 +91,7 @@ class Writer:
         key: str,
         now: datetime,
         settle: Callable[[], None],
+        texts: Texts,
     ) -> None:
         self.source = source
         self.profile = profile
@@ -95,6 +99,7 @@ class Writer:
         self.key = key
         self.now = now
         self.settle = settle
+        self.texts = texts
 
     def guard(self) -> None:
         """Raise SourceLockLost if this process may not write any more. Call it in a transaction."""
@@ -112,16 +117,22 @@ class Writer:
         stored = stored.exclude(source=self.source).order_by()
         return dict(stored.values_list("url", "source__name"))
 
-    @transaction.atomic
     def swap(
         self, ready: Sequence[EmbeddedDocument], count: Callable[[], None] = lambda: None
     ) -> None:
-        """Replace the stored chunks of each document by its new ones, in one transaction.
+        """Replace the stored chunks and text of each document by its new ones, in one transaction.
 
         `count` is called before `settle`. If a document's address belongs to another source, raises
         Taken and replaces nothing.
         """
-        self.guard()
+        self.texts.keep_originals(item.document for item in ready)
+        with transaction.atomic():
+            self.guard()
+            self._swap(ready)
+            count()
+            self.settle()
+
+    def _swap(self, ready: Sequence[EmbeddedDocument]) -> None:
         rows = Document.objects.bulk_create(
             [self._row(item) for item in ready],
             update_conflicts=True,
@@ -140,8 +151,7 @@ class Writer:
             for row, item in zip(rows, ready, strict=True)
             for record in self._chunk_records(row, item)
         )
-        count()
-        self.settle()
+        self.texts.replace({row.pk: item.document for row, item in zip(rows, ready, strict=True)})
 
     def _drop(self, documents: Sequence[int]) -> None:
         with connection.cursor() as cursor:
@@ -185,6 +195,8 @@ class Writer:
                 chunk.tokens,
                 chunk.start_line,
                 chunk.start_page,
+                chunk.start_offset,
+                chunk.end_offset,
                 self.profile.pk,
                 item.vectors[chunk.content_hash],
                 terms,

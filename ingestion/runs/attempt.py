@@ -18,6 +18,7 @@ from ingestion.embedding.configured import configured_embedder
 from ingestion.exceptions import BbjragError, EmbedderUnavailable
 from ingestion.index.change_detection import KnownDocuments, read_key
 from ingestion.index.source_lock import SourceLock, SourceLockLost, SourceLockTaken
+from ingestion.index.texts import Texts
 from ingestion.index.writer import Writer, profile_of
 from ingestion.log_context import log_context
 from ingestion.models import Failure, SourceRun, State
@@ -114,7 +115,13 @@ class Attempt:
         key = read_key(self.source, scope.versions)
         known = self._known(key, scope)
         writer = Writer(
-            self.source, profile, self.source_lock, key, timezone.now(), progress.stored
+            self.source,
+            profile,
+            self.source_lock,
+            key,
+            timezone.now(),
+            progress.stored,
+            Texts(self.options.data_dir, settings.ORIGINAL_LIMIT),
         )
         reading = Reading(
             parsed=self._parsed(known, scope),
