@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
 _SENTENCE_END = re.compile(
@@ -16,6 +17,7 @@ _ABBREVIATION = re.compile(
     r"Mr|Mrs|Ms|Dr|Prof|St|[A-Z])|^\W*\d{1,3})$"
 )
 _LINE_END = re.compile(r"\n+")
+_AFTER_BREAK = re.compile("(?<=<br>)")
 _WORD_END = re.compile(r"[ \t\n]+")
 _LONGEST_ABBREVIATION = 8
 
@@ -39,6 +41,13 @@ def sentences(text: str) -> list[Fragment]:
 
 def lines(text: str) -> list[Fragment]:
     return list(_cut(text, _LINE_END, 0))
+
+
+def breaks(text: str) -> list[Fragment]:
+    """The lines of text in a table cell, each with the `<br>` that ends it."""
+    parts = _AFTER_BREAK.split(text)
+    starts = accumulate(map(len, parts), initial=0)
+    return [Fragment(part, "", 0, at) for part, at in zip(parts, starts, strict=False) if part]
 
 
 def words(text: str) -> list[Fragment]:
