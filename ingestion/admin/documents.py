@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, reverse
 
-from ingestion.admin import models_page, quality
+from ingestion.admin import actions, beside, models_page, quality
 from ingestion.admin.display import ago
-from ingestion.admin.read_only import SHOWN_FAILURES, VECTORS, GenerationFilter, ReadOnlyAdmin
-from ingestion.models import Document, Failure
+from ingestion.admin.read_only import SHOWN_FAILURES, GenerationFilter, ReadOnlyAdmin
+from ingestion.documents import shortened
+from ingestion.index import texts
+from ingestion.models import Document, DocumentText, Failure
+from ingestion.processes import page_picture
+from ingestion.processes.isolation import Limits
+
+LISTED_TITLE = 160  # characters of a title in the list
+PATIENCE = 20.0  # seconds that a picture of a page may take
+PICTURE_MEMORY_MB = 512
+KEPT = "private, max-age=604800, immutable"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class DocumentAdmin(ReadOnlyAdmin):
     page = "admin/ingestion/document/page.html"
-    list_display = ("title", "source", "doc_type", "tags", "deprecated", "changed")
+    list_display = ("short_title", "source", "doc_type", "tags", "deprecated", "changed")
     list_filter = (
         *("source", "doc_type", GenerationFilter, "deprecated"),
         quality.DocumentFilter,
@@ -29,6 +52,10 @@ class DocumentAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Document]:
         return Document.objects.defer("metadata", "inputs", "http_validators")
 
+    @admin.display(description="title", ordering="title")
+    def short_title(self, document: Document) -> str:
+        return shortened(str(document), LISTED_TITLE)
+
     @admin.display(description="generations")
     def tags(self, document: Document) -> str:
         return ", ".join(document.generations)
@@ -37,10 +64,80 @@ class DocumentAdmin(ReadOnlyAdmin):
     def changed(self, document: Document) -> str:
         return ago(document.changed_at)
 
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("csv/", wrap(self.csv), name="ingestion_document_csv"),
+            path("<int:pk>/ingest/", wrap(self.ingest), name="ingestion_document_ingest"),
+            path(
+                "<int:pk>/page/<int:number>.png",
+                wrap(self.picture, cacheable=True),
+                name="ingestion_document_picture",
+            ),
+        ]
+        return [*own, *super().get_urls()]
+
     def details(self, request: HttpRequest, obj: Document) -> dict[str, Any]:
-        chunks = obj.chunks.defer(*VECTORS).order_by("ordinal")
         failures = Failure.objects.open().filter(source=obj.source, document_url=obj.url)
-        return {"chunks": chunks, "failures": failures[:SHOWN_FAILURES]}
+        return {"failures": failures[:SHOWN_FAILURES], **beside.beside(obj, request.GET)}
+
+    def csv(self, request: HttpRequest) -> HttpResponseBase:
+        """The list with its filters, as CSV."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        rows = self.get_changelist_instance(request).get_queryset(request)
+        name = {"Content-Disposition": 'attachment; filename="documents.csv"'}
+        return StreamingHttpResponse(table(rows), content_type="text/csv", headers=name)
+
+    def ingest(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ingest the file or page of one document, and lead to the run."""
+        if not request.user.has_perm("ingestion.start_run"):
+            raise PermissionDenied
+        document = self._document(pk)
+        there = reverse("admin:ingestion_document_change", args=[pk])
+        if request.method != "POST":
+            return actions.not_done(request, there)
+        address = document.url.partition("#")[0]
+        asked = actions.start(request, [document.source], addresses=[address])
+        return actions.followed(asked) or HttpResponseRedirect(there)
+
+    def picture(self, request: HttpRequest, pk: int, number: int) -> HttpResponse:
+        """A page of the document's PDF. Its address names the file's hash, so it never changes."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        stored = DocumentText.objects.filter(document=pk, media_type=texts.PDF)
+        row = stored.select_related("original").only("original").first()
+        if row is None or row.original is None:
+            raise Http404("There is no PDF of this document.")
+        limits = Limits(min(settings.DOCUMENT_TIME_LIMIT or PATIENCE, PATIENCE), PICTURE_MEMORY_MB)
+        try:
+            data = page_picture.picture(texts.file_bytes(row.original), number, limits)
+        except page_picture.NoPicture as reason:
+            raise Http404(f"This page cannot be shown. {reason}") from None
+        return HttpResponse(data, content_type="image/png", headers={"Cache-Control": KEPT})
+
+    def _document(self, pk: int) -> Document:
+        document = Document.objects.select_related("source").filter(pk=pk).first()
+        if document is None:
+            raise Http404(f"There is no document {pk} (any more).")
+        return document
+
+
+def table(rows: QuerySet[Document]) -> Iterator[str]:
+    """The rows as lines of CSV."""
+    columns = ("title", "url", "display_url", "source", "doc_type", "generations", "changed_at")
+    yield _line(columns)
+    fields = ("title", "url", "display_url", "source__name", "doc_type", "generations")
+    for *values, tags, changed in rows.values_list(*fields, "changed_at").iterator():
+        yield _line((*values, ", ".join(tags), changed.isoformat(timespec="seconds")))
+
+
+def _line(values: Iterable[str]) -> str:
+    """A line of CSV, in which no value is a formula to a spreadsheet."""
+    line = io.StringIO()
+    safe = (f"'{value}" if value.startswith(FORMULA) else value for value in values)
+    csv.writer(line).writerow(safe)
+    return line.getvalue()
 
 
 class EmbeddingProfileAdmin(models_page.ModelsPage, ReadOnlyAdmin):

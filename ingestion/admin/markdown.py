@@ -11,7 +11,6 @@ from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-LONGEST = 20_000  # characters that are rendered; the plain text page shows all
 CHOSEN = "chosen"  # the id of the first element that is marked
 
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
@@ -25,14 +24,9 @@ _MARGIN = re.compile(r"[ \t>]*")
 _MARKABLE = ("heading_open", "paragraph_open", "fence", "code_block", "tr_open", "hr")
 
 
-def rendered(text: str) -> SafeString:
+def marked(text: str, start: int = 0, end: int = 0) -> SafeString:
     """HTML without the text's own HTML, with http(s) links only, and without styles, which the
-    content security policy refuses."""
-    return _html(_markdown.parse(text[:LONGEST]))
-
-
-def marked(text: str, start: int, end: int) -> SafeString:
-    """The same of the whole text, in which characters `start` to before `end` are marked.
+    content security policy refuses. Characters `start` to before `end` are marked.
 
     Blocks are marked as a whole if they lie in the part, otherwise as much of their text as does.
     """

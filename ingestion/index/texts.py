@@ -44,6 +44,8 @@ STORED_AT_ONCE = 4 * 2**20  # bytes of files
 REMEMBERED = 4096  # files whose hash is known
 UNUSED_FOR = timedelta(hours=1)  # then a file that no document refers to is removed
 
+Packed = bytes | memoryview
+
 
 class _Replaced(NamedTuple):
     """A row of before."""
@@ -125,7 +127,7 @@ def packed(text: str) -> bytes:
     return zlib.compress(text.encode())
 
 
-def unpacked(data: bytes) -> str:
+def unpacked(data: Packed) -> str:
     return zlib.decompress(data).decode()
 
 
@@ -147,7 +149,7 @@ def _places(document: ParsedDocument) -> str:
     return json.dumps([document.lines, document.pages], separators=(",", ":"))
 
 
-def places(data: bytes) -> tuple[list[Location], list[Location]]:
+def places(data: Packed) -> tuple[list[Location], list[Location]]:
     """The lines and pages from `DocumentText.places`."""
     lines, pages = json.loads(unpacked(data))
     return [Location(*line) for line in lines], [Location(*page) for page in pages]

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ingestion.admin import reports
-from ingestion.admin.markdown import rendered
+from ingestion.admin.markdown import marked
 from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run, SourceRun, State
 from ingestion.runs import dry_run
 from ingestion.text.analyzer import forms, words
@@ -544,11 +544,11 @@ def test_a_chunks_whole_text_is_plain(admin_client: Client, chunk: Chunk) -> Non
     ],
 )
 def test_rendered_text_is_harmless(text: str, never: str) -> None:
-    assert never not in rendered(text)
+    assert never not in marked(text)
 
 
 def test_rendered_text_reads_as_markdown() -> None:
-    assert rendered("## Head\n\n`x`") == "<h2>Head</h2>\n<p><code>x</code></p>\n"
+    assert marked("## Head\n\n`x`") == "<h2>Head</h2>\n<p><code>x</code></p>\n"
 
 
 def test_no_page_needs_inline_code_or_styles(admin_client: Client, chunk: Chunk) -> None:

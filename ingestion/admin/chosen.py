@@ -1,0 +1,57 @@
+"""What the page of a document is asked to show, and where its chunks are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+
+from ingestion.models import Chunk, Document
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a chunk is, as far as that is known."""
+
+    pk: int
+    ordinal: int
+    start: int | None
+    end: int | None
+    line: int | None
+    page: int | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the address of the page asks for."""
+
+    chunk: int | None
+    show: str
+    page: int | None
+    findable: bool
+
+    @classmethod
+    def of(cls, query: QueryDict) -> Asked:
+        show = query.get("show", "")
+        return cls(
+            chunk=_number(query.get("chunk", "")),
+            show=show,
+            page=_number(query.get("page", "")),
+            findable="findable" in query,
+        )
+
+    def url(self, **changed: object) -> str:
+        """The address with these differences; what is empty is left out."""
+        query = {"chunk": self.chunk, "show": self.show} | changed
+        return f"?{urlencode({k: v for k, v in query.items() if v not in (None, '')})}"
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
+def places_of(document: Document) -> list[Place]:
+    fields = ("pk", "ordinal", "start_offset", "end_offset", "start_line", "start_page")
+    rows = Chunk.objects.filter(document=document).order_by("ordinal")
+    return [Place(*row) for row in rows.values_list(*fields)]
