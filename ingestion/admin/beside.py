@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -19,6 +20,8 @@ from ingestion.models import Chunk, Document
 LISTED = 100  # chunks beside the original; links lead to the others
 BEGINNING = 300  # characters of a chunk in the list
 TWINS = 5  # chunks with the same text that are named
+
+_MARKUP = re.compile(r"^(?:[ >]*(?:`{3,}|~{3,}).*|[ >]*#{1,6} +|\|?[-:| ]+\|)", re.MULTILINE)
 
 
 def beside(document: Document, query: QueryDict) -> dict[str, Any]:
@@ -67,6 +70,7 @@ def _rows(document: Document, shown: Sequence[Place]) -> QuerySet[Chunk]:
 def _listed(chunk: Any, asked: Asked) -> dict[str, Any]:
     return {
         "row": chunk,
+        "beginning": " ".join(_MARKUP.sub("", chunk.beginning).split()),
         "url": f"{asked.url(chunk=chunk.ordinal)}#chosen",
         "is_chosen": chunk.ordinal == asked.chunk,
     }

@@ -158,7 +158,7 @@ class Original:
         begin = max(0, (first or 1) - 1 - LINES_BESIDE)
         end = min(len(lines), (last or 2 * LINES_BESIDE) + LINES_BESIDE)
         shown = [
-            numbered(line, number, 0, len(line) if first <= number <= last else 0)[0]
+            numbered(line, number, 0, len(line) + 1 if first <= number <= last else 0)[0]
             for number, line in enumerate(lines[begin:end], begin + 1)
         ]
         before = [place for place in self.places if place.line and place.line <= begin]

@@ -84,14 +84,12 @@ def _beginning(text: str, block: int) -> str:
 
 @dataclass(frozen=True)
 class NumberedLine:
-    """A line with its number, as parts of which some are marked."""
+    """A line with its number, as parts of which some are marked. `is_marked`: it belongs to what is
+    marked, maybe without a character of its own."""
 
     number: int
     parts: Sequence[tuple[str, bool]]
-
-    @property
-    def is_marked(self) -> bool:
-        return any(marked for _, marked in self.parts)
+    is_marked: bool
 
 
 LONGEST_LINE = 4000  # characters of a line that are shown
@@ -103,7 +101,8 @@ def numbered(text: str, first: int, start: int, end: int) -> list[NumberedLine]:
     found, place = [], 0
     for number, line in enumerate(text.split("\n"), first):
         cuts = (min(max(start - place, 0), len(line)), min(max(end - place, 0), len(line)))
-        found.append(NumberedLine(number, _parts(line, *cuts)))
+        is_marked = start < end and start <= place + len(line) and place < end
+        found.append(NumberedLine(number, _parts(line, *cuts), is_marked))
         place += len(line) + 1
     return found
 

@@ -44,6 +44,7 @@ function replaceWith(part, focused) {
   bringIntoView();
   if (focused) {
     refocus(focused);
+    bringOriginalIntoView();
   }
 }
 
@@ -57,6 +58,14 @@ function bringIntoView() {
       const top = one.getBoundingClientRect().top - pane.getBoundingClientRect().top + pane.scrollTop;
       pane.scrollTop = top - share * pane.clientHeight;
     }
+  }
+}
+
+// On a narrow window the original is above the chunks, maybe far above.
+function bringOriginalIntoView() {
+  const original = beside.querySelector(".original");
+  if (original.getBoundingClientRect().bottom < 100) {
+    original.scrollIntoView();
   }
 }
 
