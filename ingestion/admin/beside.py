@@ -17,7 +17,7 @@ from ingestion.admin.original import Original
 from ingestion.admin.read_only import VECTORS
 from ingestion.models import Chunk, Document
 
-LISTED = 100  # chunks beside the original; links lead to the others
+LISTED = 60  # chunks beside the original; links lead to the others
 BEGINNING = 300  # characters of a chunk in the list
 TWINS = 5  # chunks with the same text that are named
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Q
+from django.db.models.functions import Left
 
 from ingestion.admin.chosen import Asked, Place
 from ingestion.admin.markdown import marked
@@ -19,7 +20,8 @@ from ingestion.documents import Location
 from ingestion.index import texts
 from ingestion.models import Chunk, Document, DocumentText
 
-LINES_BESIDE = 250  # lines of a file shown before and after the place
+LINES_BESIDE = 150  # lines of a file shown before and after the place
+LONGEST_CHUNK = 20_000  # characters of a chunk that are shown
 NEIGHBOURS = 5  # chunks shown before and after one, if the document's text is not stored
 COMPARED = 400_000  # characters of two texts that are compared
 DIFFERENCES = 2000  # lines of a difference
@@ -215,7 +217,8 @@ def _of_chunks(document: Document, chosen: Place | None) -> tuple[Passage, int, 
         document=document, ordinal__range=(at - NEIGHBOURS, at + NEIGHBOURS)
     )
     body, start, end = "", 0, 0
-    for ordinal, content in rows.order_by("ordinal").values_list("ordinal", "content"):
+    rows = rows.order_by("ordinal").annotate(beginning=Left("content", LONGEST_CHUNK))
+    for ordinal, content in rows.values_list("ordinal", "beginning"):
         if chosen and ordinal == chosen.ordinal:
             start, end = len(body), len(body) + len(content)
         body += f"{content}\n\n"

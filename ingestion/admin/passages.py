@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-BESIDE = 10_000  # characters shown before and after the place
+BESIDE = 8_000  # characters shown before and after the place
 LARGEST_BLOCK = 20_000  # of a block that is larger only a part is shown
 
 _FENCE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?P<marks>`{3,}|~{3,})")
@@ -35,6 +35,7 @@ class Passage:
 
 def around(text: str, start: int, end: int) -> Passage:
     """The passage with the characters `start` to before `end`, and some thousands beside them."""
+    end = min(end, start + LARGEST_BLOCK)
     cuts = [*block_starts(text), len(text)]
     block = cuts[max(bisect_right(cuts, start) - 1, 0)]
     after = cuts[min(bisect_left(cuts, end), len(cuts) - 1)]
@@ -43,10 +44,10 @@ def around(text: str, start: int, end: int) -> Passage:
     first, last = min(first, block), max(last, after)
     lead = ""
     if start - block > LARGEST_BLOCK:
-        first = text.rfind("\n", 0, start - BESIDE) + 1
+        first = text.rfind("\n", start - 2 * BESIDE, start - BESIDE) + 1 or start - BESIDE
         lead = _beginning(text, block)
     if after - end > LARGEST_BLOCK:
-        last = text.find("\n", end + BESIDE) + 1 or len(text)
+        last = text.find("\n", end + BESIDE, end + 2 * BESIDE) + 1 or end + BESIDE
     return Passage(first, last, lead, text[first:last])
 
 

@@ -97,7 +97,7 @@ def form(**changes: Any) -> dict[str, Any]:
 
 
 def page(client: Client, name: str, /, *args: Any, **query: Any) -> str:
-    response = client.get(reverse(f"admin:{name}", args=args), query)
+    response = client.get(reverse(f"admin:{name}", args=args), query, follow=True)
     assert response.status_code == 200
     return str(response.content.decode())
 
@@ -264,7 +264,7 @@ def test_lists_never_ask_for_vectors(
 def test_nothing_stored_can_be_edited(admin_client: Client, chunk: Chunk) -> None:
     for model, pk in (("chunk", chunk.pk), ("document", chunk.document_id)):
         url = reverse(f"admin:ingestion_{model}_change", args=[pk])
-        html = admin_client.get(url).content.decode()
+        html = admin_client.get(url, follow=True).content.decode()
         assert "A window holds controls." in html
         assert 'name="_save"' not in html
         admin_client.post(url, {"content": "changed", "title": "changed"})
