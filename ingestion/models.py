@@ -78,9 +78,12 @@ class DocumentText(models.Model):
     document = models.OneToOneField(
         Document, on_delete=models.CASCADE, primary_key=True, related_name="stored_text"
     )
-    text = models.BinaryField(help_text="What chunks lie in, by their offsets; compressed.")
+    text = models.BinaryField(help_text="What the chunks are parts of; compressed.")
     places = models.BinaryField(
         help_text="The file's line and page of lines of the text; compressed."
+    )
+    chunks = models.BinaryField(
+        help_text="Where each chunk begins and ends in the text; compressed."
     )
     original = models.ForeignKey(Original, null=True, on_delete=models.PROTECT, related_name="+")
     media_type = models.CharField(max_length=40, blank=True, help_text="Empty without a file.")
@@ -141,10 +144,6 @@ class Chunk(models.Model):
     tokens = models.PositiveIntegerField()
     start_line = models.PositiveIntegerField(null=True)
     start_page = models.PositiveIntegerField(null=True)
-    start_offset = models.PositiveIntegerField(
-        null=True, help_text="The first character in the document's text, from 0."
-    )
-    end_offset = models.PositiveIntegerField(null=True, help_text="The character after the last.")
     profile = models.ForeignKey(
         EmbeddingProfile,
         on_delete=models.PROTECT,

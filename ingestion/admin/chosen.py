@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 
 from django.http import QueryDict
 
-from ingestion.models import Chunk, Document
+from ingestion.index import texts
+from ingestion.models import Chunk, Document, DocumentText
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ def _number(text: str) -> int | None:
 
 
 def places_of(document: Document) -> list[Place]:
-    fields = ("pk", "ordinal", "start_offset", "end_offset", "start_line", "start_page")
+    stored = DocumentText.objects.filter(document=document).values_list("chunks", flat=True).first()
+    parts = texts.parts(stored) if stored else []
     rows = Chunk.objects.filter(document=document).order_by("ordinal")
-    return [Place(*row) for row in rows.values_list(*fields)]
+    places = []
+    for pk, ordinal, line, page in rows.values_list("pk", "ordinal", "start_line", "start_page"):
+        start, end = parts[ordinal] if ordinal < len(parts) else (None, None)
+        places.append(Place(pk, ordinal, start, end, line, page))
+    return places

@@ -50,7 +50,7 @@ _TAKE_OVER = """
     FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS pair(old, new, url)
     JOIN ingestion_document AS n ON n.id = pair.new
     WHERE o.id = pair.old"""
-# Its text too, with what chunks know of their places in it. What was replaced stays with it.
+# Its text too, in which its chunks are at the same places. What was replaced stays with it.
 _KEEP_PREVIOUS = """
     UPDATE ingestion_documenttext AS n SET previous = o.previous, replaced_at = o.replaced_at
     FROM unnest(%s::bigint[], %s::bigint[]) AS pair(old, new)
@@ -63,13 +63,7 @@ _FORGET_TEXT = """
 _TAKE_TEXT = """
     UPDATE ingestion_documenttext AS n SET document_id = pair.old
     FROM unnest(%s::bigint[], %s::bigint[]) AS pair(old, new) WHERE n.document_id = pair.new"""
-_TAKE_OFFSETS = """
-    UPDATE ingestion_chunk AS o SET start_offset = n.start_offset, end_offset = n.end_offset
-    FROM unnest(%s::bigint[], %s::bigint[]) AS pair(old, new)
-    JOIN ingestion_chunk AS n ON n.document_id = pair.new
-    WHERE o.document_id = pair.old AND o.ordinal = n.ordinal
-        AND (o.start_offset, o.end_offset) IS DISTINCT FROM (n.start_offset, n.end_offset)"""
-_TEXTS = (_KEEP_PREVIOUS, _FORGET_TEXT, _TAKE_TEXT, _TAKE_OFFSETS)
+_TEXTS = (_KEEP_PREVIOUS, _FORGET_TEXT, _TAKE_TEXT)
 _DATE_BACK = """
     UPDATE ingestion_document AS n SET first_seen = pair.first_seen
     FROM unnest(%s::bigint[], %s::timestamptz[]) AS pair(new, first_seen)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.utils import timezone
 
-from ingestion.chunking.chunker import text_of
+from ingestion.chunking.chunker import TextChunk, text_of
 from ingestion.documents import InputFile, Location, ParsedDocument
 from ingestion.models import Original
 from ingestion.parsers import beneath
@@ -34,6 +34,7 @@ COLUMNS = {
     "document_id": "int8",
     "text": "bytea",
     "places": "bytea",
+    "chunks": "bytea",
     "original_id": "text",
     "media_type": "text",
     "original_size": "int8",
@@ -44,7 +45,26 @@ STORED_AT_ONCE = 4 * 2**20  # bytes of files
 REMEMBERED = 4096  # files whose hash is known
 UNUSED_FOR = timedelta(hours=1)  # then a file that no document refers to is removed
 
+_REFRESH = """
+    UPDATE ingestion_documenttext AS t
+    SET original_id = v.digest, media_type = v.media_type, original_size = v.size
+    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[])
+        AS v(id, digest, media_type, size)
+    WHERE t.document_id = v.id"""
+
 Packed = bytes | memoryview
+
+
+class Cut(NamedTuple):
+    """A document and the chunks that are stored of it, in the order of their ordinals."""
+
+    document: ParsedDocument
+    chunks: Sequence[TextChunk]
+
+    def if_cut_into(self, hashes: Sequence[str]) -> Cut:
+        """The same without chunks if the stored ones are others: their places are unknown then."""
+        is_same = [chunk.content_hash for chunk in self.chunks] == hashes
+        return self if is_same else self._replace(chunks=())
 
 
 class _Replaced(NamedTuple):
@@ -96,31 +116,32 @@ class Texts:
             return b""
         return data if len(data) == file.size else b""
 
-    def replace(self, documents: Mapping[int, ParsedDocument]) -> None:
+    def replace(self, cut: Mapping[int, Cut]) -> None:
         """Replace the texts of documents, by their keys, in the caller's transaction. A text that
         differs becomes the previous one."""
-        before = _taken(list(documents))
+        before = _taken(list(cut))
         sql = f"COPY ingestion_documenttext ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
         wrapped = connection.wrap_database_errors  # the rows bypass Django
         with wrapped, connection.cursor() as cursor, cursor.copy(sql) as copy:
             copy.set_types(list(COLUMNS.values()))
-            for pk, document in documents.items():
-                copy.write_row(self._record(pk, document, before.get(pk)))
+            for pk, (document, chunks) in cut.items():
+                text = packed(text_of(document))
+                places, parts = packed(_places(document)), packed(_parts(chunks))
+                file, replaced = self._file(document), _previous(text, before.get(pk))
+                copy.write_row((pk, text, places, parts, *file, *replaced))
 
-    def _record(
-        self, pk: int, document: ParsedDocument, before: _Replaced | None
-    ) -> tuple[Any, ...]:
-        file = document.inputs[0] if document.inputs else None
-        text = packed(text_of(document))
-        return (
-            pk,
-            text,
-            packed(_places(document)),
-            self.digests.get(file) if file else None,
-            media_type(file) if file else "",
-            file.size if file else None,
-            *_previous(text, before),
-        )
+    def refresh(self, documents: Mapping[int, ParsedDocument]) -> None:
+        """Note the files of documents whose text is stored and the same as before."""
+        rows = [(pk, *self._file(document)) for pk, document in documents.items()]
+        with connection.cursor() as cursor:
+            cursor.execute(_REFRESH, [*map(list, zip(*rows, strict=True))])
+
+    def _file(self, document: ParsedDocument) -> tuple[str | None, str, int | None]:
+        """The hash of a document's file if it is stored, its media type and its size."""
+        if not document.inputs:
+            return None, "", None
+        file = document.inputs[0]
+        return self.digests.get(file), media_type(file), file.size
 
 
 def packed(text: str) -> bytes:
@@ -153,6 +174,17 @@ def places(data: Packed) -> tuple[list[Location], list[Location]]:
     """The lines and pages from `DocumentText.places`."""
     lines, pages = json.loads(unpacked(data))
     return [Location(*line) for line in lines], [Location(*page) for page in pages]
+
+
+def _parts(chunks: Iterable[TextChunk]) -> str:
+    """Where chunks are, as JSON."""
+    return json.dumps([[c.start_offset, c.end_offset] for c in chunks], separators=(",", ":"))
+
+
+def parts(data: Packed) -> list[tuple[int, int]]:
+    """Of each chunk, its first character in the text and the one after its last, from
+    `DocumentText.chunks`."""
+    return [(start, end) for start, end in json.loads(unpacked(data))]
 
 
 def _previous(text: bytes, before: _Replaced | None) -> tuple[bytes | None, Any]:

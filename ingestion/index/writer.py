@@ -14,8 +14,8 @@ from ingestion import documents
 from ingestion.embedding.stage import EmbeddedDocument
 from ingestion.index.change_detection import Stored
 from ingestion.index.source_lock import SourceLock, SourceLockLost
-from ingestion.index.texts import Texts
-from ingestion.models import Document, EmbeddingProfile
+from ingestion.index.texts import Cut, Texts
+from ingestion.models import Chunk, Document, EmbeddingProfile
 from sources.models import Source
 
 CHUNK_COLUMNS = {
@@ -29,8 +29,6 @@ CHUNK_COLUMNS = {
     "tokens": "int4",
     "start_line": "int4",
     "start_page": "int4",
-    "start_offset": "int4",
-    "end_offset": "int4",
     "profile_id": "int8",
     "embedding": "bytea",  # pgvector's own wire format, see `embedding.stage.pack_vector`
     "search_vector": "bytea",  # PostgreSQL's own, packed by `text.analyzer.vector`
@@ -151,7 +149,7 @@ class Writer:
             for row, item in zip(rows, ready, strict=True)
             for record in self._chunk_records(row, item)
         )
-        self.texts.replace({row.pk: item.document for row, item in zip(rows, ready, strict=True)})
+        self.texts.replace({row.pk: _cut(item) for row, item in zip(rows, ready, strict=True)})
 
     def _drop(self, documents: Sequence[int]) -> None:
         with connection.cursor() as cursor:
@@ -195,8 +193,6 @@ class Writer:
                 chunk.tokens,
                 chunk.start_line,
                 chunk.start_page,
-                chunk.start_offset,
-                chunk.end_offset,
                 self.profile.pk,
                 item.vectors[chunk.content_hash],
                 terms,
@@ -211,10 +207,16 @@ class Writer:
             for record in records:
                 copy.write_row(record)
 
-    @transaction.atomic
     def refresh(self, unchanged: Sequence[tuple[Stored, documents.ParsedDocument]]) -> None:
-        """Note where unchanged documents were read from; their chunks stay untouched."""
-        self.guard()
+        """Note where unchanged documents were read from, and store their files; their chunks stay
+        untouched."""
+        self.texts.keep_originals(document for _, document in unchanged)
+        with transaction.atomic():
+            self.guard()
+            self._note_inputs(unchanged)
+            self.texts.refresh({stored.pk: document for stored, document in unchanged})
+
+    def _note_inputs(self, unchanged: Sequence[tuple[Stored, documents.ParsedDocument]]) -> None:
         rows = [
             (
                 stored.pk,
@@ -235,7 +237,16 @@ class Writer:
     def is_fresh(self, stored: Stored, document: documents.ParsedDocument) -> bool:
         """Whether the noted inputs and validators of the document are up to date."""
         read = (self.key, document.inputs, dict(document.validators))
-        return (stored.read_key, stored.inputs, stored.validators) == read
+        noted = (stored.read_key, stored.inputs, stored.validators)
+        return stored.has_original and noted == read
+
+    def keep_texts(self, cut: Mapping[int, Cut]) -> None:
+        """Store the texts of unchanged documents, by their keys; their chunks stay untouched."""
+        self.texts.keep_originals(document for document, _ in cut.values())
+        with transaction.atomic():
+            self.guard()
+            hashes = _hashes(list(cut))
+            self.texts.replace({pk: one.if_cut_into(hashes[pk]) for pk, one in cut.items()})
 
     def mark_seen(self, pks: Sequence[int]) -> None:
         with connection.cursor() as cursor:
@@ -249,3 +260,17 @@ class Writer:
         self.guard()
         _, removed = Document.objects.filter(source=self.source, url__in=urls).delete()
         return removed.get("ingestion.Document", 0)
+
+
+def _cut(item: EmbeddedDocument) -> Cut:
+    kept = [chunk for chunk in item.chunks if chunk.content_hash not in item.rejected]
+    return Cut(item.document, kept)
+
+
+def _hashes(keys: Sequence[int]) -> dict[int, list[str]]:
+    """The hashes of the stored chunks of documents, in their order."""
+    hashes: dict[int, list[str]] = {pk: [] for pk in keys}
+    rows = Chunk.objects.filter(document__in=keys).order_by("document", "ordinal")
+    for pk, content_hash in rows.values_list("document", "content_hash"):
+        hashes[pk].append(content_hash)
+    return hashes

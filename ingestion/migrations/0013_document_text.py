@@ -8,6 +8,7 @@ COMPRESSED = [
     ("ingestion_original", "data"),
     ("ingestion_documenttext", "text"),
     ("ingestion_documenttext", "places"),
+    ("ingestion_documenttext", "chunks"),
     ("ingestion_documenttext", "previous"),
 ]
 
@@ -37,18 +38,6 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
             },
         ),
-        migrations.AddField(
-            model_name="chunk",
-            name="end_offset",
-            field=models.PositiveIntegerField(help_text="The character after the last.", null=True),
-        ),
-        migrations.AddField(
-            model_name="chunk",
-            name="start_offset",
-            field=models.PositiveIntegerField(
-                help_text="The first character in the document's text, from 0.", null=True
-            ),
-        ),
         migrations.CreateModel(
             name="DocumentText",
             fields=[
@@ -64,14 +53,18 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "text",
-                    models.BinaryField(
-                        help_text="What chunks lie in, by their offsets; compressed."
-                    ),
+                    models.BinaryField(help_text="What the chunks are parts of; compressed."),
                 ),
                 (
                     "places",
                     models.BinaryField(
                         help_text="The file's line and page of lines of the text; compressed."
+                    ),
+                ),
+                (
+                    "chunks",
+                    models.BinaryField(
+                        help_text="Where each chunk begins and ends in the text; compressed."
                     ),
                 ),
                 (

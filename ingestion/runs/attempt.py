@@ -162,6 +162,7 @@ class Attempt:
             self.options.data_dir,
             made_since=scope.since if self.options.clean else None,
             trust_times=settings.TRUST_FILE_TIMES,
+            original_limit=settings.ORIGINAL_LIMIT,
             in_hand=self.child_status.hold,
         )
 
