@@ -49,7 +49,13 @@ class Asked:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) < 10 else None
+    return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+def text_of(document: int, chunk: str) -> str:
+    """The text of a chunk of the document, by its key; empty if there is none."""
+    rows = Chunk.objects.filter(document=document, pk=_number(chunk) or 0)
+    return rows.values_list("content", flat=True).first() or ""
 
 
 def places_of(document: Document) -> list[Place]:

@@ -21,7 +21,7 @@ from django.http import (
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
 
-from ingestion.admin import actions, beside, models_page, quality
+from ingestion.admin import actions, beside, chosen, models_page, quality
 from ingestion.admin.display import ago
 from ingestion.admin.read_only import SHOWN_FAILURES, GenerationFilter, ReadOnlyAdmin
 from ingestion.documents import shortened
@@ -102,16 +102,18 @@ class DocumentAdmin(ReadOnlyAdmin):
         return actions.followed(asked) or HttpResponseRedirect(there)
 
     def picture(self, request: HttpRequest, pk: int, number: int) -> HttpResponse:
-        """A page of the document's PDF. Its address names the file's hash, so it never changes."""
+        """A page of the document's PDF, in which the words of a chunk are marked. Its address names
+        the file's hash and the chunk's key, so it never changes."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         stored = DocumentText.objects.filter(document=pk, media_type=texts.PDF)
         row = stored.select_related("original").only("original").first()
         if row is None or row.original is None:
             raise Http404("There is no PDF of this document.")
-        limits = Limits(min(settings.DOCUMENT_TIME_LIMIT or PATIENCE, PATIENCE), PICTURE_MEMORY_MB)
+        text = chosen.text_of(pk, request.GET.get("chunk", ""))
         try:
-            data = page_picture.picture(texts.file_bytes(row.original), number, limits)
+            file = texts.file_bytes(row.original)
+            data = page_picture.picture(file, number, text, picture_limits())
         except page_picture.NoPicture as reason:
             raise Http404(f"This page cannot be shown. {reason}") from None
         return HttpResponse(data, content_type="image/png", headers={"Cache-Control": KEPT})
@@ -121,6 +123,13 @@ class DocumentAdmin(ReadOnlyAdmin):
         if document is None:
             raise Http404(f"There is no document {pk} (any more).")
         return document
+
+
+def picture_limits() -> Limits:
+    """Those of a document that is read, but never more than a person waits for."""
+    limits: Limits = settings.DOCUMENT_LIMITS
+    seconds = min(limits.seconds or PATIENCE, PATIENCE)
+    return Limits(seconds, min(limits.memory_mb or PICTURE_MEMORY_MB, PICTURE_MEMORY_MB))
 
 
 def table(rows: QuerySet[Document]) -> Iterator[str]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Left
+from django.urls import reverse
 
 from ingestion.admin.chosen import Asked, Place
 from ingestion.admin.markdown import marked
@@ -19,6 +22,7 @@ from ingestion.admin.passages import Passage, around, numbered
 from ingestion.documents import Location
 from ingestion.index import texts
 from ingestion.models import Chunk, Document, DocumentText
+from ingestion.parsers.bbj.lines import split_lines
 
 LINES_BESIDE = 150  # lines of a file shown before and after the place
 LONGEST_CHUNK = 20_000  # characters of a chunk that are shown
@@ -155,7 +159,7 @@ class Original:
 
     def _file(self) -> dict[str, Any]:
         """The lines of the file around those of the chunk."""
-        lines = _decoded(self._bytes()).splitlines() or [""]
+        lines = split_lines(_decoded(self._bytes())) or [""]
         first, last = self._lines_of_chunk(lines)
         begin = max(0, (first or 1) - 1 - LINES_BESIDE)
         end = min(len(lines), (last or 2 * LINES_BESIDE) + LINES_BESIDE)
@@ -195,10 +199,17 @@ class Original:
         return {
             "number": number,
             "last": numbers[-1],
-            "digest": (self.stored.original_id or "")[:16] if self.stored else "",
+            "picture": self._picture(number),
             "before": self.asked.url(page=number - 1) if number > numbers[0] else "",
             "after": self.asked.url(page=number + 1) if number < numbers[-1] else "",
         }
+
+    def _picture(self, number: int) -> str:
+        """The address of a page's picture, with the words of the chosen chunk marked."""
+        there = reverse("admin:ingestion_document_picture", args=[self.document.pk, number])
+        digest = (self.stored.original_id or "")[:16] if self.stored else ""
+        query = {"of": digest} | ({"chunk": self.chosen.pk} if self.chosen else {})
+        return f"{there}?{urlencode(query)}"
 
     def _changes(self) -> dict[str, Any]:
         if self.stored is None or self.stored.previous is None:
@@ -235,6 +246,8 @@ def _last_line(known: Sequence[Location], at: int, file: Sequence[str]) -> int:
 
 
 def _decoded(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
