@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from bs4 import BeautifulSoup
 
 from ingestion.admin.markdown import marked
 from ingestion.admin.passages import LARGEST_BLOCK, around, block_starts, numbered
@@ -19,13 +17,11 @@ from ingestion.documents import ParsedDocument
 from ingestion.parsers import output
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.web_settings import WebSettings
-from ingestion.text.sentences import sentences
 from sample_data.serve import HERE, served
 from sources.models import Source
+from tests.support.highlights import highlighted, marked_text, problem, words
 
 LOOKED_AT = 20
-WORD = re.compile(r"\w+")
-HEAD = re.compile(r"^[ |:-]*---[ |:-]*$", re.MULTILINE)
 CORPUS = (
     ("MdxParser", "mdx/dwc-course/docs"),
     ("MdxParser", "mdx/redux-toolkit"),
@@ -36,36 +32,9 @@ CORPUS = (
 )
 
 
-def words(text: str) -> str:
-    """The letters alone: what spaces and marks become differs between Markdown and HTML."""
-    return "".join(WORD.findall(text.replace("_", " ")))
-
-
-def shown(html: str) -> str:
-    return words(BeautifulSoup(html, "html.parser").get_text(" "))
-
-
-def marked_text(html: str) -> str:
-    page = BeautifulSoup(html, "html.parser")
-    for inner in page.select(".marked .marked, .marked mark"):
-        inner.unwrap()
-    return words(" ".join(part.get_text(" ") for part in page.select(".marked, mark")))
-
-
-def highlighted(text: str, chunk: TextChunk) -> str:
-    passage = around(text, chunk.start_offset, chunk.end_offset)
-    html = marked(passage.text, passage.place(chunk.start_offset), passage.place(chunk.end_offset))
-    assert html.count('id="chosen"') == 1
-    return marked_text(html)
-
-
 def is_right(text: str, chunk: TextChunk) -> bool:
-    """Whether the marked part has the chunk's first sentence, and not twice as much as the chunk.
-    A table's head that is repeated before the chunk's first row is elsewhere."""
-    found, content = highlighted(text, chunk), shown(marked(chunk.content))
-    first = shown(marked(sentences(text[chunk.start_offset : chunk.end_offset])[0].text))
-    is_first = content.startswith(first) or HEAD.search(chunk.content)
-    return bool(is_first and first in content and first in found) and len(found) <= 2 * len(content)
+    place = (chunk.start_offset, chunk.end_offset)
+    return not problem(marked_text(highlighted(text, *place)), text, *place, chunk.content)
 
 
 def chosen(documents: list[ParsedDocument]) -> Iterator[tuple[str, TextChunk]]:
