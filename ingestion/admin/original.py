@@ -161,6 +161,8 @@ class Original:
         """The lines of the file around those of the chunk."""
         lines = split_lines(_decoded(self._bytes())) or [""]
         first, last = self._lines_of_chunk(lines)
+        while last > first and not lines[last - 1].strip():
+            last -= 1
         begin = max(0, (first or 1) - 1 - LINES_BESIDE)
         end = min(len(lines), (last or 2 * LINES_BESIDE) + LINES_BESIDE)
         shown = [

@@ -27,6 +27,7 @@ from ingestion.processes.child import limit_memory
 from ingestion.processes.isolation import Limits
 
 WIDTH = 1100  # pixels
+TALLEST = 6000
 MOST_PIXELS = 4_000_000
 NO_SUCH_PAGE = 2
 PROJECT = Path(__file__).parents[2]
@@ -123,7 +124,7 @@ def main(number: int, memory_mb: int) -> int:
         return NO_SUCH_PAGE
     page = pdf[number - 1]
     width, height = page.get_size()
-    scale = min(WIDTH / width, (MOST_PIXELS / (width * height)) ** 0.5)
+    scale = min(WIDTH / width, TALLEST / height, (MOST_PIXELS / (width * height)) ** 0.5)
     bitmap = page.render(scale=scale, rev_byteorder=True)
     rows = _rows(bitmap)
     for box in boxes(page, given[4 : 4 + length].decode(), (bitmap.width, bitmap.height)):
