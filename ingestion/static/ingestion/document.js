@@ -8,6 +8,8 @@ const PART = "beside";
 const TYPED_INTO = "input, textarea, select, [contenteditable]";
 const beside = document.getElementById(PART);
 let asked = 0;
+let shown = 0;
+const waiting = []; // steps that were asked for while a chunk was fetched
 
 async function show(address, focused) {
   asked += 1;
@@ -20,7 +22,9 @@ async function show(address, focused) {
     return;
   }
   if (mine === asked) {
+    shown = mine;
     replaceWith(fetched, focused);
+    step(waiting.shift());
   }
 }
 
@@ -71,8 +75,8 @@ function bringOriginalIntoView() {
 
 // Where the keyboard was: on a step or a view again, otherwise on the chosen chunk.
 function refocus(focused) {
-  const step = focused.dataset.step;
-  const same = step ? `[data-step="${step}"]` : focused.closest(".tabs") ? ".tabs [aria-current]" : "";
+  const taken = focused.dataset.step;
+  const same = taken ? `[data-step="${taken}"]` : focused.closest(".tabs") ? ".tabs [aria-current]" : "";
   const there = (same && beside.querySelector(same)) || beside.querySelector("#this-chunk > a");
   there?.focus({ preventScroll: true });
 }
@@ -87,21 +91,29 @@ beside.addEventListener("click", (event) => {
   const plain = !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button);
   if (link && plain) {
     event.preventDefault();
+    waiting.length = 0;
     choose(link);
   }
 });
 
+// Follow the link to the previous or next chunk, after the one that is being fetched.
+function step(direction) {
+  if (direction && asked !== shown) {
+    waiting.push(direction);
+  } else if (direction) {
+    const link = beside.querySelector(`[data-step="${direction}"]`);
+    link ? choose(link) : step(waiting.shift());
+  }
+}
+
 document.addEventListener("keydown", (event) => {
-  const step = { ArrowLeft: "previous", ArrowRight: "next" }[event.key];
+  const direction = { ArrowLeft: "previous", ArrowRight: "next" }[event.key];
   const held = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
-  if (!step || held || event.target.closest(TYPED_INTO) || scrollsSideways(event.target)) {
+  if (!direction || held || event.target.closest(TYPED_INTO) || scrollsSideways(event.target)) {
     return;
   }
-  const link = beside.querySelector(`[data-step="${step}"]`);
-  if (link) {
-    event.preventDefault();
-    choose(link);
-  }
+  event.preventDefault();
+  step(direction);
 });
 
 function scrollsSideways(element) {
