@@ -154,6 +154,7 @@ def test_a_page_of_a_pdf_is_a_picture(page: Page, settings: Any) -> None:
     settings.DATA_DIR = HERE
     read(sample("pdf"))
     chunk = Chunk.objects.filter(start_page__gt=1).order_by("pk")[0]
+    assert chunk.start_page
     show(page, chunk.document, chunk=chunk.ordinal)
     picture = page.locator("img.page")
     expect(picture).to_be_visible()

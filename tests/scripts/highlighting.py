@@ -79,7 +79,7 @@ def _problems(pk: int, client: Client) -> Iterator[str]:
     if said := problem(marked_text(highlighted(text, *place)), text, *place, chunk.content):
         yield f"as stored: {said}"
     for show in VIEWS.get(stored.media_type, ("rendered", "markdown")):
-        query = {"chunk": chunk.ordinal, "show": show}
+        query = {"chunk": str(chunk.ordinal), "show": show}
         html = client.get(PAGE.format(chunk.document_id), query).content.decode()
         as_shown = problem if show == "rendered" else problem_of_lines
         if said := as_shown(marked_text(html), text, *place, chunk.content):

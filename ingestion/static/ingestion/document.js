@@ -2,7 +2,6 @@
 //
 // Every link works without this script. Here, what its address shows is fetched and takes the place
 // of both sides. The arrow keys choose the previous and the next chunk.
-"use strict";
 
 const PART = "beside";
 const TYPED_INTO = "input, textarea, select, [contenteditable]";
