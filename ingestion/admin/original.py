@@ -100,8 +100,13 @@ class Original:
         if stored is None:
             return (
                 "This document was stored by an earlier version, without what it was read from: "
-                "its chunks are shown. It is stored when the document changes, or when its source "
-                "is ingested from scratch."
+                "its chunks are shown. The next run of its source stores it, and embeds nothing "
+                "for that."
+            )
+        if self.chosen and self.chosen.start is None:
+            return (
+                "It is not known where this chunk is: ingest its source from scratch to have it "
+                "marked."
             )
         if not stored.media_type or stored.original_id is not None:
             return ""
@@ -111,7 +116,10 @@ class Original:
                 f"The file ({size / 1024:,.0f} KB) is larger than ORIGINAL_LIMIT_KB "
                 f"({limit // 1024:,}) and was not stored: its parsed text is shown."
             )
-        return "The file changed while it was read and was not stored: its parsed text is shown."
+        return (
+            "The file changed while it was read and was not stored: its parsed text is shown. "
+            "The next run of its source stores it."
+        )
 
     def view(self) -> dict[str, Any]:
         name = self.name()

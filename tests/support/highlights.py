@@ -49,8 +49,8 @@ def problem(found: str, text: str, start: int, end: int, content: str) -> str:
     the longest line or cell of its place, if that is longer. A table's head that is repeated before
     the chunk's first row is elsewhere.
     """
-    whole = shown(marked(content))
-    first = shown(marked(sentences(text[start:end])[0].text))
+    whole = shown(marked(content.strip()))
+    first = shown(marked(sentences(text[start:end].strip())[0].text))
     if not first or first not in whole:
         return f"its first sentence {first[:60]!r} is not in the chunk"
     if not (whole.startswith(first) or _HEAD.search(content)):
