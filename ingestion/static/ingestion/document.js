@@ -8,7 +8,7 @@ const TYPED_INTO = "input, textarea, select, [contenteditable]";
 const beside = document.getElementById(PART);
 let asked = 0;
 let shown = 0;
-const waiting = []; // steps that were asked for while a chunk was fetched
+let wanted = 0; // chunks to go on, forward or back, once the one that is fetched is there
 
 async function show(address, focused) {
   asked += 1;
@@ -23,7 +23,7 @@ async function show(address, focused) {
   if (mine === asked) {
     shown = mine;
     replaceWith(fetched, focused);
-    step(waiting.shift());
+    step(wanted);
   }
 }
 
@@ -80,9 +80,9 @@ function refocus(focused) {
   there?.focus({ preventScroll: true });
 }
 
-function choose(link) {
-  history.pushState(null, "", link.href);
-  return show(link.href, link);
+function choose(link, address = link.href) {
+  history.pushState(null, "", address);
+  return show(address, link);
 }
 
 beside.addEventListener("click", (event) => {
@@ -90,29 +90,36 @@ beside.addEventListener("click", (event) => {
   const plain = !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button);
   if (link && plain) {
     event.preventDefault();
-    waiting.length = 0;
+    wanted = 0;
     choose(link);
   }
 });
 
-// Follow the link to the previous or next chunk, after the one that is being fetched.
-function step(direction) {
-  if (direction && asked !== shown) {
-    waiting.push(direction);
-  } else if (direction) {
-    const link = beside.querySelector(`[data-step="${direction}"]`);
-    link ? choose(link) : step(waiting.shift());
+// Choose the chunk that is so many after this one, or before it. While one is fetched, only count.
+function step(by) {
+  if (asked !== shown) {
+    wanted += by;
+    return;
+  }
+  wanted = 0;
+  const link = by && beside.querySelector(`[data-step="${by > 0 ? "next" : "previous"}"]`);
+  if (link) {
+    const address = new URL(link.href);
+    const there = Number(address.searchParams.get("chunk")) + by - Math.sign(by);
+    const last = Number(beside.querySelector(".chunks").dataset.last);
+    address.searchParams.set("chunk", Math.min(Math.max(there, 0), last));
+    choose(link, address.href);
   }
 }
 
 document.addEventListener("keydown", (event) => {
-  const direction = { ArrowLeft: "previous", ArrowRight: "next" }[event.key];
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   const held = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
-  if (!direction || held || event.target.closest(TYPED_INTO) || scrollsSideways(event.target)) {
+  if (!by || held || event.target.closest(TYPED_INTO) || scrollsSideways(event.target)) {
     return;
   }
   event.preventDefault();
-  step(direction);
+  step(by);
 });
 
 function scrollsSideways(element) {
