@@ -50,7 +50,8 @@ def problem(found: str, text: str, start: int, end: int, content: str) -> str:
     the chunk's first row is elsewhere.
     """
     whole = shown(marked(content.strip()))
-    first = shown(marked(sentences(text[start:end].strip())[0].text))
+    said = (shown(marked(part.text)) for part in sentences(text[start:end].strip()))
+    first = next(filter(None, said), "")
     if not first or first not in whole:
         return f"its first sentence {first[:60]!r} is not in the chunk"
     if not (whole.startswith(first) or _HEAD.search(content)):
