@@ -153,7 +153,11 @@ def test_a_program_has_the_lines_of_its_file(page: Page, folder: Path) -> None:
 def test_a_page_of_a_pdf_is_a_picture(page: Page, settings: Any) -> None:
     settings.DATA_DIR = HERE
     read(sample("pdf"))
-    chunk = Chunk.objects.filter(start_page__gt=1).order_by("pk")[0]
+    chunk = next(
+        one
+        for one in Chunk.objects.filter(start_page__gt=1).order_by("pk")
+        if Chunk.objects.filter(document=one.document, start_page__lt=one.start_page).exists()
+    )
     assert chunk.start_page
     show(page, chunk.document, chunk=chunk.ordinal)
     picture = page.locator("img.page")
