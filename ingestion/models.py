@@ -11,7 +11,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Exists, Func, OuterRef, Q, Value, When
+from django.db.models.functions import MD5, Left
 from pgvector.django import VectorField
 
 from sources.models import Source
@@ -338,14 +339,89 @@ class SourceRun(models.Model):
         return None
 
 
+class IgnoredProblem(models.Model):
+    """A problem that a person has decided to live with, until its message says something else."""
+
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="+")
+    document_url = models.CharField(max_length=2000, blank=True)
+    reason = models.CharField(max_length=32, help_text="The reason of the failures it covers.")
+    level = models.CharField(max_length=10)
+    stage = models.CharField(max_length=20)
+    message = models.TextField(help_text="As it was when it was ignored.")
+    note = models.CharField(max_length=500, help_text="Why it is ignored.")
+    ignored_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    ignored_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        default_permissions = ()
+        permissions = [("ignore_problem", "Can ignore problems")]
+        constraints = [
+            # The address may be too long for an index.
+            models.UniqueConstraint(
+                "source", MD5("document_url"), "reason", name="ignored_problem_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.document_url}: {self.message}"
+
+
+def ignoring() -> models.QuerySet[IgnoredProblem]:
+    """What ignores a failure, in a query over failures: the same reason at the same document."""
+    same = {name: OuterRef(name) for name in ("source", "document_url", "reason")}
+    return IgnoredProblem.objects.filter(**same)
+
+
 class Failures(models.QuerySet["Failure"]):
     def open(self) -> Self:
         """Those that no later run has resolved."""
         return self.filter(resolved=False)
 
+    def ignored(self) -> Self:
+        return self.filter(Exists(ignoring()))
+
+    def waiting(self) -> Self:
+        """The open ones that need somebody: their source exists, and nobody ignores them."""
+        return self.open().filter(~Exists(ignoring()), source__isnull=False)
+
     def errors(self) -> Self:
         """Without warnings: each of these is a document, or a part of a source, that is missing."""
         return self.filter(level=Failure.Level.ERROR)
+
+
+def _starred(text: Func | Case, pattern: str) -> Func:
+    """The text with a star in place of everything that matches."""
+    return Func(
+        *(text, Value(pattern), Value("*"), Value("g")),
+        function="regexp_replace",
+        output_field=models.TextField(),
+    )
+
+
+def _reason() -> Func:
+    """A hash of a message without what is specific to its document: the file's name before a
+    colon, quotes, paths (with blanks in them too) and numbers."""
+    message = Left("message", 2000)
+    head = Func(
+        *(message, Value(": "), Value(1)), function="split_part", output_field=models.TextField()
+    )
+    rest = Func(
+        *(message, Value("^.*?: "), Value("")),
+        function="regexp_replace",
+        output_field=models.TextField(),
+    )
+    names = Case(
+        When(document_url__contains=head, then=rest),
+        default=message,
+        output_field=models.TextField(),
+    )
+    quotes = _starred(names, """'[^']*'|"[^"]*"|`[^`]*`""")
+    spaced = _starred(quotes, r"""[^\s'"`]*/([^\s'"`,:;]+ ){0,6}[^\s'"`,:;]*\.[A-Za-z]{2,5}""")
+    paths = _starred(spaced, r"""[^\s'"`]*/[^\s'"`]+""")
+    return MD5(_starred(paths, r"\d+"))
 
 
 class Failure(models.Model):
@@ -359,15 +435,20 @@ class Failure(models.Model):
     document_url = models.CharField(max_length=2000, blank=True)
     stage = models.CharField(max_length=20)
     message = models.TextField()
+    reason = models.GeneratedField(
+        expression=_reason(), output_field=models.CharField(max_length=32), db_persist=True
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     resolved = models.BooleanField(default=False)
 
     objects = Failures.as_manager()
 
     class Meta:
+        verbose_name = "problem"
         ordering = ["-pk"]
         indexes = [
-            models.Index(fields=["source"], condition=Q(resolved=False), name="failure_unresolved")
+            models.Index(fields=["source"], condition=Q(resolved=False), name="failure_unresolved"),
+            models.Index(fields=["reason", "created_at"], name="failure_reason"),
         ]
 
     def __str__(self) -> str:

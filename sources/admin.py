@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
@@ -19,8 +19,9 @@ from django.utils.html import format_html
 from ingestion.admin import actions
 from ingestion.admin.charts import history
 from ingestion.admin.display import ago, badge, records_link
+from ingestion.admin.downloads import AT_ONCE, Downloads
 from ingestion.admin.preview import tried
-from ingestion.admin.standings import newest_runs, numbers
+from ingestion.admin.standings import newest_runs, numbers, standings
 from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
 from ingestion.runs import removals
 from sources.forms import SourceForm
@@ -57,7 +58,7 @@ class SourceList(ChangeList):
 
 
 @admin.register(Source)
-class SourceAdmin(Admin):
+class SourceAdmin(Downloads, Admin):
     form = SourceForm
     list_display = (
         *("name", "parser", "enabled", "state", "last_run"),
@@ -78,6 +79,10 @@ class SourceAdmin(Admin):
         ("What it reads", {"fields": ("paths", "start_url", "options")}),
         ("How it is shown", {"fields": ("generation", "display_base_url")}),
         ("When it runs by itself", {"fields": ("schedule",)}),
+    )
+    csv_columns = (
+        *("name", "title", "parser", "enabled", "schedule", "next run", "state", "last read"),
+        *("documents", "chunks", "errors", "warnings"),
     )
     show_full_result_count = False
     formfield_overrides = {
@@ -179,6 +184,15 @@ class SourceAdmin(Admin):
             "acts": acts,
         }
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+
+    def csv_cells(self, rows: QuerySet[Any]) -> Iterator[tuple[object, ...]]:
+        known = {standing.source.pk: standing for standing in standings()}
+        for source in rows.prefetch_related(None).filter(pk__in=known).iterator(AT_ONCE):
+            its = known[source.pk]
+            state = its.last.get_state_display() if its.last else "never run"
+            what = (source.name, source.title, source.parser, source.enabled, source.schedule)
+            counted = (its.documents, its.chunks, its.failures, its.warnings)
+            yield (*what, its.due, state, its.read_at, *counted)
 
     def delete_model(self, request: HttpRequest, obj: Source) -> None:
         removals.delete_source(obj, request.user.get_username())

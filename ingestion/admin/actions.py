@@ -26,7 +26,7 @@ NO_WORKER = (
     "`python manage.py worker`."
 )
 
-NOTHING_TO_RETRY = "Nothing to retry: {} has no open failure."
+NOTHING_TO_RETRY = "Nothing to retry: {} has no open error."
 
 
 NOT_DONE = (

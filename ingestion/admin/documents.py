@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
-from django.http import (
-    Http404,
-    HttpRequest,
-    HttpResponse,
-    HttpResponseRedirect,
-    StreamingHttpResponse,
-)
-from django.http.response import HttpResponseBase
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
 from ingestion.admin import actions, beside, chosen, models_page, quality
 from ingestion.admin.display import ago
+from ingestion.admin.downloads import AT_ONCE, Downloads
 from ingestion.admin.read_only import SHOWN_FAILURES, GenerationFilter, ReadOnlyAdmin
 from ingestion.documents import shortened
 from ingestion.index import texts
-from ingestion.models import Document, DocumentText, Failure
+from ingestion.models import Chunk, Document, DocumentText, Failure
 from ingestion.processes import page_picture
 from ingestion.processes.isolation import Limits
 
@@ -34,10 +26,9 @@ LISTED_TITLE = 160  # characters of a title in the list
 PATIENCE = 20.0  # seconds that a picture of a page may take
 PICTURE_MEMORY_MB = 512
 KEPT = "private, max-age=604800, immutable"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-class DocumentAdmin(ReadOnlyAdmin):
+class DocumentAdmin(Downloads, ReadOnlyAdmin):
     page = "admin/ingestion/document/page.html"
     list_display = ("short_title", "source", "doc_type", "tags", "deprecated", "changed")
     list_filter = (
@@ -48,6 +39,10 @@ class DocumentAdmin(ReadOnlyAdmin):
     search_fields = ("title", "url")
     search_help_text = "Words of a title or an address."
     ordering = ("-changed_at", "pk")
+    csv_columns = (
+        *("title", "address", "shown at", "source", "type", "generations", "deprecated"),
+        *("first seen", "changed", "chunks"),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Document]:
         return Document.objects.defer("metadata", "inputs", "http_validators")
@@ -67,7 +62,6 @@ class DocumentAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         own = [
-            path("csv/", wrap(self.csv), name="ingestion_document_csv"),
             path("<int:pk>/ingest/", wrap(self.ingest), name="ingestion_document_ingest"),
             path(
                 "<int:pk>/page/<int:number>.png",
@@ -77,17 +71,18 @@ class DocumentAdmin(ReadOnlyAdmin):
         ]
         return [*own, *super().get_urls()]
 
+    def csv_cells(self, rows: QuerySet[Any]) -> Iterator[tuple[object, ...]]:
+        mine = Chunk.objects.filter(document=OuterRef("pk")).order_by().values("document")
+        number = Subquery(mine.annotate(number=Count("pk")).values("number"))
+        fields = ("title", "url", "display_url", "source__name", "doc_type", "generations")
+        rest = ("deprecated", "first_seen", "changed_at", "number")
+        found = rows.annotate(number=number).values_list(*fields, *rest)
+        for *named, tags, deprecated, first, changed, chunks in found.iterator(AT_ONCE):
+            yield (*named, ", ".join(tags), deprecated, first, changed, chunks or 0)
+
     def details(self, request: HttpRequest, obj: Document) -> dict[str, Any]:
         failures = Failure.objects.open().filter(source=obj.source, document_url=obj.url)
         return {"failures": failures[:SHOWN_FAILURES], **beside.beside(obj, request.GET)}
-
-    def csv(self, request: HttpRequest) -> HttpResponseBase:
-        """The list with its filters, as CSV."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        rows = self.get_changelist_instance(request).get_queryset(request)
-        name = {"Content-Disposition": 'attachment; filename="documents.csv"'}
-        return StreamingHttpResponse(table(rows), content_type="text/csv", headers=name)
 
     def ingest(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ingest the file or page of one document, and lead to the run."""
@@ -130,23 +125,6 @@ def picture_limits() -> Limits:
     limits: Limits = settings.DOCUMENT_LIMITS
     seconds = min(limits.seconds or PATIENCE, PATIENCE)
     return Limits(seconds, min(limits.memory_mb or PICTURE_MEMORY_MB, PICTURE_MEMORY_MB))
-
-
-def table(rows: QuerySet[Document]) -> Iterator[str]:
-    """The rows as lines of CSV."""
-    columns = ("title", "url", "display_url", "source", "doc_type", "generations", "changed_at")
-    yield _line(columns)
-    fields = ("title", "url", "display_url", "source__name", "doc_type", "generations")
-    for *values, tags, changed in rows.values_list(*fields, "changed_at").iterator():
-        yield _line((*values, ", ".join(tags), changed.isoformat(timespec="seconds")))
-
-
-def _line(values: Iterable[str]) -> str:
-    """A line of CSV, in which no value is a formula to a spreadsheet."""
-    line = io.StringIO()
-    safe = (f"'{value}" if value.startswith(FORMULA) else value for value in values)
-    csv.writer(line).writerow(safe)
-    return line.getvalue()
 
 
 class EmbeddingProfileAdmin(models_page.ModelsPage, ReadOnlyAdmin):

@@ -16,13 +16,15 @@ from ingestion.models import OPEN_STATES, Run, SourceRun, State
 from ingestion.monitoring import health
 from ingestion.runs.state_machine import status_of
 
-PAUSE = 1500  # milliseconds between two refreshes
+PAUSE = 1500  # milliseconds between two refreshes, of a run with few sources
+PAUSE_EACH = 60  # milliseconds for each source, if that is more
 WATCHED = timedelta(minutes=5)  # an interrupted run may be queued again by itself for so long
 # What needs a look comes first.
 ORDER = (
     *(State.RUNNING, State.FAILED, State.INTERRUPTED, State.NEEDS_APPROVAL, State.WAITING),
     *(State.QUEUED, State.PARTIAL, State.SUCCEEDED, State.CANCELLED),
 )
+BROKEN_OFF = (State.FAILED, State.INTERRUPTED, State.CANCELLED)
 # The colour of each stage in the bar: looking up vectors belongs to embedding.
 FILLS = {"parse": "parse", "chunk": "chunk", "look up": "embed", "embed": "embed"}
 FILLS |= {"store": "store", "index": "index", "finish": "index"}
@@ -43,14 +45,14 @@ class Line:
 
     row: SourceRun
     about: int | None
-    why: str
+    note: str
     report: reports.Report
     is_open: bool
 
     @property
     def part(self) -> float:
         """How much of it is done, from 0 to 1."""
-        if not self.row.is_open and self.row.state != State.FAILED:
+        if not self.row.is_open and self.row.state not in BROKEN_OFF:
             return 1.0
         expected = self.row.expected or self.about
         return min(self.row.read / expected, 1.0) if expected else 0.0
@@ -59,25 +61,22 @@ class Line:
     def far(self) -> str:
         """How far it is, beside its state."""
         if self.row.state == State.RUNNING:
-            percent = f"{100 * self.part:.0f} %" if self.about else self.row.stage
             left = time_left(self.row.read, self.about, elapsed([self.row]))
-            return f"{percent}, {seconds(left)} left" if left else percent
+            return f"{100 * self.part:.0f} %, {seconds(left)} left" if left else self.row.stage
         return f"in {seconds(self.row.seconds)}" if self.row.seconds is not None else ""
 
     @property
-    def note(self) -> str:
-        """A sentence below the line, for what waits or went wrong."""
-        bad = self.row.state in (State.FAILED, State.INTERRUPTED, State.CANCELLED)
-        if bad or self.row.cancel_requested:
-            return self.row.error or self.row.last_line
-        return self.row.last_line if self.row.state == State.NEEDS_APPROVAL else self.why
+    def is_unknown(self) -> bool:
+        """Whether nobody can say how much there is to read."""
+        return self.row.is_open and not self.about
 
     @property
     def segments(self) -> list[Segment]:
-        """The bar: as long as it is done, divided as its time so far is among the stages."""
+        """The bar: as long as it is done, divided as its time so far is among the stages. Its whole
+        length is divided if nobody knows how much there is."""
         spent = {name: float(value) for name, value in self.row.timings.items() if name in FILLS}
         whole = sum(spent.values())
-        scale = 100 * self.part / whole if whole else 0
+        scale = 100 * (1.0 if self.is_unknown else self.part) / whole if whole else 0
         found, x = [], 0.0
         for name, fill in FILLS.items():
             if width := scale * spent.get(name, 0):
@@ -123,7 +122,10 @@ class Total:
 def shown(run: Run, level: str = "") -> dict[str, Any]:
     """Everything on the page of a run; `level` narrows the logs."""
     rows = rows_of(run)
-    lines = [line(run, row, rows.why, level, alone=len(rows.mine) == 1) for row in rows.mine]
+    notes, found = notes_of(rows), reports.reports(rows.mine, level)
+    lines = [
+        line(run, row, notes[row.pk], found[row.pk], alone=len(notes) == 1) for row in rows.mine
+    ]
     total = total_of(lines)
     return {
         "original": run,
@@ -131,7 +133,7 @@ def shown(run: Run, level: str = "") -> dict[str, Any]:
         "total": total,
         "can_cancel": any(one.row.is_open and not one.row.cancel_requested for one in lines),
         "level": level if level in reports.LEVELS else "",
-        "pause": PAUSE,
+        "pause": max(PAUSE, PAUSE_EACH * len(lines)),
         "ended": not any(map(may_go_on, rows.mine)),
     }
 
@@ -146,7 +148,8 @@ class Rows:
 
 def rows_of(run: Run) -> Rows:
     wanted = Q(run=run) | Q(state__in=OPEN_STATES)
-    found = list(SourceRun.objects.filter(wanted).select_related("source").order_by("source_name"))
+    rows = SourceRun.objects.filter(wanted).defer("vanished", "moves", "quality")
+    found = list(rows.order_by("source_name"))
     mine = [row for row in found if row.run_id == run.pk]
     mine.sort(key=lambda row: ORDER.index(State(row.state)))
     waiting = [row for row in found if row.is_open]
@@ -154,10 +157,26 @@ def rows_of(run: Run) -> Rows:
     return Rows(mine, why)
 
 
-def line(run: Run, row: SourceRun, why: dict[int, str], level: str, *, alone: bool) -> Line:
+def notes_of(rows: Rows) -> dict[int, str]:
+    """A sentence below each line, for what waits or went wrong. What holds for the line above too
+    is not repeated."""
+    found, above = {}, ""
+    for row in rows.mine:
+        note = _note(row, rows.why.get(row.pk, ""))
+        found[row.pk] = "" if note == above else note
+        above = note
+    return found
+
+
+def _note(row: SourceRun, why: str) -> str:
+    if row.cancel_requested or row.state in BROKEN_OFF:
+        return row.error or row.last_line
+    return row.last_line if row.state == State.NEEDS_APPROVAL else why
+
+
+def line(run: Run, row: SourceRun, note: str, report: reports.Report, *, alone: bool) -> Line:
     needed = row.state == State.NEEDS_APPROVAL
-    found = reports.report(row, level)
-    return Line(row, about(run, row), why.get(row.pk, ""), found, needed or alone)
+    return Line(row, about(run, row), note, report, needed or alone)
 
 
 def about(run: Run, row: SourceRun) -> int | None:

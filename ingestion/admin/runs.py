@@ -1,4 +1,4 @@
-"""The lists and pages of runs and their failures, with the actions on them."""
+"""The list and the pages of runs, with the actions on them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 from django.http import (
     Http404,
     HttpRequest,
@@ -14,34 +14,51 @@ from django.http import (
     HttpResponseRedirect,
 )
 from django.shortcuts import render
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from ingestion.admin import actions, reports, run_page
+from ingestion.admin import actions, comparison, run_page
 from ingestion.admin.display import ago, badge, seconds
 from ingestion.admin.read_only import ReadOnlyAdmin
-from ingestion.documents import shortened
-from ingestion.models import Document, Failure, Run, SourceRun, State
+from ingestion.admin.run_list import (
+    SourceFilter,
+    StateFilter,
+    TimeFilter,
+    is_open,
+    named,
+    summed_up,
+)
+from ingestion.models import Run, SourceRun, State
 from ingestion.runs import retention
 from ingestion.runs.state_machine import status_of
+
+LIST_PAUSE = 3000  # milliseconds between two refreshes of the list, while something goes on
 
 
 class RunAdmin(ReadOnlyAdmin):
     page = "admin/ingestion/run/page.html"
     list_display = (
-        *("number", "state", "asked", "who", "sources"),
-        *("added", "changed", "removed", "failed", "took"),
+        *("state", "number", "asked", "who", "sources", "took"),
+        *("added", "changed", "removed", "errors", "warnings"),
     )
-    list_filter = ("origin", "created_at")
+    list_display_links = ("number",)
+    list_filter = (SourceFilter, StateFilter, "origin", TimeFilter)
     list_select_related = ("requested_by",)
     ordering = ("-pk",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        rows = SourceRun.objects.order_by("source_name").defer("vanished", "moves")
-        return Run.objects.prefetch_related(Prefetch("source_runs", rows))
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return summed_up(Run.objects.all())
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        context = {"kept": retention.promise(), **(extra_context or {})}
-        return super().changelist_view(request, context)
+        """The list, or if its script asks, the part of it that is refreshed."""
+        context = {"kept": retention.promise(), "pause": LIST_PAUSE, **(extra_context or {})}
+        answer = super().changelist_view(request, context)
+        if isinstance(answer, TemplateResponse) and answer.context_data:
+            found = answer.context_data["cl"].result_list
+            answer.context_data["going_on"] = any(is_open(run.states) for run in found)
+            if request.headers.get("X-Requested-With") == "live":
+                answer.template_name = "admin/ingestion/run/list_live.html"
+        return answer
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -50,6 +67,7 @@ class RunAdmin(ReadOnlyAdmin):
             path("source-run/<int:pk>/removal/", wrap(self.removal), name="ingestion_removal"),
             path("source-run/<int:pk>/retry/", wrap(self.retry), name="ingestion_retry"),
             path("<int:pk>/cancel/", wrap(self.cancel_all), name="ingestion_run_cancel"),
+            path("<int:pk>/compare/", wrap(self.compare), name="ingestion_run_compare"),
             path("<int:pk>/live/", wrap(self.live), name="ingestion_run_live"),
         ]
         return [*own, *super().get_urls()]
@@ -81,6 +99,23 @@ class RunAdmin(ReadOnlyAdmin):
         actions.cancel_run(request, run)
         return HttpResponseRedirect(there)
 
+    def compare(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The run beside another."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        run = self._run(pk)
+        found = comparison.page(run, request.GET.get("with", ""))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": run,
+            "title": f"{run} compared with {str(found['other']).lower()}"
+            if found["other"]
+            else str(run),
+            **found,
+        }
+        return TemplateResponse(request, "admin/ingestion/run/compare.html", context)
+
     def _run(self, pk: int) -> Run:
         run = Run.objects.select_related("requested_by").filter(pk=pk).first()
         if run is None:
@@ -103,87 +138,52 @@ class RunAdmin(ReadOnlyAdmin):
         return run_page.shown(obj, level_of(request))
 
     @admin.display(description="run", ordering="pk")
-    def number(self, run: Run) -> str:
+    def number(self, run: Any) -> str:
         return str(run)
 
-    @admin.display(description="state")
-    def state(self, run: Run) -> str:
-        state = state_of(run.source_runs.all())
+    @admin.display(description="state", ordering="rank")
+    def state(self, run: Any) -> str:
+        state = State(status_of(run.states))
         return badge(state, state.label)
 
     @admin.display(description="asked for", ordering="created_at")
-    def asked(self, run: Run) -> str:
+    def asked(self, run: Any) -> str:
         return ago(run.created_at)
 
     @admin.display(description="by", ordering="origin")
-    def who(self, run: Run) -> str:
-        return f"{run.origin}, {run.requested_by}" if run.requested_by else run.origin
+    def who(self, run: Any) -> str:
+        return f"{run.requested_by} ({run.origin})" if run.requested_by else str(run.origin)
 
-    @admin.display(description="sources")
-    def sources(self, run: Run) -> str:
-        return ", ".join(row.source_name for row in run.source_runs.all())
+    @admin.display(description="sources", ordering="names")
+    def sources(self, run: Any) -> str:
+        return named(run.names)
 
-    @admin.display(description="added")
-    def added(self, run: Run) -> int:
-        return sum(row.added for row in run.source_runs.all())
+    @admin.display(description="added", ordering="sum_added")
+    def added(self, run: Any) -> str:
+        return f"{run.sum_added:,}"
 
-    @admin.display(description="changed")
-    def changed(self, run: Run) -> int:
-        return sum(row.changed for row in run.source_runs.all())
+    @admin.display(description="changed", ordering="sum_changed")
+    def changed(self, run: Any) -> str:
+        return f"{run.sum_changed:,}"
 
-    @admin.display(description="removed")
-    def removed(self, run: Run) -> int:
-        return sum(row.removed for row in run.source_runs.all())
+    @admin.display(description="removed", ordering="sum_removed")
+    def removed(self, run: Any) -> str:
+        return f"{run.sum_removed:,}"
 
-    @admin.display(description="failures")
-    def failed(self, run: Run) -> int:
-        return sum(row.failures for row in run.source_runs.all())
+    @admin.display(description="errors", ordering="sum_failures")
+    def errors(self, run: Any) -> str:
+        return f"{run.sum_failures:,}"
 
-    @admin.display(description="took")
-    def took(self, run: Run) -> str:
-        known = [row.seconds for row in run.source_runs.all() if row.seconds is not None]
-        return seconds(max(known, default=None))
+    @admin.display(description="warnings", ordering="sum_warnings")
+    def warnings(self, run: Any) -> str:
+        return f"{run.sum_warnings:,}"
+
+    @admin.display(description="took", ordering="period")
+    def took(self, run: Any) -> str:
+        ended = run.period and not is_open(run.states)
+        return seconds(run.period.total_seconds()) if ended else "-"
 
 
 def level_of(request: HttpRequest) -> str:
     """The level by which the page's log is filtered; empty for all."""
     return request.GET.get("level", "")
-
-
-def state_of(rows: Any) -> State:
-    return State(status_of(row.state for row in rows))
-
-
-class FailureAdmin(ReadOnlyAdmin):
-    heading = "Problems"
-    page = "admin/ingestion/failure/page.html"
-    list_display = ("what", "level", "stage", "document", "source", "when", "standing")
-    list_filter = ("resolved", "level", "source", "stage")
-    linked_lookups = ("source_run__id__exact",)
-    list_select_related = ("source",)
-    search_fields = ("document_url", "message")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Failure]:
-        return reports.brief(Failure.objects.all())
-
-    @admin.display(description="message", ordering="message")
-    def what(self, failure: Any) -> str:
-        return shortened(failure.beginning, reports.LISTED_MESSAGE)
-
-    @admin.display(description="document", ordering="document_url")
-    def document(self, failure: Failure) -> str:
-        return failure.document_url or "the source itself"
-
-    @admin.display(description="state", ordering="resolved")
-    def standing(self, failure: Failure) -> str:
-        if failure.resolved:
-            return badge("off", "over")
-        return badge("bad" if failure.level == Failure.Level.ERROR else "warn", "open")
-
-    @admin.display(description="when", ordering="created_at")
-    def when(self, failure: Failure) -> str:
-        return ago(failure.created_at)
-
-    def details(self, request: HttpRequest, obj: Failure) -> dict[str, Any]:
-        document = Document.objects.filter(url=obj.document_url).first()
-        return {"title": "Failure", "document": document}

@@ -24,7 +24,8 @@ from ingestion.admin.documents import DocumentAdmin, EmbeddingProfileAdmin
 from ingestion.admin.lookups import limited
 from ingestion.admin.menu import menu
 from ingestion.admin.people import Invitation, People
-from ingestion.admin.runs import FailureAdmin, RunAdmin
+from ingestion.admin.problems import ProblemAdmin
+from ingestion.admin.runs import RunAdmin
 from ingestion.admin.standings import open_failures
 from ingestion.models import ApiToken, Chunk, Document, EmbeddingProfile, Failure, Run
 from ingestion.monitoring import health
@@ -32,7 +33,7 @@ from ingestion.monitoring import health
 # In the order of the list.
 PAGES: dict[type[Model], type[admin.ModelAdmin[Any]]] = {
     Run: RunAdmin,
-    Failure: FailureAdmin,
+    Failure: ProblemAdmin,
     Document: DocumentAdmin,
     Chunk: ChunkAdmin,
     EmbeddingProfile: EmbeddingProfileAdmin,

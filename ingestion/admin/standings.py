@@ -133,11 +133,12 @@ def strips() -> dict[int, list[Mark]]:
 
 
 def open_failures() -> QuerySet[Failure]:
-    return Failure.objects.open().errors()
+    """The errors that need somebody, as every page counts them."""
+    return Failure.objects.waiting().errors()
 
 
 def open_warnings() -> QuerySet[Failure]:
-    return Failure.objects.open().filter(level=Failure.Level.WARNING)
+    return Failure.objects.waiting().filter(level=Failure.Level.WARNING)
 
 
 def numbers(rows: QuerySet[Any], group: str) -> dict[Any, int]:

@@ -110,7 +110,8 @@ class Conclusion:
         moved = f"moved: {counted['moved']}, " if counted["moved"] else ""
         line = (
             f"Documents added: {counted['added']}, changed: {counted['changed']}, {moved}"
-            f"removed: {counted['removed']}. Failures: {counted['failures']}."
+            f"removed: {counted['removed']}. Errors: {counted['failures']}, "
+            f"warnings: {counted['warnings']}."
         )
         state = State.PARTIAL if counted["failures"] else State.SUCCEEDED
         return state, fields | {"last_line": line}

@@ -104,5 +104,5 @@ class ProgressReport:
         self.log.say(
             f"{counted['read']:,}{of} documents read, {counted['added']:,} added, "
             f"{counted['changed']:,} changed, {counted['embedded']:,} chunks embedded, "
-            f"{counted['failures']:,} failures so far."
+            f"{counted['failures']:,} errors so far."
         )

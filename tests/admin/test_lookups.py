@@ -48,10 +48,12 @@ def test_no_list_filters_by_what_it_does_not_offer(admin_client: Client, lookup:
     for model in admin.site._registry:
         if model is EmbeddingProfile:
             continue  # its page shows all models, and reads nothing from its address
-        name = f"{model._meta.app_label}_{model._meta.model_name}"
+        name = f"{model._meta.app_label}_{model._meta.model_name}_changelist"
+        if model is Failure:  # its first page has filters of its own
+            name = "ingestion_problem_rows"
         for field in model._meta.get_fields():
             given = {f"{field.name}__{lookup}": "("}
-            url = reverse(f"admin:{name}_changelist")
+            url = reverse(f"admin:{name}")
             assert asked(admin_client, url, **given) == 400, f"{url} {given}"
 
 
@@ -72,6 +74,9 @@ def test_no_list_filters_by_what_it_does_not_offer(admin_client: Client, lookup:
         ("ingestion_run", {"created_at__gte": "9999-99-99"}),
         ("ingestion_document", {"deprecated__exact": "perhaps"}),
         ("ingestion_document", {"deprecated__isnull": "perhaps"}),
+        ("ingestion_run", {"source": 10**30, "state": "x", "days": "-1"}),
+        ("ingestion_failure", {"source__id__exact": 10**30, "tab": "a\x00b", "page": "\ud800"}),
+        ("ingestion_failure", {"q": "\ud800", "stage": "a\x00b", "reason__exact": "x"}),
         ("sources_source", {"parser__exact": "a\x00b"}),
         ("ingestion_apitoken", {"revoked_at__isempty": "perhaps"}),
     ],
@@ -99,6 +104,7 @@ def test_each_link_to_a_list_is_answered(
     rows["embeddingprofile"] = chunk.profile_id
     begin += [reverse(f"admin:ingestion_{name}_change", args=[pk]) for name, pk in rows.items()]
     begin += [reverse("admin:sources_source_change", args=[row.source_id]), *lists()]
+    begin.append(reverse("admin:ingestion_problem_rows"))
     for name in ("document__id__exact", "tokens__gte", "tokens__lt"):
         begin.append(f"{reverse('admin:ingestion_chunk_changelist')}?{name}={chunk.pk}")
     begin.append(f"{reverse('admin:ingestion_failure_changelist')}?source_run__id__exact={row.pk}")
@@ -116,7 +122,7 @@ def test_each_link_to_a_list_is_answered(
 def _answered(client: Client, url: str) -> str:
     answer = client.get(url, follow=True)
     assert answer.status_code == 200, url
-    return str(answer.content.decode())
+    return "" if answer.streaming else str(answer.content.decode())
 
 
 def _figures() -> dict[str, Any]:

@@ -73,6 +73,23 @@ def test_the_live_part_brings_new_lines(admin_client: Client, source: Source) ->
 
 
 @pytest.mark.django_db
+def test_the_live_part_is_the_whole_page(admin_client: Client, source: Source) -> None:
+    row = source_run(source, State.RUNNING, started_at=timezone.now(), read=3, expected=7)
+    whole, live = (
+        page(admin_client, f"ingestion_run_{name}", row.run_id) for name in ("change", "live")
+    )
+    for part in ('data-state="running"', "3 of about 7 documents", "of 7", "Cancel mine"):
+        assert part in whole
+        assert part in live
+    assert "data-ended" not in live
+    ended = {"state": State.CANCELLED, "finished_at": timezone.now()}
+    SourceRun.objects.filter(pk=row.pk).update(**ended)
+    live = page(admin_client, "ingestion_run_live", row.run_id)
+    assert "data-ended" in live
+    assert "running" not in live
+
+
+@pytest.mark.django_db
 def test_a_page_of_an_open_run_follows_it_and_one_that_ended_does_not(
     admin_client: Client, source: Source
 ) -> None:
@@ -208,7 +225,7 @@ def test_a_page_of_an_old_run_offers_no_retry_when_nothing_is_open(
     assert "Retry the open errors" not in page(admin_client, "ingestion_run_change", row.run_id)
     runs_before = Run.objects.count()
     html = post(admin_client, "ingestion_retry", row.pk)
-    assert "Nothing to retry: mine has no open failure." in html
+    assert "Nothing to retry: mine has no open error." in html
     assert Run.objects.count() == runs_before
 
 

@@ -41,7 +41,8 @@ def test_a_reading_tells_how_it_went(source: Source) -> None:
     said = lines(read(source))
     assert said[0].startswith("Running: ")
     assert any(line.startswith("Embedding begins, with wordllama/") for line in said)
-    assert said[-1] == "Succeeded: Documents added: 2, changed: 0, removed: 0. Failures: 0."
+    ended = "Documents added: 2, changed: 0, removed: 0. Errors: 0, warnings: 0."
+    assert said[-1] == f"Succeeded: {ended}"
     nothing_left_behind()
 
 

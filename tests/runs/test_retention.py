@@ -102,7 +102,7 @@ def test_old_runs_go_with_what_belongs_to_them(source: Source) -> None:
     failure = failed(gone, resolved=True)
     kept = newest(source)
     assert pruned() == (
-        "Pruned what is older than 90 days: failures: 1, log lines: 1, source runs: 1, runs: 1."
+        "Pruned what is older than 90 days: problems: 1, log lines: 1, source runs: 1, runs: 1."
     )
     assert left(gone, gone.run, failure) == [False] * 3
     assert set(SourceRun.objects.all()) == set(kept)

@@ -66,7 +66,7 @@ def ran(source: Source) -> SourceRun:
         state=State.PARTIAL,
         timings={"read": 1.5, "chunk": 2.5, "embed": 9.1, "store": 1.1},
         failures=FAILURES,
-        last_line="Documents added: 2, changed: 0, removed: 0. Failures: 3.",
+        last_line="Documents added: 2, changed: 0, removed: 0. Errors: 3, warnings: 0.",
     )
 
 
