@@ -15,7 +15,7 @@ COMPRESSED = [
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("ingestion", "0012_moves"),
+        ("ingestion", "0013_ignored_problem"),
     ]
 
     operations = [
