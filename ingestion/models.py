@@ -1,5 +1,6 @@
-"""The tables: what is stored of a source (Document, Chunk, EmbeddingProfile), and what happened
-(Run, SourceRun, Failure, LogLine). Behaviour lives in `pipeline` and `runs`."""
+"""The tables: what is stored of a source (Document with DocumentText and Original, Chunk,
+EmbeddingProfile), and what happened (Run, SourceRun, Failure, LogLine). Behaviour lives in
+`pipeline` and `runs`."""
 
 from __future__ import annotations
 
@@ -50,6 +51,52 @@ class Document(models.Model):
 
     def __str__(self) -> str:
         return self.title or self.url
+
+
+class Original(models.Model):
+    """The bytes of a file that documents were read from, stored once for all of them.
+
+    `index.texts` stores it, and removes what no document refers to any more.
+    """
+
+    digest = models.CharField(max_length=64, primary_key=True, help_text="SHA-256, in hex.")
+    data = models.BinaryField(help_text="Compressed: see `index.texts`.")
+    stored_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+class DocumentText(models.Model):
+    """What a document was read from, and the text that its chunks were cut from.
+
+    A document that was stored before this table existed has no row until it is made again.
+    """
+
+    document = models.OneToOneField(
+        Document, on_delete=models.CASCADE, primary_key=True, related_name="stored_text"
+    )
+    text = models.BinaryField(help_text="What the chunks are parts of; compressed.")
+    places = models.BinaryField(
+        help_text="The file's line and page of lines of the text; compressed."
+    )
+    chunks = models.BinaryField(
+        help_text="Where each chunk begins and ends in the text; compressed."
+    )
+    original = models.ForeignKey(Original, null=True, on_delete=models.PROTECT, related_name="+")
+    media_type = models.CharField(max_length=40, blank=True, help_text="Empty without a file.")
+    original_size = models.BigIntegerField(null=True, help_text="In bytes, if there is a file.")
+    previous = models.BinaryField(null=True, help_text="The text before the last change.")
+    replaced_at = models.DateTimeField(null=True, help_text="When `previous` was replaced.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"The text of document {self.document_id}"
 
 
 class EmbeddingProfile(models.Model):

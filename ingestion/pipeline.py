@@ -21,7 +21,7 @@ from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, Unchang
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.stage import EmbeddedDocument, EmbeddingStage, LookUp, Vector
 from ingestion.exceptions import EmbedderError
-from ingestion.index.change_detection import KnownDocuments
+from ingestion.index.change_detection import KnownDocuments, Stored
 from ingestion.index.stage import Settled, StoringStage
 from ingestion.index.writer import Writer, stored_vectors
 from ingestion.processes.isolation import Limits
@@ -155,6 +155,7 @@ class Reading:
         self.observer = observer
         self.counters, self.timings = observer.counters, observer.timings
         self.outcome = Outcome()
+        self.textless: dict[str, Stored] = {}  # unchanged, but cut again to store their texts
         clock, report = self.timings.clock, observer.report
         stored: LookUp = partial(stored_vectors, writer.profile) if scope.reuse else _nothing_stored
         self.chunking = Preparation(chunker, helpers, limits, partial(report, "chunking"))
@@ -202,6 +203,9 @@ class Reading:
                 continue
             if not prepared.chunks:
                 self._failed(DocumentFailure(document.url, NO_TEXT, stage="chunk", warning=True))
+            if stored := self.textless.pop(document.url, None):
+                self.storing.keep_text(stored, document, prepared.chunks)
+                continue
             self.embedding.put(document, fingerprint, prepared)
 
     def _store(self, embedded: Iterator[EmbeddedDocument]) -> None:
@@ -232,7 +236,9 @@ class Reading:
         if stored := self.known.holds(document.url, fingerprint):
             self.counters.unchanged += self._is_of_before(document.url)
             self.storing.refresh(stored, document)
-            return
+            if stored.has_text:
+                return
+            self.textless[document.url] = stored
         with self.timings.clock("chunk"):
             self.chunking.put(document, fingerprint)
 

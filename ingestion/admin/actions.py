@@ -81,7 +81,8 @@ def start(
 
 def _how(options: dict[str, Any]) -> str:
     if addresses := options.get("addresses"):
-        return f" (retry of {documents(len(addresses))})"
+        what = "retry of " if options.get("retry_failed") else ""
+        return f" ({what}{documents(len(addresses))})"
     chosen = [name.replace("_", " ") for name, on in options.items() if on]
     return f" ({', '.join(chosen)})" if chosen else ""
 

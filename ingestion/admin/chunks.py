@@ -1,4 +1,4 @@
-"""The list and pages of chunks."""
+"""The list of chunks; each is shown on the page of its document."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from django.contrib.postgres.search import SearchQuery
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.db.models.functions import Left
-from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import URLPattern, path
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 
-from ingestion.admin import quality, search
-from ingestion.admin.markdown import LONGEST, rendered
+from ingestion.admin import quality
 from ingestion.admin.read_only import VECTORS, GenerationFilter, LatePaginator, ReadOnlyAdmin
 from ingestion.models import Chunk
-from ingestion.search.results import line_link_of
 from ingestion.text.analyzer import forms, words
 
-NEIGHBOURS = 2
 MOST_FOUND = 5000  # chunks of a word search, because common words are in nearly all
 
 
@@ -40,7 +37,6 @@ class ChunkGenerationFilter(GenerationFilter):
 
 
 class ChunkAdmin(ReadOnlyAdmin):
-    page = "admin/ingestion/chunk/page.html"
     paginator = LatePaginator
     list_display = ("name", "beginning", "source", "doc_type", "tags", "tokens")
     list_filter = (
@@ -111,22 +107,17 @@ class ChunkAdmin(ReadOnlyAdmin):
             raise Http404(f"There is no chunk {pk} (any more).")
         return HttpResponse(text, content_type="text/plain; charset=utf-8")
 
-    def details(self, request: HttpRequest, obj: Chunk) -> dict[str, Any]:
-        beside = (obj.ordinal - NEIGHBOURS, obj.ordinal + NEIGHBOURS)
-        near = Chunk.objects.filter(document=obj.document_id, ordinal__range=beside)
-        neighbours = near.exclude(pk=obj.pk).defer(*VECTORS).order_by("ordinal")
-        return {
-            "line_link": _line_link(obj),
-            "rendered": rendered(obj.content),
-            "cut_short": len(obj.content) > LONGEST,
-            "findable": search.findable(obj) if "findable" in request.GET else "",
-            "before": [chunk for chunk in neighbours if chunk.ordinal < obj.ordinal],
-            "after": [chunk for chunk in neighbours if chunk.ordinal > obj.ordinal],
-        }
-
-
-def _line_link(chunk: Chunk) -> str:
-    document = chunk.document
-    source = document.source
-    host = (source.repository, source.link_template, source.display_base_url)
-    return line_link_of(document.display_url, chunk.start_line, *host)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Lead to the page of its document, on which the chunk is chosen."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        pk = int(object_id) if object_id.isdecimal() and len(object_id) < 19 else 0
+        found = Chunk.objects.filter(pk=pk).values_list("document", "ordinal").first()
+        if found is None:
+            raise Http404(f"There is no chunk {object_id} (any more).")
+        query = request.GET.copy()
+        query["chunk"] = str(found[1])
+        there = reverse("admin:ingestion_document_change", args=[found[0]])
+        return HttpResponseRedirect(f"{there}?{query.urlencode()}#chosen")

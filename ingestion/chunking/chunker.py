@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ingestion.chunking.context_header import context_header_within
-from ingestion.chunking.markdown_blocks import Block, Section, read_sections
+from ingestion.chunking.markdown_blocks import Block, Lines, Section, read_sections
 from ingestion.chunking.packer import PackedPieces, pack
 from ingestion.chunking.splitter import Piece, fitting_pieces, whole_pieces
 from ingestion.documents import Location, ParsedDocument, storable
@@ -28,7 +28,8 @@ class TextChunk:
     """A part of a document that is embedded and found as one.
 
     `content_hash` is the SHA-256 (hex) of `embedded_text`, `tokens` its length. `start_line` and
-    `start_page` (from 1) are where the chunk's own text begins, without the overlap.
+    `start_page` (from 1) are where the chunk's own text begins, without the overlap. With it, the
+    chunk lies from character `start_offset` of `text_of(document)` to before `end_offset`.
     """
 
     ordinal: int
@@ -39,6 +40,8 @@ class TextChunk:
     tokens: int
     start_line: int | None
     start_page: int | None
+    start_offset: int
+    end_offset: int
 
     @property
     def embedded_text(self) -> str:
@@ -110,8 +113,8 @@ class _Chunking:
         self.enough = chunker.size // 2
         self.breadcrumb = [storable(step) for step in document.breadcrumb]
         self.title = storable(document.title)
-        self.text = storable(document.content).replace("\r\n", "\n").replace("\r", "\n")
-        self.lines = self.text.split("\n")
+        self.text = text_of(document)
+        self.lines = Lines(self.text)
         self.headers: dict[tuple[str, ...], tuple[str, int]] = {}
 
     def chunks(self) -> Iterator[TextChunk]:
@@ -123,7 +126,7 @@ class _Chunking:
             for part in self._parts(group):
                 content = part.content
                 if _WORD.search(content):
-                    yield self._chunk(ordinal, group.path, content, part.line)
+                    yield self._chunk(ordinal, group.path, content, part)
                     ordinal += 1
 
     def _settle_headings(self, root: Section) -> None:
@@ -215,7 +218,9 @@ class _Chunking:
             self.headers[path] = header, self.size - taken
         return self.headers[path]
 
-    def _chunk(self, ordinal: int, path: tuple[str, ...], content: str, line: int) -> TextChunk:
+    def _chunk(
+        self, ordinal: int, path: tuple[str, ...], content: str, part: PackedPieces
+    ) -> TextChunk:
         header = self._header(path)[0]
         text = _embedded(header, content)
         return TextChunk(
@@ -225,9 +230,17 @@ class _Chunking:
             content=content,
             content_hash=hashlib.sha256(text.encode()).hexdigest(),
             tokens=count_tokens(text),
-            start_line=_number_at(self.document.lines, line),
-            start_page=_number_at(self.document.pages, line),
+            start_line=_number_at(self.document.lines, part.line),
+            start_page=_number_at(self.document.pages, part.line),
+            start_offset=part.start,
+            end_offset=part.end,
         )
+
+
+def text_of(document: ParsedDocument) -> str:
+    """The content as it is cut: with line feeds alone, and without what cannot be stored."""
+    text: str = storable(document.content)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _embedded(header: str, content: str) -> str:

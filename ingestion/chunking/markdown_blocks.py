@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Literal
 
 from markdown_it import MarkdownIt
@@ -35,6 +36,18 @@ _CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`) ?(.+?) ?(?<!`)\1(?!`)")
 
 _markdown = MarkdownIt("commonmark", {"maxNesting": DEEPEST_NESTING}).enable("table")
 _markdown.disable(["html_block", "reference", "inline"])
+
+
+class Lines(list[str]):
+    """The lines of a text, and the character at which each begins."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text.split("\n"))
+        self.starts = [0, *accumulate(len(line) + 1 for line in self)]
+
+    def end_of(self, line: int) -> int:
+        """The character after the last one of a line."""
+        return self.starts[line + 1] - 1
 
 
 @dataclass(slots=True)

@@ -35,6 +35,14 @@ class PackedPieces:
         return self.own[0].line
 
     @property
+    def start(self) -> int:
+        return (self.overlap or self.own)[0].start
+
+    @property
+    def end(self) -> int:
+        return self.own[-1].end
+
+    @property
     def tokens(self) -> int:
         """An upper bound of the tokens of its own pieces."""
         return _cost(self.own)
@@ -216,5 +224,9 @@ def _last_sentences(piece: Piece, limit: int) -> list[Piece]:
         if limit < 0:
             break
         line = piece.line + part.line
-        taken.append(replace(piece, text=part.text, tokens=tokens, line=line, glue=part.glue))
+        is_whole = piece.end - piece.start == len(piece.text)  # without marks of quotes it is not
+        start = piece.start + part.start if is_whole else piece.start
+        taken.append(
+            replace(piece, text=part.text, tokens=tokens, line=line, start=start, glue=part.glue)
+        )
     return taken

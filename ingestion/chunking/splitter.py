@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from ingestion.chunking.markdown_blocks import Block
+from ingestion.chunking.markdown_blocks import Block, Lines
 from ingestion.text import sentences
 from ingestion.text.tokenizer import count_within, cut_to_fit
 
@@ -17,6 +18,9 @@ _CODE_WORD = re.compile(r"[ \t]*[^ \t]+|[ \t]+")
 _CELL = re.compile(r"(?:\\.|[^|\\])*\|")
 _CUTS = (sentences.sentences, sentences.lines, sentences.words)
 _GLUE_TOKENS = {"": 0, " ": 0, "\t": 1, "\n": 1, "\n\n": 2}
+
+Place = Callable[[int], int]
+"""Where in the content a character of a text to be split is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,14 +45,17 @@ class Piece:
     """Text that is not split.
 
     `glue` separates it from the piece before it in the same chunk. `tokens` is an upper bound of
-    what it adds (without glue and frame), `line` its first content line. `sticks`: it must not end
-    a chunk (headings, lead-ins). `prose`: its sentences may be repeated. `resumes` precedes it if
-    it begins a chunk: the first cells of its table row.
+    what it adds (without glue and frame), `line` its first content line. It lies from character
+    `start` of the content to before `end`; what is first of a code block or table from where that
+    begins. `sticks`: it must not end a chunk (headings, lead-ins). `prose`: its sentences may be
+    repeated. `resumes` precedes it if it begins a chunk: the first cells of its table row.
     """
 
     text: str
     tokens: int
     line: int
+    start: int
+    end: int
     glue: str
     heading: bool = False
     prose: bool = False
@@ -66,7 +73,7 @@ class Piece:
         return self.tokens + self.frame_tokens + (_GLUE_TOKENS[self.glue] if before else 0)
 
 
-def whole_pieces(blocks: Sequence[Block], lines: Sequence[str]) -> list[Piece]:
+def whole_pieces(blocks: Sequence[Block], lines: Lines) -> list[Piece]:
     """One piece for each block."""
     pieces = []
     end = None
@@ -76,6 +83,8 @@ def whole_pieces(blocks: Sequence[Block], lines: Sequence[str]) -> list[Piece]:
             text,
             count_within(text),
             block.start + (block.fence is not None and block.end - block.start > 1),
+            lines.starts[block.start],
+            lines.end_of(block.end - 1),
             "\n" if block.start == end else "\n\n",
             heading=block.kind == "heading",
             prose=_is_prose(block),
@@ -92,7 +101,7 @@ def _is_prose(block: Block) -> bool:
     return block.kind == "item" and len(block.parts) == 1 and _is_prose(block.parts[0])
 
 
-def fitting_pieces(blocks: Sequence[Block], lines: Sequence[str], room: int) -> list[Piece]:
+def fitting_pieces(blocks: Sequence[Block], lines: Lines, room: int) -> list[Piece]:
     """The pieces of a section that is larger than a chunk with `room` tokens."""
     return _Breaker(blocks, lines, room).pieces
 
@@ -100,7 +109,7 @@ def fitting_pieces(blocks: Sequence[Block], lines: Sequence[str], room: int) -> 
 class _Breaker:
     """`held` counts the tokens of headings and lead-in that wait for the next piece."""
 
-    def __init__(self, blocks: Sequence[Block], lines: Sequence[str], room: int) -> None:
+    def __init__(self, blocks: Sequence[Block], lines: Lines, room: int) -> None:
         self.lines = lines
         self.room = room
         self.pieces: list[Piece] = []
@@ -155,7 +164,8 @@ class _Breaker:
         elif block.kind == "table":
             yield from self._table(block, piece)
         else:
-            yield from self._prose(self._unquoted(block, piece.text), piece.line, piece.glue)
+            text, place = self._unquoted(block, piece)
+            yield from self._prose(text, piece.line, place, piece.glue)
 
     def _limit(self) -> int:
         return self.room - self.held - 2
@@ -169,11 +179,17 @@ class _Breaker:
             else:
                 yield from self._broken(part, piece)
 
-    def _unquoted(self, block: Block, text: str) -> str:
-        return _QUOTE.sub("", text) if block.quoted else text
+    def _unquoted(self, block: Block, piece: Piece) -> tuple[str, Place]:
+        """The text of a block without marks of quotes, and where its characters are."""
+        if not block.quoted:
+            return piece.text, _from(piece.start)
+        marks = [_QUOTE.match(line) for line in piece.text.split("\n")]
+        left_out = list(accumulate(len(mark[0]) if mark else 0 for mark in marks))
+        text = _QUOTE.sub("", piece.text)
+        return text, lambda at: piece.start + at + left_out[text.count("\n", 0, at)]
 
     def _prose(
-        self, text: str, line: int, glue: str, limit: int = 0, prose: bool = True
+        self, text: str, line: int, place: Place, glue: str, limit: int = 0, prose: bool = True
     ) -> Iterator[Piece]:
         """Sentences; if one is too large, its lines, then words, then characters.
 
@@ -182,7 +198,9 @@ class _Breaker:
         limit = limit or self._limit()
         for part in _fitting_parts(text, limit, _CUTS if prose else (sentences.breaks, *_CUTS)):
             tokens = _tokens_of(part)
-            yield Piece(part.text, tokens, line + part.line, part.glue or glue, prose=prose)
+            start, end = place(part.start), place(part.start + len(part.text) - 1) + 1
+            before = part.glue or glue
+            yield Piece(part.text, tokens, line + part.line, start, end, before, prose=prose)
             glue = ""
 
     def _code(self, block: Block, piece: Piece) -> Iterator[Piece]:
@@ -215,9 +233,12 @@ class _Breaker:
         frame_tokens = frame.tokens if frame else 0
         opens = True
         for number, line in enumerate(lines, start):
+            end = self.lines.starts[number]
             for text in _fitting_code(line, limit):
+                begin, end = end, end + len(text)
+                begin = self.lines.starts[number - 1] if opens and frame else begin
                 yield Piece(
-                    text, count_within(text), number, glue, frame=frame,
+                    text, count_within(text), number, begin, end, glue, frame=frame,
                     frame_tokens=frame_tokens, opens=opens, indented=frame is None,
                 )  # fmt: skip
                 glue, opens = "", False
@@ -232,17 +253,20 @@ class _Breaker:
         for number in range(block.start + head, block.end):
             for part in self._row(self.lines[number], number, glue, limit):
                 part.frame, part.opens = frame, opens
+                part.start = self.lines.starts[block.start] if opens else part.start
                 part.frame_tokens = frame_tokens + count_within(part.resumes)
                 yield part
                 opens = False
             glue = "\n"
 
     def _row(self, row: str, number: int, glue: str, limit: int) -> Iterator[Piece]:
+        start = self.lines.starts[number]
         if count_within(row) <= limit:
-            yield Piece(row, count_within(row), number, glue)
+            yield Piece(row, count_within(row), number, start, start + len(row), glue)
             return
         cells = _first_cells(row, limit // 6)
-        parts = self._prose(row, number, glue, limit - count_within(cells), prose=False)
+        room = limit - count_within(cells)
+        parts = self._prose(row, number, _from(start), glue, room, prose=False)
         for place, part in enumerate(parts):
             part.resumes = cells if place else ""
             yield part
@@ -257,6 +281,10 @@ class _Breaker:
             candidates.insert(0, Frame(opening, f"{lead_in.text}\n\n{again}"))
         fitting = [frame for frame in candidates if frame.tokens <= self._limit() // 2]
         return fitting[0] if fitting and block.end - block.start > 2 else None
+
+
+def _from(start: int) -> Place:
+    return lambda at: start + at
 
 
 def _blanked(prefix: str) -> str:
@@ -282,7 +310,7 @@ def _tokens_of(part: sentences.Fragment) -> int:
 def _fitting_parts(
     text: str, limit: int, cuts: Sequence[sentences.Cut]
 ) -> Iterator[sentences.Fragment]:
-    yield from _cut_down(sentences.Fragment(text, "", 0), cuts, limit)
+    yield from _cut_down(sentences.Fragment(text, "", 0, 0), cuts, limit)
 
 
 def _cut_down(
@@ -292,11 +320,17 @@ def _cut_down(
     if _tokens_of(whole) <= limit:
         yield whole
     elif not cuts:
-        for number, text in enumerate(cut_to_fit(whole.text, limit - 1)):
-            yield sentences.Fragment(text, "" if number else whole.glue, whole.line)
+        start, glue = whole.start, whole.glue
+        for text in cut_to_fit(whole.text, limit - 1):
+            yield sentences.Fragment(text, glue, whole.line, start)
+            start, glue = start + len(text), ""
     else:
         for part in cuts[0](whole.text):
-            inner = sentences.Fragment(part.text, part.glue or whole.glue, whole.line + part.line)
+            inner = part._replace(
+                glue=part.glue or whole.glue,
+                line=whole.line + part.line,
+                start=whole.start + part.start,
+            )
             yield from _cut_down(inner, cuts[1:], limit)
             whole = whole._replace(glue="")
 

@@ -22,6 +22,10 @@ from sources.models import Source, SourceMemory
 UNREAD = frozenset(("fetch", "read", "chunk"))  # failures that leave nothing of a document
 SHARED_FILES = 4096  # whose status is cached, because many documents share them
 NO_VALIDATORS: Mapping[str, str] = {}
+_FIELDS = (
+    *("url", "pk", "fingerprint", "read_key", "inputs", "http_validators", "changed_at"),
+    *("stored_text__pk", "stored_text__original_id", "stored_text__original_size"),
+)
 
 
 class Stored(NamedTuple):
@@ -31,12 +35,15 @@ class Stored(NamedTuple):
     inputs: tuple[tuple[str, int, int], ...]
     validators: Mapping[str, str]
     changed_at: datetime
+    has_text: bool
+    has_original: bool  # or it has no file, or one too large to be stored
 
 
 class _Shared:
     """Keeps one copy of values that many documents share, above all their input files."""
 
-    def __init__(self) -> None:
+    def __init__(self, original_limit: int) -> None:
+        self.original_limit = original_limit
         self.values: dict[Any, Any] = {}
 
     def stored(
@@ -47,11 +54,16 @@ class _Shared:
         inputs: list[list[Any]],
         validators: dict[str, str],
         changed_at: datetime,
+        text: int | None,
+        original: str | None,
+        size: int | None,
     ) -> Stored:
         files = tuple(self._once(tuple(entry)) for entry in inputs)
         kept = validators or NO_VALIDATORS
         when = self._once(changed_at)
-        return Stored(pk, fingerprint, self._once(read_key), self._once(files), kept, when)
+        has_original = original is not None or not 0 < (size or 0) <= self.original_limit
+        key, inputs_ = self._once(read_key), self._once(files)
+        return Stored(pk, fingerprint, key, inputs_, kept, when, text is not None, has_original)
 
     def _once(self, value: Any) -> Any:
         return self.values.setdefault(value, value)
@@ -84,8 +96,9 @@ class KnownDocuments:
     `key` covers the parser, the row's settings and the chunking: a document read with another key
     is never current. With `made_since`, only documents made since then count as known, so a run
     that makes everything again resumes where an earlier attempt ended. Without `trust_times`, size
-    and time of a file do not make it current. `in_hand` is called with each address that the parser
-    asks about, which it reads next.
+    and time of a file do not make it current. Neither is a document current whose text, or file of
+    at most `original_limit` bytes, is not stored. `in_hand` is called with each address that the
+    parser asks about, which it reads next.
     """
 
     def __init__(
@@ -96,6 +109,7 @@ class KnownDocuments:
         *,
         made_since: datetime | None = None,
         trust_times: bool = True,
+        original_limit: int = 0,
         in_hand: Callable[[str], None] = lambda url: None,
     ) -> None:
         self.source = source
@@ -106,9 +120,8 @@ class KnownDocuments:
         self.in_hand = in_hand
         self.by_url: dict[str, Stored] = {}
         self.by_file: dict[str, list[str]] = {}
-        fields = ("url", "pk", "fingerprint", "read_key", "inputs", "http_validators", "changed_at")
-        rows = Document.objects.filter(source=source).order_by().values_list(*fields)
-        shared = _Shared()
+        rows = Document.objects.filter(source=source).order_by().values_list(*_FIELDS)
+        shared = _Shared(original_limit)
         for url, *rest in rows.iterator():
             self.by_url[url] = shared.stored(*rest)
             if "#" in url:
@@ -161,7 +174,8 @@ class KnownDocuments:
 
     def _counts(self, stored: Stored) -> bool:
         whole = bool(stored.fingerprint) and stored.read_key == self.key
-        return whole and self._is_new_enough(stored)
+        is_kept = stored.has_text and stored.has_original
+        return whole and is_kept and self._is_new_enough(stored)
 
     def stored(self, url: str) -> bool:
         return bool(self.covered(url))

@@ -52,6 +52,20 @@ _TAKE_OVER = """
     FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS pair(old, new, url)
     JOIN ingestion_document AS n ON n.id = pair.new
     WHERE o.id = pair.old"""
+# Its text too, in which its chunks are at the same places. What was replaced stays with it.
+_KEEP_PREVIOUS = """
+    UPDATE ingestion_documenttext AS n SET previous = o.previous, replaced_at = o.replaced_at
+    FROM unnest(%s::bigint[], %s::bigint[]) AS pair(old, new)
+    JOIN ingestion_documenttext AS o ON o.document_id = pair.old
+    WHERE n.document_id = pair.new AND o.previous IS NOT NULL"""
+_FORGET_TEXT = """
+    DELETE FROM ingestion_documenttext AS o USING unnest(%s::bigint[], %s::bigint[])
+        AS pair(old, new), ingestion_documenttext AS n
+    WHERE o.document_id = pair.old AND n.document_id = pair.new"""
+_TAKE_TEXT = """
+    UPDATE ingestion_documenttext AS n SET document_id = pair.old
+    FROM unnest(%s::bigint[], %s::bigint[]) AS pair(old, new) WHERE n.document_id = pair.new"""
+_TEXTS = (_KEEP_PREVIOUS, _FORGET_TEXT, _TAKE_TEXT)
 _DATE_BACK = """
     UPDATE ingestion_document AS n SET first_seen = pair.first_seen
     FROM unnest(%s::bigint[], %s::timestamptz[]) AS pair(new, first_seen)
@@ -171,16 +185,20 @@ def _alike(moved: Sequence[Moved]) -> set[int]:
 
 
 def _keep_old(moved: Sequence[Moved]) -> None:
-    new = [move.new for move in moved]
+    old, new = [move.old for move in moved], [move.new for move in moved]
     with connection.cursor() as cursor:
         cursor.execute(_GIVE_UP, [new])
-        urls = [move.new_url for move in moved]
-        cursor.execute(_TAKE_OVER, [[move.old for move in moved], new, urls])
+        cursor.execute(_TAKE_OVER, [old, new, [move.new_url for move in moved]])
+        for take in _TEXTS:
+            cursor.execute(take, [old, new])
     _delete(new)
 
 
 def _keep_new(moved: Sequence[Moved]) -> None:
-    _delete([move.old for move in moved])
+    old = [move.old for move in moved]
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP_PREVIOUS, [old, [move.new for move in moved]])
+    _delete(old)
     with connection.cursor() as cursor:
         times = [move.first_seen for move in moved]
         cursor.execute(_DATE_BACK, [[move.new for move in moved], times])
@@ -188,5 +206,6 @@ def _keep_new(moved: Sequence[Moved]) -> None:
 
 def _delete(keys: Sequence[int]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM ingestion_chunk WHERE document_id = ANY(%s)", [list(keys)])
+        for table in ("ingestion_chunk", "ingestion_documenttext"):
+            cursor.execute(f"DELETE FROM {table} WHERE document_id = ANY(%s)", [list(keys)])
         cursor.execute("DELETE FROM ingestion_document WHERE id = ANY(%s)", [list(keys)])

@@ -13,13 +13,16 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ingestion import documents
+from ingestion.chunking.chunker import TextChunk
 from ingestion.embedding.stage import EmbeddedDocument
 from ingestion.index.change_detection import Stored
+from ingestion.index.texts import Cut
 from ingestion.index.writer import Taken, Writer
 
 STORED_AT_ONCE = 300  # chunks
 HELD_BACK = 1.0  # seconds
 REFRESHED_AT_ONCE = 200
+CHARACTERS_AT_ONCE = 1_000_000
 
 
 class Settled(NamedTuple):
@@ -54,6 +57,8 @@ class StoringStage:
         self.chunks = 0
         self.last = time.monotonic()
         self.unchanged: list[tuple[Stored, documents.ParsedDocument]] = []
+        self.texts: dict[int, Cut] = {}
+        self.characters = 0
 
     def put(self, embedded: EmbeddedDocument) -> None:
         self.waiting.append(embedded)
@@ -66,6 +71,15 @@ class StoringStage:
         if len(self.unchanged) >= REFRESHED_AT_ONCE:
             self._refresh()
 
+    def keep_text(
+        self, stored: Stored, document: documents.ParsedDocument, chunks: Sequence[TextChunk]
+    ) -> None:
+        """Store the text of an unchanged document that was stored without it."""
+        self.texts[stored.pk] = Cut(document, chunks)
+        self.characters += len(document.content)
+        if len(self.texts) >= REFRESHED_AT_ONCE or self.characters >= CHARACTERS_AT_ONCE:
+            self._keep_texts()
+
     def ready(self) -> Iterator[Settled]:
         held_back = time.monotonic() - self.last >= HELD_BACK
         if self.waiting and (self.chunks >= STORED_AT_ONCE or held_back):
@@ -74,6 +88,7 @@ class StoringStage:
     def rest(self) -> Iterator[Settled]:
         yield from self._store()
         self._refresh()
+        self._keep_texts()
 
     def close(self) -> None:
         """Do nothing: nothing is held open."""
@@ -93,6 +108,12 @@ class StoringStage:
                 free = [item for item in batch if item.document.url not in owners]
         for item in batch:
             yield Settled(item, owners.get(item.document.url, ""))
+
+    def _keep_texts(self) -> None:
+        texts, self.texts, self.characters = self.texts, {}, 0
+        if texts:
+            with self.clock("store"):
+                self.writer.keep_texts(texts)
 
     def _refresh(self) -> None:
         unchanged, self.unchanged = self.unchanged, []

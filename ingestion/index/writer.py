@@ -14,7 +14,8 @@ from ingestion import documents
 from ingestion.embedding.stage import EmbeddedDocument
 from ingestion.index.change_detection import Stored
 from ingestion.index.source_lock import SourceLock, SourceLockLost
-from ingestion.models import Document, EmbeddingProfile
+from ingestion.index.texts import Cut, Texts
+from ingestion.models import Chunk, Document, EmbeddingProfile
 from ingestion.parsers.permalinks import at_commit
 from sources.models import Source
 
@@ -90,6 +91,7 @@ class Writer:
         key: str,
         now: datetime,
         settle: Callable[[], None],
+        texts: Texts,
         commit: str = "",
     ) -> None:
         self.source = source
@@ -98,6 +100,7 @@ class Writer:
         self.key = key
         self.now = now
         self.settle = settle
+        self.texts = texts
         self.commit = commit
 
     def guard(self) -> None:
@@ -116,16 +119,22 @@ class Writer:
         stored = stored.exclude(source=self.source).order_by()
         return dict(stored.values_list("url", "source__name"))
 
-    @transaction.atomic
     def swap(
         self, ready: Sequence[EmbeddedDocument], count: Callable[[], None] = lambda: None
     ) -> None:
-        """Replace the stored chunks of each document by its new ones, in one transaction.
+        """Replace the stored chunks and text of each document by its new ones, in one transaction.
 
         `count` is called before `settle`. If a document's address belongs to another source, raises
         Taken and replaces nothing.
         """
-        self.guard()
+        self.texts.keep_originals(item.document for item in ready)
+        with transaction.atomic():
+            self.guard()
+            self._swap(ready)
+            count()
+            self.settle()
+
+    def _swap(self, ready: Sequence[EmbeddedDocument]) -> None:
         rows = Document.objects.bulk_create(
             [self._row(item) for item in ready],
             update_conflicts=True,
@@ -144,8 +153,7 @@ class Writer:
             for row, item in zip(rows, ready, strict=True)
             for record in self._chunk_records(row, item)
         )
-        count()
-        self.settle()
+        self.texts.replace({row.pk: _cut(item) for row, item in zip(rows, ready, strict=True)})
 
     def _drop(self, documents: Sequence[int]) -> None:
         with connection.cursor() as cursor:
@@ -203,10 +211,16 @@ class Writer:
             for record in records:
                 copy.write_row(record)
 
-    @transaction.atomic
     def refresh(self, unchanged: Sequence[tuple[Stored, documents.ParsedDocument]]) -> None:
-        """Note where unchanged documents were read from; their chunks stay untouched."""
-        self.guard()
+        """Note where unchanged documents were read from, and store their files; their chunks stay
+        untouched."""
+        self.texts.keep_originals(document for _, document in unchanged)
+        with transaction.atomic():
+            self.guard()
+            self._note_inputs(unchanged)
+            self.texts.refresh({stored.pk: document for stored, document in unchanged})
+
+    def _note_inputs(self, unchanged: Sequence[tuple[Stored, documents.ParsedDocument]]) -> None:
         rows = [
             (
                 stored.pk,
@@ -227,7 +241,16 @@ class Writer:
     def is_fresh(self, stored: Stored, document: documents.ParsedDocument) -> bool:
         """Whether the noted inputs and validators of the document are up to date."""
         read = (self.key, document.inputs, dict(document.validators))
-        return (stored.read_key, stored.inputs, stored.validators) == read
+        noted = (stored.read_key, stored.inputs, stored.validators)
+        return stored.has_original and noted == read
+
+    def keep_texts(self, cut: Mapping[int, Cut]) -> None:
+        """Store the texts of unchanged documents, by their keys; their chunks stay untouched."""
+        self.texts.keep_originals(document for document, _ in cut.values())
+        with transaction.atomic():
+            self.guard()
+            hashes = _hashes(list(cut))
+            self.texts.replace({pk: one.if_cut_into(hashes[pk]) for pk, one in cut.items()})
 
     def mark_seen(self, pks: Sequence[int]) -> None:
         with connection.cursor() as cursor:
@@ -241,3 +264,17 @@ class Writer:
         self.guard()
         _, removed = Document.objects.filter(source=self.source, url__in=urls).delete()
         return removed.get("ingestion.Document", 0)
+
+
+def _cut(item: EmbeddedDocument) -> Cut:
+    kept = [chunk for chunk in item.chunks if chunk.content_hash not in item.rejected]
+    return Cut(item.document, kept)
+
+
+def _hashes(keys: Sequence[int]) -> dict[int, list[str]]:
+    """The hashes of the stored chunks of documents, in their order."""
+    hashes: dict[int, list[str]] = {pk: [] for pk in keys}
+    rows = Chunk.objects.filter(document__in=keys).order_by("document", "ordinal")
+    for pk, content_hash in rows.values_list("document", "content_hash"):
+        hashes[pk].append(content_hash)
+    return hashes

@@ -110,7 +110,7 @@ def _serve(pipe: socket.socket, work: Work, parent: int, memory_mb: int) -> None
         os.closerange(3, pipe.fileno())
         os.closerange(pipe.fileno() + 1, 1 << 20)
         _forward_logs(pipe)
-        _limit_memory(memory_mb)
+        limit_memory(memory_mb)
         while True:
             for item in _receive(pipe):
                 _apply(pipe, work, item)
@@ -168,7 +168,7 @@ def _forward_logs(pipe: socket.socket) -> None:
     logging.root.handlers = [_Forward(pipe)]
 
 
-def _limit_memory(megabytes: int) -> None:
+def limit_memory(megabytes: int) -> None:
     """Have allocations fail once the process has so many megabytes more than now (Linux)."""
     if not megabytes or sys.platform != "linux":
         return

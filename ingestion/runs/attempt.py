@@ -20,6 +20,7 @@ from ingestion.embedding.configured import configured_embedder
 from ingestion.exceptions import BbjragError, EmbedderUnavailable
 from ingestion.index.change_detection import KnownDocuments, read_key
 from ingestion.index.source_lock import SourceLock, SourceLockLost, SourceLockTaken
+from ingestion.index.texts import Texts
 from ingestion.index.writer import Writer, profile_of
 from ingestion.log_context import log_context
 from ingestion.models import Document, Failure, SourceRun, State
@@ -140,6 +141,7 @@ class Attempt:
             key,
             timezone.now(),
             progress.stored,
+            Texts(found.config.data_dir, settings.ORIGINAL_LIMIT),
             found.commit,
         )
         reading = Reading(
@@ -210,6 +212,7 @@ class Attempt:
             data_dir,
             made_since=scope.since if self.options.clean else None,
             trust_times=settings.TRUST_FILE_TIMES,
+            original_limit=settings.ORIGINAL_LIMIT,
             in_hand=self.child_status.hold,
         )
 

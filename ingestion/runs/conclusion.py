@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from ingestion import documents
-from ingestion.index import deletion_gate, hnsw, moves, quality, term_statistics
+from ingestion.index import deletion_gate, hnsw, moves, quality, term_statistics, texts
 from ingestion.index.change_detection import KnownDocuments
 from ingestion.index.source_lock import SourceLockLost
 from ingestion.index.writer import Writer
@@ -58,6 +58,7 @@ class Conclusion:
             ):
                 raise SourceLockLost(f"{self.source_run} was taken away from this process.")
             removals.supersede_approvals(self.source_run)
+        texts.forget_unused()
         return f"{self.source.name}: {fields['last_line']}"
 
     def _is_last(self) -> bool:

@@ -1,5 +1,5 @@
-"""Retention: remove old runs with their log lines and failures, the admin log, sessions, cache rows
-and task results (setting RETENTION_DAYS).
+"""Retention: remove old runs with their log lines and failures, the texts before a document's last
+change, the admin log, sessions, cache rows and task results (setting RETENTION_DAYS).
 
 What is still needed stays, however old it is. Rows are deleted in batches, each in its own
 transaction, so that nobody waits for long; the next pruning continues an interrupted one.
@@ -23,8 +23,9 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django_q.models import Task
 
+from ingestion.index import texts
 from ingestion.index.session_lock import session_lock
-from ingestion.models import Failure, LogLine, Run, SourceRun, State
+from ingestion.models import DocumentText, Failure, LogLine, Run, SourceRun, State
 from ingestion.runs.state_machine import DONE_STATES
 from sources.models import Source
 
@@ -87,6 +88,15 @@ class Pruning:
             self.remove(Failure.objects.filter(source_run__in=keys))
             self.remove(SourceRun.objects.filter(pk__in=keys))
 
+    def remove_previous_texts(self, moment: datetime) -> None:
+        """Remove what a change before the moment replaced, and files that nothing refers to."""
+        for keys in self._batches(DocumentText.objects.filter(replaced_at__lt=moment), BATCH):
+            if not self._has_time():
+                return
+            rows = DocumentText.objects.filter(pk__in=keys)
+            self.removed["previous texts"] += rows.update(previous=None, replaced_at=None)
+        self.removed["originals"] += texts.forget_unused()
+
     def remove_cache_rows(self, now: datetime) -> None:
         """Delete the expired rows of the cache, whose table has no model."""
         table = connection.ops.quote_name(str(settings.CACHES["default"]["LOCATION"]))
@@ -118,6 +128,7 @@ def _prune(pruning: Pruning, now: datetime, moment: datetime) -> None:
     pruning.remove(Task.objects.filter(stopped__lt=moment))
     pruning.remove(Session.objects.filter(expire_date__lt=now))
     pruning.remove_cache_rows(now)
+    pruning.remove_previous_texts(moment)
 
 
 def prune_hourly() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
 _SENTENCE_END = re.compile(
@@ -22,18 +23,19 @@ _LONGEST_ABBREVIATION = 8
 
 
 class Fragment(NamedTuple):
-    """A part of a text; `glue` is the white space before it, as one character or empty."""
+    """A part of a text; `glue` is the white space before it, as one character or empty. `line` and
+    `start` (a character) are where it begins, from 0."""
 
     text: str
     glue: str
     line: int
+    start: int
 
 
 Cut = Callable[[str], list[Fragment]]
 
 
 def sentences(text: str) -> list[Fragment]:
-    """The sentences; `line` counts from 0 at the beginning of `text`."""
     return list(_cut(text, _SENTENCE_END, 1))
 
 
@@ -43,7 +45,9 @@ def lines(text: str) -> list[Fragment]:
 
 def breaks(text: str) -> list[Fragment]:
     """The lines of text in a table cell, each with the `<br>` that ends it."""
-    return [Fragment(part, "", 0) for part in _AFTER_BREAK.split(text) if part]
+    parts = _AFTER_BREAK.split(text)
+    starts = accumulate(map(len, parts), initial=0)
+    return [Fragment(part, "", 0, at) for part, at in zip(parts, starts, strict=False) if part]
 
 
 def words(text: str) -> list[Fragment]:
@@ -61,11 +65,11 @@ def _cut(text: str, end: re.Pattern[str], least: int) -> Iterator[Fragment]:
         part = text[start : match.end()].rstrip()
         gap = text[start + len(part) : match.end()]
         if part:
-            yield Fragment(part, glue, line)
+            yield Fragment(part, glue, line, start)
         line += text.count("\n", start, match.end())
         start, glue = match.end(), "\n" if "\n" in gap else gap[:1]
     if text[start:].strip():
-        yield Fragment(text[start:].rstrip(), glue, line)
+        yield Fragment(text[start:].rstrip(), glue, line, start)
 
 
 def _abbreviates(text: str, start: int, stop: int) -> bool:

@@ -120,7 +120,7 @@ def test_each_link_to_a_list_is_answered(
 
 
 def _answered(client: Client, url: str) -> str:
-    answer = client.get(url)
+    answer = client.get(url, follow=True)
     assert answer.status_code == 200, url
     return "" if answer.streaming else str(answer.content.decode())
 

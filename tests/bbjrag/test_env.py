@@ -116,6 +116,7 @@ BOUNDS: dict[str, tuple[float, float | None]] = {
     "CHUNK_SIZE": (32, 8192),
     "CHUNK_OVERLAP": (0, None),
     "CHUNKING_PROCESSES": (0, 64),
+    "ORIGINAL_LIMIT_KB": (0, 65536),
     "EMBEDDING_TIMEOUT": (1, None),
     "EMBEDDING_CONCURRENCY": (1, 64),
     "EMBEDDING_BATCH_SIZE": (1, 2048),

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from ingestion.chunking.chunker import Chunker, TextChunk
+from ingestion.chunking.chunker import Chunker, TextChunk, text_of
 from ingestion.documents import Location, ParsedDocument
 from ingestion.exceptions import ConfigError
 from ingestion.parsers import parser_class
@@ -531,6 +531,45 @@ def test_no_word_of_a_document_is_lost(content: str, sizes: tuple[int, int]) -> 
 
     together = "".join(words("".join(contents(chunks))))
     assert is_subsequence("".join(words(content)), together)
+
+
+@thorough
+@given(
+    st.lists(st.one_of(block, sentence.map("> {}".format)), max_size=12).map("\n\n".join),
+    st.sampled_from([(32, 0), (64, 31), (128, 16), (400, 50)]),
+)
+def test_every_chunk_knows_where_it_lies(content: str, sizes: tuple[int, int]) -> None:
+    text = text_of(document(content))
+    chunks = chunk(content, *sizes)
+
+    for one in chunks:
+        assert 0 <= one.start_offset < one.end_offset <= len(text)
+        place = text[one.start_offset : one.end_offset]
+        assert is_subsequence("".join(words(place)), "".join(words(one.content)))
+    for before, after in pairwise(chunks):
+        assert before.start_offset < after.start_offset
+        assert before.end_offset < after.end_offset
+        between = text[before.end_offset : after.start_offset]
+        assert not words(between), "nothing is left between two chunks"
+
+
+def test_a_sentence_of_a_quote_is_found_at_its_place() -> None:
+    content = "> " + "\n> ".join(f"Sentence {n} is here." for n in range(60))
+
+    chunks = chunk(content, size=64, overlap=8)
+
+    for one in chunks:
+        place = content[one.start_offset : one.end_offset]
+        assert place.replace("> ", "").split() == one.content.replace("> ", "").split()
+
+
+def test_what_is_repeated_before_a_chunk_is_part_of_its_place() -> None:
+    content = "Begin.\n\n" + "".join(f"Sentence {n} is here. " for n in range(200))
+
+    before, after, *_ = chunk(content, overlap=30)
+
+    assert after.start_offset < before.end_offset
+    assert content[after.start_offset : after.end_offset] == after.content
 
 
 @thorough

@@ -28,6 +28,7 @@ SETTINGS = {
     "CHUNK_SIZE": "150",
     "CHUNK_OVERLAP": "0",
     "CHUNKING_PROCESSES": "3",
+    "ORIGINAL_LIMIT_KB": "1",
     "WORKERS": "3",
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "info",
@@ -45,6 +46,8 @@ class Seen:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     chunks: list[str] = field(default_factory=list)
     documents: list[str] = field(default_factory=list)
+    stored_files: list[int] = field(default_factory=list)  # sizes in bytes
+    other_files: list[int] = field(default_factory=list)
 
 
 def long_page(name: str) -> str:
@@ -110,6 +113,9 @@ def seen(installation: Place) -> Iterator[Seen]:
     found.bodies = ollama.bodies
     found.chunks = place.all("SELECT content FROM ingestion_chunk ORDER BY document_id, ordinal")
     found.documents = place.all("SELECT url FROM ingestion_document")
+    sizes = "SELECT original_size FROM ingestion_documenttext WHERE original_id"
+    found.stored_files = place.all(f"{sizes} IS NOT NULL")
+    found.other_files = place.all(f"{sizes} IS NULL")
     yield found
     undo(place)
 
@@ -152,6 +158,11 @@ def test_so_many_sources_are_read_at_once(seen: Seen) -> None:
 @pytest.mark.setting("CHUNKING_PROCESSES")
 def test_so_many_processes_help_each_reading(seen: Seen) -> None:
     assert seen.processes == [3, 3, 3]
+
+
+@pytest.mark.setting("ORIGINAL_LIMIT_KB")
+def test_files_up_to_the_limit_are_stored(seen: Seen) -> None:
+    assert max(seen.stored_files) <= 1024 < min(seen.other_files)
 
 
 @pytest.mark.setting("CHUNK_SIZE")

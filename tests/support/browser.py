@@ -56,7 +56,7 @@ def visit(browser: Browser, url: str, session: StorageState | None = None) -> It
     page.on("response", look)
     yield page
     context.close()
-    assert complaints == []
+    assert complaints == [], "\n".join(complaints)
 
 
 def log_in(page: Page, name: str, password: str) -> None:
