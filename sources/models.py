@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models.functions import Lower
 
 from ingestion.exceptions import BbjragError
-from ingestion.parsers import PARSERS, parser_choices, parser_class
+from ingestion.parsers import PARSERS, TITLES, parser_choices, parser_class
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.files import address_prefixes, quoted, resolve_inside
 
@@ -111,6 +111,11 @@ class Source(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def kind(self) -> str:
+        """The parser's name for people."""
+        return TITLES.get(self.parser, self.parser)
+
     def config(self, data_dir: Path | None = None) -> SourceConfig:
         return SourceConfig(
             name=self.name,
@@ -151,7 +156,7 @@ class Source(models.Model):
 
     def _path_problems(self, data_dir: Path | None) -> dict[str, list[str]]:
         if not self.paths:
-            return {"paths": [f"{self.parser} reads files: give at least one path below DATA_DIR."]}
+            return {"paths": [f"{self.kind} reads files: give at least one path below DATA_DIR."]}
         messages, seen = [], list[Path]()
         for path in self.paths:
             try:
@@ -168,7 +173,7 @@ class Source(models.Model):
 
     def _url_problems(self) -> dict[str, list[str]]:
         if not self.start_url:
-            return {"start_url": [f"{self.parser} reads a web site: give its start URL."]}
+            return {"start_url": [f"{self.kind} reads a web site: give its start URL."]}
         parts = urlsplit(self.start_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return {"start_url": ["Only http and https addresses are read."]}
