@@ -19,10 +19,10 @@ from django.utils.html import format_html
 from ingestion.admin import actions
 from ingestion.admin.charts import history
 from ingestion.admin.display import ago, badge, records_link
-from ingestion.admin.preview import tried
+from ingestion.admin.preview import address
 from ingestion.admin.standings import newest_runs, numbers
 from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
-from ingestion.runs import removals
+from ingestion.runs import previews, removals
 from sources.forms import SourceForm
 from sources.models import Source
 
@@ -161,8 +161,10 @@ class SourceAdmin(Admin):
         if isinstance(form, SourceForm) and form.trial and not form.errors:
             if not self.has_run_permission(request):
                 raise PermissionDenied
-            person = request.user.pk or 0
-            context |= tried(form.instance, form.trial, request.POST[form.trial], person)
+            seconds = previews.TEST_SECONDS if form.trial == "_test" else previews.SECONDS
+            return HttpResponseRedirect(
+                address(previews.start(form.instance, request.user, seconds))
+            )
         return response
 
     def change_view(

@@ -26,7 +26,7 @@ KINDS = {
 }
 
 
-TRIALS = ("_test", "_preview", "_show")  # buttons that try the form instead of storing it
+TRIALS = ("_test", "_preview")  # buttons that try the form instead of storing it
 
 # Django's own class takes no type parameter at run time.
 if TYPE_CHECKING:
