@@ -33,6 +33,7 @@ if PRODUCTION and set(ALLOWED_HOSTS) <= set(LOOPBACK):
 if PRODUCTION and DEBUG:
     raise ImproperlyConfigured("DEBUG shows settings to visitors: unset it in production.")
 ALLOWED_HOSTS = list(dict.fromkeys([*ALLOWED_HOSTS, *LOOPBACK]))  # health checks come from here
+CSRF_FAILURE_VIEW = "ingestion.admin.errors.csrf_failure"
 CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
 
 
@@ -95,6 +96,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "bbjrag.login_throttle.KnownBrowserMiddleware",
     "bbjrag.slow_statements.SlowStatements",
+    "ingestion.admin.errors.EmptyAnswers",
     "axes.middleware.AxesMiddleware",
 ]
 CONTENT_SECURITY_POLICY = {
@@ -184,6 +186,9 @@ OLLAMA_HOSTS = env.listing("OLLAMA_HOST", "http://127.0.0.1:11434")
 EMBEDDING_TIMEOUT = env.number("EMBEDDING_TIMEOUT", 120.0, minimum=1.0)
 EMBEDDING_CONCURRENCY = env.integer("EMBEDDING_CONCURRENCY", 2, minimum=1, maximum=64)
 EMBEDDING_BATCH_SIZE = env.integer("EMBEDDING_BATCH_SIZE", 32, minimum=1, maximum=2048)
+
+MCP_MAX_CHARACTERS = env.integer("MCP_MAX_CHARACTERS", 40_000, minimum=4000)
+BBJ_COMPILER = env.text("BBJ_COMPILER", "")
 
 WORKERS = env.integer("WORKERS", 2, minimum=1, maximum=64)
 RUN_ATTEMPTS = env.integer("RUN_ATTEMPTS", 3, minimum=1)

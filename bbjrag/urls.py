@@ -6,6 +6,11 @@ from django.views.generic import RedirectView
 
 admin.autodiscover()
 
+handler400 = "ingestion.admin.errors.bad_request"
+handler403 = "ingestion.admin.errors.denied"
+handler404 = "ingestion.admin.errors.not_found"
+handler500 = "ingestion.admin.errors.server_error"
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("ingestion.api.urls")),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -13,6 +13,7 @@ from django.db import models
 from django.forms.fields import InvalidJSONInput
 from django.template.loader import render_to_string
 
+from ingestion.exceptions import BbjragError
 from ingestion.parsers import PARSERS, parser_class
 from sources.models import Source
 from sources.nesting import TOO_DEEP, is_too_deep
@@ -79,9 +80,10 @@ class Option:
     default: str
     description: str
     example: str
+    choices: Sequence[str] = ()
 
 
-def options_of(parser: str) -> Iterator[Option]:
+def options_of(parser: str, choices: Mapping[str, Sequence[str]]) -> Iterator[Option]:
     """The options in the parser's own order; the example is a whole JSON object to copy."""
     options = parser_class(parser).Options
     properties = options.model_json_schema().get("properties", {})
@@ -93,6 +95,7 @@ def options_of(parser: str) -> Iterator[Option]:
             default=json.dumps(field.get_default(call_default_factory=True), default=str),
             description=field.description or "",
             example=json.dumps({name: examples[0]}) if examples else "",
+            choices=choices.get(name, ()),
         )
 
 
@@ -107,8 +110,9 @@ def kind_of(schema: dict[str, Any]) -> str:
     return KINDS.get(schema.get("type", ""), "value")
 
 
-def options_help() -> str:
-    parsers = {name: list(options_of(name)) for name in PARSERS}
+def options_help(chosen: str, choices: Mapping[str, Sequence[str]]) -> str:
+    """The help for the options of each parser; `choices` are those of the chosen one."""
+    parsers = {name: list(options_of(name, choices if name == chosen else {})) for name in PARSERS}
     return render_to_string("admin/sources/source/options_help.html", {"parsers": parsers})
 
 
@@ -159,4 +163,16 @@ class SourceForm(SourceModelForm):
             label = f"{missing} (not in this version)"
             field.widget.choices = [*field.widget.choices, (missing, label)]
         if "options" in self.fields:
-            self.fields["options"].help_text = options_help()
+            parser = self["parser"].value()
+            self.fields["options"].help_text = options_help(parser, self._choices(parser))
+
+    def _choices(self, parser: str) -> Mapping[str, Sequence[str]]:
+        """What the parser's options may name in the paths that the form shows."""
+        if parser not in PARSERS or "paths" not in self.fields:
+            return {}
+        paths = (line.strip() for line in (self["paths"].value() or "").splitlines())
+        config = replace(self.instance.config(), paths=tuple(filter(None, paths)), options={})
+        try:
+            return parser_class(parser)(config).choices() if config.paths else {}
+        except BbjragError:
+            return {}  # the form reports it at the field of the paths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from django.db.models.functions import Lower
 
 from ingestion.exceptions import BbjragError
 from ingestion.parsers import PARSERS, TITLES, parser_choices, parser_class
-from ingestion.parsers.base import SourceConfig
+from ingestion.parsers.base import Parser, SourceConfig
 from ingestion.parsers.files import address_prefixes, quoted, resolve_inside
 
 RESERVED_NAMES = frozenset({"http", "https", "file", "ftp", "data", "javascript", "mailto"})
@@ -152,7 +153,25 @@ class Source(models.Model):
         except BbjragError as error:
             found["options"] = [str(error)]
         where = self._path_problems(data_dir) if cls.reads == "paths" else self._url_problems()
-        return found | where
+        found |= where
+        return found or self._choice_problems(cls, data_dir)
+
+    def _choice_problems(self, cls: type[Parser], data_dir: Path | None) -> dict[str, list[str]]:
+        """What is wrong with options that name something which is not in the source."""
+        if not self.options:
+            return {}
+        parser = cls(self.config(data_dir))
+        try:
+            choices = parser.choices()
+        except BbjragError as error:
+            return {"paths": [str(error)]}
+        wrong = {name: getattr(parser.options, name) for name in choices}
+        messages = [
+            f"{self.parser}: {name}: there is no {value!r}: {_way_out(choices[name])}"
+            for name, value in wrong.items()
+            if value and value.casefold() not in map(str.casefold, choices[name])
+        ]
+        return {"options": messages} if messages else {}
 
     def _path_problems(self, data_dir: Path | None) -> dict[str, list[str]]:
         if not self.paths:
@@ -262,3 +281,9 @@ class SourceMemory(models.Model):
 
     def __str__(self) -> str:
         return f"memory of {self.source}"
+
+
+def _way_out(choices: Sequence[str]) -> str:
+    if not choices:
+        return "there is none. Leave the option out."
+    return f"name one of {', '.join(map(repr, choices))}."

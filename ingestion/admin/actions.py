@@ -152,6 +152,19 @@ def cancel(request: HttpRequest, source_runs: Iterable[SourceRun]) -> int:
     return len(asked)
 
 
+def cancel_run(request: HttpRequest, run: Run) -> None:
+    """Request everything that is open of a run to stop; one message for all of it."""
+    open_runs = list(run.source_runs.open().select_related("source").order_by("source_name"))
+    if not open_runs:
+        messages.info(request, f"{run} has ended already: there is nothing to cancel.")
+        return
+    for source_run in open_runs:
+        requests.cancel(source_run, request.user.get_username())
+    names = ", ".join(row.source_name for row in open_runs)
+    messages.success(request, f"Cancelled {names}. What was stored stays; running ones stop soon.")
+    note(request, [row.source for row in open_runs if row.source], f"Cancel of {run} requested.")
+
+
 def cancel_one(request: HttpRequest, source_run: SourceRun) -> None:
     messages.success(request, requests.cancel(source_run, request.user.get_username()))
     if source_run.source:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Any, cast
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import QuerySet
@@ -39,6 +42,12 @@ def revoke(
         "tokens": chosen,
     }
     return TemplateResponse(request, "admin/ingestion/apitoken/confirm_revoke.html", context)
+
+
+def mcp_settings() -> str:
+    """The settings of an assistant that starts our MCP server, as JSON."""
+    server = {"command": sys.executable, "args": [str(settings.BASE_DIR / "manage.py"), "mcp"]}
+    return json.dumps({"mcpServers": {"bbjrag": server}}, indent=2)
 
 
 class ApiTokenAdmin(Admin):
@@ -88,5 +97,7 @@ class ApiTokenAdmin(Admin):
             "opts": self.opts,
             "original": obj,
             "token": cast(Any, obj).token,
+            "site": request.build_absolute_uri("/").rstrip("/"),
+            "mcp": mcp_settings(),
         }
         return TemplateResponse(request, "admin/ingestion/apitoken/made.html", context)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.urls import reverse
 from django.utils import timezone
 
 from ingestion.admin.display import documents
-from ingestion.admin.standings import OLD, Standing
+from ingestion.admin.quality import is_stale
+from ingestion.admin.standings import Standing
 from ingestion.models import SourceRun, State
 from ingestion.monitoring.health import Check
 
@@ -86,8 +88,16 @@ def _of_source(one: Standing) -> Iterator[Need]:
         retry = Step("Retry", act, "action", "retry_failures", "ingestion.start_run")
         text = f"{one.failures:,} open problems: these documents are missing or old in the index."
         yield Need("warn", "problems", source.name, url, text, [look, retry])
-    if one.read_at and timezone.now() - one.read_at > OLD and not source.schedule:
-        days = (timezone.now() - one.read_at).days
+    if one.read_at and is_stale(one, timezone.now()):
+        yield _stale(one, one.read_at, url, act)
+
+
+def _stale(one: Standing, read_at: datetime, url: str, act: str) -> Need:
+    days = (timezone.now() - read_at).days
+    if one.source.schedule:
+        text = f"It was last read {days} days ago: two times of its schedule have passed."
+        step = Step("Ingest", act, "action", "reingest", "ingestion.start_run")
+    else:
         text = f"It was last read {days} days ago and has no schedule."
-        plan = Step("Set a schedule", f"{url}#id_schedule")
-        yield Need("warn", "old", source.name, url, text, [plan])
+        step = Step("Set a schedule", f"{url}#id_schedule")
+    return Need("warn", "old", one.source.name, url, text, [step])

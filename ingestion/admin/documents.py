@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from ingestion.admin import quality
+from ingestion.admin import models_page, quality
 from ingestion.admin.display import ago
 from ingestion.admin.read_only import SHOWN_FAILURES, VECTORS, GenerationFilter, ReadOnlyAdmin
 from ingestion.models import Document, Failure
@@ -43,6 +43,7 @@ class DocumentAdmin(ReadOnlyAdmin):
         return {"chunks": chunks, "failures": failures[:SHOWN_FAILURES]}
 
 
-class EmbeddingProfileAdmin(ReadOnlyAdmin):
+class EmbeddingProfileAdmin(models_page.ModelsPage, ReadOnlyAdmin):
+    heading = "Models"
     page = "admin/ingestion/profile/page.html"
     list_display = ("__str__", "provider", "model", "dimensions", "created_at")

@@ -13,9 +13,7 @@ from django.db.models.functions import Left
 
 from ingestion.admin.charts import Bar, bars
 from ingestion.admin.display import seconds
-from ingestion.admin.standings import Progress, progress
-from ingestion.models import Document, Failure, LogLine, Run, SourceRun, State
-from ingestion.monitoring import health
+from ingestion.models import Document, Failure, LogLine, SourceRun, State
 from ingestion.pipeline import STAGES
 from ingestion.runs.requests import has_failures
 
@@ -71,11 +69,6 @@ class Report:
     lines: list[LogLine]
     can_retry: bool
     """Whether the source has open failures, of this run or another."""
-
-
-def reports(run: Run, level: str = "") -> list[Report]:
-    rows = run.source_runs.select_related("source").order_by("source_name")
-    return [report(row, level) for row in rows]
 
 
 def report(row: SourceRun, level: str = "") -> Report:
@@ -182,16 +175,3 @@ def changes(row: SourceRun) -> list[Change]:
         Change("Removed", row.removed, [], removed[:SHOWN]),
     ]
     return [change for change in found if change.number]
-
-
-def live(run: Run, level: str = "") -> dict[str, Any]:
-    """The part of the page that changes during the run."""
-    open_runs = list(SourceRun.objects.open().defer("vanished", "moves"))
-    open_runs.sort(key=lambda row: row.source_name)
-    why = health.why_waiting(open_runs)
-    mine: list[tuple[Progress, list[LogLine]]] = [
-        (progress(row, why.get(row.pk, "")), lines(row, level))
-        for row in open_runs
-        if row.run_id == run.pk
-    ]
-    return {"progress": mine, "original": run, "level": level if level in LEVELS else ""}

@@ -16,7 +16,7 @@ from django.http import (
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 
-from ingestion.admin import actions, reports
+from ingestion.admin import actions, reports, run_page
 from ingestion.admin.display import ago, badge, seconds
 from ingestion.admin.read_only import ReadOnlyAdmin
 from ingestion.documents import shortened
@@ -49,6 +49,7 @@ class RunAdmin(ReadOnlyAdmin):
             path("source-run/<int:pk>/cancel/", wrap(self.cancel), name="ingestion_cancel"),
             path("source-run/<int:pk>/removal/", wrap(self.removal), name="ingestion_removal"),
             path("source-run/<int:pk>/retry/", wrap(self.retry), name="ingestion_retry"),
+            path("<int:pk>/cancel/", wrap(self.cancel_all), name="ingestion_run_cancel"),
             path("<int:pk>/live/", wrap(self.live), name="ingestion_run_live"),
         ]
         return [*own, *super().get_urls()]
@@ -63,15 +64,28 @@ class RunAdmin(ReadOnlyAdmin):
         return self._act(request, pk, "ingestion.start_run", actions.retry_one)
 
     def live(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The part of the page that its script refreshes."""
-        run = Run.objects.filter(pk=pk).first()
+        """The part of the page that its script refreshes: all of it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+        found = run_page.shown(self._run(pk), level_of(request))
+        return render(request, "admin/ingestion/run/live.html", found)
+
+    def cancel_all(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Cancel what is open of a run."""
+        if not request.user.has_perm("ingestion.cancel_run"):
+            raise PermissionDenied
+        run = self._run(pk)
+        there = reverse("admin:ingestion_run_change", args=[run.pk])
+        if request.method != "POST":
+            return actions.not_done(request, there)
+        actions.cancel_run(request, run)
+        return HttpResponseRedirect(there)
+
+    def _run(self, pk: int) -> Run:
+        run = Run.objects.select_related("requested_by").filter(pk=pk).first()
         if run is None:
             raise Http404(f"There is no run {pk} (any more).")
-        return render(
-            request, "admin/ingestion/run/live.html", reports.live(run, level_of(request))
-        )
+        return run
 
     def _act(self, request: HttpRequest, pk: int, permission: str, act: Any) -> HttpResponse:
         if not request.user.has_perm(permission):
@@ -86,11 +100,7 @@ class RunAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(reverse("admin:ingestion_run_change", args=[run]))
 
     def details(self, request: HttpRequest, obj: Run) -> dict[str, Any]:
-        # A run that ends between these two is shown as ended and refreshed once more. In the other
-        # order it would be shown as running, on a page that does not refresh.
-        live = reports.live(obj, level_of(request))
-        found = reports.reports(obj, level_of(request))
-        return {"reports": found, "state": state_of(report.row for report in found), **live}
+        return run_page.shown(obj, level_of(request))
 
     @admin.display(description="run", ordering="pk")
     def number(self, run: Run) -> str:
@@ -145,6 +155,7 @@ def state_of(rows: Any) -> State:
 
 
 class FailureAdmin(ReadOnlyAdmin):
+    heading = "Problems"
     page = "admin/ingestion/failure/page.html"
     list_display = ("what", "level", "stage", "document", "source", "when", "standing")
     list_filter = ("resolved", "level", "source", "stage")

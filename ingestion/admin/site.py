@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import update_wrapper
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.db.models.base import ModelBase
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, reverse
 
 from ingestion.admin import overview, preview, quality, search, starting
 from ingestion.admin.api_tokens import ApiTokenAdmin
@@ -21,6 +23,7 @@ from ingestion.admin.chunks import ChunkAdmin
 from ingestion.admin.documents import DocumentAdmin, EmbeddingProfileAdmin
 from ingestion.admin.lookups import limited
 from ingestion.admin.menu import menu
+from ingestion.admin.people import Invitation, People
 from ingestion.admin.runs import FailureAdmin, RunAdmin
 from ingestion.admin.standings import open_failures
 from ingestion.models import ApiToken, Chunk, Document, EmbeddingProfile, Failure, Run
@@ -39,6 +42,10 @@ NAMES = [model._meta.object_name for model in PAGES]
 APPS = ["sources", "ingestion"]  # listed first
 LEFT_OUT = {"django_q", "account", "mfa"}
 PEOPLE = "People and roles"
+SESSION_ENDED = (
+    "Your session had ended, so nothing was done. Log in: what you had typed is filled in again, "
+    "and you can send it."
+)
 
 
 class Site(admin.AdminSite):
@@ -64,6 +71,8 @@ class Site(admin.AdminSite):
         filter only by what they offer."""
         given = model_or_iterable
         models = [given] if isinstance(given, ModelBase) else list(given)
+        if models == [User] and admin_class:
+            admin_class = type("PeopleAdmin", (People, admin_class), {})
         shown = [model for model in models if model._meta.app_label not in LEFT_OUT]
         super().register(shown, limited(admin_class or admin.ModelAdmin), **options)
 
@@ -81,6 +90,7 @@ class Site(admin.AdminSite):
             path("overview/", wrap(self.overview), name="overview"),
             path("pulse/", wrap(self.pulse), name="pulse"),
             path("ingest/", wrap(self.ingest), name="ingest"),
+            path("invitation/<uidb64>/<token>/", Invitation.as_view(), name="invitation"),
             path("search/", wrap(self.search), name="search"),
             path("quality/", wrap(self.quality), name="quality"),
         ]
@@ -100,10 +110,26 @@ class Site(admin.AdminSite):
         self._refuse(request)
         return render(request, "admin/overview_live.html", overview.overview())
 
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Say it when something is sent without a login, as after the session has ended."""
+        inner = super().admin_view(view, cacheable)
+
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if request.method == "POST" and not self.has_permission(request):
+                messages.warning(request, SESSION_ENDED)
+            response: HttpResponse = inner(request, *args, **kwargs)
+            return response
+
+        return update_wrapper(guarded, inner)
+
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)
         if context["has_permission"]:
-            context["menu"] = menu(request)
+            context["menu"] = shown = menu(request)
+            sections = [*shown["sections"], *shown["settings"]]
+            home = reverse("admin:index")
+            found = (one for one in sections if one.current and one.url != home)
+            context["section"] = next(found, None)
         return context
 
     def pulse(self, request: HttpRequest) -> HttpResponse:

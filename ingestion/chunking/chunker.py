@@ -115,7 +115,7 @@ class _Chunking:
         self.headers: dict[tuple[str, ...], tuple[str, int]] = {}
 
     def chunks(self) -> Iterator[TextChunk]:
-        root = read_sections(self.text, self.lines)
+        root = read_sections(self.text, self.lines, self.title)
         self._settle_headings(root)
         groups = self._whole(root) if self.document.whole_sections else self._merged(root)
         ordinal = 0

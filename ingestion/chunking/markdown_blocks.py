@@ -30,6 +30,7 @@ _KINDS: dict[str, Kind] = {
     "blockquote_open": "quote",
 }
 _CONTAINERS = ("list", "item", "quote")
+_MARKS = re.compile(r"[*_`\\\\]")
 _CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`) ?(.+?) ?(?<!`)\1(?!`)")
 
 _markdown = MarkdownIt("commonmark", {"maxNesting": DEEPEST_NESTING}).enable("table")
@@ -78,12 +79,18 @@ class Section:
             yield from section.walk()
 
 
-def read_sections(content: str, lines: Sequence[str]) -> Section:
-    """The root section of `content`, whose `lines` are its text split at line feeds."""
+def read_sections(content: str, lines: Sequence[str], title: str = "") -> Section:
+    """The root section of `content`, whose `lines` are its text split at line feeds.
+
+    A first heading that repeats the `title` is left out: what precedes each chunk has it already.
+    """
     root = Section(0, ())
     open_sections = [root]
-    for block in read_blocks(content, lines):
-        if block.kind == "rule":
+    blocks = read_blocks(content, lines)
+    first = next((block for block in blocks if block.kind == "heading"), None)
+    repeats = first is not None and title != "" and _bare(first.title) == _bare(title)
+    for block in blocks:
+        if block.kind == "rule" or (repeats and block is first):
             continue
         if block.kind != "heading":
             open_sections[-1].body.append(block)
@@ -95,6 +102,11 @@ def read_sections(content: str, lines: Sequence[str]) -> Section:
         parent.sections.append(section)
         open_sections.append(section)
     return root
+
+
+def _bare(heading: str) -> str:
+    """A heading as it is compared with a title: without marks, case and double spaces."""
+    return " ".join(_MARKS.sub("", heading).split()).casefold()
 
 
 def read_blocks(content: str, lines: Sequence[str]) -> list[Block]:

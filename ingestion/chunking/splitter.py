@@ -15,6 +15,7 @@ _MARKERS = re.compile(r"[\s>]*(?:(?:[-*+]|\d{1,9}[.)])\s+)*")
 _QUOTE = re.compile(r"^(?: {0,3}> ?)+", re.MULTILINE)
 _CODE_WORD = re.compile(r"[ \t]*[^ \t]+|[ \t]+")
 _CELL = re.compile(r"(?:\\.|[^|\\])*\|")
+_CUTS = (sentences.sentences, sentences.lines, sentences.words)
 _GLUE_TOKENS = {"": 0, " ": 0, "\t": 1, "\n": 1, "\n\n": 2}
 
 
@@ -174,9 +175,12 @@ class _Breaker:
     def _prose(
         self, text: str, line: int, glue: str, limit: int = 0, prose: bool = True
     ) -> Iterator[Piece]:
-        """Sentences; if one is too large, its lines, then words, then characters."""
+        """Sentences; if one is too large, its lines, then words, then characters.
+
+        If not `prose`, the text is a row of a table, whose lines end with `<br>`.
+        """
         limit = limit or self._limit()
-        for part in _fitting_parts(text, limit):
+        for part in _fitting_parts(text, limit, _CUTS if prose else (sentences.breaks, *_CUTS)):
             tokens = _tokens_of(part)
             yield Piece(part.text, tokens, line + part.line, part.glue or glue, prose=prose)
             glue = ""
@@ -275,8 +279,9 @@ def _tokens_of(part: sentences.Fragment) -> int:
     return max(tokens, count_within(f" {part.text}")) if part.glue == " " else tokens
 
 
-def _fitting_parts(text: str, limit: int) -> Iterator[sentences.Fragment]:
-    cuts = (sentences.sentences, sentences.lines, sentences.words)
+def _fitting_parts(
+    text: str, limit: int, cuts: Sequence[sentences.Cut]
+) -> Iterator[sentences.Fragment]:
     yield from _cut_down(sentences.Fragment(text, "", 0), cuts, limit)
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -164,6 +164,13 @@ class Parser(ABC):
         examples = (field.examples or []) if field else []
         such = f", such as {json.dumps(examples[0])}" if examples else ""
         return f"{place}: {_message(detail)}{such}"
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """What there is to choose from, for each option that names something of the source.
+
+        Raises SourceError if the source cannot be looked at.
+        """
+        return {}
 
     @abstractmethod
     def parse(

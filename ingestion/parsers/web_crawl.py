@@ -22,7 +22,7 @@ from ingestion.parsers.web_settings import WebSettings
 class WebCrawlParser(Parser):
     """Reads what is below the start URL's folder; finds topics by links and by Flare's lists."""
 
-    version = 3
+    version = 4
     reads: ClassVar[Literal["paths", "start_url"]] = "start_url"
     Options = WebOptions
 

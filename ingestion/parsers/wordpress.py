@@ -49,7 +49,7 @@ class ArticleOptions(WebOptions):
 
 
 class _WordPressParser(Parser):
-    version = 3
+    version = 4
     reads: ClassVar[Literal["paths", "start_url"]] = "start_url"
     Options = ArticleOptions
     rules: ClassVar[type[WordPressRules]]

@@ -111,27 +111,33 @@ def text_rankings(
     if not wanted:
         return
     condition, parameters = filters.sql()
-    gaining: list[Wanted | Pair] = [*wanted, *asked.pairs]
-    scores = " + ".join(["%s * ts_rank(%s, c.search_vector, %s::tsquery)"] * len(gaining))
-    gains = [value for g in gaining for value in (g.gain, WEIGHTS, g.tsquery)]
+    value, gains = text_value(wanted, asked.pairs)
     sql = f"""
         SELECT id, row_number() OVER (ORDER BY value DESC, id) AS place, value FROM (
             SELECT id, value, row_number() OVER (
                 PARTITION BY document_id ORDER BY value DESC, id) AS nth
             FROM (
-                SELECT c.id, c.document_id, ({scores}) / ({LENGTH_NORM}) AS value
+                SELECT c.id, c.document_id, {value} AS value
                 FROM {filters.table} WHERE c.search_vector @@ %s::tsquery{condition}
-                LIMIT {max(MATCHED, MOST_RANKED // len(gaining))}
+                LIMIT {max(MATCHED, MOST_RANKED // (len(wanted) + len(asked.pairs)))}
             ) AS matched
         ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED} ORDER BY value DESC, id LIMIT {DEPTH}"""
     trust = f"max(r.value) OVER () / {sum(term.gain for term in wanted):.9g}"
     room = MATCHED_FILTERED if condition else MATCHED
-    choosing = _choosing(wanted, asked.chunks, room)
+    choosing = candidates(wanted, asked.chunks, room)
     name = f"text {clause}" if clause else "text"
     yield Ranking(name, clause, weight, sql, [*gains, choosing, *parameters], trust)
 
 
-def _choosing(wanted: Sequence[Wanted], chunks: int, room: int) -> str:
+def text_value(wanted: Sequence[Wanted], pairs: Sequence[Pair]) -> tuple[str, list[float | str]]:
+    """The score of a chunk `c` for these terms as an SQL expression, with its parameters."""
+    gaining: list[Wanted | Pair] = [*wanted, *pairs]
+    scores = " + ".join(["%s * ts_rank(%s, c.search_vector, %s::tsquery)"] * len(gaining))
+    gains = [value for g in gaining for value in (g.gain, WEIGHTS, g.tsquery)]
+    return f"({scores}) / ({LENGTH_NORM})", gains
+
+
+def candidates(wanted: Sequence[Wanted], chunks: int, room: int) -> str:
     """The condition that selects candidates: any of the rarest terms, as long as they match at most
     `room` chunks; the others only add to the rank. If each is too common for that, chunks with
     several of them."""

@@ -16,6 +16,7 @@ _ABBREVIATION = re.compile(
     r"Mr|Mrs|Ms|Dr|Prof|St|[A-Z])|^\W*\d{1,3})$"
 )
 _LINE_END = re.compile(r"\n+")
+_AFTER_BREAK = re.compile("(?<=<br>)")
 _WORD_END = re.compile(r"[ \t\n]+")
 _LONGEST_ABBREVIATION = 8
 
@@ -38,6 +39,11 @@ def sentences(text: str) -> list[Fragment]:
 
 def lines(text: str) -> list[Fragment]:
     return list(_cut(text, _LINE_END, 0))
+
+
+def breaks(text: str) -> list[Fragment]:
+    """The lines of text in a table cell, each with the `<br>` that ends it."""
+    return [Fragment(part, "", 0) for part in _AFTER_BREAK.split(text) if part]
 
 
 def words(text: str) -> list[Fragment]:

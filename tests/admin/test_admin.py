@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -216,7 +217,7 @@ def test_reingest_queues_a_run_and_says_what_happens_next(
     run = Run.objects.get()
     assert run.requested_by == admin_user
     assert "Queued mine" in html
-    assert f"Follow run {run.pk}" in html
+    assert f'<h1 class="grow">Run {run.pk} <span' in html
     assert "No worker is alive" in html
 
 
@@ -321,7 +322,14 @@ def test_a_removal_is_decided(admin_client: Client, chunk: Chunk, decision: str,
 
 def test_acting_needs_a_post(admin_client: Client, source: Source) -> None:
     row = source_run(source, State.QUEUED)
-    assert admin_client.get(reverse("admin:ingestion_cancel", args=[row.pk])).status_code == 405
+    for address in (
+        reverse("admin:ingestion_cancel", args=[row.pk]),
+        reverse("admin:sources_source_act", args=[source.pk]),
+    ):
+        html = admin_client.get(address, follow=True).content.decode()
+        assert "Nothing was done" in html
+    row.refresh_from_db()
+    assert row.state == State.QUEUED
 
 
 def test_the_queues_own_pages_are_hidden(admin_client: Client) -> None:
@@ -342,7 +350,7 @@ def test_the_first_page_shows_every_source(admin_client: Client, chunk: Chunk) -
     html = page(admin_client, "index")
     assert "No worker is alive" in html
     assert ">mine</a>" in html
-    assert "Going on now" in page(admin_client, "overview")
+    assert "Running now" in page(admin_client, "overview")
 
 
 def test_what_waits_says_why_and_until_when(admin_client: Client, source: Source) -> None:
@@ -359,10 +367,11 @@ def test_what_waits_says_why_and_until_when(admin_client: Client, source: Source
 
 
 def test_health_names_what_is_missing(admin_client: Client) -> None:
-    until(lambda: "wordllama" in page(admin_client, "health"))
-    html = page(admin_client, "health")
-    assert "pgvector" in html
-    assert "No worker is alive" in html
+    until(lambda: "wordllama" in page(admin_client, "pulse"))
+    known = json.loads(page(admin_client, "pulse"))
+    assert "pgvector" in str(known)
+    assert "No worker is alive" in str(known)
+    assert "No worker is alive" in page(admin_client, "index")
 
 
 def try_out(client: Client, button: str, source: Source | None = None, **fields: Any) -> str:
@@ -489,14 +498,15 @@ def test_a_run_tells_what_it_changed(admin_client: Client, chunk: Chunk) -> None
     html = page(admin_client, "ingestion_run_change", row.run_id)
     assert "Added (1)" in html
     assert "mine://gone.md" in html
-    stages = re.findall(r"(parse|embed|store): ([\d.]+ m?s)", html)
+    bars = html.split('<ul class="bars">')[1]
+    stages = re.findall(r"(parse|embed|store): ([\d.]+ m?s)", bars)
     assert stages == [("parse", "1.2 s"), ("embed", "12 s"), ("store", "40 ms")]
 
 
 def test_failures_are_retried_from_the_run(admin_client: Client, source: Source) -> None:
     row = source_run(source, State.PARTIAL, failures=1, finished_at=timezone.now())
     Failure.objects.create(source_run=row, source=source, stage="parse", message="Torn.")
-    assert "Retry the open failures" in page(admin_client, "ingestion_run_change", row.run_id)
+    assert "Retry the open errors" in page(admin_client, "ingestion_run_change", row.run_id)
     html = post(admin_client, "ingestion_retry", row.pk)
     assert Run.objects.latest("pk").options["retry_failed"] is True
     assert "only what had failed" in html
@@ -564,8 +574,8 @@ def test_the_policy_allows_nothing_inline(admin_client: Client) -> None:
 @pytest.mark.parametrize(
     ("name", "most"),
     [
-        ("index", 16),
-        ("overview", 16),
+        ("index", 24),
+        ("overview", 24),
         ("search", 14),
         ("sources_source_changelist", 12),
         ("ingestion_run_changelist", 10),

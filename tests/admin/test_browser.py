@@ -114,6 +114,23 @@ def test_a_form_is_tried_before_it_is_saved(page: Page, data_dir: Path) -> None:
     assert Source.objects.get(pk=guide.pk).paths == ["drafts"]
 
 
+def test_a_target_of_a_flare_project_is_chosen_from_a_list(page: Page, data_dir: Path) -> None:
+    for folder in ("manual/Content", "manual/Project/Targets"):
+        (data_dir / folder).mkdir(parents=True)
+    for name in ("HTML5", "Intranet"):
+        (data_dir / f"manual/Project/Targets/{name}.fltar").write_text("<CatapultTarget/>")
+    manual = source("manual", "FlareParser")
+    Source.objects.filter(pk=manual.pk).update(paths=["manual"])
+    page.goto(f"/admin/sources/source/{manual.pk}/change/")
+    page.get_by_label("In these paths").select_option("Intranet")
+    expect(page.locator("#id_options")).to_have_value('{"target":"Intranet"}')
+    page.get_by_role("button", name="Save and continue editing").click()
+    expect(page.get_by_label("In these paths")).to_have_value("Intranet")
+    assert Source.objects.get(pk=manual.pk).options == {"target": "Intranet"}
+    page.get_by_label("In these paths").select_option("(not given)")
+    expect(page.locator("#id_options")).to_have_value("{}")
+
+
 def test_a_chunk_is_found_by_meaning_and_followed_to_its_source(
     page: Page, worker: Worker, data_dir: Path
 ) -> None:
@@ -162,7 +179,7 @@ def test_the_keyboard_reaches_what_can_be_pressed(page: Page) -> None:
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.innerText || document.activeElement.id"))
     names = {str(name).strip().upper() for name in reached}
-    assert {"TEST", "PREVIEW", "RE-INGEST", "ID_TITLE", "ID_PATHS", "SEARCH"} <= names
+    assert {"TEST", "PREVIEW", "INGEST", "ID_TITLE", "ID_PATHS", "SEARCH"} <= names
 
 
 def things_to_look_at(data_dir: Path) -> tuple[Source, SourceRun]:

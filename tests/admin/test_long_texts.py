@@ -98,6 +98,15 @@ def test_failures_that_differ_in_names_alone_have_one_reason(
     assert reports.reason(reports.brief(Failure.objects.all()).get()) == reason
 
 
+AT_ONCE = 2.5  # seconds of CPU time: tenfold; what grows with the square takes minutes
+
+
+def took(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
 QUERIES = {
     "blanks": "a" + " " * 8190 + "b",
     "commas": "a," * 4096,
@@ -117,16 +126,13 @@ QUERIES = {
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
 @pytest.mark.parametrize("ask", [clauses, prose, word_query, query_terms])
 def test_a_query_of_any_kind_is_understood_at_once(ask: Callable[[str], Any], query: str) -> None:
-    began = time.process_time()
-    ask(query)
-    assert time.process_time() - began < 0.25
+    assert took(lambda: ask(query)) < AT_ONCE
 
 
 @pytest.mark.parametrize("content", [*QUERIES.values(), "bbj " * 5000, "| " * 9000 + "x", ENDLESS])
 def test_the_marks_of_a_text_of_any_kind_are_found_at_once(content: str) -> None:
-    began = time.process_time()
-    snippet(content, Gains({"bbj": 2.0, "a": 1.0, "b*": 1.0}))
-    assert time.process_time() - began < 0.25
+    gains = {"bbj": 2.0, "a": 1.0, "b*": 1.0}
+    assert took(lambda: snippet(content, Gains(gains))) < AT_ONCE
 
 
 def test_a_search_of_blanks_is_answered(admin_client: Client) -> None:

@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from ingestion.models import Chunk, Failure, State
+from ingestion.models import Chunk, EmbeddingProfile, Failure, State
 from tests.admin.test_admin import chunk, data_dir, source, source_run
 from tests.admin.test_roles import person
 
@@ -46,6 +46,8 @@ def test_a_viewer_cannot_keep_the_database_busy_with_a_pattern(chunk: Chunk) -> 
 @pytest.mark.parametrize("lookup", ["regex", "iregex", "icontains", "endswith", "in", "gt"])
 def test_no_list_filters_by_what_it_does_not_offer(admin_client: Client, lookup: str) -> None:
     for model in admin.site._registry:
+        if model is EmbeddingProfile:
+            continue  # its page shows all models, and reads nothing from its address
         name = f"{model._meta.app_label}_{model._meta.model_name}"
         for field in model._meta.get_fields():
             given = {f"{field.name}__{lookup}": "("}

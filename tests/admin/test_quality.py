@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ingestion.admin import quality as quality_page
-from ingestion.admin.overview import Standing
+from ingestion.admin.standings import Standing
 from ingestion.index import quality
 from ingestion.models import Chunk, State
 from sources.models import Source
@@ -141,7 +141,7 @@ def test_a_source_grows_stale(source: Source, schedule: str, days: int, stale: b
     now = timezone.now()
     source.schedule = schedule
     read_at = now - timedelta(days=days)
-    standing = Standing(source, None, read_at, 0, 0, 0, None)
+    standing = Standing(source, None, read_at, 0, 0, 0, 0, None)
     assert quality_page.is_stale(standing, now) is stale
 
 

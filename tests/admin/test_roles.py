@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 LOOKING = (
     ("index",),
     ("overview",),
-    ("health",),
+    ("pulse",),
     ("search",),
     ("quality",),
     ("sources_source_changelist",),
@@ -159,7 +159,10 @@ def test_who_has_no_role_sees_no_source(chunk: Chunk) -> None:
     client = person(None)
     html = client.get(reverse("admin:index")).content.decode()
     assert "ask an administrator" in html
+    assert client.get(reverse("admin:pulse")).json() == {"problems": 0, "checks": []}
     for (name,) in LOOKING[1:]:
+        if name == "pulse":
+            continue
         assert client.get(reverse(f"admin:{name}")).status_code == 403, name
 
 

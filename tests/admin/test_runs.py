@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
-from ingestion.admin import reports
 from ingestion.models import Failure, Run, SourceRun, State
 from ingestion.runs import log as run_log
 from sources.models import Source
@@ -72,23 +73,58 @@ def test_the_live_part_brings_new_lines(admin_client: Client, source: Source) ->
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("part", ["live", "reports"])
-def test_a_page_that_says_running_follows_the_run(
-    admin_client: Client, source: Source, monkeypatch: pytest.MonkeyPatch, part: str
+def test_a_page_of_an_open_run_follows_it_and_one_that_ended_does_not(
+    admin_client: Client, source: Source
 ) -> None:
-    """The run ends just before one part of the page is read, whichever comes first."""
     row = source_run(source, State.RUNNING, started_at=timezone.now())
-    read_part = getattr(reports, part)
-
-    def ended(*arguments: Any) -> Any:
-        SourceRun.objects.filter(pk=row.pk).update(
-            state=State.CANCELLED, finished_at=timezone.now()
-        )
-        return read_part(*arguments)
-
-    monkeypatch.setattr(reports, part, ended)
     html = page(admin_client, "ingestion_run_change", row.run_id)
-    assert "data-live=" in html or "state-running" not in html
+    assert "data-live=" in html
+    assert "data-ended" not in html
+    SourceRun.objects.filter(pk=row.pk).update(state=State.CANCELLED, finished_at=timezone.now())
+    assert "data-ended" in page(admin_client, "ingestion_run_live", row.run_id)
+
+
+@pytest.mark.django_db
+def test_everything_of_a_run_is_cancelled_at_once(admin_client: Client, source: Source) -> None:
+    row = source_run(source, State.QUEUED)
+    rows = [row]
+    for number in range(9):
+        fields = {"title": "T", "parser": "MdxParser", "paths": ["docs"]}
+        other = Source.objects.create(name=f"other-{number}", **fields)
+        rows.append(
+            SourceRun.objects.create(
+                run=row.run, source=other, source_name=other.name, state=State.QUEUED
+            )
+        )
+    assert "Cancel all" in page(admin_client, "ingestion_run_change", row.run_id)
+    admin_client.post(reverse("admin:ingestion_run_cancel", args=[row.run_id]))
+    states = SourceRun.objects.filter(run=row.run).values_list("state", flat=True)
+    assert set(states) == {State.CANCELLED}
+    html = page(admin_client, "ingestion_run_change", row.run_id)
+    assert "Cancel all" not in html
+
+
+@pytest.mark.django_db
+def test_the_figures_of_a_run_are_the_sums_of_its_lines(
+    admin_client: Client, source: Source
+) -> None:
+    fields: dict[str, Any] = {"started_at": timezone.now(), "expected": 40}
+    row = source_run(source, State.RUNNING, read=10, embedded=30, failures=1, **fields)
+    other = Source.objects.create(name="other", title="O", parser="MdxParser", paths=["docs"])
+    SourceRun.objects.create(
+        run=row.run,
+        source=other,
+        source_name="other",
+        state=State.RUNNING,
+        read=5,
+        embedded=7,
+        **fields,
+    )
+    html = page(admin_client, "ingestion_run_live", row.run_id)
+    assert "15 of about 80 documents, 37 chunks embedded" in html
+    assert sum(map(int, re.findall(r'data-read="(\d+)"', html))) == 15
+    assert sum(map(int, re.findall(r'data-embedded="(\d+)"', html))) == 37
+    assert "1 error, 0 warnings" in html
 
 
 @pytest.mark.django_db
@@ -167,9 +203,9 @@ def test_a_page_of_an_old_run_offers_no_retry_when_nothing_is_open(
 ) -> None:
     row = source_run(source, State.PARTIAL, failures=1, finished_at=timezone.now())
     failure = fail(row, "a.md", "Torn.")
-    assert "Retry the open failures" in page(admin_client, "ingestion_run_change", row.run_id)
+    assert "Retry the open errors" in page(admin_client, "ingestion_run_change", row.run_id)
     Failure.objects.filter(pk=failure.pk).update(resolved=True)
-    assert "Retry the open failures" not in page(admin_client, "ingestion_run_change", row.run_id)
+    assert "Retry the open errors" not in page(admin_client, "ingestion_run_change", row.run_id)
     runs_before = Run.objects.count()
     html = post(admin_client, "ingestion_retry", row.pk)
     assert "Nothing to retry: mine has no open failure." in html

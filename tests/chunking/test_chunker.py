@@ -340,6 +340,15 @@ def test_each_part_of_a_torn_row_begins_with_its_first_cells() -> None:
     assert all(one.content.split("\n")[2].startswith("| 11 | The order") for one in chunks)
 
 
+def test_a_torn_row_keeps_its_lines_of_code_whole() -> None:
+    code = [f"`    x{n}  =  {n}. Y`" for n in range(200)]
+    chunks = chunk(f"| Name | Sample |\n|---|---|\n| add | Use it so: {'<br>'.join(code)} |")
+
+    assert len(chunks) > 2
+    assert all(one.content.split("\n")[2].startswith("| add | ") for one in chunks)
+    assert all(any(line in one.content for one in chunks) for line in code)
+
+
 def test_overlap_repeats_whole_sentences_inside_a_section() -> None:
     numbered = " ".join(f"This is sentence number {n} of many." for n in range(150))
     chunks = chunk(numbered, overlap=50)
@@ -551,3 +560,14 @@ def test_real_documents_keep_every_word(parser: str, path: str) -> None:
         text = "".join(words("".join(c.embedded_text for c in chunks)))
         assert is_subsequence("".join(words(one.content)), text), one.url
         assert all(c.tokens <= 400 for c in chunks)
+
+
+@pytest.mark.parametrize("heading", ["# My Title", "## My Title", "# My `Title`", "# MY  TITLE"])
+def test_the_title_at_the_beginning_of_a_text_is_not_cut_into_a_chunk(heading: str) -> None:
+    text = "Text one here.\n\n## Sub\n\nMore text."
+    fields: dict[str, Any] = {"url": "a://b", "title": "My Title", "breadcrumb": ("X",)}
+    fields |= {"doc_type": "concept", "generations": ("bbj",)}
+    without = Chunker().chunk(ParsedDocument(content=text, **fields))
+    headed = Chunker().chunk(ParsedDocument(content=f"{heading}\n\n{text}", **fields))
+    assert [one.embedded_text for one in headed] == [one.embedded_text for one in without]
+    assert [one.heading_path for one in headed] == [one.heading_path for one in without]

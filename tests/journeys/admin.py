@@ -16,7 +16,7 @@ def content(page: Page) -> Locator:
 
 
 def open_section(page: Page, name: str) -> None:
-    link = page.get_by_role("navigation").get_by_role("link", name=name, exact=True)
+    link = page.get_by_role("navigation").get_by_role("link", name=re.compile(rf"^{name}\b"))
     link.first.click()
     expect(content(page).get_by_role("heading", level=1)).to_have_text(name)
 
@@ -115,6 +115,25 @@ def row_of(page: Page, name: str) -> Locator:
     """The row of a list that begins with this name."""
     header = page.get_by_role("rowheader", name=re.compile(rf"^{re.escape(name)}\b"))
     return content(page).get_by_role("row").filter(has=header)
+
+
+def invite(page: Page, name: str, role: str) -> str:
+    """The link by which somebody with this name and role chooses a password."""
+    open_section(page, "People")
+    content(page).get_by_role("link", name="Invite somebody").click()
+    fill_in(page, Name_to_log_in_with=name)
+    content(page).get_by_role("radio", name=re.compile(f"^{role}")).check()
+    press(page, "Make the link")
+    return field(page, "Link").input_value()
+
+
+def accept(page: Page, link: str, password: str) -> None:
+    """Open an invitation in a browser of its own, choose a password, and be logged in."""
+    page.goto(link)
+    page.get_by_label("New password:").fill(password)
+    page.get_by_label("New password confirmation:").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
 
 
 def search_for(page: Page, query: str) -> Locator:

@@ -55,5 +55,5 @@ def test_a_run_is_watched_and_cancelled(page: Page, data: Path) -> None:
     open_section(page, "Overview")
     row = row_of(page, "many")
     expect(row).to_contain_text("cancelled")
-    stored = int(row.get_by_role("link").nth(1).inner_text().replace(",", ""))
+    stored = int(row.get_by_role("link").nth(2).inner_text().replace(",", ""))
     assert 0 < stored < 3000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,10 +22,12 @@ from django.db import connections
 from mcp import Client, StdioServerParameters, stdio_client
 
 from ingestion.api import tokens
-from ingestion.mcp import server as mcp_server
+from ingestion.mcp.over_http import http_app
+from ingestion.mcp.server import server as made_server
 from tests.support.indexed import document, index
 
 pytestmark = pytest.mark.django_db(transaction=True)
+TOOLS = ["search_bbj_knowledge", "get_document", "list_sources"]
 
 
 @pytest.fixture
@@ -52,26 +55,31 @@ def talk(target: Any, *calls: tuple[str, dict[str, Any]]) -> tuple[list[str], li
     return anyio.run(talking)
 
 
+def titles(answer: Any) -> list[str]:
+    return re.findall(r"^\[\d+\] (.*)$", answer.content[0].text, re.M)
+
+
 @pytest.fixture
 def server() -> Iterator[Any]:
-    yield mcp_server.server()
+    yield made_server()
     connections.close_all()
 
 
 def test_passages_come_with_their_citations(stored: None, server: Any) -> None:
     names, (answer,) = talk(server, ("search_bbj_knowledge", {"query": "lock a record"}))
-    assert names == ["search_bbj_knowledge", "get_document"]
+    assert names == TOOLS
     assert not answer.is_error
-    first = answer.structured_content["passages"][0]
-    assert first["citation"] == "https://example.com/files"
-    assert "EXTRACT" in first["text"]
-    assert "Source: https://example.com/files" in answer.content[0].text
+    assert answer.structured_content is None
+    (said,) = answer.content
+    assert said.text.startswith("[1] Files\n")
+    assert "\nSource: https://example.com/files\nAddress: docs://Files (document " in said.text
+    assert "EXTRACT reads a record" in said.text
 
 
 def test_a_generation_and_a_limit_narrow_the_search(stored: None, server: Any) -> None:
     asked = {"query": "record window", "generation": "dwc", "limit": 1}
     _, (answer,) = talk(server, ("search_bbj_knowledge", asked))
-    assert [p["title"] for p in answer.structured_content["passages"]] == ["Windows"]
+    assert titles(answer) == ["Windows"]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +87,6 @@ def test_a_generation_and_a_limit_narrow_the_search(stored: None, server: Any) -
 )
 def test_a_document_is_read_by_its_address_or_its_link(stored: None, server: Any, url: str) -> None:
     _, (answer,) = talk(server, ("get_document", {"url": url}))
-    assert answer.structured_content["title"] == "Files"
     assert answer.content[0].text.startswith("# Files\nSource: https://example.com/files")
 
 
@@ -120,8 +127,8 @@ def test_it_answers_on_standard_input_and_output(stored: None) -> None:
     names, (answer,) = talk(
         stdio_client(parameters), ("search_bbj_knowledge", {"query": "lock a record"})
     )
-    assert names == ["search_bbj_knowledge", "get_document"]
-    assert answer.structured_content["passages"][0]["title"] == "Files"
+    assert names == TOOLS
+    assert answer.content[0].text.startswith("[1] Files\n")
 
 
 @contextmanager
@@ -143,16 +150,16 @@ def serving(app: Any) -> Iterator[str]:
 
 
 def test_it_answers_over_http(stored: None) -> None:
-    with serving(mcp_server.http_app("127.0.0.1")) as url:
+    with serving(http_app("127.0.0.1")) as url:
         names, (answer,) = talk(url, ("search_bbj_knowledge", {"query": "lock a record"}))
-    assert names == ["search_bbj_knowledge", "get_document"]
-    assert answer.structured_content["passages"][0]["title"] == "Files"
+    assert names == TOOLS
+    assert answer.content[0].text.startswith("[1] Files\n")
 
 
 def test_a_page_of_another_site_cannot_ask(stored: None) -> None:
     _, token = tokens.make("assistant")
     shown = {"Host": "evil.example", "Authorization": f"Bearer {token}"}
-    with serving(mcp_server.http_app("127.0.0.1")) as url:
+    with serving(http_app("127.0.0.1")) as url:
         without = httpx.post(url, json={}, headers={"Host": "evil.example"})
         with_token = httpx.post(url, json={}, headers=shown)
     assert (without.status_code, with_token.status_code) == (401, 421)
@@ -160,7 +167,7 @@ def test_a_page_of_another_site_cannot_ask(stored: None) -> None:
 
 def test_beyond_this_machine_a_token_is_asked_for(stored: None) -> None:
     _, token = tokens.make("assistant", requests_per_minute=1)
-    with serving(mcp_server.http_app("0.0.0.0")) as url:
+    with serving(http_app("0.0.0.0")) as url:
         shown = {"Authorization": f"Bearer {token}"}
         statuses = [
             httpx.post(url, json={}, headers=headers).status_code

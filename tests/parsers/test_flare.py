@@ -13,6 +13,9 @@ from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, Unchang
 from ingestion.exceptions import SourceError
 from ingestion.parsers.base import NothingKnown, SourceConfig
 from ingestion.parsers.flare import FlareParser
+from ingestion.parsers.markup.xhtml import read_markup
+from tests.hostile.growth import steep
+from tests.hostile.inputs import Seed, Target
 from tests.scripts.compare_flare import scores
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "flare"
@@ -160,7 +163,7 @@ def test_titles_fall_back_to_heading_contents_and_file_name(tmp_path: Path) -> N
         "c d",
         "Property",
     ]
-    assert found["a.htm"].content == "x"
+    assert found["a.htm"].content == "# From h1\n\nx"
     assert found["e.htm"].content == "# E\n\nx"
 
 
@@ -188,9 +191,14 @@ def test_names_that_differ_in_case_only_are_two_topics(tmp_path: Path) -> None:
         ("Default.Print_Only", False),
         ("Default.print-only", False),
         ("Default.Print", False),
+        ("Default.Print Only", False),
+        ("Default.Print_Output", False),
+        ("Default.For_Print", False),
+        ("Print_Only", False),
         ("default.PRINTONLY , Other.Print", False),
         ("Default.Print,Default.Online", True),
         ("Default.Printer", True),
+        ("Print_Only.Online", True),
         ("Default.Do not include", True),
         ("", True),
     ],
@@ -307,10 +315,41 @@ def test_text_as_a_reader_sees_it(tmp_path: Path, source: str, text: str) -> Non
     assert content_of(tmp_path, source) == text
 
 
+SNIPPET = (
+    "<MadCap:codeSnippet><MadCap:codeSnippetBody>{}</MadCap:codeSnippetBody></MadCap:codeSnippet>"
+)
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("<pre>a = b | c</pre>", "`a = b \\| c`"),
+        ("<pre>a = `b`</pre>", "`` a = `b` ``"),
+        (SNIPPET.format("  a  =  1"), "`  a  =  1`"),
+        ("<p>Say:</p><p class='Code'>a</p><p class='Code'>b</p><p>x</p>", "Say: `a`<br>`b` x"),
+        ("<pre>if a\n\n\tb\\|c\nfi</pre>", "`if a`<br><br>`\tb\\\\|c`<br>`fi`"),
+        ("<ul><li>one<pre>a\n  b</pre></li><li>two</li></ul>", "- one `a`<br>`  b` - two"),
+        (
+            "<table><tr><td>x</td><td><pre>a\n  b</pre></td></tr></table>",
+            "x `a`<br>`  b`",
+        ),
+    ],
+)
+def test_code_in_a_cell_keeps_the_table_whole(tmp_path: Path, cell: str, text: str) -> None:
+    rows = f"<tr><th>N</th><th>C</th></tr><tr><td>1</td><td>{cell}</td></tr>"
+    content = content_of(tmp_path, f"<table>{rows}<tr><td>2</td><td>d</td></tr></table>")
+    assert content == f"| N | C |\n| --- | --- |\n| 1 | {text} |\n| 2 | d |"
+
+
 def test_xhtml_with_a_default_namespace_is_read(tmp_path: Path) -> None:
     page = topic("<h1>H</h1><p>a</p><p>b</p>", attributes='xmlns="http://www.w3.org/1999/xhtml"')
     document = documents(parse(write(tmp_path, {"Content/t.htm": page})))["t.htm"]
-    assert (document.title, document.content) == ("H", "a\n\nb")
+    assert (document.title, document.content) == ("H", "# H\n\na\n\nb")
+
+
+def test_a_link_that_flare_adds_to_its_output_is_no_content(tmp_path: Path) -> None:
+    link = '<p class="MCWebHelpFramesetLink"><a href="../Default.htm">Open with navigation</a></p>'
+    assert content_of(tmp_path, f"{link}<p>Text.</p>{link}") == "Text."
 
 
 def test_removed_text_of_tracked_changes_is_gone(tmp_path: Path) -> None:
@@ -391,6 +430,7 @@ def test_a_topic_that_is_not_well_formed_keeps_its_text(tmp_path: Path) -> None:
     found = parse(write(tmp_path, files))
     text = documents(found)["t.htm"].content
     assert text.split("\n\n") == [
+        "# Broken",
         "one two",
         "three & fourfive",
         "## Spot",
@@ -400,6 +440,65 @@ def test_a_topic_that_is_not_well_formed_keeps_its_text(tmp_path: Path) -> None:
     assert "not well-formed" in failures(found)[0].message
     assert failures(found)[0].warning
     assert "u.htm" in documents(found)
+
+
+@pytest.mark.parametrize(
+    ("broken", "text"),
+    [
+        ("<p>a <!-- open <p>b</p>", "a open\n\nb"),
+        ("<p>a <!-- open <p>b</p><!-- closed -->c<br>", "a open\n\nb\n\nc"),
+        ("<script>open <p>b</p>", "open\n\nb"),
+        ('<p>a</p><iframe src="x"><p>b</p><iframe src="y"></iframe>', "a\n\nb"),
+        ("<p>a <b one <i>two</i></p>", "a one two"),
+        ('<p class="x <b>a</b></p><p>c</p>', "a\n\nc"),
+        ('<p>a</p><a href="x.htm>b</a><p>c</p>', "a\n\nb\n\nc"),
+        ("<p>a<br><![CDATA[ b < c & d ]]></p>", "a\nb < c & d"),
+        ("<p>a <? b <i>c</i> d</p>", "a <? b c d"),
+        ('<p>a<MadCap:variable name="System.X" />b<br><i/>c<a name="x"/>d</p>', "ab\ncd"),
+        ('<P CLASS="Code" MadCap:conditions="A.PrintOnly">a<br></P><P>b</P>', "b"),
+        ('<p class="Code" xml:space="preserve">a\n  b<br></p>', "```\na\n  b\n```"),
+        (
+            "<br><MadCap:codeSnippetBody><b>if</b>\n    <b>x</b></MadCap:codeSnippetBody>",
+            "```\nif\n    x\n```",
+        ),
+    ],
+)
+def test_a_broken_topic_hides_no_text(tmp_path: Path, broken: str, text: str) -> None:
+    assert content_of(tmp_path, broken) == text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<body><p>one</p></body><body><p>two</p></body>",
+        "<p>one</p><body><p>two</p></body>",
+        "<body><p>one</p></body>two",
+        "<body><p>one<br></p></body></html><p>two</p>",
+        "<body><p>one<br></p></body></html><html><body>two</body>",
+    ],
+)
+def test_text_outside_the_body_is_kept_with_a_warning(tmp_path: Path, body: str) -> None:
+    page = f"<html><head><title>T</title></head>{body}</html>"
+    found = parse(write(tmp_path, {"Content/t.htm": page}))
+    assert documents(found)["t.htm"].content == "one\n\ntwo"
+    [failure] = failures(found)
+    assert failure.warning
+    assert "outside its body" in failure.message or "not well-formed" in failure.message
+
+
+def test_a_script_beside_the_body_is_no_text(tmp_path: Path) -> None:
+    page = topic("<p>one</p>").replace("</body>", "</body><script>let a</script>")
+    [document] = parse(write(tmp_path, {"Content/t.htm": page}))
+    assert isinstance(document, ParsedDocument)
+
+
+HOSTILE = ["<?", "<!--", "<script", "<title>", "<", "&", "<a ", '<a b="', "<div>", "<![CDATA["]
+
+
+def test_the_time_for_a_broken_topic_grows_in_proportion() -> None:
+    seeds = [Seed(part, "<br>!x") for part in HOSTILE]
+    target = Target("a broken topic", lambda text: read_markup(text.encode()), "<body>", "</p>")
+    assert steep(target, seeds, (8_000, 32_000, 128_000)) == []
 
 
 def test_named_entities_alone_do_not_lose_the_markup(tmp_path: Path) -> None:
@@ -414,6 +513,16 @@ def test_a_topic_that_is_not_utf8_is_read(tmp_path: Path) -> None:
     found = parse(tmp_path)
     assert documents(found)["t.htm"].content == "Größe €, “quoted”"
     assert "not UTF-8" in failures(found)[0].message
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+@pytest.mark.parametrize("declared", ["utf-8", "windows-1252", "iso-8859-1", "utf-16", "nonsense"])
+def test_an_encoding_that_is_declared_wrong_spoils_nothing(
+    tmp_path: Path, encoding: str, declared: str
+) -> None:
+    page = f'<?xml version="1.0" encoding="{declared}"?>{topic("<h1>a</h1><p>Größe</p>")}'
+    found = parse(write(tmp_path, {"Content/t.htm": page.encode(encoding)}))
+    assert documents(found)["t.htm"].content.endswith("Größe")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -469,6 +578,26 @@ def test_rubbish_stops_nothing(tmp_path: Path, data: bytes) -> None:
     assert "b.htm" in documents(found)
     assert len(found) >= 2
     assert "\x00" not in "".join(d.content for d in documents(found).values())
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01", "PNG image"),
+        (b"%PDF-1.4\n%\xe2\xe3\n1 0 obj", "PDF document"),
+        (b"MZ\x90\x00\x03\x00\x00\x00This program cannot be run in DOS mode.", "program"),
+        (bytes(range(256)) + bytes(64), "binary data"),
+    ],
+)
+def test_what_is_not_text_is_a_failure(tmp_path: Path, data: bytes, kind: str) -> None:
+    page = topic('<p>MZ is text.</p><MadCap:snippetBlock src="s.flsnp" />')
+    files = {"Content/a.htm": data, "Content/s.flsnp": data}
+    found = parse(write(tmp_path, {**files, "Content/b.htm": page}))
+    assert list(documents(found)) == ["b.htm"]
+    messages = {f.url.partition("Content/")[2]: (f.message, f.warning) for f in failures(found)}
+    assert f"not text but binary: {kind}" in messages["a.htm"][0]
+    assert not messages["a.htm"][1]
+    assert f"not text but binary: {kind}" in messages["s.flsnp"][0]
 
 
 def test_lists_a_hundred_deep_keep_their_text(tmp_path: Path) -> None:

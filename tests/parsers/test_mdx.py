@@ -81,10 +81,10 @@ def test_it_works(tmp_path: Path) -> None:
     document = parse(tmp_path, "---\ntitle: Hello\n---\n\n# Hello\n\nSome **text**.\n")
     assert document.url == "mdx://page.mdx"
     assert document.title == "Hello"
-    assert document.content == "Some text."
+    assert document.content == "# Hello\n\nSome text."
     assert document.display_url == BASE + "page"
     assert document.doc_type == "tutorial"
-    assert document.lines == ((0, 7),)
+    assert document.lines == ((0, 5), (2, 7))
 
 
 @pytest.mark.parametrize("name", golden_pages())
@@ -335,7 +335,7 @@ After."""
 def test_images_speak_when_they_say_something(tmp_path: Path) -> None:
     text = "# Print ![logo of print](l.png)\n\n![Build](https://img.shields.io/x) ![A queue](q.png)"
     document = parse(tmp_path, text)
-    assert (document.title, document.content) == ("Print", "A queue")
+    assert (document.title, document.content) == ("Print", "# Print\n\nA queue")
 
 
 def test_upper_case_html_is_html(tmp_path: Path) -> None:

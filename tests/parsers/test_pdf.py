@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import Fit
+from pypdf.generic import Fit, NameObject, StreamObject
 
 from ingestion.documents import DocumentFailure, ParsedDocument, Unchanged
 from ingestion.parsers import parser_class
@@ -171,7 +172,8 @@ def test_a_wrong_outline_loses_and_doubles_nothing() -> None:
     documents = read("wrong-outline.pdf")
     assert [document.title for document in documents] == ["Part A", "Part B", "Part C"]
     for document, part in zip(documents, "ABC", strict=True):
-        assert document.content.startswith(f"The examples of part {part} are short")
+        shown = f"# Part {part}\n\nThe examples of part {part} are short"
+        assert document.content.startswith(shown)
         assert document.content.endswith("in which it was changed.")
     assert sum(document.content.count("The examples of") for document in documents) == 3
 
@@ -279,7 +281,10 @@ def test_glyphs_named_by_number_are_read() -> None:
 def test_widths_of_a_font_with_a_cmap_of_its_own_are_known() -> None:
     """A code is not the number of its glyph there, by which the widths are given."""
     font = b"/F3<</Type/Font/Subtype/Type0/BaseFont/Own/Encoding 6 0 R/DescendantFonts[7 0 R]>>"
-    cmap = b"1 begincidrange <61> <7a> 1 endcidrange 1 begincidchar <20> 30 endcidchar"
+    cmap = (
+        b"1 begincodespacerange <00> <ff> endcodespacerange "
+        b"1 begincidrange <61> <7a> 1 endcidrange 1 begincidchar <20> 30 endcidchar"
+    )
     descendant = b"<</Type/Font/Subtype/CIDFontType2/BaseFont/Own/DW 1000/W[1[%s]]>>" % (
         b"250 " * 26
     )
@@ -445,17 +450,31 @@ def test_what_is_no_pdf_is_a_failure() -> None:
     assert "not a PDF" in failure.message
 
 
-def test_one_broken_page_leaves_the_others() -> None:
+def two_pages() -> PdfWriter:
     writer = PdfWriter()
     for text in (b"First page.", b"Second page."):
         writer.add_page(PdfReader(io.BytesIO(pdf(lines(text)))).pages[0])
-    data = written(writer).replace(b"(Second page.) Tj ET", b"(Second page.) Tj << <")
-    failure, document = parse_bytes(data)
+    return writer
+
+
+def test_broken_instructions_leave_what_is_before_them() -> None:
+    data = written(two_pages()).replace(b"(Second page.) Tj ET", b"(Second page.) Tj << <")
+    assert [d.content for d in parse_bytes(data) if isinstance(d, ParsedDocument)] == [
+        "## Page 1\n\nFirst page.\n\n## Page 2\n\nSecond page."
+    ]
+
+
+def test_a_page_in_an_unknown_packing_is_a_warning() -> None:
+    writer = two_pages()
+    stream = writer.pages[1]["/Contents"].get_object()
+    assert isinstance(stream, StreamObject)
+    stream[NameObject("/Filter")] = NameObject("/Unheard")
+    failure, document = parse_bytes(written(writer))
     assert isinstance(failure, DocumentFailure)
     assert failure.warning
     assert "Page 2" in failure.message
     assert isinstance(document, ParsedDocument)
-    assert document.content == "First page."
+    assert "First page." in document.content
 
 
 def test_a_font_without_characters_is_a_warning_not_gibberish() -> None:
@@ -493,6 +512,54 @@ def test_forms_that_draw_themselves_end() -> None:
     data = data.replace(b"/Resources<</Font", b"/Resources<</XObject<</X 6 0 R>>/Font", 1)
     parsed = parse_bytes(data)
     assert [item.content for item in parsed if isinstance(item, ParsedDocument)] == ["Text."]
+
+
+def test_forms_that_draw_each_other_without_end_are_given_up() -> None:
+    """Ten levels of forms, each of which draws the next one fifty times."""
+    form = (
+        b"<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</X %d 0 R>>>>/Length %d>>"
+    )
+    draws = b"/X Do " * 50
+    forms = [
+        (form % (number + 1, len(draws))) + b"stream\n" + draws + b"\nendstream"
+        for number in range(6, 16)
+    ]
+    last = b"<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Length 1>>stream\n \nendstream"
+    data = pdf(lines(b"Text.") + b"/X Do", extra=[*forms, last])
+    data = data.replace(b"/Resources<</Font", b"/Resources<</XObject<</X 6 0 R>>/Font", 1)
+    warning, failure = parse_bytes(data)
+    assert isinstance(warning, DocumentFailure)
+    assert "unpacks to too much" in warning.message
+    assert isinstance(failure, DocumentFailure)
+
+
+def test_a_page_that_is_missing_leaves_the_others() -> None:
+    data = pdf(lines(b"Still here.")).replace(b"/Kids[3 0 R]", b"/Kids[9 0 R 3 0 R]")
+    (document,) = parse_bytes(data)
+    assert isinstance(document, ParsedDocument)
+    assert document.content == "Still here."
+
+
+def test_form_fields_and_text_notes_are_read_but_no_other_annotations() -> None:
+    drawn = (
+        b"<</Type/XObject/Subtype/Form/BBox[0 0 100 20]/Resources<</Font<</F1 9 0 R>>>>/Length %d>>"
+    )
+    extra = [b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"]
+    annotations = []
+    kinds = ((b"Widget", b"Answer"), (b"FreeText", b"Remark"), (b"Stamp", b"Draft"))
+    objects = []
+    for place, (kind, text) in enumerate(kinds):
+        stream = b"BT /F1 10 Tf 2 5 Td (%s) Tj ET" % text
+        objects.append((drawn % len(stream)) + b"stream\n" + stream + b"\nendstream")
+        annotations.append(
+            b"<</Type/Annot/Subtype/%s/F 4/Rect[20 %d 120 %d]/AP<</N %d 0 R>>>>"
+            % (kind, 90 - 30 * place, 110 - 30 * place, 6 + place)
+        )
+    data = pdf(lines(b"Question:"), extra=[*objects, *extra])
+    data = data.replace(b"/Contents", b"/Annots[%s]/Contents" % b"".join(annotations), 1)
+    read = [d.content for d in parse_bytes(data) if isinstance(d, ParsedDocument)]
+    found = re.findall("Question|Answer|Remark|Draft", "\n".join(read))
+    assert sorted(found) == ["Answer", "Question", "Remark"]
 
 
 # Real material

@@ -130,6 +130,35 @@ def test_a_page_that_a_redirect_leads_to_outside_is_no_article(server: WebServer
     assert "outside of the source's path" in found.warnings["/advantage/a/"]
 
 
+def test_an_article_whose_only_text_is_the_link_to_its_pdf_is_that_pdf(server: WebServer) -> None:
+    viewer = "/wp-content/plugins/viewer.php?file=%2Ffiles%2Fa.pdf"
+    shown = f'<a href="{viewer}">View Fullscreen</a><iframe src="{viewer}"></iframe>'
+    server.always("/knowledge-base/", post("Base", links("/knowledge-base/kb1/")))
+    server.always("/knowledge-base/kb1/", eckb("One", shown))
+    server.always("/files/a.pdf", typed(PDF, "application/pdf"))
+    found = base(server)
+    assert {path.partition("#")[0] for path in found.documents} == {"/files/a.pdf"}
+    assert not found.failures
+
+
+def test_an_article_without_text_is_no_document_and_its_frame_is_not_taken(
+    server: WebServer,
+) -> None:
+    names = [f"/knowledge-base/kb{n}/" for n in range(3)]
+    server.always("/knowledge-base/", post("Base", links(*names)))
+    server.always(names[0], eckb("Zero", f"<p>{TEXT}</p>"))
+    server.always(names[1], eckb("One", '<video src="b.mp4"></video>'))
+    server.always(names[2], eckb("Two", "<p>See chapter 4.</p>"))
+    kept = Kept()
+    found = base(server, kept=kept)
+    assert {d.content for d in found.documents.values()} == {TEXT, "See chapter 4."}
+    assert (found.errors, list(found.warnings)) == ({}, [names[1]])
+    server.always(names[0], eckb("Zero", ""))
+    again = base(server, kept=kept)
+    assert names[0] in again.errors, "a document that is empty for once stays"
+    assert again.vanished == set()
+
+
 def test_an_article_that_only_shows_a_pdf_is_that_pdf(server: WebServer) -> None:
     frame = '<iframe src="/viewer/?file=%2Ffiles%2Fa.pdf"></iframe>'
     server.always("/advantage-index/", post("Index", links("/advantage/a/", "/advantage/b/")))

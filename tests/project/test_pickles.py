@@ -56,14 +56,14 @@ def test_a_pickle_in_the_cache_is_not_read_by_a_page(
     admin_client: Client, poison: str, proof: Path
 ) -> None:
     cache.clear()
-    page = admin_client.get(reverse("admin:health"))
+    page = admin_client.get(reverse("admin:pulse"))
     health.embedder()
     health.upgrades()
     kept = [key for key, _ in cached_rows()]
     assert {key.partition(":health:")[2] for key in kept} >= {"embedder", "upgrades"}
     with connection.cursor() as cursor:
         cursor.execute("UPDATE django_cache SET value = %s", [poison])
-    again = admin_client.get(reverse("admin:health"))
+    again = admin_client.get(reverse("admin:pulse"))
     assert page.status_code == again.status_code == 200
     assert not proof.exists()
     health.embedder()

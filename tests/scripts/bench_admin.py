@@ -156,7 +156,7 @@ def pages() -> dict[str, str]:
     chunk = Chunk.objects.only("pk", "document_id")[50_000 if Chunk.objects.count() > 50_000 else 0]
     lists = {
         name: reverse(f"admin:{name}")
-        for name in ("index", "overview", "health", "quality", "sources_source_changelist")
+        for name in ("index", "overview", "pulse", "quality", "sources_source_changelist")
     }
     for model in ("document", "chunk", "run", "failure"):
         lists[f"{model} list"] = reverse(f"admin:ingestion_{model}_changelist")

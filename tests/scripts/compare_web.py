@@ -6,7 +6,8 @@
 What should be found is computed here from the files alone: all words of the content element, by
 a plain walk over its text, without what `--without` selects. Pooled word recall counts missing
 pages with all their words; precision counts words that the page's content does not have. Code lines
-are those of `pre`, of highlighters and of paragraphs classed as code. A second crawl is made to see
+are those of `pre`, of highlighters and of paragraphs classed as code; the document may have them
+in fences, or in code spans in the row of a table. A second crawl is made to see
 what it transfers.
 """
 
@@ -40,6 +41,8 @@ CODE = (
     " | .//*[contains(@class, 'EnlighterJSRAW') or contains(@class, 'crayon-line')]"
 )
 FENCED = re.compile(r"^( *)(`{3,})[^\n`]*\n(.*?)^\1\2`*$", re.MULTILINE | re.DOTALL)
+
+SPAN = re.compile(r"(?<!`)(`+)(?!`) ?(.+?) ?(?<!`)\1(?!`)")
 
 
 class Published(NamedTuple):
@@ -96,6 +99,14 @@ def said(document: ParsedDocument, wanted: Published) -> Counter[str]:
     return words + (title & missing)
 
 
+def code_lines(content: str) -> Iterator[str]:
+    for match in FENCED.finditer(content):
+        yield from map(str.strip, match[3].split("\n"))
+    for row in re.findall(r"^ *\|.*\|$", FENCED.sub("", content), re.MULTILINE):
+        for match in SPAN.finditer(row.replace("\\|", "|")):
+            yield match[2].strip()
+
+
 @dataclass
 class Comparison:
     """A crawl against what was published; `missing` and `surplus` are paths."""
@@ -134,12 +145,8 @@ class Comparison:
         self.found += total - sum(lost.values())
         self.said += sum((words & wanted.words).values()) + sum(extra.values())
         self.right += sum((words & wanted.words).values())
-        fenced = {
-            line.strip()
-            for match in FENCED.finditer(document.content)
-            for line in match[3].split("\n")
-        }
-        gone = [line for line in wanted.code if line.strip() not in fenced]
+        ours = set(code_lines(document.content))
+        gone = [line for line in wanted.code if line.strip() not in ours]
         self.code_found += len(wanted.code) - len(gone)
         off = sum(lost.values()) + sum(extra.values()) + len(gone)
         if off:

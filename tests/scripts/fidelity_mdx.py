@@ -167,7 +167,9 @@ def read_content(document: ParsedDocument) -> Seen:
     md = MarkdownIt("zero").enable(
         ["table", "fence", "list", "heading", "paragraph", "html_block", "backticks", "newline"]
     )
-    seen = Seen(document.title.split())
+    first = document.content.partition("\n")[0].replace("`", "").replace("\\", "")
+    shows_title = first.lstrip("# ").casefold() == document.title.casefold()
+    seen = Seen([] if shows_title else document.title.split())
     for token in md.parse(document.content):
         if token.type == "fence":
             seen.code.append(token.content.strip("\n"))

@@ -1,10 +1,13 @@
 """Compare what PdfParser keeps of PDFs with what poppler's pdftotext reads from them.
 
-    python -m tests.scripts.fidelity_pdf FOLDER [--missing]
+    python -m tests.scripts.fidelity_pdf FOLDER [--missing] [--tools]
 
 Per file: recall and precision of the words (as multisets; hyphens, ligatures and case set aside,
 running heads and page numbers left out of the reference), the share of words that keep their order,
-the share of code lines that are in `pdftotext -layout` as they are, pages per second.
+the share of code lines that are in `pdftotext -layout` as they are, pages per second of CPU time.
+
+`--tools` prints a table instead: recall and precision, against pdftotext, of PdfParser and of what
+PDFium and pypdf make of a file themselves (their running heads left out likewise).
 """
 
 from __future__ import annotations
@@ -19,6 +22,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pypdfium2
+from pypdf import PdfReader
+from pypdf.errors import PyPdfError
+from pypdfium2 import PdfiumError
 
 from ingestion.documents import DocumentFailure, ParsedDocument
 from ingestion.parsers.base import SourceConfig
@@ -41,9 +49,9 @@ class Fidelity:
 
 def compare(path: Path) -> Fidelity:
     result = Fidelity(path.name)
-    began = time.perf_counter()
+    began = time.process_time()
     parsed = list(PdfParser(SourceConfig("pdf", path.parent, (path.name,))).parse())
-    elapsed = time.perf_counter() - began
+    elapsed = time.process_time() - began
     documents = [item for item in parsed if isinstance(item, ParsedDocument)]
     result.failures = [item for item in parsed if isinstance(item, DocumentFailure)]
     result.documents = len(documents)
@@ -138,8 +146,62 @@ def _code_lines(documents: Iterable[ParsedDocument], layout: str) -> tuple[int, 
     return exact, len(alike), len(lines)
 
 
+# Other tools
+
+
+def by_pdfium(path: Path) -> str:
+    document = pypdfium2.PdfDocument(path)
+    try:
+        pages = [page.get_textpage().get_text_range() for page in document]
+        return "\f".join(pages).replace("\ufffe", "-\n")  # a hyphen that ends a line
+    finally:
+        document.close()
+
+
+def by_pypdf(path: Path) -> str:
+    return "\f".join(page.extract_text() for page in PdfReader(path).pages)
+
+
+TOOLS = {"PDFium": by_pdfium, "pypdf": by_pypdf}
+
+
+def tools_row(path: Path) -> str:
+    """A row of the table: recall and precision of each; a dash for what cannot be read."""
+    try:
+        reference = words(without_furniture(pdftotext(path)))
+    except subprocess.CalledProcessError:
+        reference = []
+    parsed = list(PdfParser(SourceConfig("pdf", path.parent, (path.name,))).parse())
+    documents = [item for item in parsed if isinstance(item, ParsedDocument)]
+    ours = words("\n".join(text for document in _in_order(documents) for text in document))
+    cells = [_figures(ours, reference)]
+    for read in TOOLS.values():
+        try:
+            cells.append(_figures(words(without_furniture(read(path))), reference))
+        except (PdfiumError, PyPdfError):
+            cells.append("-")
+    return f"| {path.name} | {len(reference):,} | {' | '.join(cells)} |"
+
+
+def _figures(have: list[str], want: list[str]) -> str:
+    if not have or not want:
+        return "-"
+    common = sum((Counter(have) & Counter(want)).values())
+    return f"{common / len(want):.4f} / {common / len(have):.4f}"
+
+
+def print_tools(paths: Iterable[Path]) -> None:
+    print(f"| file | words of pdftotext | PdfParser | {' | '.join(TOOLS)} |")
+    print("|---|---" + "|---" * (1 + len(TOOLS)) + "|")
+    for path in paths:
+        print(tools_row(path), flush=True)
+
+
 def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
+    if "--tools" in arguments:
+        print_tools(sorted(folder.glob("*.pdf")))
+        return 0
     for path in sorted(folder.glob("*.pdf")):
         result = compare(path)
         print(

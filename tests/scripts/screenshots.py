@@ -1,16 +1,18 @@
-"""Pictures of the admin for README and docs/tour.md, on the sample data.
+"""Pictures of the admin for README and docs/tour.md.
 
-    python -m tests.scripts.screenshots docs/screenshots [--only NAME]
+    python -m tests.scripts.screenshots docs/screenshots [--only NAMES] [--material FOLDER] [--all]
 
 Sets up a database of its own, reads a copy of the sample sources, serves the admin on a free port
-and walks through its main pages at 1400 and 400 pixels, light and dark. Keeps the pictures that are
-shown somewhere, and says which pages are wider than the window.
+and walks through its pages at 390, 1400 and 1920 pixels, light and dark. Keeps the pictures that
+are shown somewhere, with --all every one, and says which pages are wider than the window.
+--material names a folder of real material to read instead, as BBJRAG_CORPUS does for the tests.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import shutil
 import socket
@@ -29,21 +31,30 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "for-pictures-only"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
-WIDTHS = (1400, 400)
+WIDTHS = (1400, 390, 1920)
+TALLEST = 4000  # pixels of a picture that is only looked at
 # The pictures that are shown somewhere, and where each is cut off.
 KEPT = {
     "overview-1400-light": 900,
     "overview-1400-dark": 900,
-    "overview-400-light": 1400,
+    "overview-390-light": 1400,
     "source-1400-light": 1400,
     "preview-1400-light": 2600,
     "run-1400-light": 1900,
-    "run-400-dark": 1400,
+    "run-390-dark": 1400,
     "failures-1400-light": 1100,
     "search-1400-light": 1100,
     "chunk-1400-light": 1300,
     "quality-1400-light": 1500,
 }
+# Name, title, parser and folder of real material.
+MATERIAL = (
+    ("laserfiche", "Laserfiche Cloud help", "FlareParser", "flare/laserfiche-cloud"),
+    ("dwc-course", "DWC course", "MdxParser", "mdx/dwc-course/docs"),
+    ("beginner-course", "BBj for beginners", "MdxParser", "mdx/bbj-beginner-course/docs"),
+    ("programs", "BBj programs", "BbjSourceParser", "bbj-source"),
+    ("manuals", "PDF manuals", "PdfParser", "pdf"),
+)
 SOURCES = ("mdx-dwc", "mdx-beginner", "bbj-source", "pdf", "flare")
 PAGES = {
     "overview": "/admin/",
@@ -64,13 +75,29 @@ def manage(*arguments: str) -> None:
     subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, check=True)
 
 
-def set_up(data: Path) -> None:
-    """Read the sample sources, one program of which is broken; then have most topics vanish."""
+def set_up() -> None:
     manage("migrate", "--verbosity", "0")
     os.environ["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
     user = ["--username", "ada", "--email", "ada@example.org"]
     command = [sys.executable, "manage.py", "createsuperuser", "--noinput", *user]
     subprocess.run(command, cwd=ROOT, check=False, stderr=subprocess.DEVNULL)
+
+
+def read_material(folder: Path) -> None:
+    """Make a source of each folder of real material, and read them all."""
+    rows = [
+        {"name": name, "title": title, "parser": parser, "paths": [path]}
+        for name, title, parser, path in MATERIAL
+        if (folder / path).exists()
+    ]
+    file = Path(os.environ["STATE_DIR"]) / "sources.json"
+    file.write_text(json.dumps({"format": "bbjrag sources", "version": 1, "sources": rows}))
+    manage("import_sources", str(file))
+    ingest(*(str(row["name"]) for row in rows))
+
+
+def read_samples(data: Path) -> None:
+    """Read the sample sources, one program of which is broken; then have most topics vanish."""
     shutil.copytree(ROOT / "sample_data", data)
     (data / "bbj-beginner-tutorial/Compiled.bbj").write_bytes(b"<<bbj>>\0\1\2\3" * 40)
     ingest(*SOURCES)
@@ -111,8 +138,8 @@ def _wait_for(url: str) -> None:
     raise SystemExit(f"{url} does not answer.")
 
 
-def shoot(browser: Browser, base: str, folder: Path, only: str) -> list[str]:
-    """Take the pictures; the pages that are wider than their window."""
+def shoot(browser: Browser, base: str, folder: Path, only: str, everything: bool) -> list[str]:
+    """Take the pictures; return the pages that are wider than their window."""
     wide = []
     for scheme in ("light", "dark"):
         for width in WIDTHS:
@@ -124,9 +151,9 @@ def shoot(browser: Browser, base: str, folder: Path, only: str) -> list[str]:
             for name in PAGES if not only else only.split(","):
                 go(page, PAGES[name])
                 picture = f"{name}-{width}-{scheme}"
-                if picture in KEPT:
+                if picture in KEPT or everything:
                     shot = page.screenshot(full_page=True)
-                    save(shot, folder / f"{picture}.png", KEPT[picture])
+                    save(shot, folder / f"{picture}.png", KEPT.get(picture, TALLEST))
                 inner = page.evaluate("document.documentElement.scrollWidth")
                 if inner > width:
                     wide.append(f"{name} is {inner} pixels wide at {width}")
@@ -166,16 +193,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="", help="names of pages, with commas")
+    parser.add_argument("--material", type=Path, help="a folder of real material to read")
+    parser.add_argument("--all", action="store_true", help="keep every picture")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="bbjrag-pictures-"))
-    os.environ |= {"STATE_DIR": str(scratch / "state"), "DATA_DIR": str(scratch / "data")}
-    set_up(scratch / "data")
+    data = options.material or scratch / "data"
+    os.environ |= {"STATE_DIR": str(scratch / "state"), "DATA_DIR": str(data)}
+    set_up()
+    read_material(data) if options.material else read_samples(data)
     try:
         with served() as base, sync_playwright() as playwright:
             executable = shutil.which("chromium") or shutil.which("google-chrome")
             browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-            wide = shoot(browser, base, options.folder.resolve(), options.only)
+            wide = shoot(browser, base, options.folder.resolve(), options.only, options.all)
             browser.close()
     finally:
         manage("postgres", "stop")

@@ -166,6 +166,42 @@ def test_backslashes_are_shown_as_they_were_typed(data_dir: Path) -> None:
     assert message.startswith(r"'no\such' does not exist")
 
 
+def flare_project(folder: Path, *targets: str) -> str:
+    (folder / "Content").mkdir(parents=True)
+    (folder / "Project/Targets").mkdir(parents=True)
+    for target in targets:
+        (folder / f"Project/Targets/{target}.fltar").write_text('<CatapultTarget Type="WebHelp2"/>')
+    return folder.name
+
+
+def test_a_target_that_is_not_in_the_project_is_refused_and_the_form_offers_those_that_are(
+    data_dir: Path,
+) -> None:
+    path = flare_project(data_dir / "manual", "HTML5", "Intranet")
+    typed = {"parser": "FlareParser", "paths": path}
+    (message,) = form_errors(**typed, options='{"target": "Web"}')["options"]
+    assert message == "FlareParser: target: there is no 'Web': name one of 'HTML5', 'Intranet'."
+    assert "options" not in form_errors(**typed, options='{"target": "html5"}')
+    shown = str(SourceForm(typed).fields["options"].help_text)
+    assert 'data-option="target"' in shown
+    assert "<option>HTML5</option><option>Intranet</option>" in shown
+
+
+def test_a_form_without_a_readable_path_offers_no_target(data_dir: Path) -> None:
+    for paths in ("", "docs", "nope"):
+        shown = str(
+            SourceForm({"parser": "FlareParser", "paths": paths}).fields["options"].help_text
+        )
+        assert "data-option" not in shown
+
+
+def test_a_target_has_to_be_in_each_project_of_a_source(data_dir: Path) -> None:
+    paths = [flare_project(data_dir / n, *t) for n, t in {"a": ("X", "Y"), "b": ("Y",)}.items()]
+    typed = {"parser": "FlareParser", "paths": "\n".join(paths)}
+    (message,) = form_errors(**typed, options='{"target": "X"}')["options"]
+    assert message.endswith("name one of 'Y'.")
+
+
 @pytest.mark.parametrize(
     ("parser", "options", "expected"),
     [

@@ -5,7 +5,8 @@ from typing import Any
 import uvicorn
 from django.core.management.base import BaseCommand, CommandParser
 
-from ingestion.mcp import server as mcp_server
+from ingestion.mcp.over_http import http_app
+from ingestion.mcp.server import server
 
 
 class Command(BaseCommand):
@@ -27,10 +28,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not options["http"]:
-            mcp_server.server().run("stdio")
+            server().run("stdio")
             return
         host, port = options["host"], options["port"]
         self.stderr.write(f"The MCP server is at http://{host}:{port}/mcp")
-        app = mcp_server.http_app(host, behind_proxy=options["behind_proxy"])
+        app = http_app(host, behind_proxy=options["behind_proxy"])
         # Who is at the other end is judged by the connection, not by what its headers claim.
         uvicorn.run(app, host=host, port=port, log_level="warning", proxy_headers=False)

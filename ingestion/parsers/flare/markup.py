@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
-
-from lxml import etree
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from ingestion.documents import InputFile
+from ingestion.parsers.flare.conditions import Expression, expression_of, split_conditions
 from ingestion.parsers.flare.project import (
     LINKED,
     MAX_NESTING,
     TOPIC_SUFFIXES,
     FlareProject,
-    only_for_print,
     overrides,
-    split_conditions,
     target_path,
 )
-from ingestion.parsers.markup.html import BLOCKS, Element, Handler, HtmlRenderer, local_name
+from ingestion.parsers.markup.html import (
+    BLOCKS,
+    DROPPED,
+    Element,
+    Handler,
+    HtmlRenderer,
+    local_name,
+)
 from ingestion.parsers.markup.html_text import PAD, Flow, fold
 from ingestion.parsers.markup.xhtml import MADCAP
 
 MAX_SNIPPETS_OF_TOPIC = 5_000
 MAX_KEYWORDS = 100
+MAX_COLUMNS = 1_000
 
 _DROPPED_TAGS = (
     "concept relatedTopics relatedTopic relatedTopicsControl conceptLink conceptsControl "
@@ -34,8 +40,12 @@ _PAGE_NUMBER = re.compile(
     r"\s*[(\[]\s*(?:pg|pp|page|pages)\.?\s*\d*\s*[)\]]\s*$|,?\s+on page\s*\d*\s*$", re.IGNORECASE
 )
 _MARKUP = re.compile(r"<[^<>]*>")
+_ROWS = ("tr", "thead/tr", "tbody/tr", "tfoot/tr")
 _AUTONUM = f"{MADCAP}autonum"
 _CONDITIONS = f"{MADCAP}conditions"
+_EXPRESSION = f"{MADCAP}conditionTagExpression"
+_OF_OUTPUT = "MCWebHelpFramesetLink"  # "Open topic with navigation", which Flare adds
+_UNCLEAR = "The conditions {!r} of a snippet are not understood ({}): they were not applied."
 _MISSING = "The snippet {} is not in the project: correct its path or add the file."
 _OUTSIDE = "The snippet {} is outside Content and was refused: move it into the project."
 _CIRCLE = "The snippet {} includes itself: the inner one was left out."
@@ -56,6 +66,9 @@ class FlareRenderer(HtmlRenderer):
         self.conditions: dict[str, None] = {}
         self._files = [path]
         self._own: list[dict[str, str]] = [{}]
+        self._expressions: list[Expression] = []
+        self._of_snippets: Expression | None = None
+        self._cells_out: set[Element] = set()
         self._removed: frozenset[str] = frozenset()
         self._expanded = 0
         self.handlers |= {
@@ -92,11 +105,12 @@ class FlareRenderer(HtmlRenderer):
         """The blocks of a topic's tree."""
         self.enter(root)
         body = body_of(root)
-        return [] if body is None or self.hidden(body) else self.blocks_of(body)
+        return [] if self.hidden(body) else self.blocks_of(body)
 
     def enter(self, root: Element) -> None:
         """Collect what the topic says about itself above its body."""
         self._own[-1] = overrides(root.get(f"{MADCAP}snippetVariables"))
+        self._of_snippets = self._expression(root)
         self._removed = frozenset(
             change.get(f"{MADCAP}id") or "" for change in root.iter(f"{MADCAP}RemoveChange")
         )
@@ -110,12 +124,14 @@ class FlareRenderer(HtmlRenderer):
         conditions = element.get(_CONDITIONS)
         if not conditions:
             return False
-        if only_for_print(conditions):
+        if self.project.rule.leaves_out(conditions, self._expressions):
             return True
         self.conditions.update(dict.fromkeys(split_conditions(conditions)))
         return False
 
     def block(self, element: Element, flow: Flow) -> None:
+        if (element.get("class") or "").startswith(_OF_OUTPUT):
+            return
         number = element.get(_AUTONUM)
         if not number:
             super().block(element, flow)
@@ -133,6 +149,20 @@ class FlareRenderer(HtmlRenderer):
         flow.inline.append(automatic_text(number))
         self.walk(element, flow)
         return flow.finish()
+
+    def table(self, element: Element, flow: Flow) -> None:
+        """Add a table without the columns whose `col` is left out."""
+        before = self._cells_out
+        named = [*element.findall("col"), *element.findall("colgroup/col")]
+        columns = [column for column in named for _ in range(span_of(column.get("span")))]
+        if gone := {place for place, column in enumerate(columns) if self.hidden(column)}:
+            rows = chain(*map(element.findall, _ROWS))
+            self._cells_out = before | set(_cells_in(rows, gone))
+        super().table(element, flow)
+        self._cells_out = before
+
+    def _is_cell(self, element: Element) -> bool:
+        return super()._is_cell(element) and element not in self._cells_out
 
     def keyword(self, element: Element, flow: Flow) -> None:
         for term in (element.get("term") or "").split(";"):
@@ -236,12 +266,15 @@ class FlareRenderer(HtmlRenderer):
         self.inputs[path] = snippet.input
         root = snippet.root
         body = body_of(root)
-        if body is None or self.hidden(root):
-            return
         own = overrides(root.get(f"{MADCAP}snippetVariables"))
         given = overrides(
             element.get(f"{MADCAP}snippetVariables") or element.get("snippetVariables")
         )
+        expressions = self._expressions
+        self._expressions = [*expressions, *self._added_expressions(element)]
+        if self.hidden(root):
+            self._expressions = expressions
+            return
         self._files.append(path)
         self._own.append({**own, **self.own, **given})
         if inline:
@@ -250,6 +283,24 @@ class FlareRenderer(HtmlRenderer):
             self.walk(body, flow)
         self._own.pop()
         self._files.pop()
+        self._expressions = expressions
+
+    def _added_expressions(self, element: Element) -> list[Expression]:
+        """The expressions that count in a snippet: the topic's for all of its snippets, and that
+        of the tag that includes it."""
+        topics = self._of_snippets if not self._expressions else None
+        return [found for found in (topics, self._expression(element)) if found is not None]
+
+    def _expression(self, element: Element) -> Expression | None:
+        text = element.get(_EXPRESSION) or element.get("conditionTagExpression") or ""
+        if not text.strip():
+            return None
+        try:
+            return expression_of(text)
+        except ValueError as error:
+            url = self.project.url(self.topic)
+            self.project.warnings.add(f"expression {text}", url, _UNCLEAR.format(text[:80], error))
+            return None
 
     def _snippet_path(self, src: str) -> str:
         """The path of a snippet that may be included here; for any other, warn why not."""
@@ -296,14 +347,26 @@ class FlareRenderer(HtmlRenderer):
             flow.inline.append(text)
 
 
-def body_of(root: Element) -> Element | None:
-    """The body of a topic or snippet, or the root if there is none."""
-    body = root.find("body")
-    if body is None:
-        body = next(root.iter("body", "BODY"), None)
-    if body is None and root.tag is not etree.Entity:
-        return root
-    return body
+def body_of(root: Element) -> Element:
+    """The body of a topic or snippet; the root if there is none, or if there is text outside it."""
+    body = None if has_text_outside(root) else next(root.iter("body", "BODY"), None)
+    return root if body is None else body
+
+
+def has_text_outside(root: Element) -> bool:
+    """Whether a reader sees text of the file that is not in its first body."""
+    bodies = [child for child in root if local_name(child.tag).lower() == "body"]
+    return bool(bodies) and _shows_text(root, bodies[0])
+
+
+def _shows_text(element: Element, body: Element) -> bool:
+    """Whether an element has text that is seen, other than in `body`."""
+    if element is body or local_name(element.tag).lower() in DROPPED:
+        return False
+    texts = (element.text, *(child.tail for child in element))
+    return any(text and text.strip() for text in texts) or any(
+        _shows_text(child, body) for child in element
+    )
 
 
 def automatic_text(number: str) -> str:
@@ -312,3 +375,28 @@ def automatic_text(number: str) -> str:
     if not any(map(str.isalnum, text)):
         return ""
     return f"{text} "
+
+
+def _cells_in(rows: Iterable[Element], columns: set[int]) -> Iterator[Element]:
+    """The cells that begin in these columns."""
+    held: dict[int, int] = {}  # columns that cells of earlier rows reach into, and for how long
+    for row in rows:
+        place = 0
+        for cell in row.iterchildren("td", "th", "TD", "TH"):
+            while held.get(place):
+                held[place] -= 1
+                place += 1
+            if place in columns:
+                yield cell
+            if place > MAX_COLUMNS:
+                break
+            rows_below = span_of(cell.get("rowspan")) - 1
+            for _ in range(min(span_of(cell.get("colspan")), MAX_COLUMNS)):
+                held[place] = rows_below
+                place += 1
+        for beyond in [column for column, left in held.items() if column >= place and left]:
+            held[beyond] -= 1
+
+
+def span_of(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 5 else 1

@@ -6,25 +6,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
+
+from pydantic import Field
 
 from ingestion.documents import DocumentFailure, InputFile, Parsed, ParsedDocument, Unchanged
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of, is_deprecated
 from ingestion.exceptions import failure_at
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
+from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
 from ingestion.parsers.files import SourceFile, read_file, size_of
-from ingestion.parsers.flare.markup import FlareRenderer, body_of
+from ingestion.parsers.flare.conditions import only_for_print, split_conditions
+from ingestion.parsers.flare.markup import FlareRenderer, body_of, has_text_outside
 from ingestion.parsers.flare.project import (
     REFERENCE,
     FlareProject,
     TocStep,
-    only_for_print,
-    split_conditions,
+    targets_of,
 )
 from ingestion.parsers.markup.html import Element
+from ingestion.parsers.markup.signatures import refuse_binary
 from ingestion.parsers.markup.xhtml import MADCAP, read_markup
 from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
@@ -32,23 +35,43 @@ MAX_TOPIC_BYTES = 32 * 1024 * 1024
 MAX_TITLES = 5_000
 WORDS_OF_A_PLAIN_TOPIC = 50
 
-_FIRST_HEADING = re.compile(r"#{1,6} (.*)")
+_HEADING = re.compile(r"#{1,6} (.*)")
 _LINKED = re.compile(r"\[%=\s*System\.(?:Linked(?:Title|Header)|Title)\s*%\]")
+_OUTSIDE = "It has text outside its body, which was read too: move it into the one body."
+
+
+class FlareOptions(ParserOptions):
+    target: str = Field(
+        "",
+        max_length=200,
+        description="The target of the project whose conditions decide what is left out; empty for "
+        "the only one that makes web output. If there is none or several, only what is for print "
+        "is left out.",
+        examples=["HTML5"],
+    )
 
 
 class FlareParser(Parser):
-    version = 3
+    version = 4
+    Options = FlareOptions
 
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
         for configured in self.config.paths:
-            project = FlareProject(self.config, configured)
+            project = FlareProject(self.config, configured, self.options.target)
             yield from project.failures
             yield from project.warnings.drain()
             topics = _Topics(project)
             read: Reader[_Topic, Parsed] = isolation.reader(topics.read)
             yield from read(topics.tasks(known))
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """The targets that all projects of the source have."""
+        found = [targets_of(self.config, configured) for configured in self.config.paths]
+        others = [{name.casefold() for name in names} for names in found[1:]]
+        shared = [n for n in found[0] if all(n.casefold() in names for names in others)]
+        return {"target": shared}
 
 
 class _Topic(NamedTuple):
@@ -100,22 +123,31 @@ class _Topics:
         self, path: str, file: SourceFile, doubtful: bool
     ) -> ParsedDocument | DocumentFailure | None:
         data, source = read_file(self.config, file.path, MAX_TOPIC_BYTES)
+        refuse_binary(data)
         root, problem = read_markup(data)
         conditions = split_conditions(root.get(f"{MADCAP}conditions"))
-        if only_for_print(root.get(f"{MADCAP}conditions")):
-            return _left_out(file, f"The topic is only for print ({', '.join(conditions)}).")
+        if self.project.rule.leaves_out(root.get(f"{MADCAP}conditions")):
+            return _left_out(file, self._why_left_out(conditions))
         renderer = FlareRenderer(self.project, path, self.title_of)
         renderer.title = self._title(renderer, path, root)
         blocks = renderer.render(root)
         if doubtful and not _is_plainly_a_topic(blocks):
             return None
+        problem = problem or (_OUTSIDE if has_text_outside(root) else "")
         if problem:
             self.project.warnings.add(f"markup {path}", file.url, problem)
-        content = _content(blocks, renderer.title)
+        content = "\n\n".join(blocks).strip("\n")
         content = self.project.expand(content, {})
-        if not content:
+        if not _says_more_than(renderer.title, blocks):
             return _left_out(file, "The topic has no text except its title: nothing to index.")
         return self._document(path, file, source, conditions, renderer, content)
+
+    def _why_left_out(self, conditions: list[str]) -> str:
+        tags = ", ".join(conditions)
+        target = self.project.rule.target
+        if target is None or only_for_print(tags):
+            return f"The topic is only for print ({tags})."
+        return f"The topic is not in the output of the target {target.name} ({tags})."
 
     def _document(
         self,
@@ -175,12 +207,15 @@ class _Topics:
         title = "" if head is None else renderer.inline_of(head)
         if not title:
             body = body_of(root)
-            heading = None if body is None else next(body.iter("h1"), None)
+            heading = next(filter(self._is_shown, body.iter("h1")), None)
             title = "" if heading is None else renderer.inline_of(heading)
         title = self.project.expand(title, {})
         return (
             " ".join(title.replace("`", "").split()) or self._toc_title(path) or _file_title(path)
         )
+
+    def _is_shown(self, element: Element) -> bool:
+        return not self.project.rule.leaves_out(element.get(f"{MADCAP}conditions"))
 
     def _toc_title(self, path: str) -> str:
         step = self.project.in_toc(path)
@@ -210,19 +245,16 @@ def _is_plainly_a_topic(blocks: list[str]) -> bool:
     return has_heading or sum(len(b.split()) for b in blocks) >= WORDS_OF_A_PLAIN_TOPIC
 
 
+def _says_more_than(title: str, blocks: list[str]) -> bool:
+    """Whether the blocks are more than one heading that repeats the title."""
+    texts = [block for block in blocks if block.strip()]
+    heading = _HEADING.fullmatch(texts[0]) if len(texts) == 1 else None
+    repeats = heading and " ".join(heading[1].replace("`", "").split()) == title
+    return bool(texts) and not repeats
+
+
 def _left_out(file: SourceFile, reason: str) -> DocumentFailure:
     return DocumentFailure(file.url, reason, warning=True)
-
-
-def _content(blocks: list[str], title: str) -> str:
-    """The blocks as Markdown, without a first heading that repeats the title."""
-    for place, block in enumerate(blocks):
-        heading = _FIRST_HEADING.fullmatch(block)
-        if heading and " ".join(heading[1].replace("`", "").split()) == title:
-            blocks = blocks[:place] + blocks[place + 1 :]
-        if heading:
-            break
-    return "\n\n".join(blocks).strip("\n")
 
 
 def _file_title(path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -25,6 +25,7 @@ from ingestion.parsers.files import (
     resolve_inside,
     stat_input,
 )
+from ingestion.parsers.flare.conditions import Rule, Target, target_of
 from ingestion.parsers.markup.html import Element
 from ingestion.parsers.markup.xhtml import MADCAP, decode, read_markup
 
@@ -39,7 +40,6 @@ MAX_EXPANSION = 1_000_000  # characters that variables may add to one text
 
 REFERENCE = re.compile(r"\[%=\s*([^%\]]+?)\s*%\]")
 LINKED = ("System.LinkedTitle", "System.LinkedHeader", "System.Title")
-_PRINT = re.compile(r"(?:^|\.)Print(?:[-_ ]?Only)?$", re.IGNORECASE)
 _OVERRIDE = re.compile(r"(?:^|,)\s*([^:,]+\.[^:,]+):")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 
@@ -85,17 +85,6 @@ class Warnings:
         return waiting
 
 
-def split_conditions(value: str | None) -> list[str]:
-    return [tag.strip() for tag in (value or "").split(",") if tag.strip()]
-
-
-def only_for_print(conditions: str | None) -> bool:
-    """Whether every condition tag is for print (`*.PrintOnly`, `*.Print`)."""
-    if not conditions or "print" not in conditions.casefold():
-        return False
-    return all(_PRINT.search(tag) for tag in split_conditions(conditions))
-
-
 def overrides(value: str | None) -> dict[str, str]:
     """The variables of a `snippetVariables` attribute: `Set.Name:value,Set.Other:value`."""
     text = (value or "").strip().rstrip(",")
@@ -126,12 +115,16 @@ def target_path(reference: str, base: str) -> str:
 
 
 class FlareProject:
-    """One project folder. `prefix` is before `Content/...` in the address of a topic."""
+    """One project folder. `prefix` is before `Content/...` in the address of a topic.
 
-    def __init__(self, config: SourceConfig, configured: str) -> None:
+    `target` names the target whose conditions count; if empty, that is the only one that makes web
+    output. Raises SourceError if there is no such target.
+    """
+
+    def __init__(self, config: SourceConfig, configured: str, target: str = "") -> None:
         self.config = config
         self.warnings = Warnings()
-        self.root = _project_folder(config, configured)
+        self.root = project_folder(config, configured)
         self.prefix = address_of(config, configured)
         self.failures: list[DocumentFailure] = []
         self.files = dict.fromkeys(self._list_content())  # only paths: there may be many
@@ -139,6 +132,7 @@ class FlareProject:
         self.inputs: list[InputFile] = []
         self._add_folder_inputs()
         master_toc = self._read_project_files()
+        self.rule = Rule(self._choose_target(target))
         self.variables = dict(self._read_variables())
         self.toc: dict[str, TocStep] = {}
         self._read_tocs(master_toc)
@@ -271,20 +265,12 @@ class FlareProject:
         return replace(self.config, paths=(path,))
 
     def _folder(self, *names: str) -> Path | None:
-        """A folder of the project, ignoring case."""
-        folder = self.root
-        for name in names:
-            inside = (entry.name for entry in list_folder(self.config, folder))
-            inner = next((n for n in inside if n.casefold() == name.casefold()), None)
-            if inner is None or not (folder / inner).is_dir():
-                return None
-            folder /= inner
-        return folder
+        return folder_in(self.config, self.root, *names)
 
     def _add_folder_inputs(self) -> None:
         """Add the folders, because a new table of contents or variable set is a change too."""
-        for names in (("Project", "TOCs"), ("Project", "VariableSets")):
-            path = self._folder(*names) or self.root.joinpath(*names)
+        for name in ("TOCs", "VariableSets", "Targets"):
+            path = self._folder("Project", name) or self.root / "Project" / name
             self.inputs.append(stat_input(self.config, path))
 
     def _read_project_files(self) -> str:
@@ -321,6 +307,31 @@ class FlareProject:
     def _shared_files(self, folder: str, suffix: str) -> list[Path]:
         within = self._folder("Project", folder)
         return files_below(self.config, within, suffix) if within else []
+
+    def _choose_target(self, wanted: str) -> Target | None:
+        """The target of this name, else the only one for the web."""
+        files = target_files(self.config, self.root)
+        if wanted:
+            found = next((n for n in files if n.casefold() == wanted.casefold()), None)
+            if found is None:
+                raise SourceError(no_target(self.root.name, wanted, files))
+            return self._read_target(found, files[found])
+        targets = [self._read_target(name, path) for name, path in files.items()]
+        web = [target for target in targets if target is None or target.is_web]
+        return web[0] if len(web) == 1 else None
+
+    def _read_target(self, name: str, path: Path) -> Target | None:
+        root = self._read_shared(path)
+        try:
+            return None if root is None else target_of(name, root)
+        except ValueError as error:
+            self.warnings.add(
+                f"target {path}",
+                self._shared_url(path),
+                f"The conditions of the target {name!r} are not understood ({error}): nothing is "
+                "left out because of them. Correct them in Flare.",
+            )
+            return None
 
     def _read_variables(self) -> Iterator[tuple[str, str]]:
         """`EvaluatedDefinition`, else the text, else `Definition`; date formats are skipped.
@@ -365,7 +376,8 @@ class FlareProject:
         self, element: Element, toc: str, trees: _Tocs, above: TocStep | None
     ) -> None:
         for entry in element:
-            if entry.tag not in ("TocEntry", "tocentry") or only_for_print(_conditions(entry)):
+            is_entry = entry.tag in ("TocEntry", "tocentry")
+            if not is_entry or self.rule.leaves_out(_conditions(entry)):
                 continue
             link = target_path(_value(entry, "Link"), toc)
             step = TocStep(_value(entry, "Title"), link, above, toc)
@@ -421,7 +433,36 @@ def _hrefs(text: str) -> Iterator[str]:
     return (match[1] for match in re.finditer(r"""\bhref\s*=\s*["']([^"'<>]+)""", text))
 
 
-def _project_folder(config: SourceConfig, configured: str) -> Path:
+def targets_of(config: SourceConfig, configured: str) -> list[str]:
+    """The names of a project's targets."""
+    return list(target_files(config, project_folder(config, configured)))
+
+
+def target_files(config: SourceConfig, project: Path) -> dict[str, Path]:
+    """The files of a project's targets by name: the path below Targets, without the ending."""
+    folder = folder_in(config, project, "Project", "Targets")
+    files = files_below(config, folder, ".fltar") if folder else []
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files if folder}
+
+
+def no_target(project: str, wanted: str, there: Iterable[str]) -> str:
+    names = ", ".join(map(repr, there))
+    known = f"it has {names}. Name one of them" if names else "it has none. Leave it out"
+    return f"{project!r} has no target {wanted!r}: {known} in the option target."
+
+
+def folder_in(config: SourceConfig, folder: Path, *names: str) -> Path | None:
+    """A folder below another, ignoring case."""
+    for name in names:
+        inside = (entry.name for entry in list_folder(config, folder))
+        inner = next((n for n in inside if n.casefold() == name.casefold()), None)
+        if inner is None or not (folder / inner).is_dir():
+            return None
+        folder /= inner
+    return folder
+
+
+def project_folder(config: SourceConfig, configured: str) -> Path:
     """The folder of the project: the configured folder, that of a configured project file, or the
     parent of a configured Content folder."""
     path = resolve_inside(config.data_dir, configured)

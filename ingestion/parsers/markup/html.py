@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html.entities
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
@@ -339,26 +339,34 @@ class HtmlRenderer:
             self.walk(element, flow)
             return
         self._depth += 1
-        rows = list(self._rows(element, head=False, captions=flow))
+        rows = list(self._rows(element, flow))
         self._depth -= 1
         flow.end_line()
         if "code_table" in (element.get("class") or "").lower():
             self._code_table(rows, flow)
             return
-        cells = [[cell for cell in row if self._is_cell(cell)] for row, _ in rows]
+        cells = [[cell for cell in row if self._is_cell(cell)] for row in rows]
         if max(map(len, cells), default=0) <= 1:
             for cell in chain.from_iterable(cells):
                 self.block(cell, flow)
         elif flow.plain or self._in_table:
             for row in cells:
-                flow.add_block(" ".join(filter(None, map(self.inline_of, row))))
+                self._flat_row(row, flow)
         else:
-            for block in self._table(zip(cells, (head for _, head in rows), strict=True)).blocks():
+            for block in self._table(cells).blocks():
                 flow.add_block(block)
 
-    def _code_table(self, rows: list[tuple[Element, bool]], flow: Flow) -> None:
+    def _flat_row(self, cells: list[Element], flow: Flow) -> None:
+        """Add a row of a table in a table: in one line, unless it contains code."""
+        if flow.plain or not any(map(self._holds_code, cells)):
+            flow.add_block(" ".join(filter(None, map(self.inline_of, cells))))
+            return
+        for cell in cells:
+            self.block(cell, flow)
+
+    def _code_table(self, rows: list[Element], flow: Flow) -> None:
         """Add a table around code: its cells one below the other, with their bare text as code."""
-        for row, _ in rows:
+        for row in rows:
             for cell in filter(self._is_cell, row):
                 if cell.tag in ("th", "TH") or self._holds_code(cell):
                     self.block(cell, flow)
@@ -374,22 +382,21 @@ class HtmlRenderer:
                 return True
         return False
 
-    def _table(self, rows: Iterable[tuple[list[Element], bool]]) -> HtmlTable:
+    def _table(self, rows: list[list[Element]]) -> HtmlTable:
         self._in_table = True
         self._lists.append(None)
         table = HtmlTable()
-        for cells, head in rows:
-            table.start_row(head)
+        for cells in rows:
+            table.start_row()
             for cell in cells:
                 columns, reach = _number(cell.get("colspan"), 1), _number(cell.get("rowspan"), 1)
-                is_head = cell.tag not in ("td", "TD")
-                table.add_cell(self.blocks_of(cell), is_head, columns, reach)
+                table.add_cell(self.blocks_of(cell), columns, reach)
         self._lists.pop()
         self._in_table = False
         return table
 
-    def _rows(self, element: Element, head: bool, captions: Flow) -> Iterator[tuple[Element, bool]]:
-        """The rows, also in groups and wrappers, and whether they are in the head.
+    def _rows(self, element: Element, captions: Flow) -> Iterator[Element]:
+        """The rows, also in groups and wrappers.
 
         Other content of the table, such as its caption, goes to `captions`.
         """
@@ -400,9 +407,9 @@ class HtmlRenderer:
             if self.hidden(child):
                 pass
             elif name == "tr":
-                yield child, head
+                yield child
             elif name in _ROW_GROUPS or handler == self.walk or _wraps_rows(child, name):
-                yield from self._rows(child, name == "thead", captions)
+                yield from self._rows(child, captions)
             else:
                 handler(child, captions)
             captions.inline.append(child.tail or "")

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from lxml import etree
 
-from ingestion.parsers.markup.html import Element
+from ingestion.parsers.markup.signatures import kind_of_binary
+from ingestion.parsers.markup.soup import Element, read_soup
 
 MADCAP = "{http://www.madcapsoftware.com/Schemas/MadCap.xsd}"
 _MADCAP_NAMES = (
@@ -26,30 +27,25 @@ _MADCAP_NAMES = (
     "snippetBlock snippetText toggler variable xref autonum changes comment conditions "
     "conditionTagExpression snippetVariables targetName"
 )
-MADCAP_NAMES = {name.lower(): name for name in _MADCAP_NAMES.split()}
+_XML_NAMES = {f"madcap:{name.lower()}": f"{MADCAP}{name}" for name in _MADCAP_NAMES.split()} | {
+    "xml:space": "{http://www.w3.org/XML/1998/namespace}space",
+    "snippetvariables": "snippetVariables",
+}
+_MADCAP_NAME = re.compile(r"madcap:([A-Za-z][A-Za-z0-9_-]*)")
 
 _CONFLICT = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: .*)?$\n?|^={7}$\n?", re.MULTILINE)
 _CONFLICT_START = re.compile(r"^<{7} ", re.MULTILINE)
 _NO_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NUMBER = re.compile(r"&#(?:x([0-9a-f]+)|([0-9]+));?", re.IGNORECASE)
-_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
+_DECLARATION = re.compile(r"\A\s*<\?xml[^<>]*>?")
+_ENCODING = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml[^<>]*?encoding\s*=\s*[\"']([\w.:-]+)")
+_SAME_AS_UTF_8 = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
 _NAMED_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]{1,31});")
 _BARE_AMPERSAND = re.compile(r"&(?!#?[A-Za-z0-9]+;)")
 _ENTITY = re.compile(r"&([\w.-]+);")
 _OWN_ENTITY = re.compile(r"<!ENTITY\s+([\w.-]+)\s")
 _DOCTYPE = re.compile(r"<!DOCTYPE\b", re.IGNORECASE)
 _DOCTYPE_ENDS = re.compile(r"\]\s*>")
-_NO_TEXT = re.compile(r"<!--|<\?|<(?:head|script|style)\b", re.IGNORECASE)
-_NO_TEXT_ENDS = {
-    "<!--": re.compile("-->"),
-    "<?": re.compile(r"\?>"),
-    **{
-        f"<{name}": re.compile(rf"</{name}\s*>", re.IGNORECASE)
-        for name in ("head", "script", "style")
-    },
-}
-_MADCAP_NAME = re.compile(r"madcap:([A-Za-z][A-Za-z0-9_-]*)", re.IGNORECASE)
-_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 
 
 class Markup(NamedTuple):
@@ -60,14 +56,22 @@ class Markup(NamedTuple):
 
 
 def read_markup(data: bytes) -> Markup:
-    """The tree of an XML or HTML file, with all text that can be read even if it is broken."""
+    """The tree of an XML or HTML file, with all text that can be read even if it is broken.
+
+    The tree of a file that is not text is empty.
+    """
+    if wrong := _wrong_encoding(data):
+        data = _DECLARATION.sub("", data.decode("utf-8-sig")).encode()
     try:
-        return Markup(_without_html_namespace(etree.fromstring(data, _xml_parser())))
+        return Markup(_without_html_namespace(etree.fromstring(data, _xml_parser())), wrong)
     except etree.XMLSyntaxError as error:
         problem = _problem(data, error)
+    if kind := kind_of_binary(data):
+        return Markup(etree.Element("html"), f"It is not text but binary: {kind}.")
     text = _CONFLICT.sub("", decode(data)) if _has_conflict(data) else decode(data)
-    text = _NUMBER.sub(_character, _NO_CHARACTER.sub("", text))
-    text = _BARE_AMPERSAND.sub("&amp;", _NAMED_ENTITY.sub(_entity, _DECLARATION.sub("", text)))
+    text = "".join(_without_cdata(_DECLARATION.sub("", _NO_CHARACTER.sub("", text))))
+    text = _NUMBER.sub(_character, _NAMED_ENTITY.sub(_entity, text))
+    text = _BARE_AMPERSAND.sub("&amp;", text)
     try:
         root = etree.fromstring(text.encode(), _xml_parser())
     except etree.XMLSyntaxError:
@@ -103,12 +107,6 @@ def _xml_parser() -> etree.XMLParser:
     )
 
 
-def _html_parser() -> etree.HTMLParser:
-    return etree.HTMLParser(
-        encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False
-    )
-
-
 def _problem(data: bytes, error: etree.XMLSyntaxError) -> str:
     if _has_conflict(data):
         return "It contains git conflict markers: both sides were kept. Resolve the conflict."
@@ -121,8 +119,29 @@ def _problem(data: bytes, error: etree.XMLSyntaxError) -> str:
     return f"It is not well-formed XML ({reason}): it was read leniently. Fix the markup."
 
 
+def _wrong_encoding(data: bytes) -> str:
+    """What is wrong if a file declares another encoding than UTF-8, and is UTF-8 nevertheless."""
+    declared = _ENCODING.match(data)
+    if declared is None or declared[1].lower() in _SAME_AS_UTF_8 or data.isascii():
+        return ""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return ""
+    name = declared[1].decode()
+    return f"It is declared as {name} but is UTF-8, and was read so. Correct its first line."
+
+
 def _has_conflict(data: bytes) -> bool:
     return b"<<<<<<< " in data and _CONFLICT_START.search(decode(data)) is not None
+
+
+def _without_cdata(text: str) -> Iterator[str]:
+    first, *sections = text.split("<![CDATA[")
+    yield first
+    for section in sections:
+        literal, end, after = section.partition("]]>")
+        yield html.escape(literal, quote=False) + after if end else section
 
 
 def _entity(match: re.Match[str]) -> str:
@@ -138,42 +157,12 @@ def _character(match: re.Match[str]) -> str:
 
 
 def _lenient(text: str) -> Element:
-    """The tree of an HTML parser, or only the bare text if the parser loses text."""
+    """The tree of a broken file, without the entities that it defines itself."""
     own = set(_OWN_ENTITY.findall(text))
     text = _without_doctype(text)
     if own:
         text = _ENTITY.sub(lambda match: "" if match[1] in own else match[0], text)
-    bare = _bare_text(text)
-    try:
-        root = etree.fromstring(text.encode(), _html_parser())
-    except etree.XMLSyntaxError:
-        root = None
-    if root is None or _letters("".join(map(str, root.itertext()))) < 0.9 * _letters(bare):
-        return _text_tree(bare)
-    return _with_madcap_names(root)
-
-
-def _bare_text(text: str) -> str:
-    return html.unescape(_TAG.sub("\n", "\n".join(_between_no_text(text))))
-
-
-def _between_no_text(text: str) -> Iterator[str]:
-    """The parts of a text around comments, instructions, head, scripts and styles.
-
-    One without an end is text. Once a kind has no further end, it is not searched again.
-    """
-    place = looked = 0
-    endless: set[str] = set()
-    while opening := _NO_TEXT.search(text, looked):
-        kind = opening[0].lower()
-        end = None if kind in endless else _NO_TEXT_ENDS[kind].search(text, opening.end())
-        if end is None:
-            endless.add(kind)
-            looked = opening.end()
-            continue
-        yield text[place : opening.start()]
-        place = looked = end.end()
-    yield text[place:]
+    return _with_xml_names(read_soup(text))
 
 
 def _without_doctype(text: str) -> str:
@@ -188,18 +177,6 @@ def _without_doctype(text: str) -> str:
     return text[: opening.start()] + text[end + 1 :] if end >= 0 else text
 
 
-def _letters(text: str) -> int:
-    return len("".join(text.split()))
-
-
-def _text_tree(text: str) -> Element:
-    body = etree.SubElement(root := etree.Element("html"), "body")
-    for line in text.split("\n"):
-        if line.strip():
-            etree.SubElement(body, "p").text = _NO_CHARACTER.sub("", line)
-    return root
-
-
 def _without_html_namespace(root: Element) -> Element:
     """Remove XHTML's namespace from the names, if it is declared."""
     if root.nsmap.get(None) or "xhtml" in str(root.tag):
@@ -208,20 +185,18 @@ def _without_html_namespace(root: Element) -> Element:
     return root
 
 
-def _with_madcap_names(root: Element) -> Element:
+def _with_xml_names(root: Element) -> Element:
     """Restore XML's names: an HTML parser turns `MadCap:dropDown` into `madcap:dropdown`."""
     for element in root.iter(etree.Element):
-        name = _madcap_name(str(element.tag))
-        if name:
-            element.tag = name
+        element.tag = _xml_name(str(element.tag)) or element.tag
         for key, value in list(element.attrib.items()):
-            name = _madcap_name(str(key))
+            name = _xml_name(str(key))
             if name:
                 element.set(name, value)
     return root
 
 
-def _madcap_name(name: str) -> str:
-    """The name with its namespace; empty for other names, and for what is not a name."""
+def _xml_name(name: str) -> str:
+    """The name with its namespace and case; empty if it is the same in HTML."""
     found = _MADCAP_NAME.fullmatch(name)
-    return MADCAP + MADCAP_NAMES.get(found[1].lower(), found[1]) if found else ""
+    return _XML_NAMES.get(name) or (MADCAP + found[1] if found else "")

@@ -114,7 +114,7 @@ class MdxParser(Parser):
             return
         for warning in page.warnings:
             yield DocumentFailure(file.url, warning, warning=True)
-        if page.document.content:
+        if _says_more_than_its_title(page.document):
             yield page.document
         else:
             yield DocumentFailure(
@@ -209,16 +209,17 @@ def _matches(path: PurePosixPath, pattern: str) -> bool:
     return "/" not in pattern and fnmatchcase(path.name, pattern)
 
 
-def _title(path: PurePosixPath, front_matter: FrontMatter, writer: MarkdownWriter) -> str:
-    """The front matter's title, else the first top heading, the sidebar's label, the file name.
+def _says_more_than_its_title(document: ParsedDocument) -> bool:
+    first, _, rest = document.content.strip().partition("\n")
+    repeats = _MARKS.sub("", first.lstrip("# ")).casefold() == document.title.casefold()
+    return bool(rest or (first and not (first.startswith("#") and repeats)))
 
-    A top heading that repeats the title is removed from the text.
-    """
+
+def _title(path: PurePosixPath, front_matter: FrontMatter, writer: MarkdownWriter) -> str:
+    """The front matter's title, else the first top heading, the sidebar's label, the file name."""
     heading = next((h for h in writer.headings if h.level == 1), None)
     shown = _MARKS.sub("", heading.text) if heading else ""
     title = front_matter.text("title") or shown or front_matter.text("sidebar_label")
-    if heading and shown.casefold() == _MARKS.sub("", title).casefold():
-        writer.drop_heading(heading)
     if title:
         return title
     named_by_folder = docusaurus.is_index(path) and path.parent.name

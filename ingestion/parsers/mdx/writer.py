@@ -169,16 +169,5 @@ class MarkdownWriter:
         for location in other.locations[1:]:
             self.locations.append(Location(location.content_line + offset, location.number))
 
-    def drop_heading(self, heading: Heading) -> None:
-        """Remove a heading's line and the blank line after it."""
-        end = heading.line + 1
-        end += end < len(self.lines) and not self.lines[end]
-        gone = end - heading.line
-        del self.lines[heading.line : end]
-        moved: dict[int, int] = {}
-        for line, number in self.locations:
-            moved[line if line <= heading.line else max(line - gone, heading.line)] = number
-        self.locations = [Location(line, number) for line, number in moved.items()]
-
     def content(self) -> str:
         return "\n".join(self.lines)

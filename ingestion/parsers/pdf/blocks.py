@@ -9,8 +9,10 @@ from statistics import median
 
 from ingestion.parsers import markdown
 from ingestion.parsers.pdf.code_lines import code_lines, code_run
-from ingestion.parsers.pdf.layout import Item, Line, PdfTable
+from ingestion.parsers.pdf.layout import Item
+from ingestion.parsers.pdf.lines import Line
 from ingestion.parsers.pdf.outline import heading_length
+from ingestion.parsers.pdf.rows import PdfTable
 from ingestion.parsers.pdf.typography import (
     BULLET,
     CAPTION,
@@ -22,6 +24,8 @@ from ingestion.parsers.pdf.typography import (
 
 INDENT = 0.7  # of the font size: a line indented by more begins a paragraph
 ALIGNED = 3.0  # points
+LAST_WORD, FIRST_WORD = re.compile(rf"([^\W\d_]+)[{HYPHENS}]$"), re.compile(r"([^\W\d_]+)")
+CUT_WORD, PATH = re.compile(rf"\w[{HYPHENS}]$"), re.compile(r"(?:https?:/|\w\.\w+/)\S*/$")
 # After these words a hyphen at the line end stands for a left-out part ("pre- and postfix").
 SUSPENDED = {"and", "or", "to", "nor", "und", "oder", "bzw", "bis", "sowie", "et", "ou"}
 
@@ -54,14 +58,11 @@ def join_lines(texts: Sequence[str], typography: Typography) -> str:
 def _join_two(first: str, second: str, typography: Typography) -> str:
     if first.endswith("-`") and second.startswith("`"):
         return first[:-1] + second[1:]
-    match = re.search(rf"([^\W\d_]+)[{HYPHENS}]$", first)
-    follow = re.match(r"([^\W\d_]+)", second)
+    if not first.endswith(tuple(HYPHENS)):
+        return first + second if first.endswith("/") and _is_path(first) else f"{first} {second}"
+    match, follow = LAST_WORD.search(first, max(0, len(first) - 100)), FIRST_WORD.match(second)
     if not match:
-        return (
-            first + second
-            if re.search(r"[/\u2014]$", first) and _is_path(first)
-            else f"{first} {second}"
-        )
+        return f"{first} {second}"
     if not follow:
         return f"{first}{second}" if second[:1].isdigit() else f"{first} {second}"
     if follow[1] in SUSPENDED:
@@ -75,7 +76,7 @@ def _join_two(first: str, second: str, typography: Typography) -> str:
 
 
 def _is_path(text: str) -> bool:
-    return bool(re.search(r"(?:https?:/|\w\.\w+/)\S*/$", text))
+    return bool(PATH.search(text.rsplit(maxsplit=1)[-1]))
 
 
 def _is_compound(head: str, tail: str, typography: Typography) -> bool:
@@ -313,12 +314,12 @@ def _entry(text: str) -> str:
 
 
 def _ends(text: str) -> bool:
-    return bool(re.search(r"[.!?:;][\"'\u201d\u2019)\]`]*$", text))
+    return text.rstrip("\"'\u201d\u2019)]`").endswith((".", "!", "?", ":", ";"))
 
 
 def _is_cut(last: Line, line: Line) -> bool:
     """Whether a line ends inside a word, or inside a sentence that the next one continues."""
-    if re.search(rf"\w[{HYPHENS}]$", last.text) and line.text[:1].isalnum():
+    if CUT_WORD.search(last.text[-2:]) and line.text[:1].isalnum():
         return True
     if not line.text[:1].islower():
         return False

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from statistics import median
 
-from ingestion.parsers.pdf.layout import Item, Line
+from ingestion.parsers.pdf.layout import Item
+from ingestion.parsers.pdf.lines import Line
 from ingestion.parsers.pdf.typography import Typography
 
 ADDRESS = re.compile(r"\S@\S+\.\w|https?://|www\.")

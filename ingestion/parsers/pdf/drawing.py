@@ -1,12 +1,24 @@
-"""Drawn lines: the result of path operators, as rules of a table."""
+"""Drawn lines: the paths of a page, as rules of a table."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import ctypes
+import itertools
+from collections.abc import Iterable, Iterator
+from ctypes import c_float, c_int
+from typing import NamedTuple
 
-Matrix = tuple[float, float, float, float, float, float]
+from ingestion.parsers.pdf import pdfium
+from ingestion.parsers.pdf.pdfium import Matrix
 
+IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+LINE_TO = 0  # the type of a straight segment
 THIN_RULE = 3.0  # points: a filled rectangle no thicker than this is a line
+MAX_RULES = 6_000  # on a page: more are a drawing
+MAX_SEGMENTS = 1_000  # in a path: more are a drawing
+MAX_FORM_DEPTH = 12
+
+Point = tuple[float, float]
 
 
 class Rule(NamedTuple):
@@ -18,57 +30,88 @@ class Rule(NamedTuple):
     y1: float
 
 
-class Path:
-    """The current path (ISO 32000-1, 8.5): straight lines and rectangles, until it is painted."""
-
-    def __init__(self) -> None:
-        self.parts: list[Rule] = []
-        self.point = (0.0, 0.0)
-
-    def move(self, operands: list[Any], ctm: Matrix) -> None:
-        self.point = _on_page(ctm, *operands[:2])
-
-    def line(self, operands: list[Any], ctm: Matrix) -> None:
-        start, self.point = self.point, _on_page(ctm, *operands[:2])
-        self.parts.append(_rule(start, self.point))
-
-    def rectangle(self, operands: list[Any], ctm: Matrix) -> None:
-        x, y, width, height = (float(v) for v in operands[:4])
-        corner = _on_page(ctm, x, y)
-        self.parts.append(_rule(corner, _on_page(ctm, x + width, y + height)))
-        self.point = corner
-
-    def stroked(self) -> list[Rule]:
-        """End the path; return the lines that a stroke draws."""
-        return [edge for rule in self.drop() for edge in _edges(rule)]
-
-    def filled(self) -> list[Rule]:
-        """End the path; return the filled shapes thin enough to be lines."""
-        return [rule for rule in self.drop() if _is_thin(rule)]
-
-    def drop(self) -> list[Rule]:
-        parts, self.parts = self.parts, []
-        return parts
+def find_rules(page: pdfium.Page) -> list[Rule]:
+    """The straight lines on a page; none if it has more than a table can need."""
+    rules: list[Rule] = []
+    for rule in _rules(page.objects(), IDENTITY, 0):
+        if len(rules) == MAX_RULES:
+            return []
+        rules.append(rule)
+    return rules
 
 
-def _on_page(ctm: Matrix, x: Any, y: Any) -> tuple[float, float]:
-    a, b, c, d, e, f = ctm
-    x, y = float(x), float(y)
-    return x * a + y * c + e, x * b + y * d + f
+def _rules(objects: list[int], placed: Matrix, depth: int) -> Iterator[Rule]:
+    for drawn in objects:
+        kind = pdfium.object_type(drawn)
+        if kind == pdfium.PATH:
+            yield from _path(drawn, placed)
+        elif kind == pdfium.FORM and depth < MAX_FORM_DEPTH:
+            own = multiply(pdfium.matrix_of(drawn), placed)
+            yield from _rules(pdfium.objects_of(drawn), own, depth + 1)
 
 
-def _rule(start: tuple[float, float], end: tuple[float, float]) -> Rule:
-    (x0, y0), (x1, y1) = start, end
-    return Rule(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+def multiply(m: Matrix, n: Matrix) -> Matrix:
+    return (
+        m[0] * n[0] + m[1] * n[2],
+        m[0] * n[1] + m[1] * n[3],
+        m[2] * n[0] + m[3] * n[2],
+        m[2] * n[1] + m[3] * n[3],
+        m[4] * n[0] + m[5] * n[2] + n[4],
+        m[4] * n[1] + m[5] * n[3] + n[5],
+    )
+
+
+def _path(path: int, placed: Matrix) -> Iterator[Rule]:
+    count = pdfium.count_segments(path)
+    filled, stroked = c_int(), c_int()
+    pdfium.draw_mode(path, ctypes.addressof(filled), ctypes.addressof(stroked))
+    if not (filled.value or stroked.value) or not 1 < count <= MAX_SEGMENTS:
+        return
+    matrix = multiply(pdfium.matrix_of(path), placed)
+    for points in _outlines(path, count, matrix):
+        yield from _edges(points) if stroked.value else _thin(points)
+
+
+def _outlines(path: int, count: int, matrix: Matrix) -> Iterator[list[Point]]:
+    """The corners of each part of the path, without the parts that are curved."""
+    points: list[Point] = []
+    x, y = c_float(), c_float()
+    places = ctypes.addressof(x), ctypes.addressof(y)
+    a, b, c, d, e, f = matrix
+    for index in range(count):
+        part = pdfium.segment(path, index)
+        kind = pdfium.segment_type(part)
+        pdfium.segment_point(part, *places)
+        point = (x.value * a + y.value * c + e, x.value * b + y.value * d + f)
+        if kind == LINE_TO:
+            points.append(point)
+            continue
+        if len(points) > 1:
+            yield points
+        points = [point]
+    if len(points) > 1:
+        yield points
+
+
+def _edges(points: list[Point]) -> list[Rule]:
+    """The level and upright lines between the corners; one for a shape as thin as a line."""
+    whole = _around(points)
+    if _is_thin(whole):
+        return [whole]
+    lines = [_around(pair) for pair in itertools.pairwise(points)]
+    return [line for line in lines if _is_thin(line)]
+
+
+def _thin(points: list[Point]) -> list[Rule]:
+    """The shape itself, if it is thin enough to be a line."""
+    whole = _around(points)
+    return [whole] if _is_thin(whole) else []
+
+
+def _around(points: Iterable[Point]) -> Rule:
+    xs, ys = zip(*points, strict=True)
+    return Rule(min(xs), min(ys), max(xs), max(ys))
 
 
 def _is_thin(rule: Rule) -> bool:
     return min(rule.x1 - rule.x0, rule.y1 - rule.y0) <= THIN_RULE
-
-
-def _edges(rule: Rule) -> list[Rule]:
-    """The four sides of a stroked rectangle, or the line itself."""
-    if _is_thin(rule):
-        return [rule]
-    x0, y0, x1, y1 = rule
-    return [Rule(x0, y0, x1, y0), Rule(x0, y1, x1, y1), Rule(x0, y0, x0, y1), Rule(x1, y0, x1, y1)]

@@ -11,13 +11,15 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 from pypdf.generic import Destination
 
-from ingestion.parsers.pdf.layout import Item, Line, PageLayout
+from ingestion.parsers.pdf.layout import Item, PageLayout
+from ingestion.parsers.pdf.lines import Line
 from ingestion.parsers.pdf.typography import LEADER, SECTION_NUMBER, Typography
 from ingestion.parsers.pdf.words import turn
 
@@ -380,11 +382,13 @@ def slugify(title: str) -> str:
     return re.sub(r"[^\w]+", "-", text).strip("-_")[:80].strip("-") or "section"
 
 
+@lru_cache(4_096)
 def _bare(title: str) -> str:
     """The title without its number, which changes when a section is inserted before it."""
     rest = SECTION_NUMBER.sub("", title, count=1)
     return rest if len(re.sub(r"\W", "", rest)) >= 2 else title
 
 
+@lru_cache(4_096)
 def _plain(title: str) -> str:
     return re.sub(r"\W+", "", unicodedata.normalize("NFKC", title)).lower()

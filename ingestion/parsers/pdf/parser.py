@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pypdf import PageObject, PdfReader, apply_configuration
@@ -23,6 +23,7 @@ from pypdf.errors import (
     PdfReadError,
     PyPdfError,
 )
+from pypdfium2 import PdfiumError
 
 from ingestion.documents import (
     DocumentFailure,
@@ -34,6 +35,7 @@ from ingestion.documents import (
 from ingestion.exceptions import DocumentError, failure_at
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
 from ingestion.parsers.files import SourceFile, find_files, read_file, tasks_of
+from ingestion.parsers.pdf import pdfium
 from ingestion.parsers.pdf.blocks import Block, BlockBuilder
 from ingestion.parsers.pdf.content import PageContent, read_content
 from ingestion.parsers.pdf.font import Faces
@@ -50,6 +52,7 @@ from ingestion.parsers.pdf.outline import (
     title_lines,
 )
 from ingestion.parsers.pdf.repair import rebuild
+from ingestion.parsers.pdf.survey import Survey
 from ingestion.parsers.pdf.typography import Typography, drop_boilerplate, study
 from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
@@ -69,7 +72,8 @@ LIMITS: dict[str, Any] = {
 # What pypdf raises, in addition to its own errors, for files broken in unexpected ways.
 BROKEN = (
     PyPdfError, AssertionError, AttributeError, IndexError, KeyError, NotImplementedError,
-    OSError, OverflowError, RecursionError, TypeError, UnicodeError, ValueError, zlib.error,
+    OSError, OverflowError, PdfiumError, RecursionError, TypeError, UnicodeError, ValueError,
+    zlib.error,
 )  # fmt: skip
 EMPTY_TITLE = re.compile(
     r"^(?:untitled.*|unbenannt.*|unknown|title|document\d*|dokument\d*|.{0,2})$", re.IGNORECASE
@@ -96,7 +100,7 @@ class PdfOrigin:
 class PdfParser(Parser):
     """Reads the .pdf files of a source's paths."""
 
-    version = 3
+    version = 4
 
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
@@ -138,11 +142,12 @@ def read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed | None]:
 
 def _read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed | None]:
     try:
-        reader, damage = _open(data)
+        opened = _open(data)
+        reader, damage = opened.reader, opened.damage
     except DocumentError as error:
         yield DocumentFailure(origin.url, str(error))
         return
-    pages, failures = yield from _read_pages(reader, origin)
+    pages, failures = yield from _read_pages(opened, origin)
     read = sum(bool(page.items) for page in pages)
     if damage:
         yield DocumentFailure(
@@ -155,7 +160,13 @@ def _read_pdf(data: bytes, origin: PdfOrigin) -> Iterator[Parsed | None]:
         yield DocumentFailure(origin.url, _why_no_text(reader, failures))
 
 
-def _open(data: bytes) -> tuple[PdfReader, str]:
+class _Opened(NamedTuple):
+    reader: PdfReader
+    data: bytes
+    damage: str = ""
+
+
+def _open(data: bytes) -> _Opened:
     """A reader, and what is damaged if the file had to be repaired.
 
     Raises DocumentError if the file is not a PDF, is beyond repair, or needs a password.
@@ -163,7 +174,7 @@ def _open(data: bytes) -> tuple[PdfReader, str]:
     if b"%PDF-" not in data[:1024]:
         raise DocumentError("The file is not a PDF (it has no %PDF header): replace it.")
     try:
-        reader, damage = _checked(data), ""
+        opened = _Opened(_checked(data), data)
     except FileNotDecryptedError:
         raise DocumentError(
             "The file needs a password: remove it (qpdf --password=… --decrypt in.pdf out.pdf)."
@@ -171,10 +182,10 @@ def _open(data: bytes) -> tuple[PdfReader, str]:
     except DependencyError as error:
         raise DocumentError(f"The file's encryption cannot be read: {_say(error)}.") from error
     except BROKEN as error:
-        reader, damage = _repaired(data, error)
-    if len(reader.pages) > MAX_PAGES:
+        opened = _repaired(data, error)
+    if len(opened.reader.pages) > MAX_PAGES:
         raise DocumentError(f"The file has more than {MAX_PAGES:,} pages: split it.")
-    return reader, damage
+    return opened
 
 
 def _checked(data: bytes) -> PdfReader:
@@ -184,12 +195,12 @@ def _checked(data: bytes) -> PdfReader:
     return reader
 
 
-def _repaired(data: bytes, error: Exception) -> tuple[PdfReader, str]:
+def _repaired(data: bytes, error: Exception) -> _Opened:
     what = "its end is missing" if END_OF_FILE not in data[-2048:] else _say(error)
     try:
         repaired = rebuild(data)
         if repaired is not None:
-            return _checked(repaired), f"The file is damaged ({what})"
+            return _Opened(_checked(repaired), repaired, f"The file is damaged ({what})")
     except BROKEN as second:
         what = f"{what}; {_say(second)}"
     raise DocumentError(
@@ -205,25 +216,44 @@ def _say(error: BaseException) -> str:
 
 
 def _read_pages(
-    reader: PdfReader, origin: PdfOrigin
+    opened: _Opened, origin: PdfOrigin
 ) -> Generator[None, None, tuple[list[PageLayout], list[DocumentFailure]]]:
-    faces = Faces()
     pages: list[PageLayout] = []
     failures: list[DocumentFailure] = []
     odd: dict[int, PageContent] = {}
-    gutters: list[float] = []
-    for number in range(1, len(reader.pages) + 1):
-        yield
-        try:
-            page = reader.pages[number - 1]
-            content = read_content(page, faces)
-            pages.append(lay_out(content, _seen_box(page), number, gutters))
-        except BROKEN as error:
-            failures.append(_page_failure(origin, number, error))
-            continue
-        if content.unreadable or content.cut_short:
-            odd[number] = PageContent(unreadable=content.unreadable, cut_short=content.cut_short)
-    return pages, [*failures, *_warnings(origin, odd, faces)]
+    with pdfium.opened(opened.reader, opened.data) as file:
+        reader = _PageReader(opened.reader, file)
+        for number in range(1, len(opened.reader.pages) + 1):
+            yield
+            try:
+                layout, content = reader.read(number)
+            except BROKEN as error:
+                failures.append(_page_failure(origin, number, error))
+                continue
+            pages.append(layout)
+            if content.unreadable or content.cut_short:
+                odd[number] = content
+    return pages, [*failures, *_warnings(origin, odd, reader.survey.missing_fonts)]
+
+
+class _PageReader:
+    """Reads the pages of one file, whose fonts, forms and columns are alike."""
+
+    def __init__(self, reader: PdfReader, file: pdfium.File) -> None:
+        self.reader = reader
+        self.file = file
+        self.faces = Faces()
+        self.survey = Survey()
+        self.gutters: list[float] = []
+
+    def read(self, number: int) -> tuple[PageLayout, PageContent]:
+        source = self.reader.pages[number - 1]
+        whole = self.survey.check(source)
+        with self.file.page(number) as page:
+            content = read_content(page, self.faces, source)
+        layout = lay_out(content, _seen_box(source), number, self.gutters)
+        unreadable, cut_short = content.unreadable, content.cut_short or not whole
+        return layout, PageContent(unreadable=unreadable, cut_short=cut_short)
 
 
 def _seen_box(page: PageObject) -> tuple[float, float, float, float]:
@@ -240,13 +270,13 @@ def _page_failure(origin: PdfOrigin, number: int, error: BaseException) -> Docum
 
 
 def _warnings(
-    origin: PdfOrigin, contents: Mapping[int, PageContent], faces: Faces
+    origin: PdfOrigin, contents: Mapping[int, PageContent], missing_fonts: set[str]
 ) -> Iterator[DocumentFailure]:
-    if faces.broken:
-        names = ", ".join(sorted(faces.broken))
+    if missing_fonts:
+        names = ", ".join(sorted(missing_fonts))
         yield DocumentFailure(
             origin.url,
-            f"Fonts are missing or broken ({names}): letters may be wrong.",
+            f"Fonts are missing ({names}): letters may be wrong.",
             warning=True,
         )
     unreadable = {n: content.unreadable for n, content in contents.items() if content.unreadable}
@@ -262,7 +292,7 @@ def _warnings(
     if broken:
         yield DocumentFailure(
             origin.url,
-            f"{_pages(broken)}: broken or endless drawing instructions were left out. "
+            f"{_pages(broken)}: broken drawing instructions were left out. "
             "If text is missing, write the file again (qpdf in.pdf out.pdf).",
             warning=True,
         )
@@ -296,7 +326,8 @@ def _documents(
     own_title = _metadata_title(reader)
     place = title_lines(items, typography.levels, own_title)
     title = own_title or heading_text(items, place) or origin.title
-    if len(place) < len(items):
+    is_titled = 0 < len(place) < len(items)
+    if is_titled:
         items, typography.levels = _without(items, typography.levels, place)
     root = Section(title, "start", 0)
     sections = _sections(reader, pages, items, typography, root)
@@ -305,9 +336,8 @@ def _documents(
     for section in dict.fromkeys([root, *sections]):
         if home[section] is section:
             parts = [other for other in [root, *sections] if home[other] is section]
-            yield from _Writer(items, typography, origin, len(reader.pages)).write(
-                section, parts, fragments[section]
-            )
+            writer = _Writer(items, typography, origin, len(reader.pages), is_titled)
+            yield from writer.write(section, parts, fragments[section])
 
 
 def _sections(
@@ -348,9 +378,18 @@ def _without(
 
 
 class _Writer:
+    """Writes the documents of a file. `is_titled` says that the file shows its title, which is not
+    among the items."""
+
     def __init__(
-        self, items: Sequence[Item], typography: Typography, origin: PdfOrigin, total: int
+        self,
+        items: Sequence[Item],
+        typography: Typography,
+        origin: PdfOrigin,
+        total: int,
+        is_titled: bool,
     ) -> None:
+        self.is_titled = is_titled
         self.items = items
         self.typography = typography
         self.origin = origin
@@ -363,6 +402,7 @@ class _Writer:
         blocks = [block for part in parts for block in self._blocks(part, section)]
         if not blocks:
             return
+        blocks = [*self._shown_title(section), *blocks]
         content, pages = _compose(blocks)
         first, last = min(p.number for p in pages), max(p.number for p in pages)
         yield ParsedDocument(
@@ -376,6 +416,13 @@ class _Writer:
             inputs=self.origin.inputs,
             validators=self.origin.validators,
         )
+
+    def _shown_title(self, section: Section) -> list[Block]:
+        """The title as a heading, if it stands above the section's text."""
+        if not (section.heading or (section.parent is None and self.is_titled)):
+            return []
+        page = self.items[min(section.start, len(self.items) - 1)].page
+        return [Block("heading", [f"# {section.title}"], [page])]
 
     def _breadcrumb(self, section: Section) -> tuple[str, ...]:
         above = [other.title for other in section.path()[:-1]]

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from ingestion.parsers.pdf.layout import BULLETS, Item, Line, PageLayout
+from ingestion.parsers.pdf.layout import Item, PageLayout
+from ingestion.parsers.pdf.lines import BULLETS, Line
 
 LARGER = 1.12  # times the body size: from this size on, a line is a heading
 LONGEST_HEADING = 200  # characters

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from lxml import etree
 
@@ -41,7 +40,7 @@ _BEGINNINGS = """
     eckb-article-content-toolbar epkb-sidebar eckb-article-widget eckb-article-left-sidebar
     eckb-article-right-sidebar eprf- mcbreadcrumbs mcminitoc mcrelationships mcklink mcalink
     mcmastertoc searchform widget_ rank-math-breadcrumb yoast-breadcrumb ast-breadcrumbs
-    disqus wpdiscuz comment- mailchimp mc4wp helpful-
+    disqus wpdiscuz comment- mailchimp mc4wp helpful- mcwebhelpframesetlink
 """
 _IDENTIFIERS_WORDS = (
     "comments respond disqus_thread jp-relatedposts site-navigation masthead colophon sidebar "
@@ -156,10 +155,6 @@ _DATED = re.compile(
     r"|revised|generated|printed)\b|\bbuild\b",
     re.IGNORECASE,
 )
-EDGE = 8
-PAGES_THAT_TELL = 5
-SHARE_OF_PAGES = 0.5
-LONGEST = 400
 
 
 def block_key(block: str) -> str:
@@ -168,31 +163,3 @@ def block_key(block: str) -> str:
     if _DATED.search(block):
         block = _MONTHS.sub("#", _DIGITS.sub("#", block))
     return " ".join(block.casefold().split())
-
-
-def repeated(pages: Sequence[Sequence[str]]) -> set[str]:
-    """The keys of blocks that begin or end most pages: boilerplate that has no telling class."""
-    if len(pages) < PAGES_THAT_TELL:
-        return set()
-    counts: Counter[str] = Counter()
-    for blocks in pages:
-        edges = {block_key(block) for block in (*blocks[:EDGE], *blocks[-EDGE:]) if _may_go(block)}
-        counts.update(edges)
-    least = max(PAGES_THAT_TELL - 1, SHARE_OF_PAGES * len(pages))
-    return {key for key, count in counts.items() if count >= least}
-
-
-def _may_go(block: str) -> bool:
-    """Whether a block may be boilerplate; headings and code repeat in manuals for good reason."""
-    return len(block) <= LONGEST and not block.startswith(("#", "```", "~~~", "|"))
-
-
-def without_repeated(blocks: list[str], keys: Iterable[str] | Mapping[str, object]) -> list[str]:
-    """The blocks without the repeated ones at either end; all of them if none would be left."""
-    known = keys if isinstance(keys, set) else set(keys)
-    first, last = 0, len(blocks)
-    while first < last and block_key(blocks[first]) in known:
-        first += 1
-    while last > first and block_key(blocks[last - 1]) in known:
-        last -= 1
-    return blocks[first:last] or blocks

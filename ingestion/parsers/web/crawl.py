@@ -21,7 +21,7 @@ from ingestion.parsers.readers import Reader, Task
 from ingestion.parsers.web import sitemaps, urls
 from ingestion.parsers.web.arrival import FORBIDDEN, REDIRECTS, Arrival
 from ingestion.parsers.web.client import FetchError, Response, WebClient
-from ingestion.parsers.web.crawl_state import DOCUMENT, OTHER, CrawlState, Visit
+from ingestion.parsers.web.crawl_state import BARE, DOCUMENT, OTHER, CrawlState, Visit
 from ingestion.parsers.web.frontier import Frontier, Lead, Rules
 from ingestion.parsers.web.links import Links
 from ingestion.parsers.web.network_guard import AddressRefused
@@ -63,7 +63,7 @@ class Crawl:
         self.read = read
         client.limits = {"application/pdf": options.max_pdf_bytes}
         self.old = CrawlState.from_json(known.memory())
-        self.new = CrawlState(boilerplate=self.old.boilerplate, suffixes=self.old.suffixes)
+        self.new = CrawlState(suffixes=self.old.suffixes)
         self.frontier = Frontier(options, rules)
         self.buffer = PageBuffer(rules, config.generation, self.old, self.new)
         self.links = Links(self.frontier)
@@ -169,6 +169,8 @@ class Crawl:
             self.met_stored = True
             self.buffer.note(lead.url, visit.digest)
             yield Unchanged(lead.url)
+        elif visit.kind == BARE:
+            self.buffer.bare.append(lead.url)
         elif visit.target:
             self.doubles.append((lead.url, visit.target))
         self.links.follow(visit.links, lead)
@@ -367,7 +369,9 @@ class Crawl:
         self.new.visits[lead.url] = Visit(OTHER, answer.validators, (*links, *pdfs))
         if not pdfs:
             message = "The page has no text where its content should be: nothing to index."
-            yield DocumentFailure(lead.url, message, warning=not self.known.stored(lead.url))
+            before = self.old.visits.get(lead.url)
+            was_document = before is not None and before.kind == DOCUMENT
+            yield DocumentFailure(lead.url, message, warning=not was_document)
 
     def _visit_doubles(self) -> Iterator[Parsed]:
         """Read an unchanged page whose other address no longer exists."""
@@ -407,6 +411,9 @@ class Crawl:
             unread = "it could not be read, and only it lists the site's pages"
             reason = unread if self.blind else "nothing is there to read (404)"
             raise SourceError(f"{self.site.start}: {reason}.")
+        yield from self.buffer.report()
+        if not stopped:
+            self.buffer.conclude()
         self._remember(whole=not stopped)
 
     def _remember(self, whole: bool) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-VERSION = 1
+from ingestion.parsers.web.repeats import Repeats, Tally
+
+VERSION = 2
 DOCUMENT = "document"
+BARE = "bare"  # a page with nothing but what the site repeats on nearly every page
 OTHER = "other"  # a page or list that is not a document, but links to some
 
 
@@ -28,7 +31,8 @@ class Visit:
 @dataclass
 class CrawlState:
     visits: dict[str, Visit] = field(default_factory=dict)
-    boilerplate: set[str] = field(default_factory=set)
+    repeats: Repeats | None = None  # None until enough pages were read to tell
+    tally: Tally = field(default_factory=Tally)  # of a crawl that is not finished
     suffixes: set[str] = field(default_factory=set)
     aliases: dict[str, str] = field(default_factory=dict)
     root: str = ""
@@ -48,7 +52,8 @@ class CrawlState:
         }
         return cls(
             visits,
-            set(data["furniture"]),
+            _repeats_of(data["repeats"]),
+            Tally(*data["tally"]),
             set(data["suffixes"]),
             dict(data["aliases"]),
             data["root"],
@@ -79,7 +84,9 @@ class CrawlState:
             "version": VERSION,
             "urls": list(places),
             "visits": visits,
-            "furniture": sorted(self.boilerplate),
+            "repeats": self.repeats
+            and [sorted(self.repeats.most), sorted(self.repeats.nearly_all)],
+            "tally": [self.tally.recurring(), self.tally.pages],
             "suffixes": sorted(self.suffixes),
             "aliases": self.aliases,
             "root": self.root,
@@ -87,3 +94,13 @@ class CrawlState:
             "robots_validators": self.robots_validators,
             "has_articles": self.has_articles,
         }
+
+    def forget_validators(self, visits: Mapping[str, Visit]) -> None:
+        """Have the next crawl read these pages again, unlike PDFs and lists."""
+        for url, visit in visits.items():
+            if visit.kind == BARE or (visit.kind == DOCUMENT and visit.digest):
+                self.visits[url] = replace(visit, validators={})
+
+
+def _repeats_of(found: list[list[str]] | None) -> Repeats | None:
+    return None if found is None else Repeats(*map(frozenset, found))

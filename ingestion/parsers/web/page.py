@@ -14,11 +14,18 @@ from lxml import etree
 
 from ingestion.exceptions import DocumentError
 from ingestion.parsers.markup.html import Element, local_name
-from ingestion.parsers.web.boilerplate import classes_of, remove_boilerplate, words_in
+from ingestion.parsers.markup.signatures import refuse_binary
+from ingestion.parsers.markup.soup import read_soup
+from ingestion.parsers.web.boilerplate import (
+    classes_of,
+    is_boilerplate,
+    remove_boilerplate,
+    words_in,
+)
 from ingestion.parsers.web.render import WebRenderer
 
+_HEADING = re.compile(r"(#{1,6}) (.*)")
 MAX_LINKS = 20_000
-MAX_NESTING = 250
 MAX_TAGS = 150_000  # the longest manual pages have some 20,000
 FEW_WORDS = 10
 STANDS_OUT = 0.7
@@ -42,12 +49,13 @@ _NOT_FOUND = re.compile(
     re.IGNORECASE,
 )
 _ARCHIVE = frozenset(("blog", "search", "search-results", "category", "tag", "author", "date"))
-_HEADING = re.compile(r"(#{1,6}) (.*)")
+REGION_TAGS = frozenset(("div", "section", "article", "main", "td", "form", "body"))
 _SKINS = ("data-mc-runtime-file-type", "madcap:runtimefiletype")
 _HELP_ROOT = ("data-mc-path-to-help-system", "madcap:pathtohelpsystem")
 _TOC_PATH = ("data-mc-toc-path", "madcap:tocpath")
 _CONDITIONS = ("data-mc-conditions", "madcap:conditions")
 
+FRAMES = ("<article", "<main", "@role=main", "<body")
 HELP_REGIONS = (
     "#mc-main-content", "@data-mc-content-body=True", "#contentBodyInner", ".body-container",
     "@role=main", "<main", "<article", "<body",
@@ -88,10 +96,12 @@ def _codec(name: str) -> str:
 
 
 def read_tree(text: str) -> Element:
-    """The tree of an HTML page. Raises DocumentError if there is none or it is nested too deep."""
+    """The tree of an HTML page. Raises DocumentError if there is none or it has too many tags."""
     if text.count("<") > MAX_TAGS:
         raise DocumentError(f"It has more than {MAX_TAGS:,} tags: it was not read. Split the page.")
     text = _CONTROL.sub(" ", _DECLARATION.sub("", text))
+    if text.rfind("<!--") > text.rfind("-->"):  # a browser shows nothing of what follows
+        return read_soup(text)
     parser = etree.HTMLParser(
         encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False
     )
@@ -102,11 +112,17 @@ def read_tree(text: str) -> Element:
     if root is None:
         raise DocumentError("The page is empty.")
     if any("depth" in str(entry.message).lower() for entry in parser.error_log):
-        raise DocumentError(
-            f"Its elements are nested more than {MAX_NESTING} deep, which no normal page is: "
-            "it was not read."
-        )
+        return read_soup(text)
+    _take_in(root, list(root.itersiblings()))
     return root
+
+
+def _take_in(root: Element, after: list[Element]) -> None:
+    """Move what follows the end of the page into its body."""
+    body = root.find("body")
+    for element in after:
+        element.tag = "div"
+        (root if body is None else body).append(element)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +132,8 @@ class Content:
     blocks: list[str]
     title: str
     breadcrumb: tuple[str, ...]
+    is_headed: bool = False
+    """Whether the page shows its title as a heading, which is not among the blocks."""
 
 
 class WebPage:
@@ -123,6 +141,7 @@ class WebPage:
 
     def __init__(self, url: str, data: bytes, content_type: str) -> None:
         self.url = url
+        refuse_binary(data)
         text, self.problem = decode_page(data, content_type)
         self.root = read_tree(text)
         base = next(self.root.iter("base"), None)
@@ -228,10 +247,11 @@ class WebPage:
     def has_region(self, selectors: Sequence[str]) -> bool:
         return any(next(_select(self.root, s), None) is not None for s in selectors)
 
-    def embedded_pdfs(self) -> list[str]:
-        """PDFs that the page embeds or links to in place of text."""
+    def embedded_pdfs(self, within: Element | None = None) -> list[str]:
+        """PDFs that the page, or a part of it, embeds or links to in place of text."""
         found: dict[str, None] = {}
-        for element in self.root.iter("iframe", "embed", "object", "a", "div"):
+        part = self.root if within is None else within
+        for element in part.iter("iframe", "embed", "object", "a", "div"):
             for name in ("src", "data", "href", "data-src", "data-pdf-url", "data-url"):
                 value = element.get(name) or ""
                 if ".pdf" in value.lower():
@@ -247,8 +267,17 @@ class WebPage:
             return Content([], title, breadcrumb)
         region = copy_of(region)
         remove_boilerplate(region)
+        if self._only_points(region):
+            return Content([], title, breadcrumb)
         blocks = WebRenderer().blocks_of(region)
-        return Content(_without_title(blocks, title, self.head_title), title, breadcrumb)
+        others = _without_title(blocks, title, self.head_title)
+        return Content(others, title, breadcrumb, is_headed=len(others) < len(blocks))
+
+    def _only_points(self, region: Element) -> bool:
+        """Whether a region's only text are links to a PDF that it shows or names."""
+        inside = list(region.iter("a", "button"))
+        linked = sum(words_in(element) for element in inside)
+        return 0 < linked == words_in(region) < FEW_WORDS and bool(self.embedded_pdfs(region))
 
     def _title(self, region: Element | None) -> str:
         """The content's h1, else the page's if the head's title contains it, else that title."""
@@ -330,16 +359,32 @@ def _select(root: Element, selector: str) -> Iterator[Element]:
 
 
 def _region(root: Element, selectors: Sequence[str]) -> Element | None:
-    """The first region, in order of `selectors`, that has text."""
-    fallback: Element | None = None
+    """The first region, in order of `selectors`, that has text.
+
+    A page's own region for its text is its content, even if little or nothing is in it: what is
+    around it is never taken instead.
+    """
+    own: Element | None = None
+    frame: Element | None = None
     for selector in selectors:
+        if own is not None and selector in FRAMES:
+            break
         found = _fullest(list(_select(root, selector)))
-        if found is None:
+        if found is None or (own is not None and _is_within(own, found)):
             continue
         if words_in(found) >= FEW_WORDS:
             return found
-        fallback = found if fallback is None else fallback
-    return fallback
+        if selector in FRAMES:
+            frame = found if frame is None else frame
+        elif own is None and _is_own(found):
+            own = found
+    return frame if own is None else own
+
+
+def _is_own(found: Element) -> bool:
+    """Whether an element may be a page's region for its text: neither a link to it or within a
+    line, nor in a list of other pages."""
+    return found.tag in REGION_TAGS and not any(map(is_boilerplate, found.iterancestors()))
 
 
 def _fullest(found: list[Element]) -> Element | None:

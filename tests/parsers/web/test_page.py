@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from ingestion.exceptions import DocumentError
-from ingestion.parsers.web.boilerplate import repeated, without_repeated
 from ingestion.parsers.web.page import (
     ARTICLE_REGIONS,
     HELP_REGIONS,
@@ -173,20 +172,23 @@ def test_the_text_after_furniture_stays() -> None:
     assert article('<p>one <span class="sr-only">x</span>two</p>') == "one two"
 
 
-def test_blocks_that_end_most_pages_are_furniture_though_no_class_tells() -> None:
-    pages = [[f"Since BBj {n}", f"more {n}", f"Copyright {2000 + n} X"] for n in range(8)]
-    keys = repeated(pages)
-    assert without_repeated(pages[3], keys) == ["Since BBj 3", "more 3"]
+@pytest.mark.parametrize("inside", ["", "<p>Soon.</p>", '<img src="a.png" alt="">'])
+def test_an_articles_own_region_is_its_content_however_little_is_in_it(inside: str) -> None:
+    frame = f"<h1>T</h1><p>May 1, 2024</p><p>By Jo Doe</p><p>View Fullscreen: {TEXT}</p>"
+    for region in ('id="eckb-article-content-body"', 'class="entry-content"'):
+        body = f"<article><div>{frame}</div><div {region}>{inside}</div></article>"
+        assert page(body).content(ARTICLE_REGIONS).blocks == (["Soon."] if "Soon" in inside else [])
+    whole = f'<div class="entry-content">{frame}<div id="eckb-article-content-body">{inside}</div>'
+    assert TEXT not in "".join(page(whole).content(ARTICLE_REGIONS).blocks)
 
 
-def test_headings_that_recur_and_pages_made_of_repeats_stay() -> None:
-    pages = [["## Syntax", f"call{n}()", "## See Also"] for n in "abcdefgh"]
-    assert repeated(pages) == set()
-    assert without_repeated(["Back"], {"back"}) == ["Back"]
-
-
-def test_a_few_pages_tell_nothing() -> None:
-    assert repeated([["a", "same"], ["b", "same"], ["c", "same"]]) == set()
+def test_a_page_without_a_region_of_its_own_is_read_whole() -> None:
+    link = '<a id="mc-main-content"></a>'
+    teaser = '<div class="related-posts"><div class="entry-content">Read on</div></div>'
+    assert topic("") == ""
+    for body in (f"<main></main><p>{TEXT}</p>", f"{link}<p>{TEXT}</p>"):
+        assert page(body).content(HELP_REGIONS).blocks == [TEXT]
+    assert page(f"<p>{TEXT}</p>{teaser}").content(ARTICLE_REGIONS).blocks == [TEXT]
 
 
 # Published Flare.
@@ -346,6 +348,31 @@ def test_pdfs_that_stand_for_the_text_are_found_in_viewers_too() -> None:
     assert page(body).embedded_pdfs() == [f"https://docs.example/f/{name}.pdf" for name in "abc"]
 
 
-def test_a_page_nested_beyond_reason_is_refused() -> None:
-    with pytest.raises(DocumentError, match="nested"):
-        page("<div>" * 5_000 + TEXT)
+def test_a_page_nested_beyond_reason_is_read() -> None:
+    text = (
+        page(f"<div>{'<p>x' * 3_000}</div>{'<div>' * 5_000}{TEXT}<p>deep</p>")
+        .content(HELP_REGIONS)
+        .blocks
+    )
+    assert text[-1].split()[-1] == "deep"
+
+
+def test_a_comment_without_an_end_hides_nothing() -> None:
+    text = (
+        page(f"<h1>Valves</h1><p>{TEXT}</p><!-- TODO <p>Close it.</p>").content(HELP_REGIONS).blocks
+    )
+    assert text[-2:] == ["TODO", "Close it."]
+
+
+def test_text_after_the_end_of_the_page_is_read() -> None:
+    text = (
+        page(f"<p>{TEXT}</p></body></html>After it.<p>And after that.</p>")
+        .content(HELP_REGIONS)
+        .blocks
+    )
+    assert text[1:] == ["After it.", "And after that."]
+
+
+def test_a_page_that_is_not_text_is_refused() -> None:
+    with pytest.raises(DocumentError, match="not text but binary: PNG image"):
+        WebPage("https://docs.example/a.htm", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "text/html")

@@ -1,0 +1,150 @@
+"""A document in pages that an assistant can take in, with an outline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from ingestion.models import Document
+
+OUTLINE_SHARE = 0.2  # of the first page
+LONGEST_REPEAT = 4000  # characters that a chunk may repeat of the one before it
+CERTAIN = 40  # characters by which a repeat is recognised
+
+
+@dataclass(frozen=True)
+class Section:
+    """Consecutive chunks under the same headings."""
+
+    path: tuple[str, ...]
+    text: str
+
+    @property
+    def name(self) -> str:
+        return self.path[-1] if self.path else ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the outline."""
+
+    section: Section
+    page: int
+
+
+class Pages:
+    """The pages of a document, none longer than `room` characters with all that is around it."""
+
+    def __init__(self, document: Document, room: int) -> None:
+        self.document = document
+        self.room = room
+        rows = document.chunks.order_by("ordinal").values_list("heading_path", "content")
+        self.sections = [
+            Section(path, joined(content for _, content in group))
+            for path, group in groupby(rows.iterator(), key=lambda row: tuple(row[0]))
+        ]
+        whole = sum(len(section.text) + 2 for section in self.sections)
+        self.is_long = whole > room - len(self._head(1, 1)) - 200
+        outline = int(OUTLINE_SHARE * room) if self.is_long else 0
+        self.texts, self.entries = _divided(self.sections, room - 1000, outline)
+        self.outline_room = outline
+
+    @property
+    def number(self) -> int:
+        return len(self.texts)
+
+    def page_of(self, wanted: str) -> int | None:
+        """The page where the section of this name begins; by a part of it if none is called so."""
+        key = wanted.strip().casefold()
+        names = [(entry.section.name.casefold(), entry.page) for entry in self.entries]
+        exact = (page for name, page in names if name == key)
+        part = (page for name, page in names if key and key in name)
+        return next(exact, next(part, None))
+
+    def outline(self, room: int) -> str:
+        """The sections with their pages; the deepest are left out until it fits."""
+        named = [entry for entry in self.entries if entry.section.path]
+        for depth in range(max((len(entry.section.path) for entry in named), default=0), 0, -1):
+            lines = [_line(entry) for entry in named if len(entry.section.path) <= depth]
+            text = "Outline (page: section):\n" + "\n".join(lines)
+            if len(text) <= room:
+                return text
+        every = [_line(entry) for entry in _first_of_each_page(named)]
+        return ("Outline (page: its first section):\n" + "\n".join(every))[:room]
+
+    def shown(self, page: int) -> str:
+        head = self._head(page, self.number)
+        outline = f"\n\n{self.outline(self.outline_room)}" if page == 1 and self.is_long else ""
+        more = f"\n\n(Go on with page {page + 1}.)" if page < self.number else ""
+        return f"{head}{outline}\n\n{self.texts[page - 1]}{more}"[: self.room]
+
+    def _head(self, page: int, number: int) -> str:
+        document = self.document
+        link = document.display_url or document.url
+        lines = [f"# {document.title[:300]}", f"Source: {link[:300]}"]
+        if document.generations:
+            lines.append(f"Generations: {', '.join(document.generations)[:100]}")
+        if document.deprecated:
+            lines.append("Deprecated.")
+        if number > 1:
+            lines.append(f"Page {page} of {number}.")
+        return "\n".join(lines)
+
+
+def _line(entry: Entry) -> str:
+    indent = "  " * (len(entry.section.path) - 1)
+    return f"{indent}{entry.page}: {entry.section.name[:120]}"
+
+
+def _first_of_each_page(entries: Sequence[Entry]) -> Iterable[Entry]:
+    return (next(group) for _, group in groupby(entries, key=lambda entry: entry.page))
+
+
+def _divided(sections: Iterable[Section], room: int, outline: int) -> tuple[list[str], list[Entry]]:
+    """Pages of whole sections if they fit, and the page on which each section begins.
+
+    The first page has room for the outline.
+    """
+    texts, entries = [""], list[Entry]()
+    for section in sections:
+        pieces = _pieces(section.text, room - outline)
+        for place, piece in enumerate(pieces):
+            left = room - (outline if len(texts) == 1 else 0) - len(texts[-1]) - 2
+            if texts[-1] and len(piece) > left:
+                texts.append("")
+            texts[-1] = f"{texts[-1]}\n\n{piece}" if texts[-1] else piece
+            if not place:
+                entries.append(Entry(section, len(texts)))
+    return texts, entries
+
+
+def _pieces(text: str, room: int) -> list[str]:
+    """A text that is longer than a page in parts, cut at the end of a paragraph or line."""
+    pieces = []
+    while len(text) > room:
+        end = max(text.rfind("\n\n", room // 2, room), 0) or text.rfind("\n", room // 2, room)
+        end = end if end > 0 else room
+        pieces.append(text[:end])
+        text = text[end:].lstrip("\n")
+    return [*pieces, text]
+
+
+def joined(contents: Iterable[str]) -> str:
+    """The text of consecutive chunks, without what a chunk repeats of the one before it."""
+    text = ""
+    for content in contents:
+        new = content[_repeated(text, content) :] if text else content
+        if new.strip():
+            text = f"{text}\n\n{new.lstrip(chr(10))}" if text else new
+    return text
+
+
+def _repeated(before: str, content: str) -> int:
+    """The number of characters at the beginning of `content` with which `before` ends."""
+    start = before.find(content[:CERTAIN], max(0, len(before) - LONGEST_REPEAT))
+    while start >= 0:
+        if content.startswith(before[start:]):
+            return len(before) - start
+        start = before.find(content[:CERTAIN], start + 1)
+    return 0

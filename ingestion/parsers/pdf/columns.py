@@ -1,0 +1,176 @@
+"""Columns: bands of rows that a strip of white space runs through, with running text on both sides.
+
+Table cells look the same, so the order in which the file draws its words decides: columns are drawn
+one after the other, table rows one after the other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import re
+from collections.abc import Sequence
+from functools import reduce
+from statistics import median
+
+from ingestion.parsers.pdf.rows import BIN, Row, by_height, rows_of
+from ingestion.parsers.pdf.words import Word
+
+MIN_GUTTER = 0.7  # of the font size
+MIN_COLUMN_ROWS = 3
+FEW_LETTERS = 4  # a line: fewer are no running text
+MAX_ROWS_SEARCHED = 1_500
+
+
+class Bands:
+    """Looks for columns among rows: for bands of them that a gutter runs through."""
+
+    def __init__(self, rows: list[Row], known: Sequence[float]) -> None:
+        self.rows = rows
+        self.known = known
+        self.masks = [row.mask() for row in rows]
+        self._spreads: dict[int, list[int]] = {}
+        self.whole = (1 << max((mask.bit_length() for mask in self.masks), default=0)) - 1
+
+    def at(self, start: int) -> tuple[int, float | None]:
+        """The end of the longest band from `start` with a gutter, and the gutter's middle."""
+        least = max(2, round(MIN_GUTTER * typical_size(self.rows[start : start + 40]) / BIN))
+        union, end = self._widest_union(start, least)
+        rows = self.rows[start:end]
+        for first, last in sorted(_inner_gaps(union, least), key=_narrowness)[:3]:
+            middle = (first + last + 1) / 2 * BIN
+            if end - start >= MIN_COLUMN_ROWS and _are_columns(rows, middle):
+                return end, middle
+            again = next((x for x in self.known if first * BIN <= x <= (last + 1) * BIN), None)
+            if again is not None and _are_columns_again(rows, again):
+                return end, again
+        return end, None
+
+    def first(self, low: int, high: int) -> tuple[int, int, float]:
+        """The band at `high`, or one that begins at a row skipped before it."""
+        for start in range(low, high + 1):
+            end, gutter = self.at(start)
+            if gutter is not None:
+                return start, end, gutter
+        raise AssertionError("there is a band at `high`")
+
+    def _widest_union(self, start: int, least: int) -> tuple[int, int]:
+        """The joint mask of the rows from `start` on that a gap runs through, and their end."""
+        spread = self._spread(least)
+        within = (1 << max(self.whole.bit_length() - least + 1, 0)) - 1
+        union = filled = 0
+        parted, end = False, start
+        while end < min(len(self.rows), start + MAX_ROWS_SEARCHED):
+            grown, full = union | self.masks[end], filled | spread[end]
+            inner = ((1 << grown.bit_length()) - 1) & -(grown & -grown)
+            goes_on = bool(inner & ~full)
+            if not goes_on and (parted or not within & ~full):
+                break
+            union, filled, parted, end = grown, full, goes_on, end + 1
+        return union, end
+
+    def _spread(self, least: int) -> list[int]:
+        """The masks with a zero only where a gap of `least` bits begins."""
+        if least not in self._spreads:
+            shifts = range(least)
+            self._spreads[least] = [
+                reduce(operator.or_, (mask >> shift for shift in shifts)) for mask in self.masks
+            ]
+        return self._spreads[least]
+
+
+def _narrowness(gap: tuple[int, int]) -> int:
+    return gap[0] - gap[1]
+
+
+def typical_size(rows: list[Row]) -> float:
+    sizes = sorted(row.size for row in rows if row.words)
+    return sizes[len(sizes) // 2] if sizes else 10.0
+
+
+def _inner_gaps(mask: int, least: int) -> list[tuple[int, int]]:
+    """The runs of at least `least` zero bits with ones on both sides, as (first, last)."""
+    text = bin(mask)[:1:-1]
+    return [
+        (match.start(), match.end() - 1) for match in re.finditer("0+", text)
+        if match.start() > 0 and match.end() - match.start() >= least
+    ]  # fmt: skip
+
+
+def split_at(rows: list[Row], gutter: float) -> tuple[list[Row], list[Row]]:
+    left: list[Row] = []
+    right: list[Row] = []
+    words: list[Word] = []
+    for row in rows:
+        if row.table is not None:
+            (left if row.table.x1 <= gutter else right).append(row)
+        words.extend(row.words)
+    left += rows_of([word for word in words if word.x1 <= gutter])
+    right += rows_of([word for word in words if word.x1 > gutter])
+    key = by_height
+    return sorted(left, key=key), sorted(right, key=key)
+
+
+def _are_columns(rows: list[Row], gutter: float) -> bool:
+    """Whether running text is on both sides of the gutter, drawn one side after the other."""
+    if not _have_letters(rows, gutter):
+        return False
+    sides = split_at(rows, gutter)
+    if any(len(side) < MIN_COLUMN_ROWS for side in sides):
+        return False
+    if not all(_is_running_text(side) for side in sides):
+        return False
+    shorter = min(len(side) for side in sides)
+    if _switches(rows, gutter) <= max(3, 0.34 * shorter):
+        return True
+    return shorter >= 8 and all(_is_dense(side) for side in sides)
+
+
+def _have_letters(rows: list[Row], gutter: float) -> bool:
+    """Whether each side has enough letters for running text, which is quickly seen."""
+    lines, letters = [0, 0], [0, 0]
+    for row in rows:
+        of_row = [0, 0]
+        for word in row.words:
+            of_row[word.x1 > gutter] += len(word.text)
+        for side in (0, 1):
+            lines[side] += of_row[side] > 0
+            letters[side] += of_row[side]
+        if row.table is not None:
+            return True
+    return all(letters[side] >= FEW_LETTERS * lines[side] > 0 for side in (0, 1))
+
+
+def _are_columns_again(rows: list[Row], gutter: float) -> bool:
+    """Whether a few lines next to a full-width part are in columns known from other pages."""
+    sides = split_at(rows, gutter)
+    if not all(sides) or any(row.table is not None for row in rows):
+        return False
+    letters = [median(row.letters for row in side) for side in sides]
+    return min(letters) >= 20 and _switches(rows, gutter) <= 1
+
+
+def _switches(rows: list[Row], gutter: float) -> int:
+    """How often the file switches between the sides of the gutter when it draws the words."""
+    words = sorted((w for row in rows for w in row.words), key=lambda w: w.order)
+    return sum((a.x1 > gutter) != (b.x1 > gutter) for a, b in itertools.pairwise(words))
+
+
+def _is_running_text(rows: list[Row]) -> bool:
+    """Whether most rows fill the column, unlike those of a table or of labels."""
+    text = [row for row in rows if row.words]
+    if len(text) < MIN_COLUMN_ROWS:
+        return bool(rows) and not text
+    width = max(row.x1 for row in text) - min(row.x0 for row in text)
+    filled = median(row.x1 - row.x0 for row in text) / max(width, 1.0)
+    letters = median(row.letters for row in text)
+    return filled > 0.4 and letters >= 12
+
+
+def _is_dense(rows: list[Row]) -> bool:
+    """Whether rows are justified lines without gaps between them, which table cells are not."""
+    text = [row for row in rows if row.words]
+    width = max(row.x1 for row in text) - min(row.x0 for row in text)
+    filled = [row.x1 - row.x0 > 0.85 * width for row in text]
+    words = median(len(row.words) for row in text)
+    return sum(filled) > 0.6 * len(filled) and words >= 4

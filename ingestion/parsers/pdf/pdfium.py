@@ -1,0 +1,287 @@
+"""The functions of PDFium that read a page: what pypdfium2 binds, and what it binds too slowly."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import itertools
+from array import array
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from ctypes import c_double, c_float, c_int, c_void_p
+from typing import Any, NamedTuple
+
+import pypdfium2
+from pypdf import PdfReader, PdfWriter
+from pypdfium2 import PdfiumError, raw
+
+from ingestion.exceptions import DocumentError
+
+Box = tuple[float, float, float, float]
+Matrix = tuple[float, float, float, float, float, float]
+
+PATH, FORM = raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_FORM
+DRAWN = {raw.FPDF_ANNOT_WIDGET, raw.FPDF_ANNOT_FREETEXT}
+LONGEST_NAME = 256
+
+
+def _quick(function: Any, result: Any, *arguments: Any) -> Any:
+    """The function for addresses as plain numbers, without releasing the interpreter's lock: a page
+    calls it for each character."""
+    return ctypes.PYFUNCTYPE(result, *arguments)(_address(function))
+
+
+def _address(pointer: Any) -> int:
+    return ctypes.cast(pointer, c_void_p).value or 0
+
+
+text_object = _quick(raw.FPDFText_GetTextObject, c_void_p, c_void_p, c_int)
+character = _quick(raw.FPDFText_GetUnicode, ctypes.c_uint, c_void_p, c_int)
+is_unmapped = _quick(raw.FPDFText_HasUnicodeMapError, c_int, c_void_p, c_int)
+loose_box = _quick(raw.FPDFText_GetLooseCharBox, c_int, c_void_p, c_int, c_void_p)
+origin = _quick(raw.FPDFText_GetCharOrigin, c_int, c_void_p, c_int, c_void_p, c_void_p)
+text_matrix = _quick(raw.FPDFText_GetMatrix, c_int, c_void_p, c_int, c_void_p)
+font_size = _quick(raw.FPDFText_GetFontSize, c_double, c_void_p, c_int)
+font = _quick(raw.FPDFTextObj_GetFont, c_void_p, c_void_p)
+font_name = _quick(raw.FPDFFont_GetBaseFontName, ctypes.c_ulong, c_void_p, c_void_p, ctypes.c_ulong)
+font_flags = _quick(raw.FPDFFont_GetFlags, c_int, c_void_p)
+glyph_width = _quick(raw.FPDFFont_GetGlyphWidth, c_int, c_void_p, ctypes.c_uint, c_float, c_void_p)
+render_mode = _quick(raw.FPDFTextObj_GetTextRenderMode, c_int, c_void_p)
+count_marks = _quick(raw.FPDFPageObj_CountMarks, c_int, c_void_p)
+mark = _quick(raw.FPDFPageObj_GetMark, c_void_p, c_void_p, ctypes.c_ulong)
+page_object = _quick(raw.FPDFPage_GetObject, c_void_p, c_void_p, c_int)
+form_object = _quick(raw.FPDFFormObj_GetObject, c_void_p, c_void_p, ctypes.c_ulong)
+object_type = _quick(raw.FPDFPageObj_GetType, c_int, c_void_p)
+object_matrix = _quick(raw.FPDFPageObj_GetMatrix, c_int, c_void_p, c_void_p)
+draw_mode = _quick(raw.FPDFPath_GetDrawMode, c_int, c_void_p, c_void_p, c_void_p)
+count_segments = _quick(raw.FPDFPath_CountSegments, c_int, c_void_p)
+segment = _quick(raw.FPDFPath_GetPathSegment, c_void_p, c_void_p, c_int)
+segment_type = _quick(raw.FPDFPathSegment_GetType, c_int, c_void_p)
+segment_point = _quick(raw.FPDFPathSegment_GetPoint, c_int, c_void_p, c_void_p, c_void_p)
+
+
+@contextmanager
+def opened(reader: PdfReader, data: bytes) -> Iterator[File]:
+    """The PDF as PDFium sees it. Raises DocumentError if it cannot be read in any way."""
+    file = File(reader, data)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+class File:
+    """A PDF as PDFium sees it; what it refuses or reads otherwise is written again by pypdf."""
+
+    def __init__(self, reader: PdfReader, data: bytes) -> None:
+        self.reader = reader
+        self.is_rewritten = False
+        self.document = _open(data)
+        if self.document is None or len(self.document) != len(reader.pages):
+            self._rewrite()
+
+    def close(self) -> None:
+        if self.document is not None:
+            self.document.close()
+
+    @contextmanager
+    def page(self, number: int) -> Iterator[Page]:
+        """A page (from 1 on), with its filled-in form fields and text notes as part of it."""
+        page = self._load(number)
+        if _draws_annotations(page):
+            raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY)
+            raw.FPDF_ClosePage(page)
+            page = self._load(number)
+        text = raw.FPDFText_LoadPage(page)
+        try:
+            yield Page(page, text)
+        finally:
+            raw.FPDFText_ClosePage(text)
+            raw.FPDF_ClosePage(page)
+
+    def _load(self, number: int) -> Any:
+        page = raw.FPDF_LoadPage(self.document.raw, number - 1)
+        if not page and not self.is_rewritten:
+            self._rewrite()
+            page = raw.FPDF_LoadPage(self.document.raw, number - 1)
+        if not page:
+            raise PdfiumError("PDFium cannot read it")
+        return page
+
+    def _rewrite(self) -> None:
+        self.close()
+        self.is_rewritten = True
+        out = io.BytesIO()
+        PdfWriter(clone_from=self.reader).write(out)
+        self.document = _open(out.getvalue())
+        if self.document is None:
+            raise DocumentError(
+                "The file is damaged: get it again or repair it (qpdf in.pdf out.pdf)."
+            )
+
+
+def _open(data: bytes) -> Any:
+    try:
+        return pypdfium2.PdfDocument(data)
+    except PdfiumError:
+        return None
+
+
+def _draws_annotations(page: Any) -> bool:
+    """Whether the page has form fields or text notes. The other annotations are taken off it."""
+    found = False
+    for index in reversed(range(raw.FPDFPage_GetAnnotCount(page))):
+        annotation = raw.FPDFPage_GetAnnot(page, index)
+        drawn = bool(annotation) and raw.FPDFAnnot_GetSubtype(annotation) in DRAWN
+        raw.FPDFPage_CloseAnnot(annotation)
+        found = found or drawn
+        if not drawn:
+            raw.FPDFPage_RemoveAnnot(page, index)
+    return found
+
+
+class Run(NamedTuple):
+    """The characters from `first` to before `end`, drawn by the object at an address, or by none
+    (0), if PDFium adds them."""
+
+    first: int
+    end: int
+    drawn: int
+
+
+class Page:
+    def __init__(self, page: Any, text: Any) -> None:
+        self.address = _address(page)
+        self.text = _address(text)
+        self._numbers = (c_float * 6)()
+        self._place = ctypes.addressof(self._numbers)
+        self.count = max(raw.FPDFText_CountChars(text), 0)
+
+    def characters(self) -> str:
+        """As many as are counted, however many bytes each has in UTF-16."""
+        buffer = (ctypes.c_ushort * (self.count + 1))()
+        handle = ctypes.cast(self.text, raw.FPDF_TEXTPAGE)
+        if raw.FPDFText_GetText(handle, 0, self.count, buffer) == self.count + 1:
+            found = bytes(buffer)[:-2].decode("utf-16-le", "replace")
+            if len(found) == self.count:
+                return found
+        codes = map(character, itertools.repeat(self.text), range(self.count))
+        return "".join(map(chr, codes))
+
+    def runs(self, *, exact: bool) -> list[Run]:
+        """What draws the characters, in their order. They are side by side, unless PDFium sorts
+        those of a line, which it does if some run leftward; then look at each (`exact`)."""
+        if exact:
+            drawn = map(text_object, itertools.repeat(self.text), range(self.count))
+            groups = itertools.groupby(enumerate(drawn), key=lambda pair: pair[1])
+            spans = [(drawn, [index for index, _ in group]) for drawn, group in groups]
+            return [Run(span[0], span[-1] + 1, drawn or 0) for drawn, span in spans]
+        runs: list[Run] = []
+        while not runs or runs[-1].end < self.count:
+            first = runs[-1].end if runs else 0
+            runs.append(self._run_at(first))
+        return runs if self.count else []
+
+    def _run_at(self, first: int) -> Run:
+        drawn = text_object(self.text, first)
+        low, high = first, first + 1
+        while high < self.count and text_object(self.text, high) == drawn:
+            low, high = high, min(2 * high - first, self.count)
+        while high - low > 1:
+            middle = (low + high) // 2
+            inside = text_object(self.text, middle) == drawn
+            low, high = (middle, high) if inside else (low, middle)
+        return Run(first, high, drawn or 0)
+
+    def is_unmapped(self, index: int) -> bool:
+        """Whether a character is only a code, because its font does not say what it means."""
+        return bool(is_unmapped(self.text, index))
+
+    def origins(self) -> array[float]:
+        """The x and y of each character."""
+        found = array("d", bytes(16 * self.count))
+        start, _ = found.buffer_info()
+        xs = range(start, start + 16 * self.count, 16)
+        ys = range(start + 8, start + 8 + 16 * self.count, 16)
+        _exhaust(map(origin, itertools.repeat(self.text), range(self.count), xs, ys))
+        return found
+
+    def box(self, index: int) -> Box:
+        """Left, top, right and bottom of a character: its advance by its font's height, and all of
+        it that is outside of that."""
+        loose_box(self.text, index, self._place)
+        left, top, right, bottom, _, _ = self._numbers
+        return left, top, right, bottom
+
+    def matrix(self, index: int) -> Matrix:
+        """What turns the units of a character's text into the page's."""
+        text_matrix(self.text, index, self._place)
+        a, b, c, d, e, f = self._numbers
+        return a, b, c, d, e, f
+
+    def size(self, index: int) -> float:
+        return float(font_size(self.text, index))
+
+    def objects(self) -> list[int]:
+        count = raw.FPDFPage_CountObjects(ctypes.cast(self.address, raw.FPDF_PAGE))
+        return [page_object(self.address, index) for index in range(count)]
+
+
+def _exhaust(calls: Iterable[object]) -> None:
+    deque(calls, maxlen=0)
+
+
+def objects_of(form: int) -> list[int]:
+    count = raw.FPDFFormObj_CountObjects(ctypes.cast(form, raw.FPDF_PAGEOBJECT))
+    return [form_object(form, index) for index in range(max(count, 0))]
+
+
+def matrix_of(drawn: int) -> Matrix:
+    found = (c_float * 6)()
+    object_matrix(drawn, ctypes.addressof(found))
+    a, b, c, d, e, f = found
+    return a, b, c, d, e, f
+
+
+def name_of(face: int) -> str:
+    """The font's name; empty for one that is drawn by the file itself (Type 3)."""
+    buffer = ctypes.create_string_buffer(LONGEST_NAME)
+    font_name(face, ctypes.addressof(buffer), LONGEST_NAME)
+    return buffer.value.decode("utf-8", "replace")
+
+
+def bytes_of(face: int) -> int:
+    """How many bytes the file has for a font; it differs for each part of a font that is in it."""
+    length = ctypes.c_size_t()
+    raw.FPDFFont_GetFontData(ctypes.cast(face, raw.FPDF_FONT), None, 0, length)
+    return length.value
+
+
+def is_pagination(marked: int) -> bool:
+    """Whether a mark says that what it is on is a running head, foot or page number."""
+    handle = ctypes.cast(marked, raw.FPDF_PAGEOBJECTMARK)
+    return _mark_name(handle) == "Artifact" and _mark_type(handle) == "Pagination"
+
+
+def _mark_name(handle: Any) -> str:
+    buffer, length = (ctypes.c_ushort * LONGEST_NAME)(), ctypes.c_ulong()
+    raw.FPDFPageObjMark_GetName(handle, buffer, 2 * LONGEST_NAME, length)
+    return _text(buffer, length.value)
+
+
+def _mark_type(handle: Any) -> str:
+    buffer, length = (ctypes.c_ushort * LONGEST_NAME)(), ctypes.c_ulong()
+    raw.FPDFPageObjMark_GetParamStringValue(handle, b"Type", buffer, 2 * LONGEST_NAME, length)
+    return _text(buffer, length.value)
+
+
+def _text(buffer: Any, length: int) -> str:
+    return bytes(buffer)[: max(length - 2, 0)].decode("utf-16-le", "replace")
+
+
+def advance_of(face: int, letter: str) -> float:
+    """How far a letter moves the text, in font sizes; 0 if the font does not know it."""
+    width = c_float()
+    glyph_width(face, ord(letter), 1.0, ctypes.addressof(width))
+    return width.value

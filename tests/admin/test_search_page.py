@@ -1,0 +1,67 @@
+"""The search page: bars, weak hits, pages of hits, modes side by side, and what is missed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from ingestion.models import Document
+from tests.support.indexed import document, index
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def stored(db: None) -> None:
+    text = "Window number {n} holds controls of kind k{n}."
+    things = [document(f"Window {n}", text.format(n=n)) for n in range(14)]
+    index(*things, document("Weather", "Rain falls from clouds in autumn."))
+
+
+def page(client: Client, **asked: str) -> str:
+    return client.get(reverse("admin:search"), asked).content.decode()
+
+
+def titles(html: str) -> list[str]:
+    return re.findall(r'<a class="hit"[^>]*>([^<]*)</a>', html)
+
+
+def test_hits_come_in_pages_that_do_not_overlap(admin_client: Client, stored: None) -> None:
+    first, second = (titles(page(admin_client, q="window controls", page=n)) for n in "12")
+    assert len(first) == 10
+    assert len(second) >= 4
+    assert not set(first) & set(second)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x", "9999999", "²", ""])
+def test_a_page_that_is_none_is_the_first_or_last(
+    admin_client: Client, stored: None, number: str
+) -> None:
+    answer = admin_client.get(reverse("admin:search"), {"q": "window", "page": number})
+    assert answer.status_code == 200
+
+
+def test_a_hit_without_the_words_is_called_weak(admin_client: Client, stored: None) -> None:
+    html = page(admin_client, q="volcano lava eruption autumn")
+    assert ">weak</span>" in html
+    assert "without: " in html
+    assert ">weak</span>" not in page(admin_client, q="window controls")
+
+
+def test_the_modes_are_compared(admin_client: Client, stored: None) -> None:
+    html = page(admin_client, q="window controls", compare="yes")
+    assert all(f"<h2>{name}</h2>" in html for name in ("Both", "Words only", "Meaning only"))
+
+
+def test_a_missed_document_is_chosen_and_explained(admin_client: Client, stored: None) -> None:
+    assert "No document has" in page(admin_client, q="window", document="Volcano")
+    html = page(admin_client, q="window", document="Window 1")
+    assert "Which document do you miss?" in html
+    weather = Document.objects.get(title="Weather")
+    html = page(admin_client, q="controls of a window", document=str(weather.pk))
+    assert "Words of the question it lacks: <strong>controls</strong>" in html
+    html = page(admin_client, q="rain", document="Weather", source="other")
+    assert "The filter keeps source other only" in html
