@@ -167,7 +167,7 @@ class Source(models.Model):
             return {"paths": [str(error)]}
         wrong = {name: getattr(parser.options, name) for name in choices}
         messages = [
-            f"{self.parser}: {name}: there is no {value!r}: {_way_out(choices[name])}"
+            f"{name}: there is no {value!r}: {_way_out(choices[name])}"
             for name, value in wrong.items()
             if value and value.casefold() not in map(str.casefold, choices[name])
         ]
