@@ -62,14 +62,22 @@ class SourceList(ChangeList):
             source.number_of_chunks = chunks.get(source.pk, 0)
 
 
+class KindFilter(admin.ChoicesFieldListFilter):
+    """The sources of one kind, by the name that people know."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "kind"
+
+
 @admin.register(Source)
 class SourceAdmin(Admin):
     form = SourceForm
     list_display = (
-        *("name", "parser", "enabled", "state", "last_run"),
+        *("name", "kind", "enabled", "state", "last_run"),
         *("documents_stored", "chunks_stored", "open_failures"),
     )
-    list_filter = ("enabled", "parser")
+    list_filter = ("enabled", ("parser", KindFilter))
     search_fields = ("name", "title")
     actions = (
         actions.reingest,
@@ -295,9 +303,7 @@ class SourceAdmin(Admin):
         """Lead to the source, where it can be ingested."""
         return HttpResponseRedirect(reverse("admin:sources_source_change", args=[obj.pk]))
 
-    def response_post_save_change(
-        self, request: HttpRequest, obj: Source
-    ) -> HttpResponseRedirect:
+    def response_post_save_change(self, request: HttpRequest, obj: Source) -> HttpResponseRedirect:
         """Stay with the settings."""
         there = reverse("admin:sources_source_change", args=[obj.pk])
         return HttpResponseRedirect(f"{there}?tab={source_page.SETTINGS}")
@@ -308,6 +314,10 @@ class SourceAdmin(Admin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
         for source in queryset:
             removals.delete_source(source, request.user.get_username())
+
+    @admin.display(description="kind", ordering="parser")
+    def kind(self, source: Source) -> str:
+        return source.kind
 
     @admin.display(description="last state")
     def state(self, source: Any) -> str:
