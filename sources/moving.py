@@ -29,6 +29,7 @@ PREDECESSOR = {
     "pdf": ("PdfParser", ""),
     "mdx": ("MdxParser", ""),
     "bbj-source": ("BbjSourceParser", ""),
+    "javadoc": ("JavaDocParser", ""),
     "wordpress-advantage": ("AdvantageParser", "https://basis.cloud/advantage-index/"),
     "wordpress-kb": ("KnowledgeBaseParser", "https://basis.cloud/knowledge-base/"),
     "web-crawl": (
@@ -36,9 +37,23 @@ PREDECESSOR = {
         "https://documentation.basis.cloud/BASISHelp/WebHelp/",
     ),
 }
+# Where a parser of the predecessor read outside its data folder, and the folder here instead.
+ELSEWHERE = {"javadoc": ("$BBJ_HOME/documentation/javadoc", "javadoc")}
+# The predecessor's generation tags that are others here, and why.
+GENERATIONS = {
+    "bbj_api": ("bbj", "all generations of BBj have the API; its GUI classes get bbj_gui as well"),
+}
 TYPES: Mapping[str, type[Any]] = {"paths": list, "options": dict, "enabled": bool}
 
 Verdict = Literal["create", "update", "same", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a file, as fields of a Source, and notes on what was translated."""
+
+    fields: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +90,17 @@ def import_file(path: Path, *, apply: bool, partial: bool = False) -> list[Resul
     return results
 
 
-def _result(row: Mapping[str, Any], taken: set[str]) -> Result:
-    name = str(row.get("name", "") or "(a row without a name)")
+def _result(row: Row, taken: set[str]) -> Result:
+    name = str(row.fields.get("name", "") or "(a row without a name)")
     try:
-        source, notes = _matched(row)
+        source, notes = _matched(row.fields)
         if source.name in taken:
             raise Refused("The file names this source twice.")
         taken.add(source.name)
-        verdict, changes = _written(source, row)
+        verdict, changes = _written(source, row.fields)
     except Refused as error:
         return Result(name, "refuse", tuple(map(str, error.args)))
-    return Result(source.name, verdict, (*notes, *changes))
+    return Result(source.name, verdict, (*notes, *changes, *row.notes))
 
 
 def _matched(row: Mapping[str, Any]) -> tuple[Source, list[str]]:
@@ -144,12 +159,12 @@ def _reads(source: Source) -> str:
     return source.start_url or ", ".join(source.paths)
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def _rows(path: Path) -> Iterator[Row]:
     content = _parsed(path)
     if content.get("format") == FORMAT:
         if content.get("version") != VERSION:
             raise ConfigError(f"{path} was exported by a later version: update bbjrag first.")
-        yield from _listed(content, path)
+        yield from map(Row, _listed(content, path))
         return
     for row in _listed(content, path):
         yield _translated(row, content, path)
@@ -180,25 +195,38 @@ def _listed(content: Mapping[str, Any], path: Path) -> Sequence[Mapping[str, Any
     return rows
 
 
-def _translated(
-    row: Mapping[str, Any], content: Mapping[str, Any], path: Path
-) -> Mapping[str, Any]:
+def _translated(row: Mapping[str, Any], content: Mapping[str, Any], path: Path) -> Row:
     """Translate a row of the predecessor. What cannot be translated is left to validation."""
-    kind = row.get("parser")
-    parser, start_url = PREDECESSOR.get(str(kind), (str(kind), ""))
-    below = str(row.get("data_dir") or content.get("data_dir") or "").strip()
+    kind = str(row.get("parser"))
+    parser, start_url = PREDECESSOR.get(kind, (kind, ""))
+    tag = row.get("generation_tag", "bbj")
+    generation, why = GENERATIONS.get(str(tag), (tag, ""))
     found: dict[str, Any] = {
         "name": row.get("name"),
         "parser": parser,
-        "generation": row.get("generation_tag", "bbj"),
+        "generation": generation,
         "enabled": row.get("enabled", True),
     }
+    notes = (f"generation_tag {tag} is the generation {generation} here: {why}.",) if why else ()
     if start_url:
-        return found | {"start_url": start_url}
+        return Row(found | {"start_url": start_url}, notes)
+    if kind in ELSEWHERE and not row.get("paths"):
+        return _brought(found, *ELSEWHERE[kind], notes)
+    below = str(row.get("data_dir") or content.get("data_dir") or "").strip()
     paths = row.get("paths", [])
     if isinstance(paths, list):
         paths = [_placed(str(entry), below, path.parent) for entry in paths]
-    return found | {"paths": paths}
+    return Row(found | {"paths": paths}, notes)
+
+
+def _brought(found: Mapping[str, Any], origin: str, folder: str, notes: tuple[str, ...]) -> Row:
+    """The row of a source that reads `folder` below DATA_DIR; disabled until that is there."""
+    row = {**found, "paths": [folder]}
+    place = settings.DATA_DIR / folder
+    if place.is_dir():
+        return Row(row, notes)
+    to_do = f"Disabled: mount or copy {origin} to {place}, then enable the source."
+    return Row(row | {"enabled": False}, (to_do, *notes))
 
 
 def _placed(entry: str, below: str, beside: Path) -> str:

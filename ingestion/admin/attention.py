@@ -54,6 +54,8 @@ def _broken(checks: Iterable[Check]) -> Iterator[Need]:
     for check in checks:
         if check.state == "bad":
             yield Need("bad", "down", check.name, "", check.text)
+        elif check.state == "warn" and check.name != "Upgrades":
+            yield Need("warn", "slow", check.name, "", check.text)
 
 
 def approval(row: SourceRun) -> Need:

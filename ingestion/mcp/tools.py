@@ -183,7 +183,15 @@ def list_sources() -> str:
     lines = []
     for count in statistics.by_source():
         read = f"read {timesince(count.last_success, depth=1)} ago" if count.last_success else ""
-        parts = [f"{count.documents:,} documents", f"{count.chunks:,} passages", read or "not read"]
+        parts = [
+            counted(count.documents, "document"),
+            counted(count.chunks, "passage"),
+            read or "not read",
+        ]
         lines.append(f"- {count.name}: {count.title} ({', '.join(parts)})")
     shown = "\n".join(lines) or "There is no source."
     return f"As of {timezone.localtime():%Y-%m-%d %H:%M}:\n{shown}"[: settings.MCP_MAX_CHARACTERS]
+
+
+def counted(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -30,7 +30,7 @@ SOON = timedelta(seconds=15)  # within which a worker takes a queued run
 
 @dataclass(frozen=True)
 class Check:
-    """`state` is ok, warn or bad; `text` says what to do unless it is ok."""
+    """`state` is ok, warn, bad or unknown; `text` says what to do unless it is ok."""
 
     name: str
     state: str
@@ -49,11 +49,14 @@ def embedder_now() -> Check:
 
 def _known(name: str, kept: Kept[Check]) -> Check:
     known = kept.latest()
+    text = f"No answer for {known.asking:.0f} seconds."
     if known.value is None:
-        return Check(name, "warn", "There is no answer yet: look again in a few seconds.")
+        if known.is_late:
+            return Check(name, "warn", text)
+        return Check(name, "unknown", "There is no answer yet: look again in a few seconds.")
     if known.is_late:
-        text = f"No answer for {known.asking:.0f} seconds. {known.age:.0f} seconds ago it was: "
-        return Check(name, "warn", text + known.value.text)
+        text = f"{text} {known.age:.0f} seconds ago it was: {known.value.text}"
+        return Check(name, "warn", text)
     return known.value
 
 

@@ -14,6 +14,7 @@ PARSERS: dict[str, str] = {
     "FlareParser": "ingestion.parsers.flare.FlareParser",
     "MdxParser": "ingestion.parsers.mdx.MdxParser",
     "BbjSourceParser": "ingestion.parsers.bbj.BbjSourceParser",
+    "JavaDocParser": "ingestion.parsers.javadoc.JavaDocParser",
     "PdfParser": "ingestion.parsers.pdf.PdfParser",
     "AdvantageParser": "ingestion.parsers.wordpress.AdvantageParser",
     "KnowledgeBaseParser": "ingestion.parsers.wordpress.KnowledgeBaseParser",

@@ -20,6 +20,7 @@ from ingestion.search.retrievers import (
     Filters,
     Ranking,
     dense_rankings,
+    name_rankings,
     profiles_in_use,
     text_rankings,
 )
@@ -118,6 +119,7 @@ def _rankings(
     parts = clauses(asked)
     whole = WHOLE_WEIGHT if parts else 1.0
     if mode != "dense":
+        yield from name_rankings(asked, filters)
         yield from text_rankings(0, whole, asked_terms, filters)
         for number, clause in enumerate(parts, 1):
             yield from text_rankings(number, 1.0, query_terms(clause), filters)

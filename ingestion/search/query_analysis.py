@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ingestion.text import analyzer
 
@@ -35,6 +36,11 @@ LEAST_STOP_WORDS = 2  # "get user principal" is a name written as words
 MOST_CLAUSES = 3
 LONGEST_QUESTION = 1000  # characters; the patterns below take quadratic time
 _NAME = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]|_|\d")
+LONGEST_NAMED = 300  # characters
+_NAMED = re.compile(
+    r"\s*(?:(?:[A-Za-z_]\w*\.)*(?P<owner>[A-Za-z_]\w*)(?:\.|::|#))?"
+    r"(?P<name>[A-Za-z_]\w*)\s*(?P<call>\([^()]*\)?)?\s*"
+)
 LANGUAGE = "bbj"  # looks like a name, but may be in any question
 _CODE = re.compile(r"[(){}=<>$#_%;]|::|!\w|\w!")
 _ASKING = r"(?:how|what|which|where|when|why|who|wie|welche[rs]?|wo|wann|warum)\b"
@@ -47,6 +53,26 @@ _COMPARED = re.compile(
     r"|\bcompar(?:e|ed|ing|ison of)\s+(?P<first>.+?)\s+(?:and|with|to)\s+(?P<second>.+)",
     re.I,
 )
+
+
+class Named(NamedTuple):
+    """A class or member that a query consists of; `owner` is its class, if that is named too.
+
+    Not `sure`: it is a single word that may just as well be meant as a word, such as `close`.
+    """
+
+    owner: str
+    name: str
+    sure: bool
+
+
+def named(query: str) -> Named | None:
+    """What `Class.method`, `Class::method(...)`, `method()` or `someMethod` names."""
+    match = _NAMED.fullmatch(query) if len(query) <= LONGEST_NAMED else None
+    if match is None:
+        return None
+    sure = match["owner"] or match["call"] == "()" or _NAME.search(match["name"])
+    return Named(match["owner"] or "", match["name"], bool(sure))
 
 
 def clauses(query: str) -> list[str]:

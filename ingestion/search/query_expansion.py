@@ -32,7 +32,7 @@ class Wanted:
 
     @property
     def tsquery(self) -> str:
-        return _quoted(self.term) + (":*" if self.beginning else "")
+        return quoted(self.term) + (":*" if self.beginning else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,11 @@ class Pair:
 
     @property
     def tsquery(self) -> str:
-        return f"{_quoted(self.first)} <-> {_quoted(self.second)}"
+        return f"{quoted(self.first)} <-> {quoted(self.second)}"
 
 
-def _quoted(term: str) -> str:
+def quoted(term: str) -> str:
+    """A term as it is written in a tsquery."""
     escaped = term.replace("\\", "\\\\").replace("'", "''")
     return f"'{escaped}'"
 

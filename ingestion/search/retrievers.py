@@ -14,9 +14,10 @@ from typing import Any
 from django.db import connection
 
 from ingestion.models import EmbeddingProfile
-from ingestion.search.query_analysis import prose
+from ingestion.search.query_analysis import Named, named, prose
 from ingestion.search.query_embedding import NotAskable, query_vectors
-from ingestion.search.query_expansion import Pair, QueryTerms, Wanted
+from ingestion.search.query_expansion import Pair, QueryTerms, Wanted, quoted
+from ingestion.text import analyzer
 
 LONGEST_EMBEDDED = 1000  # characters of a query that are embedded: fits any model's context
 
@@ -32,6 +33,12 @@ DENSE_WEIGHT_OF_PROSE = 1.0
 STATIC_DENSE_WEIGHT_OF_PROSE = 0.2  # for a model of words without sentences
 STATIC_PROVIDERS = frozenset({"wordllama"})
 CLEAR = 0.3  # of the average distance of the next ones: where the first one stands out fully
+# The best of what a query names are above what mentions it, whatever the other lists say. A single
+# word that may be no name only helps those that are well placed anyway.
+NAMED = 4
+NAMED_PER_DOCUMENT = 2
+NAME_WEIGHT = 16.0
+UNSURE_NAME_WEIGHT = 0.5
 LEAST_COMPARED = 20  # hits; a shorter list, of a model with few chunks, counts as this long
 
 MATCHED = 2000  # approximate number of candidates, selected by the rarest terms
@@ -127,6 +134,55 @@ def text_rankings(
     choosing = candidates(wanted, asked.chunks, room)
     name = f"text {clause}" if clause else "text"
     yield Ranking(name, clause, weight, sql, [*gains, choosing, *parameters], trust)
+
+
+def name_rankings(query: str, filters: Filters) -> Iterator[Ranking]:
+    """The chunks that describe the class or member that the query consists of, if it does: its
+    sections, the lists that have it as an item, and the beginning of the document of its name."""
+    asked = named(query)
+    matching = _matching(asked) if asked else ""
+    if not asked or not matching:
+        return
+    condition, parameters = filters.sql()
+    sql = f"""
+        SELECT id, row_number() OVER (ORDER BY value DESC, id) AS place, value FROM (
+            SELECT id, value, row_number() OVER (
+                PARTITION BY document_id ORDER BY value DESC, id) AS nth
+            FROM (
+                SELECT c.id, c.document_id, 2 * (c.title ~* %s)::int
+                       + ts_rank(%s, c.search_vector, %s::tsquery) / ({LENGTH_NORM}) AS value
+                FROM (
+                    SELECT c.* FROM {filters.table}
+                    WHERE c.search_vector @@ %s::tsquery{condition} LIMIT {MATCHED}
+                ) AS c
+                WHERE concat_ws(' ', c.title, array_to_string(c.heading_path, ' ')) ~* %s
+                AND (c.heading_path[cardinality(c.heading_path)] ~* %s
+                     OR (c.ordinal = 0 AND c.title ~* %s) OR c.content ~* %s)
+            ) AS matched
+        ) AS ranked WHERE nth <= {NAMED_PER_DOCUMENT} ORDER BY value DESC, id LIMIT {NAMED}"""
+    titled, *patterns = _name_patterns(asked)
+    values = [titled, WEIGHTS, matching, matching, *parameters, *patterns]
+    weight = NAME_WEIGHT if asked.sure else UNSURE_NAME_WEIGHT
+    yield Ranking("text of the name", 0, weight, sql, values, "1.0")
+
+
+def _name_patterns(asked: Named) -> Iterator[str]:
+    """What is looked for in the title, in title and headings, in the last heading, in the title of
+    a document of one member, and in the items of a list."""
+    yield rf"\m{asked.owner or asked.name}$"
+    yield rf"\m{asked.owner}\M" if asked.owner else ""
+    yield rf"\m{asked.name}\s*\(|^{asked.name}$"
+    yield rf"(^|::|\.){asked.name}(\(.*)?$"
+    yield rf"(?n)^- `([^`(]* )?{asked.name}[(`]"
+
+
+def _matching(asked: Named) -> str:
+    """The chunks with the name in their title, a heading or a key, as a condition."""
+    words = filter(None, (asked.owner, asked.name))
+    terms = [analyzer.forms(word).whole for word in words]
+    if not all(terms):
+        return ""
+    return " & ".join([f"{quoted(terms[-1])}:AB", *map(quoted, terms[:-1])])
 
 
 def text_value(wanted: Sequence[Wanted], pairs: Sequence[Pair]) -> tuple[str, list[float | str]]:

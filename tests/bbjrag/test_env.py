@@ -137,6 +137,7 @@ BOUNDS: dict[str, tuple[float, float | None]] = {
     "REMOVAL_GATE_SHARE": (0, 1),
     "REMOVAL_GATE_DOCUMENTS": (0, None),
     "RETENTION_DAYS": (0, 36500),
+    "MCP_MAX_CHARACTERS": (4000, None),
     "WEB_STATEMENT_TIMEOUT": (0, 3600),
     "SERVER_PROCESSES": (1, 64),
     "SERVER_THREADS": (4, 64),

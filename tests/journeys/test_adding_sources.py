@@ -50,6 +50,7 @@ FILES = [
         '{"exclude": ["03-components/*"]}',
     ),
     Case("BbjSourceParser", "bbj-beginner-tutorial/programs", "FirstWindow.bbj", "{}"),
+    Case("JavaDocParser", "javadoc", "StockRoom", "{}"),
     Case("PdfParser", "bbj-ai-strategy", "1.2 Top Level Windows", "{}"),
 ]
 KB = "https://basis.cloud/knowledge-base/"

@@ -20,8 +20,8 @@ from tests.support.browser import log_in, visit
 pytestmark = pytest.mark.browser
 
 SEEDED = (
-    *("advantage", "bbj-source", "flare", "kb", "mdx-beginner", "mdx-db-modernization"),
-    *("mdx-dwc", "pdf", "web-crawl"),
+    *("advantage", "bbj-source", "flare", "javadoc", "kb", "mdx-beginner"),
+    *("mdx-db-modernization", "mdx-dwc", "pdf", "web-crawl"),
 )
 
 

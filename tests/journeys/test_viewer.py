@@ -113,7 +113,7 @@ def test_a_viewer_looks_and_does_not_touch(
     page.goto(run)
     wait_for_run(page, "buffer", "needs approval")
     open_section(page, "Overview")
-    expect(row_of(page, "buffer").get_by_role("cell").nth(2)).to_have_text("12")
+    expect(row_of(page, "buffer").get_by_role("cell").nth(3)).to_have_text("12")
 
 
 def looks_at_everything(page: Page) -> None:

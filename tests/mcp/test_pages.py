@@ -152,7 +152,7 @@ def test_what_a_chunk_repeats_is_left_out() -> None:
 def test_the_sources_are_listed_with_their_age(server: Any) -> None:
     index(document("Window", "A window."), into="one")
     _, (answer,) = talk(server, ("list_sources", {}))
-    assert "- one: one (1 documents, 1 passages, not read)" in answer.content[0].text
+    assert "- one: one (1 document, 1 passage, not read)" in answer.content[0].text
 
 
 def test_a_document_is_a_resource_and_there_is_a_prompt() -> None:

@@ -20,7 +20,7 @@ from tests.support.web_server import WebServer, endless
 pytestmark = pytest.mark.django_db
 SEEDED = (
     *("flare", "pdf", "mdx-dwc", "mdx-beginner", "mdx-db-modernization", "bbj-source"),
-    *("advantage", "kb", "web-crawl"),
+    *("javadoc", "advantage", "kb", "web-crawl"),
 )
 
 

@@ -78,7 +78,7 @@ def test_an_update_tells_each_field_from_and_to(data_dir: Path, tmp_path: Path) 
     assert Source.objects.get().title == "Mine"
 
 
-def test_all_nine_rows_of_the_predecessor_meet_the_nine_that_are_seeded(tmp_path: Path) -> None:
+def test_all_ten_rows_of_the_predecessor_meet_the_ten_that_are_seeded(tmp_path: Path) -> None:
     rows = [
         ("flare", "flare", '["bbjdocs"]', "bbj"),
         ("pdf", "pdf", '["bbj-ai-strategy/GuideToGuiProgrammingInBBj.pdf"]', "bbj_gui"),
@@ -94,15 +94,53 @@ def test_all_nine_rows_of_the_predecessor_meet_the_nine_that_are_seeded(tmp_path
         ("wordpress-advantage", "wordpress-advantage", "[]", "bbj"),
         ("wordpress-kb", "wordpress-kb", "[]", "bbj"),
         ("web-crawl", "web-crawl", "[]", "bbj"),
+        ("javadoc", "javadoc", "[]", "bbj_api"),
     ]
     text = "\n".join(
         f'[[sources]]\nname="{n}"\nparser="{p}"\npaths={paths}\ngeneration_tag="{tag}"\n'
         for n, p, paths, tag in rows
     )
     results = import_file(toml(tmp_path, text), apply=True)
-    assert Source.objects.count() == 9
+    assert Source.objects.count() == 10
     assert {result.verdict for result in results} <= {"same", "update"}
     assert "wordpress-kb is the source kb here" in " ".join(results[7].details)
+
+
+JAVADOC = """
+[[sources]]
+name = "javadoc"
+parser = "javadoc"
+paths = []
+generation_tag = "bbj_api"
+enabled = true
+"""
+
+
+def test_the_javadoc_of_bbj_comes_in_disabled_until_its_folder_is_there(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    said = command(str(toml(tmp_path, OLD + JAVADOC)), "--apply")
+    row = Source.objects.get(name="javadoc")
+    assert (row.parser, row.paths, row.generation) == ("JavaDocParser", ["javadoc"], "bbj")
+    assert not row.enabled
+    assert f"mount or copy $BBJ_HOME/documentation/javadoc to {data_dir}/javadoc" in said
+    assert "generation_tag bbj_api is the generation bbj here" in said
+    assert "Written (2 create)" in said
+
+
+def test_the_javadoc_of_bbj_comes_in_enabled_if_its_folder_is_there(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    (data_dir / "javadoc").mkdir()
+    said = command(str(toml(tmp_path, JAVADOC)), "--apply")
+    assert Source.objects.get().enabled
+    assert "Disabled" not in said
+
+
+def test_javadoc_elsewhere_keeps_its_path(data_dir: Path, tmp_path: Path) -> None:
+    command(str(toml(tmp_path, JAVADOC.replace("[]", '["more"]'))), "--apply")
+    row = Source.objects.get()
+    assert (row.paths, row.enabled) == (["more"], True)
 
 
 def test_each_parser_of_the_predecessor_is_one_of_ours() -> None:
@@ -113,7 +151,7 @@ def test_each_parser_of_the_predecessor_is_one_of_ours() -> None:
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ('name="a"\nparser="javadoc"\npaths=["docs"]', "javadoc"),
+        ('name="a"\nparser="word"\npaths=["docs"]', "word"),
         ('name="a"\nparser="mdx"\npaths=["nope"]', "does not exist under DATA_DIR"),
         ('name="a"\nparser="mdx"\npaths=["../../etc"]', "leaves DATA_DIR"),
         ('name="a"\nparser="mdx"\npaths=["/etc"]', "leaves DATA_DIR"),

@@ -1,4 +1,4 @@
-"""Source rows: the nine that are seeded, and what is refused at save."""
+"""Source rows: the ten that are seeded, and what is refused at save."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from sources.models import Source
 
 pytestmark = pytest.mark.django_db
 
-NINE = {
+TEN = {
     "flare": ("FlareParser", "bbj"),
     "pdf": ("PdfParser", "bbj_gui"),
     "mdx-dwc": ("MdxParser", "dwc"),
     "mdx-beginner": ("MdxParser", "bbj"),
     "mdx-db-modernization": ("MdxParser", "bbj"),
     "bbj-source": ("BbjSourceParser", "auto"),
+    "javadoc": ("JavaDocParser", "bbj"),
     "advantage": ("AdvantageParser", "bbj"),
     "kb": ("KnowledgeBaseParser", "bbj"),
     "web-crawl": ("WebCrawlParser", "bbj"),
@@ -51,9 +52,9 @@ def test_it_works(data_dir: Path) -> None:
     source().full_clean()
 
 
-def test_the_nine_sources_are_seeded() -> None:
+def test_the_ten_sources_are_seeded() -> None:
     rows = {s.name: (s.parser, s.generation) for s in Source.objects.all()}
-    assert rows == NINE
+    assert rows == TEN
 
 
 def test_each_enabled_seed_is_ready_to_run_on_the_sample_data() -> None:
