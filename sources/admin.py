@@ -29,7 +29,7 @@ from ingestion.admin.preview import PAUSE, address, form_address
 from ingestion.admin.standings import Standing, newest_runs, numbers
 from ingestion.models import Chunk, Document, Preview, SourceRun
 from ingestion.runs import previews, removals
-from sources import timing
+from sources import timing, transfers
 from sources.forms import SourceForm
 from sources.models import Source
 
@@ -86,6 +86,7 @@ class SourceAdmin(Admin):
         actions.cancel_open,
         actions.enable,
         actions.disable,
+        transfers.export_selected,
     )
     fieldsets = (
         (None, {"fields": ("title", "name", "parser", "enabled")}),
@@ -160,12 +161,22 @@ class SourceAdmin(Admin):
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         own = [
+            path("export/", wrap(self.export_all), name="sources_source_export"),
+            path("import/", wrap(self.import_file), name="sources_source_import"),
             path("schedule/", wrap(self.schedule), name="sources_source_schedule"),
             path("<int:pk>/act/", wrap(self.act), name="sources_source_act"),
             path("<int:pk>/head/", wrap(self.head), name="sources_source_head"),
             path("<int:pk>/preview/", wrap(self.preview), name="sources_source_preview"),
         ]
         return [*own, *super().get_urls()]
+
+    def export_all(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return transfers.exported_file(Source.objects.order_by("name"))
+
+    def import_file(self, request: HttpRequest) -> HttpResponse:
+        return transfers.import_page(request, self.admin_site.each_context(request))
 
     def schedule(self, request: HttpRequest) -> HttpResponse:
         """The schedule that a form has, in words."""
@@ -222,7 +233,7 @@ class SourceAdmin(Admin):
         if request.method != "POST":
             return actions.not_done(request, there)
         found = self.get_actions(request).get(request.POST.get("action", ""))
-        if not found or found[1] == "delete_selected":
+        if not found or found[1] not in ("reingest", *ACTS):
             raise PermissionDenied
         action = cast("Callable[..., HttpResponse | None]", found[0])
         response = action(self, request, Source.objects.filter(pk=source.pk))

@@ -29,6 +29,11 @@ from sources.option_fields import (
 
 TRIALS = ("_test", "_preview")  # buttons that try the form instead of storing it
 TYPED = "typed-options"  # the parsers whose options were sent as typed inputs
+OVERTAKEN = (
+    "Somebody saved this source after you had opened it, so nothing was saved yet. Save again to "
+    "replace their settings by these, or load the page again to see theirs."
+)
+DISAGREE = "The JSON under Advanced says {} for it: make both the same, or change only one."
 NOT_AN_OBJECT = "Must be an object: names and values in braces, {} for the defaults."
 
 # Django's own class takes no type parameter at run time.
@@ -67,8 +72,12 @@ def formfield(field: models.Field[Any, Any], **kwargs: Any) -> forms.Field | Non
 
 
 class SourceForm(SourceModelForm):
+    _placed: Mapping[str, str] = {}
     typed: Mapping[str, Any] = {}
     """What the form shows instead of what is stored: the values of a preview."""
+
+    version = forms.CharField(required=False, widget=forms.HiddenInput)
+    """When the row was saved last, as the form began with it."""
 
     paths = LinesField(
         required=False,
@@ -105,11 +114,16 @@ class SourceForm(SourceModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial.update(self.typed)
+        self.initial["version"] = self._version
         if "parser" in self.fields:
             self._describe_parsers()
             self._add_options()
         if "schedule" in self.fields:
             self._show_schedule()
+
+    @property
+    def _version(self) -> str:
+        return self.instance.updated_at.isoformat() if self.instance.pk else ""
 
     @property
     def trial(self) -> str:
@@ -181,7 +195,19 @@ class SourceForm(SourceModelForm):
             cleaned["schedule"] = self._schedule(cleaned)
         if cleaned.get("parser") and "options" in cleaned:
             self._clean_options(cleaned)
+        if not self.trial:
+            self._refuse_older()
         return cleaned
+
+    def _refuse_older(self) -> None:
+        """Refuse what was typed over an older state, once: sent again, it is meant."""
+        began = self.cleaned_data.get("version")
+        if not began or began == self._version:
+            return
+        data: Any = self.data
+        self.data = data.copy()
+        self.data["version"] = self._version
+        self.add_error(None, OVERTAKEN)
 
     def _schedule(self, cleaned: Mapping[str, Any]) -> str:
         standard = timing.Timing(cleaned["schedule_kind"])
@@ -200,13 +226,30 @@ class SourceForm(SourceModelForm):
         other_parser = untouched and parser != self.initial.get("parser")
         known = [option.name for option in options_of(parser)] if other_parser else None
         typed = list(self._typed(parser, cleaned)) if self._was_typed(parser) else []
-        cleaned["options"] = merged(raw, typed, known)
+        given = self._agreed(raw, typed)
+        cleaned["options"] = merged(raw, given, known)
         if untouched:
             placed = {option.name for option in options_of(parser)}
         else:
             placed = {option.name for option, _ in typed}
         if self._was_typed(parser):
             self._report(parser, cleaned["options"], placed)
+        self._placed = {name: f"option-{parser}-{name}" for name in placed}
+
+    def _agreed(
+        self, raw: Mapping[str, Any], typed: Sequence[tuple[Option, Any]]
+    ) -> list[tuple[Option, Any]]:
+        """What was typed into inputs, without those that the JSON was changed for; it is an error
+        if both were changed, and say different things."""
+        stored, found = self.initial.get("options") or {}, list[tuple[Option, Any]]()
+        for option, value in typed:
+            in_json = raw.get(option.name)
+            if in_json == stored.get(option.name) or in_json == value:
+                found.append((option, value))
+            elif not option.says_default(value):
+                text = DISAGREE.format(json.dumps(in_json))
+                self.add_error(option.field_name, text)
+        return found
 
     def _was_typed(self, parser: str) -> bool:
         return parser in self.data.getlist(TYPED) if hasattr(self.data, "getlist") else False
@@ -227,9 +270,25 @@ class SourceForm(SourceModelForm):
                 self.add_error(field, f"{message[:1].upper()}{message[1:]}.")
 
     def _update_errors(self, errors: ValidationError) -> None:
-        """Leave out what is said at an option's own input already."""
-        if hasattr(errors, "error_dict") and any(
-            name.startswith("option-") for name in self.errors
-        ):
-            errors.error_dict.pop("options", None)
+        """Leave out what is said at an option's own input already, and move there what names it."""
+        if hasattr(errors, "error_dict") and "options" in errors.error_dict:
+            if any(name.startswith("option-") for name in self.errors):
+                errors.error_dict.pop("options")
+            else:
+                self._move_to_inputs(errors.error_dict)
         super()._update_errors(errors)  # type: ignore[misc]
+
+    def _move_to_inputs(self, found: dict[str, list[ValidationError]]) -> None:
+        rest = []
+        for error in found.pop("options"):
+            for text in error.messages:
+                name, _, what = text.partition(": ")
+                field = self._placed.get(name, "")
+                if field in self.fields and self._was_typed(self.cleaned_data["parser"]):
+                    found.setdefault(field, []).append(
+                        ValidationError(f"{what[:1].upper()}{what[1:]}")
+                    )
+                else:
+                    rest.append(ValidationError(text))
+        if rest:
+            found["options"] = rest

@@ -115,6 +115,10 @@ class Option:
             "number" if kind in NUMBERS else {"boolean": "switch", "string": "text"}.get(kind, "")
         )
 
+    def says_default(self, value: Any) -> bool:
+        """Whether an input with this value says what holds without it."""
+        return value in (None, "", []) or (self.kind == "switch" and value == self.default)
+
     def field(self, choices: Sequence[str] = ()) -> forms.Field:
         """An input for it; `choices` are suggested."""
         about = {"label": self.schema["title"], "help_text": self.schema.get("description", "")}
@@ -210,11 +214,8 @@ def merged(
     what is the default anyway takes its option away. Of the JSON, only `known` names stay."""
     found = {name: value for name, value in raw.items() if known is None or name in known}
     for option, value in typed:
-        is_default = value in (None, "", []) or (
-            option.kind == "switch" and value == option.default
-        )
         found.pop(option.name, None)
-        if not is_default:
+        if not option.says_default(value):
             found[option.name] = value
     return found
 

@@ -26,6 +26,7 @@ TITLES: dict[str, str] = {
     "FlareParser": "MadCap Flare project",
     "MdxParser": "Docusaurus pages (MDX)",
     "BbjSourceParser": "BBj programs",
+    "JavaDocParser": "BBj API documentation (JavaDoc)",
     "PdfParser": "PDF manuals",
     "AdvantageParser": "Advantage magazine (WordPress)",
     "KnowledgeBaseParser": "Knowledge base (WordPress)",

@@ -19,8 +19,7 @@ from ingestion.models import Chunk, Document, Preview, PreviewDocument
 from ingestion.runs import previews, retention
 from sources.models import Source
 from tests.admin.test_admin import chunk, data_dir, form, page, post, source
-from tests.support.web_known import LOOPBACK
-from tests.support.web_server import WebServer, endless
+from tests.support.web_server import LOOPBACK, WebServer, endless
 
 __all__ = ["chunk", "data_dir", "source"]
 pytestmark = pytest.mark.django_db(transaction=True)

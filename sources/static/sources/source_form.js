@@ -120,11 +120,14 @@ function makeRows(area) {
   rows.className = "entries";
   area.hidden = true;
   area.after(rows);
+  let isOurs = false; // a change that a row made
   const name = document.querySelector(`label[for="${area.id}"]`)?.textContent.replace(/:$/, "") ?? "";
 
   function note() {
     area.value = [...rows.querySelectorAll("input")].map((input) => input.value.trim()).filter(Boolean).join("\n");
+    isOurs = true;
     area.dispatchEvent(new Event("change", { bubbles: true }));
+    isOurs = false;
   }
 
   function row(text, hint) {
@@ -172,6 +175,7 @@ function makeRows(area) {
   }
 
   area.addEventListener("filled", fill);
+  area.addEventListener("change", () => isOurs || fill());
   fill();
 }
 
@@ -260,6 +264,17 @@ function watch(card, live) {
   refresh(card); // of pulse.js, which looks again until the preview has ended
 }
 
+function leadToLogin(card, isOver) {
+  if (!isOver) {
+    return;
+  }
+  note(form); // of drafts.js, which fills it in again after the login
+  const login = document.createElement("a");
+  login.href = `${document.getElementById("pulse").dataset.login}?next=${encodeURIComponent(location.pathname + location.search)}`;
+  login.textContent = "Log in again";
+  card.lastElementChild.replaceChildren("Your session has ended. ", login, ": what you have typed stays.");
+}
+
 async function startPreview(button) {
   const data = new FormData(form, button);
   const card = freshCard();
@@ -268,6 +283,7 @@ async function startPreview(button) {
   line.append(Object.assign(document.createElement("span"), { className: "state state-running", textContent: "starting" }));
   card.replaceChildren(Object.assign(document.createElement("h2"), { textContent: "Preview of what is typed" }), line);
   button.disabled = true;
+  card.scrollIntoView({ block: "nearest" });
   try {
     const answer = await fetch(location.href, { method: "POST", body: data, credentials: "same-origin", headers: { "X-Requested-With": "preview" } });
     const found = answer.ok && !answer.redirected ? await answer.json() : null;
@@ -279,7 +295,8 @@ async function startPreview(button) {
       history.replaceState(null, "", found.form);
       watch(card, found.live);
     } else {
-      say(card, "The server refused it: load the page again, and log in if it asks you to.");
+      say(card, "The server refused it.");
+      leadToLogin(card, answer.redirected);
     }
   } catch {
     say(card, "No contact with the server: try again in a moment.");
@@ -304,6 +321,8 @@ function sendInBackground(event) {
 }
 
 if (form && kind && json) {
+  // What is typed waits until the login is over: note() of drafts.js.
+  document.getElementById("lost")?.addEventListener("click", (event) => event.target.closest("a") && note(form));
   form.querySelectorAll("textarea[data-lines]").forEach(makeRows);
   kind.addEventListener("change", changeKind);
   showKind();
