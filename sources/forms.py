@@ -204,9 +204,9 @@ class SourceForm(SourceModelForm):
         began = self.cleaned_data.get("version")
         if not began or began == self._version:
             return
-        data: Any = self.data
-        self.data = data.copy()
-        self.data["version"] = self._version
+        data: Any = self.data.copy()  # type: ignore[attr-defined]
+        data["version"] = self._version
+        self.data = data
         self.add_error(None, OVERTAKEN)
 
     def _schedule(self, cleaned: Mapping[str, Any]) -> str:

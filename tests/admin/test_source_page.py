@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ FEEDBACK = 200  # milliseconds from the click to a sign that something happens
 
 
 @pytest.fixture
-def mine(page: Page) -> Iterator[Source]:
+def mine(page: Page) -> Source:
     return source("mine")
 
 

@@ -58,7 +58,7 @@ def previewed(source: Source) -> Any:
     for failure in found.failures:
         comparison.failure(failure)
     gone = comparison.gone()
-    moved = {old: new for old, new in comparison.moved(gone)}
+    moved = dict(comparison.moved(gone))
     stays = [url for url in gone if url not in moved]
     new = set(moved.values())
     return SimpleNamespace(
