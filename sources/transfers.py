@@ -56,7 +56,7 @@ class ImportForm(forms.Form):
             return ""
 
 
-@admin.action(description="Export as JSON", permissions=["view"])
+@admin.action(description="Export as JSON", permissions=["change"])
 def export_selected(
     admin_of_sources: Any, request: HttpRequest, queryset: QuerySet[Source]
 ) -> HttpResponse:
