@@ -55,6 +55,8 @@ SENT = """button => {
 def requests_of(page: Page) -> Iterator[Request]:
     """What the buttons of the page would send that change something."""
     for button in content(page).get_by_role("button").all():
+        if button.get_attribute("type") == "button":
+            continue  # it changes the page only
         name = button.inner_text() or str(button.get_attribute("value"))
         url, method, fields = button.evaluate(SENT)
         if method == "post":
