@@ -491,3 +491,61 @@ class ScheduledRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} at {self.at}"
+
+
+class Preview(models.Model):
+    """What a person tries: settings of a source, stored or not, and what reading them finds.
+
+    `runs.previews` keeps it up to date. Nothing of it is searched; it is removed after a day.
+    """
+
+    class State(models.TextChoices):
+        READING = "reading"
+        ENDED = "ended"
+        CANCELLED = "cancelled"
+        REFUSED = "refused"
+        FAILED = "failed"
+
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    source = models.ForeignKey(Source, null=True, on_delete=models.CASCADE, related_name="+")
+    values = models.JSONField(help_text="The settings that are tried, by the names of a Source.")
+    seconds = models.PositiveIntegerField(help_text="How long it reads at most.")
+    state = models.CharField(max_length=20, choices=State, default=State.READING)
+    read = models.PositiveIntegerField(default=0, help_text="Documents read so far.")
+    current = models.CharField(max_length=2000, blank=True, help_text="The one read last.")
+    error = models.TextField(blank=True, help_text="Why nothing was read, and the way out.")
+    result = models.BinaryField(null=True, help_text="Figures and problems: compressed JSON.")
+    cancel_requested = models.BooleanField(default=False)
+    heartbeat = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"Preview {self.pk}"
+
+
+class PreviewDocument(models.Model):
+    """A document as a preview met it, or one that it did not meet any more."""
+
+    class Kind(models.TextChoices):
+        ADDED = "added"
+        CHANGED = "changed"
+        GONE = "gone"
+        MOVED = "moved"
+        UNCHANGED = "unchanged"
+
+    preview = models.ForeignKey(Preview, on_delete=models.CASCADE, related_name="documents")
+    kind = models.CharField(max_length=20, choices=Kind)
+    url = models.CharField(max_length=2000)
+    old_url = models.CharField(max_length=2000, blank=True)
+    title = models.CharField(max_length=1000, blank=True)
+    chunks = models.PositiveIntegerField(default=0)
+    body = models.BinaryField(null=True, help_text="Its text and chunks: compressed JSON.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.title or self.url

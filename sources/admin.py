@@ -7,23 +7,30 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.admin.widgets import AdminURLFieldWidget
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import Prefetch, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.forms import Script, URLInput
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    JsonResponse,
+)
+from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from ingestion.admin import actions
-from ingestion.admin.charts import history
+from ingestion.admin import actions, source_page
 from ingestion.admin.display import ago, badge, records_link
 from ingestion.admin.downloads import AT_ONCE, Downloads
-from ingestion.admin.preview import tried
-from ingestion.admin.standings import newest_runs, numbers, standings
-from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
-from ingestion.runs import removals
+from ingestion.admin.preview import PAUSE, address, form_address
+from ingestion.admin.standings import Standing, newest_runs, numbers, standings
+from ingestion.models import Chunk, Document, Preview, SourceRun
+from ingestion.runs import previews, removals
+from sources import timing, transfers
 from sources.forms import SourceForm
 from sources.models import Source
 
@@ -33,12 +40,11 @@ else:
     Admin = admin.ModelAdmin
 
 
-SHOWN_RUNS = 20
-# The list's actions that a source's own page has too, with the text of their buttons.
+MOST_DIGITS = 19  # of a key
+# The list's actions that the menu of a source's own page has too, with the text of their buttons.
 ACTS = {
-    "reingest": "Ingest",
     "reingest_clean": "Ingest from scratch...",
-    "retry_failures": "Retry failures",
+    "retry_failures": "Retry problems",
     "cancel_open": "Cancel",
     "enable": "Enable",
     "disable": "Disable",
@@ -57,14 +63,22 @@ class SourceList(ChangeList):
             source.number_of_chunks = chunks.get(source.pk, 0)
 
 
+class KindFilter(admin.ChoicesFieldListFilter):
+    """The sources of one kind, by the name that people know."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "kind"
+
+
 @admin.register(Source)
 class SourceAdmin(Downloads, Admin):
     form = SourceForm
     list_display = (
-        *("name", "parser", "enabled", "state", "last_run"),
+        *("name", "kind", "enabled", "state", "last_run"),
         *("documents_stored", "chunks_stored", "open_failures"),
     )
-    list_filter = ("enabled", "parser")
+    list_filter = ("enabled", ("parser", KindFilter))
     search_fields = ("name", "title")
     actions = (
         actions.reingest,
@@ -73,12 +87,20 @@ class SourceAdmin(Downloads, Admin):
         actions.cancel_open,
         actions.enable,
         actions.disable,
+        transfers.export_selected,
     )
     fieldsets = (
         (None, {"fields": ("title", "name", "parser", "enabled")}),
-        ("What it reads", {"fields": ("paths", "start_url", "options")}),
-        ("How it is shown", {"fields": ("generation", "display_base_url")}),
+        (
+            "What it reads",
+            {"fields": ("repository", "revision", "credential", "paths", "start_url")},
+        ),
+        (
+            "How it is shown",
+            {"fields": ("generation", "display_base_url", "link_template")},
+        ),
         ("When it runs by itself", {"fields": ("schedule",)}),
+        ("Advanced", {"fields": ("options",)}),
     )
     csv_columns = (
         *("name", "title", "parser", "enabled", "schedule", "next run", "state", "last read"),
@@ -86,11 +108,14 @@ class SourceAdmin(Downloads, Admin):
     )
     show_full_result_count = False
     formfield_overrides = {
-        models.URLField: {"widget": AdminURLFieldWidget, "assume_scheme": "https"}
+        models.URLField: {
+            "widget": URLInput(attrs={"class": "vURLField"}),
+            "assume_scheme": "https",
+        }
     }
 
     class Media:
-        js = ("sources/source_form.js",)
+        js = (Script("sources/source_form.js", defer=True),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Source]:
         rows: QuerySet[Source] = super().get_queryset(request)
@@ -127,23 +152,99 @@ class SourceAdmin(Downloads, Admin):
         needed = set() if self.has_delete_permission(request) else {"source"}
         return [f"Source: {source}" for source in sources], counts, needed, []
 
+    def get_form(
+        self, request: HttpRequest, obj: Source | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """The form, with what was typed for a preview if the address names one."""
+        form = super().get_form(request, obj, change, **kwargs)
+        shown = self._shown_preview(request)
+        if shown is None or request.method == "POST":
+            return form
+        return type("TypedForm", (form,), {"typed": shown.values})
+
+    def _shown_preview(self, request: HttpRequest) -> Preview | None:
+        """The preview that the address names, of the same person."""
+        asked = request.GET.get("preview", "")
+        if not (asked.isdecimal() and len(asked) < MOST_DIGITS):
+            return None
+        return Preview.objects.filter(pk=int(asked), person_id=request.user.pk).first()
+
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
-        own = [path("<int:pk>/act/", wrap(self.act), name="sources_source_act")]
+        own = [
+            path("export/", wrap(self.export_all), name="sources_source_export"),
+            path("import/", wrap(self.import_file), name="sources_source_import"),
+            path("schedule/", wrap(self.schedule), name="sources_source_schedule"),
+            path("<int:pk>/act/", wrap(self.act), name="sources_source_act"),
+            path("<int:pk>/head/", wrap(self.head), name="sources_source_head"),
+            path("<int:pk>/preview/", wrap(self.preview), name="sources_source_preview"),
+        ]
         return [*own, *super().get_urls()]
 
-    def act(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Run one of the list's actions on this source, if the person may do it."""
+    def export_all(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return transfers.exported_file(Source.objects.order_by("name"))
+
+    def import_file(self, request: HttpRequest) -> HttpResponse:
+        return transfers.import_page(request, self.admin_site.each_context(request))
+
+    def schedule(self, request: HttpRequest) -> HttpResponse:
+        """The schedule that a form has, in words."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return HttpResponse(timing.described(timing.typed(request.GET).cron), "text/plain")
+
+    def head(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The part of a source's page that its script refreshes."""
+        source = self._found(request, pk)
+        context = self._head(request, source, source_page.tab_of(request.GET.get("tab", "")))
+        return render(request, "admin/sources/source/head.html", context)
+
+    def preview(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Preview a source as it is stored."""
+        source = self._found(request, pk)
+        if not self.has_run_permission(request):
+            raise PermissionDenied
+        if request.method != "POST":
+            return actions.not_done(request, reverse("admin:sources_source_change", args=[pk]))
+        return HttpResponseRedirect(address(previews.start(source, request.user)))
+
+    def _found(self, request: HttpRequest, pk: int) -> Source:
         if not self.has_view_permission(request):
             raise PermissionDenied
         source = Source.objects.filter(pk=pk).first()
         if source is None:
             raise Http404(f"There is no source {pk} (any more).")
+        return source
+
+    def _head(self, request: HttpRequest, source: Source, tab: str) -> dict[str, Any]:
+        context = source_page.head(source, tab)
+        return context | {
+            "acts": self._acts(request, source, context["it"]),
+            "schedule": timing.described(source.schedule),
+            "has_change_permission": self.has_change_permission(request, source),
+            "has_delete_permission": self.has_delete_permission(request, source),
+        }
+
+    def _acts(self, request: HttpRequest, source: Source, it: Standing) -> dict[str, str]:
+        """The actions that make sense now, with the text of their buttons."""
+        useless = {"enable" if source.enabled else "disable"}
+        if not (it.last and it.last.is_open):
+            useless.add("cancel_open")
+        if not it.failures:
+            useless.add("retry_failures")
+        offered = self.get_actions(request)
+        return {name: ACTS[name] for name in ACTS if name in offered and name not in useless}
+
+    def act(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Run one of the list's actions on this source, if the person may do it."""
+        source = self._found(request, pk)
         there = reverse("admin:sources_source_change", args=[source.pk])
         if request.method != "POST":
             return actions.not_done(request, there)
         found = self.get_actions(request).get(request.POST.get("action", ""))
-        if not found or found[1] == "delete_selected":
+        if not found or found[1] not in ("reingest", *ACTS):
             raise PermissionDenied
         action = cast("Callable[..., HttpResponse | None]", found[0])
         response = action(self, request, Source.objects.filter(pk=source.pk))
@@ -156,34 +257,78 @@ class SourceAdmin(Downloads, Admin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """The form, and if requested, a trial of its unsaved values."""
+        """The form, and if requested, a preview of its unsaved values."""
         response = super().changeform_view(request, object_id, form_url, extra_context)
         if not isinstance(response, TemplateResponse) or response.context_data is None:
             return response
         context = response.context_data
-        context["may_run"] = self.has_run_permission(request)
         form = context["adminform"].form
-        if isinstance(form, SourceForm) and form.trial and not form.errors:
-            if not self.has_run_permission(request):
-                raise PermissionDenied
-            person = request.user.pk or 0
-            context |= tried(form.instance, form.trial, request.POST[form.trial], person)
+        if isinstance(form, SourceForm) and form.trial:
+            answer = self._try(request, form)
+            if answer is not None:
+                return answer
+        shown = self._shown_preview(request)
+        context |= {
+            "editable": context["has_change_permission"] if object_id else True,
+            "may_run": self.has_run_permission(request),
+            "preview": shown,
+            "pause_preview": PAUSE,
+            "test_seconds": previews.TEST_SECONDS,
+            "preview_seconds": previews.SECONDS,
+        }
         return response
+
+    def _try(self, request: HttpRequest, form: SourceForm) -> HttpResponse | None:
+        """Start a preview of the form's values; None if the page has to show what is wrong.
+
+        A script gets addresses, or what is wrong at which field, instead of a page.
+        """
+        in_background = request.headers.get("X-Requested-With") == "preview"
+        if form.errors:
+            found = {field: [str(one) for one in texts] for field, texts in form.errors.items()}
+            return JsonResponse({"errors": found}) if in_background else None
+        if not self.has_run_permission(request):
+            raise PermissionDenied
+        seconds = previews.TEST_SECONDS if form.trial == "_test" else previews.SECONDS
+        shown = previews.start(form.instance, request.user, seconds)
+        if not in_background:
+            return HttpResponseRedirect(address(shown))
+        live = f"{reverse('admin:preview_live', args=[shown.pk])}?beside=1"
+        return JsonResponse({"live": live, "form": form_address(shown)})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        mine = SourceRun.objects.filter(source=int(object_id) if object_id.isdecimal() else None)
-        rows = list(mine.defer("vanished", "moves").order_by("-pk")[:SHOWN_RUNS])
-        acts = {name: ACTS[name] for name in self.get_actions(request) if name in ACTS}
-        if not any(row.state in OPEN_STATES for row in rows):
-            acts.pop("cancel_open", None)
+        """The tab that the address asks for; what is sent is the form of the Settings."""
+        source = self.get_object(request, object_id)
+        if source is None:
+            return super().change_view(request, object_id, form_url, extra_context)
+        if not self.has_view_or_change_permission(request, source):
+            raise PermissionDenied
+        asked = source_page.tab_of(request.GET.get("tab", ""))
+        tab = source_page.SETTINGS if request.method == "POST" else asked
+        context = self._head(request, source, tab) | (extra_context or {})
+        if tab == source_page.SETTINGS:
+            return super().change_view(request, object_id, form_url, context)
         context = {
-            "history": rows,
-            "columns": history(rows),
-            "acts": acts,
+            **self.admin_site.each_context(request),
+            **context,
+            **source_page.details(source, tab),
+            "title": str(source),
+            "original": source,
+            "opts": self.opts,
+            "change": True,
         }
-        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+        return TemplateResponse(request, "admin/sources/source/tab.html", context)
+
+    def response_post_save_add(self, request: HttpRequest, obj: Source) -> HttpResponseRedirect:
+        """Lead to the source, where it can be ingested."""
+        return HttpResponseRedirect(reverse("admin:sources_source_change", args=[obj.pk]))
+
+    def response_post_save_change(self, request: HttpRequest, obj: Source) -> HttpResponseRedirect:
+        """Stay with the settings."""
+        there = reverse("admin:sources_source_change", args=[obj.pk])
+        return HttpResponseRedirect(f"{there}?tab={source_page.SETTINGS}")
 
     def csv_cells(self, rows: QuerySet[Any]) -> Iterator[tuple[object, ...]]:
         known = {standing.source.pk: standing for standing in standings()}
@@ -200,6 +345,10 @@ class SourceAdmin(Downloads, Admin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
         for source in queryset:
             removals.delete_source(source, request.user.get_username())
+
+    @admin.display(description="kind", ordering="parser")
+    def kind(self, source: Source) -> str:
+        return source.kind
 
     @admin.display(description="last state")
     def state(self, source: Any) -> str:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from ingestion.exceptions import BbjragError
 from ingestion.git import address
 from ingestion.git.folder import key_of
-from ingestion.parsers import PARSERS, parser_choices, parser_class, permalinks
+from ingestion.parsers import PARSERS, TITLES, parser_choices, parser_class, permalinks
 from ingestion.parsers.base import Parser, SourceConfig
 from ingestion.parsers.files import address_prefixes, normal_path, quoted, resolve_inside
 
@@ -140,6 +140,11 @@ class Source(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def kind(self) -> str:
+        """The parser's name for people."""
+        return TITLES.get(self.parser, self.parser)
+
     def config(self, data_dir: Path | None = None) -> SourceConfig:
         return SourceConfig(
             name=self.name,
@@ -190,7 +195,7 @@ class Source(models.Model):
             given = [n for n in GIT_FIELDS if n != "repository" and getattr(self, n)]
             return {name: ["This is for a source in Git: give its repository."] for name in given}
         if not reads_paths:
-            return {"repository": [f"{self.parser} reads a web site, which has no repository."]}
+            return {"repository": [f"{self.kind} reads a web site, which has no repository."]}
         where = data_dir or settings.DATA_DIR
         checks: dict[str, Callable[[], object]] = {
             "repository": lambda: address.parsed(self.repository, where),
@@ -212,7 +217,7 @@ class Source(models.Model):
             return {"paths": [str(error)]}
         wrong = {name: getattr(parser.options, name) for name in choices}
         messages = [
-            f"{self.parser}: {name}: there is no {value!r}: {_way_out(choices[name])}"
+            f"{name}: there is no {value!r}: {_way_out(choices[name])}"
             for name, value in wrong.items()
             if value and value.casefold() not in map(str.casefold, choices[name])
         ]
@@ -221,7 +226,7 @@ class Source(models.Model):
     def _path_problems(self, data_dir: Path | None) -> dict[str, list[str]]:
         if not self.paths:
             where = "in the repository, . for all of it" if self.repository else "below DATA_DIR"
-            return {"paths": [f"{self.parser} reads files: give at least one path {where}."]}
+            return {"paths": [f"{self.kind} reads files: give at least one path {where}."]}
         messages, seen = [], list[Path]()
         for path in self.paths:
             try:
@@ -245,7 +250,7 @@ class Source(models.Model):
 
     def _url_problems(self) -> dict[str, list[str]]:
         if not self.start_url:
-            return {"start_url": [f"{self.parser} reads a web site: give its start URL."]}
+            return {"start_url": [f"{self.kind} reads a web site: give its start URL."]}
         parts = urlsplit(self.start_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return {"start_url": ["Only http and https addresses are read."]}

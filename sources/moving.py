@@ -84,12 +84,23 @@ def _row(source: Source) -> dict[str, Any]:
 
 
 def import_file(path: Path, *, apply: bool, partial: bool = False) -> list[Result]:
-    """Read the file's rows into Source rows; with `apply` off, everything is undone again.
+    """Read a file as `import_text` does. Raises ConfigError also if it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is neither TOML nor JSON: {error}") from None
+    return import_text(text, path, apply=apply, partial=partial)
+
+
+def import_text(text: str, path: Path, *, apply: bool, partial: bool = False) -> list[Result]:
+    """Read the rows of a file into Source rows; with `apply` off, everything is undone again.
 
     If one row is refused, no row is imported, unless `partial`. Raises ConfigError for a file that
     is neither of the two kinds.
     """
-    rows = list(_rows(path))
+    rows = list(_rows(text, path))
     with transaction.atomic():
         taken: set[str] = set()
         results = [_result(row, taken) for row in rows]
@@ -196,8 +207,8 @@ def _reads(source: Source) -> str:
     return source.start_url or f"{paths}{within}"
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    content = _parsed(path)
+def _rows(text: str, path: Path) -> Iterator[Row]:
+    content = _parsed(text, path)
     if content.get("format") == FORMAT:
         if content.get("version") != VERSION:
             raise ConfigError(f"{path} was exported by a later version: update bbjrag first.")
@@ -207,12 +218,9 @@ def _rows(path: Path) -> Iterator[Row]:
         yield _translated(row, content, path)
 
 
-def _parsed(path: Path) -> Mapping[str, Any]:
+def _parsed(text: str, path: Path) -> Mapping[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
         found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     except RecursionError:
         raise ConfigError(f"{path} cannot be imported. {TOO_DEEP}") from None
     except ValueError as error:

@@ -101,5 +101,5 @@ def _stale(one: Standing, read_at: datetime, url: str, act: str) -> Need:
         step = Step("Ingest", act, "action", "reingest", "ingestion.start_run")
     else:
         text = f"It was last read {days} days ago and has no schedule."
-        step = Step("Set a schedule", f"{url}#id_schedule")
+        step = Step("Set a schedule", f"{url}?tab=settings#id_schedule_kind")
     return Need("warn", "old", one.source.name, url, text, [step])

@@ -13,7 +13,11 @@ from ingestion.admin.standings import open_failures
 # Address, name, icon, permission, and the beginnings of the addresses that belong to the section.
 SECTIONS = (
     ("index", "Overview", "overview", "", ("overview/", "ingest/")),
-    ("sources_source_changelist", "Sources", "sources", "sources.view_source", ()),
+    (
+        "sources_source_changelist",
+        *("Sources", "sources", "sources.view_source"),
+        ("sources/preview/",),
+    ),
     ("ingestion_run_changelist", "Runs", "runs", "ingestion.view_run", ()),
     ("ingestion_failure_changelist", "Problems", "problems", "ingestion.view_failure", ()),
     ("search", "Search", "search", "ingestion.view_chunk", ()),

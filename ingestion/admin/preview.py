@@ -1,139 +1,205 @@
-"""Tries a source as a form has it: whether it can be read, and what a run would add, change and
-remove. Nothing is stored, and the source need not be stored either."""
+"""The pages of previews: how far one is, what it found, and each document that it met."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import unified_diff
 from typing import Any
 
-from ingestion import documents
-from ingestion.index import deletion_gate, moves
-from ingestion.models import Chunk, Document
-from ingestion.monitoring import health
-from ingestion.parsers import permalinks
-from ingestion.runs import dry_run, dry_run_slots
-from ingestion.runs.dry_run import DryRun, DryRunDocument
-from ingestion.runs.dry_run_slots import NoSlot
-from sources.models import Source
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 
-TEST_SECONDS = 5
-PREVIEW_SECONDS = 20
-FIELDS = (
-    *("title", "doc_type", "generations", "deprecated"),
-    *("breadcrumb", "metadata"),
+from ingestion.admin import actions
+from ingestion.models import Chunk, Document, Preview, PreviewDocument
+from ingestion.monitoring import health
+from ingestion.runs import previews
+from ingestion.runs.comparison import FIELDS, is_same
+
+LISTED = 200  # documents of each kind on the page
+MOST_LINES = 3000  # of each text whose difference is shown
+CONTEXT = 3  # unchanged lines around a difference
+PAUSE = 1000  # milliseconds between two looks at a preview that reads
+# Kind, state by whose colour it is shown, and what it means.
+KINDS = (
+    ("added", "ok", "would be new"),
+    ("changed", "warn", "have another text or other data"),
+    ("gone", "bad", "were not met any more"),
+    ("moved", "running", "have the same text at a new address"),
+    ("unchanged", "off", "would stay as they are"),
 )
 
-
-@dataclass
-class Preview:
-    """Documents by what a run would do with them; `moved` has the old address with each.
-
-    `moved` and `removed` are empty unless all was read. `held` is why the removal would wait for
-    approval.
-    """
-
-    trial: DryRun
-    added: list[DryRunDocument] = field(default_factory=list)
-    changed: list[DryRunDocument] = field(default_factory=list)
-    unchanged: list[DryRunDocument] = field(default_factory=list)
-    moved: list[tuple[str, DryRunDocument]] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    stored: int = 0
-    chunks: int = 0
-    to_embed: int = 0
-    held: str = ""
+View = Callable[..., Any]
 
 
-def tried(source: Source, how: str, value: str, person: int) -> dict[str, Any]:
-    """What the page shows of a trial: `how` is `_test`, `_preview`, or `_show` with an address.
-    `person` is the id of who asks."""
-    problems = [text for texts in source.problems().values() for text in texts]
-    if problems:
-        return {"tried": "test", "problems": problems}
-    try:
-        with dry_run_slots.slot(person):
-            return _tried(source, how, value)
-    except NoSlot as reason:
-        return {"tried": "later", "reason": str(reason)}
+@dataclass(frozen=True)
+class Group:
+    """The documents of one kind: how many, and the first of them."""
+
+    kind: str
+    state: str
+    meaning: str
+    number: int
+    documents: Sequence[PreviewDocument]
 
 
-def _tried(source: Source, how: str, value: str) -> dict[str, Any]:
-    if how == "_test":
-        found = dry_run.run(dry_run.order(source, seconds=TEST_SECONDS))
-        context = {"trial": found, "embedder": health.embedder_now(), "seconds": TEST_SECONDS}
-        return {"tried": "test", **context}
-    if how == "_preview":
-        found = dry_run.run(dry_run.order(source, seconds=PREVIEW_SECONDS))
-        return {"tried": "preview", "preview": preview(source, found), "seconds": PREVIEW_SECONDS}
-    found = dry_run.run(dry_run.order(source, seconds=PREVIEW_SECONDS, show=value))
-    shown = next((document for document in found.documents if document.url == value), None)
-    return {"tried": "document", "document": shown, "trial": found}
+def paths(
+    wrap: Callable[[View], View], each_context: Callable[[HttpRequest], Any]
+) -> list[URLPattern]:
+    """The addresses of previews below the admin's; `each_context` is what all its pages show."""
 
+    def page(request: HttpRequest, pk: int) -> HttpResponse:
+        shown = found(request, pk)
+        title = f"Preview of {shown.values['title'] or shown.values['name']}"
+        context = {**each_context(request), **seen(shown), "title": title}
+        return TemplateResponse(request, "admin/preview/page.html", context)
 
-def preview(source: Source, tried: DryRun) -> Preview:
-    rows = Document.objects.filter(source_id=source.pk)
-    stored = {row["url"]: row for row in rows.values("url", "display_url", *FIELDS)}
-    hashes = stored_hashes(source)
-    found = Preview(tried, stored=len(stored))
-    for document in tried.documents:
-        known = stored.get(document.url)
-        if known is None:
-            found.added.append(document)
-        elif hashes.get(document.url) == document.hashes and _alike(known, document):
-            found.unchanged.append(document)
-        else:
-            found.changed.append(document)
-    found.chunks = sum(len(document.hashes) for document in tried.documents)
-    found.to_embed = missing(key for document in tried.documents for key in document.hashes)
-    if tried.complete and tried.documents:
-        found.removed = _gone(stored, tried)
-        _find_moved(source, found)
-        found.held = deletion_gate.reason_to_ask(source.config(), found.removed, stored)
-    return found
+    def one(request: HttpRequest, pk: int, row: int) -> HttpResponse:
+        context = {**each_context(request), **document(found(request, pk), row)}
+        return TemplateResponse(request, "admin/preview/document.html", context)
 
-
-def _find_moved(source: Source, found: Preview) -> None:
-    """Move added and removed documents that are the same at another address to `moved`."""
-    if not (found.added and found.removed):
-        return
-    added = {document.url: document for document in found.added}
-    old = moves.text_keys(source.pk, found.removed)
-    new = {url: document.text for url, document in added.items()}
-    found.moved = [(gone, added.pop(come)) for gone, come in moves.pairs(old, new)]
-    found.added = list(added.values())
-    gone = {url for url, _ in found.moved}
-    found.removed = [url for url in found.removed if url not in gone]
-
-
-def stored_hashes(source: Source) -> dict[str, list[str]]:
-    """For each document of the source, by its address, the hashes of its chunks in order."""
-    found: dict[str, list[str]] = {}
-    rows = Chunk.objects.filter(document__source_id=source.pk).order_by("document_id", "ordinal")
-    for url, key in rows.values_list("document__url", "content_hash").iterator():
-        found.setdefault(url, []).append(key)
-    return found
-
-
-def missing(keys: Iterable[str]) -> int:
-    """The number of different texts without a vector."""
-    wanted = set(keys)
-    there = Chunk.objects.filter(content_hash__in=wanted).order_by()
-    return len(wanted) - there.values("content_hash").distinct().count()
-
-
-def _alike(known: dict[str, object], document: DryRunDocument) -> bool:
-    if not all(known[name] == getattr(document, name) for name in FIELDS):
-        return False
-    links = (str(known["display_url"]), document.display_url)
-    return len({*map(permalinks.without_commit, links)}) == 1
-
-
-def _gone(stored: Iterable[str], tried: DryRun) -> list[str]:
-    met = {document.url for document in tried.documents}
-    errors = [failure.url for failure in tried.failures if not failure.warning]
+    place = "sources/preview/<int:pk>/"
     return [
-        url
-        for url in stored
-        if url not in met and not any(documents.covers(error, url) for error in errors)
+        path(place, wrap(page), name="preview"),
+        path(f"{place}live/", wrap(live), name="preview_live"),
+        path(f"{place}cancel/", wrap(cancel), name="preview_cancel"),
+        path(f"{place}again/", wrap(again), name="preview_again"),
+        path(f"{place}document/<int:row>/", wrap(one), name="preview_document"),
     ]
+
+
+def found(request: HttpRequest, pk: int) -> Preview:
+    if not request.user.has_perms(["sources.view_source", "ingestion.view_run"]):
+        raise PermissionDenied
+    shown = Preview.objects.select_related("source", "person").filter(pk=pk).first()
+    if shown is None:
+        raise Http404(f"There is no preview {pk} (any more): they are kept for a day.")
+    return shown
+
+
+def live(request: HttpRequest, pk: int) -> HttpResponse:
+    """The part of the page, or of the form beside it, that a script refreshes."""
+    context = seen(found(request, pk)) | {"beside": "beside" in request.GET}
+    return render(request, "admin/preview/live.html", context)
+
+
+def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    return _act(request, pk, _cancelled)
+
+
+def again(request: HttpRequest, pk: int) -> HttpResponse:
+    return _act(request, pk, _restarted)
+
+
+def _act(
+    request: HttpRequest, pk: int, act: Callable[[HttpRequest, Preview], Preview]
+) -> HttpResponse:
+    shown = found(request, pk)
+    if not request.user.has_perm("ingestion.start_run"):
+        raise PermissionDenied
+    if request.method != "POST":
+        return actions.not_done(request, address(shown))
+    return HttpResponseRedirect(address(act(request, shown)))
+
+
+def _cancelled(request: HttpRequest, shown: Preview) -> Preview:
+    previews.cancel(shown)
+    return shown
+
+
+def _restarted(request: HttpRequest, shown: Preview) -> Preview:
+    return previews.start(previews.source_of(shown), request.user, shown.seconds)
+
+
+def address(shown: Preview) -> str:
+    return reverse("admin:preview", args=[shown.pk])
+
+
+def form_address(shown: Preview) -> str:
+    """The form with what was typed."""
+    if shown.source_id:
+        there = reverse("admin:sources_source_change", args=[shown.source_id])
+        return f"{there}?tab=settings&preview={shown.pk}"
+    return f"{reverse('admin:sources_source_add')}?preview={shown.pk}"
+
+
+def seen(shown: Preview) -> dict[str, Any]:
+    """What the page shows of a preview."""
+    result = previews.unpacked(shown.result)
+    reads = shown.state == Preview.State.READING and not previews.is_interrupted(shown)
+    return {
+        "preview": shown,
+        "reads": reads,
+        "interrupted": previews.is_interrupted(shown),
+        "cancelling": reads and shown.cancel_requested,
+        "result": result,
+        "groups": list(groups(shown, result)) if result else [],
+        "verdict": verdict(result) if result else None,
+        "expected": shown.source.documents.count() if reads and shown.source else 0,
+        "passed": round((timezone.now() - shown.created_at).total_seconds()),
+        "embedder": health.embedder_now() if result else None,
+        "form_address": form_address(shown),
+        "pause": PAUSE,
+    }
+
+
+def verdict(result: dict[str, Any]) -> tuple[str, str]:
+    """The colour and the words for whether the source can be read."""
+    if result["problem"]:
+        return "bad", "It cannot be read" if not result["counts"] else "The reading stopped"
+    if any(result["counts"].get(kind) for kind, *_ in KINDS if kind != "gone"):
+        return "ok", "It can be read"
+    return "warn", "Nothing readable came"
+
+
+def groups(shown: Preview, result: dict[str, Any]) -> Iterator[Group]:
+    for kind, state, meaning in KINDS:
+        number = result["counts"].get(kind, 0)
+        rows = shown.documents.filter(kind=kind).order_by("pk").defer("body")[:LISTED]
+        yield Group(kind, state, meaning, number, list(rows) if number else [])
+
+
+def document(shown: Preview, row: int) -> dict[str, Any]:
+    """One document of a preview: its text beside its chunks, and what differs from the stored."""
+    it = shown.documents.filter(pk=row).first()
+    if it is None:
+        raise Http404(f"Preview {shown.pk} has no document {row}.")
+    body = previews.unpacked(it.body)
+    stored = Document.objects.filter(url=it.old_url or it.url).first()
+    context = {
+        "preview": shown,
+        "document": it,
+        "body": body,
+        "stored": stored,
+        "title": it.title or it.url,
+        "look": next(look for look in KINDS if look[0] == it.kind),
+    }
+    if body and stored and it.kind in ("changed", "moved"):
+        context |= {"fields": list(fields(stored, body)), "difference": difference(stored, body)}
+    return context
+
+
+def fields(stored: Document, body: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Name, old and new value of what differs beside the text."""
+    for name in FIELDS:
+        before = getattr(stored, name)
+        if not is_same(name, before, body[name]):
+            yield name.replace("_", " "), before, body[name]
+
+
+def difference(stored: Document, body: dict[str, Any]) -> list[tuple[str, str]]:
+    """The lines that differ with those around them, each with "added", "gone", "place" or ""."""
+    rows = Chunk.objects.filter(document=stored).order_by("ordinal")
+    old = _lines(rows.values_list("content", flat=True))
+    new = _lines(chunk["content"] for chunk in body["chunks"])
+    names = {"+": "added", "-": "gone", "@": "place"}
+    lines = list(unified_diff(old, new, lineterm="", n=CONTEXT))[2:]
+    return [(names.get(line[0], ""), line) for line in lines]
+
+
+def _lines(texts: Any) -> list[str]:
+    return "\n\n".join(texts).splitlines()[:MOST_LINES]

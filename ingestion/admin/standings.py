@@ -81,17 +81,18 @@ class Progress:
         return bool(self.row.state == State.RUNNING)
 
 
-def standings() -> list[Standing]:
-    """The state of each source, in nine queries for any number of sources."""
+def standings(only: Source | None = None) -> list[Standing]:
+    """The state of each source, or of one, in nine queries for any number of sources."""
     now = timezone.now()
-    last = {row.source_id: row for row in newest_runs()}
-    read = SourceRun.objects.filter(state__in=READ_STATES).order_by().values_list("source")
-    read_at = dict(read.annotate(Max("finished_at")))
-    documents = numbers(Document.objects.all(), "source")
-    chunks = numbers(Chunk.objects.all(), "document__source")
-    failures = numbers(open_failures(), "source")
-    warnings = numbers(open_warnings(), "source")
-    marks = strips()
+    last = {row.source_id: row for row in newest_runs(only)}
+    read = _of(SourceRun.objects.filter(state__in=READ_STATES), "source", only)
+    read_at = dict(read.order_by().values_list("source").annotate(Max("finished_at")))
+    documents = numbers(_of(Document.objects.all(), "source", only), "source")
+    chunk_rows = _of(Chunk.objects.all(), "document__source", only)
+    chunks = numbers(chunk_rows, "document__source")
+    failures = numbers(_of(open_failures(), "source", only), "source")
+    warnings = numbers(_of(open_warnings(), "source", only), "source")
+    marks = strips(only)
     return [
         Standing(
             source=source,
@@ -104,22 +105,28 @@ def standings() -> list[Standing]:
             strip=marks.get(source.pk, ()),
             due=next_time(source.schedule, now) if source.schedule and source.enabled else None,
         )
-        for source in Source.objects.all()
+        for source in ([only] if only else Source.objects.all())
     ]
 
 
-def newest_runs() -> QuerySet[SourceRun]:
-    """The newest SourceRun of each source."""
+def _of(rows: QuerySet[Any], field: str, only: Source | None) -> QuerySet[Any]:
+    return rows.filter(**{field: only}) if only else rows
+
+
+def newest_runs(only: Source | None = None) -> QuerySet[SourceRun]:
+    """The newest SourceRun of each source, or of one."""
     mine = SourceRun.objects.filter(source=OuterRef("pk")).order_by("-pk").values("pk")[:1]
-    newest = Source.objects.order_by().values_list(Subquery(mine))
+    sources = Source.objects.order_by()
+    sources = sources.filter(pk=only.pk) if only else sources
+    newest = sources.values_list(Subquery(mine))
     return SourceRun.objects.filter(pk__in=newest).defer("vanished", "moves")
 
 
-def strips() -> dict[int, list[Mark]]:
-    """The last STRIP runs of each source, the oldest at the left."""
+def strips(only: Source | None = None) -> dict[int, list[Mark]]:
+    """The last STRIP runs of each source, or of one, the oldest at the left."""
     place = Window(RowNumber(), partition_by=[F("source")], order_by=F("pk").desc())
     rows = (
-        SourceRun.objects.filter(source__isnull=False)
+        _of(SourceRun.objects.filter(source__isnull=False), "source", only)
         .annotate(place=place)
         .filter(place__lte=STRIP)
         .order_by("pk")

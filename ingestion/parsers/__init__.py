@@ -1,4 +1,4 @@
-"""The table of parsers: the name in a Source row, and the path of the class.
+"""The table of parsers: the name in a Source row, the path of the class, and its name for people.
 
 A parser is imported when it is used, so that the libraries of the others are not loaded.
 """
@@ -21,6 +21,18 @@ PARSERS: dict[str, str] = {
     "WebCrawlParser": "ingestion.parsers.web_crawl.WebCrawlParser",
 }
 
+# How people know them: kept here, so that a list of the names loads no parser.
+TITLES: dict[str, str] = {
+    "FlareParser": "MadCap Flare project",
+    "MdxParser": "Docusaurus pages (MDX)",
+    "BbjSourceParser": "BBj programs",
+    "JavaDocParser": "BBj API documentation (JavaDoc)",
+    "PdfParser": "PDF manuals",
+    "AdvantageParser": "Advantage magazine (WordPress)",
+    "KnowledgeBaseParser": "Knowledge base (WordPress)",
+    "WebCrawlParser": "Published help (web crawl)",
+}
+
 
 def parser_class(name: str) -> type[Parser]:
     """The class of a parser. Raises ConfigError if the name is not in the table."""
@@ -32,4 +44,4 @@ def parser_class(name: str) -> type[Parser]:
 
 
 def parser_choices() -> list[tuple[str, str]]:
-    return [(name, name) for name in PARSERS]
+    return [(name, TITLES.get(name, name)) for name in PARSERS]

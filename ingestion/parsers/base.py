@@ -122,8 +122,17 @@ MESSAGES = {
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "float_parsing": "must be a number",
+    "greater_than_equal": "must be {ge} or more",
+    "greater_than": "must be above {gt}",
+    "less_than_equal": "must be {le} or less",
+    "less_than": "must be below {lt}",
 }
-"""pydantic's error types in JSON terms, because people type the options as JSON."""
+"""pydantic's error types in JSON terms, for options that were typed as JSON."""
+
+
+def _message(detail: ErrorDetails) -> str:
+    text = MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+    return text.format(**detail.get("ctx", {})) if detail["type"] in MESSAGES else text
 
 
 class Parser(ABC):
@@ -143,17 +152,25 @@ class Parser(ABC):
         except ValidationError as error:
             known = ", ".join(cls.Options.model_fields) or "none"
             problems = "; ".join(cls._problem(detail) for detail in error.errors())
-            raise ConfigError(f"{cls.__name__}: {problems}. Its options: {known}.") from None
+            raise ConfigError(f"{problems}. The parser's options: {known}.") from None
+
+    @classmethod
+    def option_problems(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong with each option, without its name."""
+        try:
+            cls.Options.model_validate(dict(options))
+        except ValidationError as error:
+            return {str((*detail["loc"], "")[0]): _message(detail) for detail in error.errors()}
+        return {}
 
     @classmethod
     def _problem(cls, detail: ErrorDetails) -> str:
         """What is wrong with an option, with an example of a valid value."""
         place = ".".join(map(str, detail["loc"])) or "options"
-        message = MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
         field = cls.Options.model_fields.get(str(detail["loc"][0])) if detail["loc"] else None
         examples = (field.examples or []) if field else []
         such = f", such as {json.dumps(examples[0])}" if examples else ""
-        return f"{place}: {message}{such}"
+        return f"{place}: {_message(detail)}{such}"
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """What there is to choose from, for each option that names something of the source.

@@ -32,6 +32,7 @@ _INDEX = re.compile(r"(/[^/]+)-index/?$")
 class ArticleOptions(WebOptions):
     articles: str = Field(
         "",
+        title="Articles",
         description="A regular expression that the path of an article matches from its beginning; "
         "empty for all pages below the start path that are not archives.",
         examples=["/knowledge-base/kb\\d+"],

@@ -7,13 +7,17 @@ nor an endless document can hurt the server that asked.
 from __future__ import annotations
 
 import json
+import os
+import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import IO, Any, Self
 
 from django.conf import settings
 from pydantic import TypeAdapter
@@ -37,15 +41,15 @@ SHOWN_MESSAGE = 2000  # characters of a message
 class DryRunRequest:
     """What to read, and when to stop: after so many documents or seconds.
 
-    `show` names a document whose text and chunks are wanted; the reading ends with it. The document
-    in hand when the time is over gets `patience` more seconds.
+    With `texts`, the documents come with their text and chunks. The document in hand when the time
+    is over gets `patience` more seconds.
     """
 
     parser: str
     config: SourceConfig
     seconds: float
     documents: int = 1_000_000
-    show: str = ""
+    texts: bool = False
     patience: float = PATIENCE
 
 
@@ -93,31 +97,114 @@ class DryRun:
 
 
 def order(
-    source: Source, *, seconds: float, documents: int = 1_000_000, show: str = ""
+    source: Source, *, seconds: float, documents: int = 1_000_000, texts: bool = False
 ) -> DryRunRequest:
-    return DryRunRequest(source.parser, source.config(), seconds, documents, show)
+    return DryRunRequest(source.parser, source.config(), seconds, documents, texts)
+
+
+Entry = DryRunDocument | DocumentFailure | None
+
+
+class Reading:
+    """The process of a dry run, and what it has yielded so far. It ends with the `with` block."""
+
+    def __init__(self, asked: DryRunRequest) -> None:
+        self.asked = asked
+        self.last = ""
+        self.complete = False
+        self.problem = ""
+        """What stopped it, unless it was the requested time or number."""
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bbjrag", "trial"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            cwd=settings.BASE_DIR,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()
+        self._errors.close()
+
+    def entries(self, pause: float = 1.0) -> Iterator[Entry]:
+        """Documents and failures as they come, and None whenever none has come during a pause."""
+        deadline = time.monotonic() + STARTING + self.asked.seconds + self.asked.patience
+        self._ask()
+        assert self._process.stdout
+        for line in _lines(self._process.stdout, pause):
+            yield self._noted(json.loads(line)) if line else None
+            if time.monotonic() > deadline:
+                self._process.send_signal(signal.SIGALRM)
+        self.problem = self.problem or self._ended()
+
+    def _ask(self) -> None:
+        assert self._process.stdin
+        try:
+            with self._process.stdin as pipe:
+                pipe.write(written(self.asked))
+        except BrokenPipeError:  # it ended at once, and its last words say why
+            return
+
+    def _noted(self, entry: dict[str, Any]) -> Entry:
+        kind = entry.pop("kind")
+        if kind == "document":
+            self.last = entry["url"]
+            return DryRunDocument(**entry)
+        if kind == "failure":
+            return DocumentFailure(**entry)
+        self.complete, self.problem = entry["complete"], entry["problem"]
+        return None
+
+    def _ended(self) -> str:
+        """Why the process ended early; empty if it ended by itself."""
+        code = self._process.wait()
+        if code == -signal.SIGALRM:
+            return _too_slow(self.asked, self.last)
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").splitlines()
+        last = shortened(lines[-1], SHOWN_MESSAGE) if lines else "it was killed"
+        return f"The reading crashed: {last}" if code else ""
+
+
+def _lines(output: IO[bytes], pause: float) -> Iterator[bytes]:
+    """The whole lines of a pipe; an empty one whenever nothing has come during a pause."""
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        while True:
+            if not selector.select(pause):
+                yield b""
+                continue
+            part = os.read(output.fileno(), 1 << 20)
+            if not part:
+                return
+            *whole, rest = (rest + part).split(b"\n")
+            yield from whole
 
 
 def run(asked: DryRunRequest) -> DryRun:
     """Read in another process and wait for it; it is killed if it takes too long."""
-    trial = DryRun()
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "bbjrag", "trial"],
-            input=written(asked),
-            capture_output=True,
-            cwd=settings.BASE_DIR,
-            timeout=STARTING + asked.seconds + asked.patience,
-            check=False,
-        )
-        output, code, errors = done.stdout, done.returncode, done.stderr
-    except subprocess.TimeoutExpired as expired:
-        output, code, errors = expired.stdout or b"", -signal.SIGALRM, b""
-    for line in output.splitlines(keepends=True):
-        if line.endswith(b"\n"):  # the last one may be cut off
-            _note(trial, json.loads(line))
-    trial.problem = trial.problem or _problem(asked, trial, code, errors)
-    return trial
+    found = DryRun()
+    with Reading(asked) as reading:
+        for entry in reading.entries():
+            if isinstance(entry, DryRunDocument):
+                found.documents.append(entry)
+            elif entry is not None:
+                found.failures.append(entry)
+        found.complete, found.problem = reading.complete, reading.problem
+    return found
 
 
 def limit_time(asked: DryRunRequest) -> None:
@@ -127,30 +214,14 @@ def limit_time(asked: DryRunRequest) -> None:
     signal.setitimer(signal.ITIMER_REAL, asked.seconds + asked.patience)
 
 
-def _problem(asked: DryRunRequest, trial: DryRun, code: int, errors: bytes) -> str:
-    """Why the process ended early; empty if it ended by itself."""
-    if code == -signal.SIGALRM:
-        last = trial.documents[-1].url if trial.documents else ""
-        place = f"after {last}" if last else "before its first document"
-        limit = asked.seconds + asked.patience
-        return (
-            f"{asked.config.name} was stopped after {limit:g} seconds: it had "
-            f"not come to an end, nor any further, {place}. A slow site, or one very large "
-            "document, may be the reason; a run waits longer."
-        )
-    lines = errors.decode("utf-8", "replace").splitlines()
-    last = shortened(lines[-1], SHOWN_MESSAGE) if lines else "it was killed"
-    return f"The reading crashed: {last}" if code else ""
-
-
-def _note(trial: DryRun, entry: dict[str, Any]) -> None:
-    kind = entry.pop("kind")
-    if kind == "document":
-        trial.documents.append(DryRunDocument(**entry))
-    elif kind == "failure":
-        trial.failures.append(DocumentFailure(**entry))
-    else:
-        trial.complete, trial.problem = entry["complete"], entry["problem"]
+def _too_slow(asked: DryRunRequest, last: str) -> str:
+    place = f"after {last}" if last else "before its first document"
+    limit = asked.seconds + asked.patience
+    return (
+        f"{asked.config.name} was stopped after {limit:g} seconds: it had "
+        f"not come to an end, nor any further, {place}. A slow site, or one very large "
+        "document, may be the reason; a run waits longer."
+    )
 
 
 def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
@@ -165,8 +236,8 @@ def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
                 yield {"kind": "failure", **asdict(parsed), "message": message}
             elif isinstance(parsed, ParsedDocument):
                 number += 1
-                yield _tried(parsed, preparation, asked.show)
-                if asked.show == parsed.url or number >= asked.documents:
+                yield _tried(parsed, preparation, asked.texts)
+                if number >= asked.documents:
                     end["complete"] = False
                     break
             if time.monotonic() > deadline:
@@ -184,7 +255,7 @@ def _parsed(asked: DryRunRequest) -> Iterator[Parsed]:
         yield from found.shown(asked.parser)
 
 
-def _tried(document: ParsedDocument, preparation: Preparation, show: str) -> dict[str, Any]:
+def _tried(document: ParsedDocument, preparation: Preparation, texts: bool) -> dict[str, Any]:
     """The document with its chunks, or a Failure if it cannot be cut."""
     preparation.put(document, "")
     [(_, _, prepared)] = preparation.rest()
@@ -202,8 +273,8 @@ def _tried(document: ParsedDocument, preparation: Preparation, show: str) -> dic
         metadata=dict(document.metadata),
         hashes=[chunk.content_hash for chunk in chunks],
         text=moves.text_key(chunk.content for chunk in chunks),
-        content=document.content[:SHOWN_CHARACTERS] if show == document.url else "",
-        chunks=[_shown(chunk) for chunk in chunks] if show == document.url else [],
+        content=document.content[:SHOWN_CHARACTERS] if texts else "",
+        chunks=[_shown(chunk) for chunk in chunks] if texts else [],
     )
     return {"kind": "document", **asdict(tried)}
 

@@ -28,13 +28,13 @@ def slot(person: int) -> Iterator[None]:
     with ExitStack() as held:
         if not held.enter_context(session_lock(PEOPLE, person)):
             raise NoSlot(
-                "Your last Test or Preview is still under way: wait until it has ended, at most "
-                "two minutes, then try again."
+                "Your last preview is still under way: cancel it, or wait until it has ended, at "
+                "most two minutes, then try again."
             )
         slots = (held.enter_context(session_lock(SLOTS, n)) for n in range(settings.PREVIEWS))
         if not any(slots):
             raise NoSlot(
-                "Others test and preview sources now, and no more than "
+                "Others preview sources now, and no more than "
                 f"{settings.PREVIEWS} may at once (PREVIEWS): try again in a minute."
             )
         yield

@@ -1,5 +1,6 @@
 """Retention: remove old runs with their log lines and failures, the texts before a document's last
-change, the admin log, sessions, cache rows and task results (setting RETENTION_DAYS).
+change, the admin log, sessions, cache rows and task results (setting RETENTION_DAYS); and the
+previews of sources, which are kept for a day.
 
 What is still needed stays, however old it is. Rows are deleted in batches, each in its own
 transaction, so that nobody waits for long; the next pruning continues an interrupted one.
@@ -25,13 +26,14 @@ from django_q.models import Task
 
 from ingestion.index import texts
 from ingestion.index.session_lock import session_lock
-from ingestion.models import DocumentText, Failure, LogLine, Run, SourceRun, State
+from ingestion.models import DocumentText, Failure, LogLine, Preview, Run, SourceRun, State
 from ingestion.runs.state_machine import DONE_STATES
 from sources.models import Source
 
 RUNS_KEPT = 10  # of each source, the newest
 BATCH = 5000  # rows of one transaction
 SOURCE_RUNS = 200  # whose log lines and failures are selected at once
+PREVIEWS_KEPT = timedelta(days=1)
 INTERVAL = 3600  # seconds between two prunings
 AT_ONCE = 2.0  # seconds of pruning between two checks of the processes
 MADE = {Failure: "created_at", Run: "created_at", SourceRun: "queued_at"}
@@ -109,9 +111,10 @@ def prune(seconds: float = math.inf) -> Pruning | None:
     """Remove what is older than RETENTION_DAYS, for at most so many seconds; None if another
     process is pruning."""
     pruning = Pruning(seconds)
+    now = timezone.now()
+    pruning.remove(Preview.objects.filter(created_at__lt=now - PREVIEWS_KEPT))
     if not settings.RETENTION_DAYS:
         return pruning
-    now = timezone.now()
     with session_lock(PRUNING, 0) as is_held:
         if is_held:
             _prune(pruning, now, now - timedelta(days=settings.RETENTION_DAYS))
@@ -136,7 +139,7 @@ def prune_hourly() -> str:
 
     If more is left, the next call continues.
     """
-    if not settings.RETENTION_DAYS or not cache.add(PRUNED, True, INTERVAL):
+    if not cache.add(PRUNED, True, INTERVAL):
         return ""
     pruning = prune(AT_ONCE)
     if pruning and not pruning.finished:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
@@ -130,7 +129,7 @@ def test_a_narrow_list_names_its_columns_in_each_cell(admin_client: Client, sour
 
 def test_a_filter_tells_what_it_chose(admin_client: Client, source: Source) -> None:
     html = page(admin_client, "sources_source_changelist", parser__exact="PdfParser")
-    assert "By parser: <strong>PdfParser</strong>" in html
+    assert "By kind: <strong>PDF manuals</strong>" in html
     assert "Clear all filters" in html
 
 
@@ -196,7 +195,7 @@ def test_the_form_tells_what_each_parser_reads_and_knows(admin_client: Client) -
 
 def test_a_parser_of_another_version_is_named(admin_client: Client, source: Source) -> None:
     Source.objects.filter(pk=source.pk).update(parser="OtherParser")
-    html = page(admin_client, "sources_source_change", source.pk)
+    html = page(admin_client, "sources_source_change", source.pk, tab="settings")
     assert "OtherParser (not in this version)" in html
 
 
@@ -372,85 +371,6 @@ def test_health_names_what_is_missing(admin_client: Client) -> None:
     assert "pgvector" in str(known)
     assert "No worker is alive" in str(known)
     assert "No worker is alive" in page(admin_client, "index")
-
-
-def try_out(client: Client, button: str, source: Source | None = None, **fields: Any) -> str:
-    """The page after one of the form's trying buttons was pressed; the form need not be saved."""
-    value = fields.pop("value", "1")
-    name = "sources_source_change" if source else "sources_source_add"
-    typed = form(**{"name": "mine", "title": "Mine", **fields})
-    return post(client, name, *([source.pk] if source else []), **typed, **{button: value})
-
-
-def test_a_test_shows_what_comes(admin_client: Client, source: Source) -> None:
-    html = try_out(admin_client, "_test", source)
-    assert "It can be read" in html
-    assert "mine://window" in html
-    assert not Document.objects.exists()
-
-
-def test_a_test_takes_the_form_as_it_stands(
-    admin_client: Client, source: Source, data_dir: Path
-) -> None:
-    (data_dir / "drafts").mkdir()
-    (data_dir / "drafts/grid.md").write_text("# Grid\n\nA grid.\n")
-    html = try_out(admin_client, "_test", source, paths="drafts", title="Typed")
-    assert "mine://grid" in html
-    assert 'value="Typed"' in html
-    source.refresh_from_db()
-    assert (source.paths, source.title) == (["docs"], "Mine")
-    assert not LogEntry.objects.exists()
-
-
-@pytest.mark.parametrize("button", ["_test", "_preview", "_show"])
-def test_what_is_wrong_is_told_at_its_field_and_not_tried(
-    admin_client: Client, source: Source, button: str
-) -> None:
-    html = try_out(admin_client, button, source, paths="nowhere")
-    assert 'class="errorlist"' in html
-    assert "nowhere" in html
-    assert 'id="trial"' not in html
-
-
-def test_a_disabled_source_without_its_files_cannot_run(
-    admin_client: Client, source: Source
-) -> None:
-    html = try_out(admin_client, "_preview", source, paths="nowhere", enabled="")
-    assert "It cannot run" in html
-
-
-def test_a_preview_tells_what_a_run_would_do(
-    admin_client: Client, chunk: Chunk, data_dir: Path
-) -> None:
-    assert "Would be moved (1)" in try_out(admin_client, "_preview", chunk.document.source)
-    Chunk.objects.update(content="Another text.")
-    html = try_out(admin_client, "_preview", chunk.document.source)
-    assert "Would be added (1)" in html
-    assert "Would be removed (1)" in html
-    assert Document.objects.count() == 1
-
-
-def test_a_test_that_stops_does_not_say_that_there_is_more(
-    admin_client: Client, source: Source, settings: Any
-) -> None:
-    settings.WEB = replace(settings.WEB, attempts=1)
-    html = try_out(
-        admin_client,
-        "_test",
-        source,
-        parser="WebCrawlParser",
-        paths="",
-        start_url="http://127.0.0.1:9/",
-    )
-    assert "It cannot be read" in html
-    assert "0 documents and 0 failures and warnings came before it stopped" in html
-    assert "there may be more" not in html
-
-
-def test_a_preview_shows_a_document_beside_its_chunks(admin_client: Client, source: Source) -> None:
-    found = dry_run.run(dry_run.order(source, seconds=5)).documents[0]
-    html = try_out(admin_client, "_show", source, value=found.url)
-    assert html.count("A window holds controls.") == 2
 
 
 def test_a_trial_survives_a_parser_that_crashes(source: Source) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ingestion.admin.preview import tried
 from ingestion.mcp.tools import get_document, search_bbj_knowledge
 from ingestion.models import Document
 from ingestion.parsers.permalinks import line_link, template_of, without_commit
+from ingestion.runs import dry_run
+from ingestion.runs.comparison import Comparison
 from ingestion.search import search
 from sources.models import Source
 from tests.git.conftest import of, page_of
@@ -141,15 +142,18 @@ def open_fixture(name: str) -> bytes:
 def test_a_preview_sees_what_a_run_would_change(source: Source, project: Project) -> None:
     read(source)
     project.commit({"docs/anchor.md": page_of("anchor", "Another text.")})
-    found = tried(source, "_preview", "1", person=1)["preview"]
-    assert found.trial.problem == ""
-    assert [document.url for document in found.changed] == ["guide://anchor.md"]
-    assert len(found.unchanged) == 3
-    assert "{commit}" not in found.changed[0].display_url
+    found = dry_run.run(dry_run.order(source, seconds=30))
+    comparison = Comparison(source)
+    kinds = {document.url: comparison.document(document) for document in found.documents}
+    assert found.problem == ""
+    assert kinds.pop("guide://anchor.md") == "changed"
+    assert set(kinds.values()) == {"unchanged"}
+    assert len(kinds) == 3
+    assert not any("{commit}" in document.display_url for document in found.documents)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_preview_of_a_repository_that_is_not_there(source: Source) -> None:
     source.repository = source.repository.replace("docs.git", "nowhere.git")
-    found = tried(source, "_test", "1", person=1)["trial"]
+    found = dry_run.run(dry_run.order(source, seconds=30))
     assert "There is no repository at this address" in found.problem

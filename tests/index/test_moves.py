@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,12 +13,12 @@ from django.apps import apps
 from django.db import connection
 from pytest_django import Settings
 
-from ingestion.admin.preview import preview
 from ingestion.embedding.configured import configured_embedder
 from ingestion.index import moves
 from ingestion.models import Chunk, Document, SourceRun
 from ingestion.parsers.files import address_prefixes
 from ingestion.runs import dry_run, preflight, removals
+from ingestion.runs.comparison import Comparison
 from sources.models import PathAddress, Source
 from tests.support.reading import make_source, physical_rows, read, urls, write_pages, wrong
 from tests.test_pipeline import no_index_left
@@ -51,7 +52,24 @@ def counted(row: SourceRun) -> tuple[int, int, int, int, int]:
 
 
 def previewed(source: Source) -> Any:
-    return preview(source, dry_run.run(dry_run.order(source, seconds=30)))
+    """What a preview finds, by the kinds of documents."""
+    found, comparison = dry_run.run(dry_run.order(source, seconds=30)), Comparison(source)
+    kinds = [(comparison.document(one), one) for one in found.documents]
+    for failure in found.failures:
+        comparison.failure(failure)
+    gone = comparison.gone()
+    moved = dict(comparison.moved(gone))
+    stays = [url for url in gone if url not in moved]
+    new = set(moved.values())
+    return SimpleNamespace(
+        unchanged=[one for kind, one in kinds if kind == "unchanged"],
+        changed=[one for kind, one in kinds if kind == "changed"],
+        added=[one for kind, one in kinds if kind == "added" and one.url not in new],
+        moved=list(moved.items()),
+        removed=stays,
+        held=comparison.held(stays),
+        to_embed=comparison.to_embed(),
+    )
 
 
 @pytest.mark.parametrize("stays", ["guide", "extra"])
@@ -130,9 +148,7 @@ def test_a_renamed_file_moves_its_document(data_dir: Path) -> None:
     first_seen = Document.objects.get(url="docs://guide-topic3.md").first_seen
     (data_dir / "guide/guide-topic3.md").rename(data_dir / "guide/renamed.md")
     shown = previewed(source)
-    assert [(old, d.url) for old, d in shown.moved] == [
-        ("docs://guide-topic3.md", "docs://renamed.md")
-    ]
+    assert shown.moved == [("docs://guide-topic3.md", "docs://renamed.md")]
     assert (shown.added, shown.removed, len(shown.unchanged), shown.to_embed) == ([], [], 11, 0)
     row = read(source)
     assert (row.state, counted(row)) == ("succeeded", (0, 0, 1, 0, 0))

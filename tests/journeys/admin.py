@@ -34,10 +34,31 @@ def press(page: Page, name: str | re.Pattern[str]) -> None:
     content(page).get_by_role("button", name=name, exact=True).click()
 
 
+def open_settings(page: Page, name: str) -> None:
+    """The form of a source."""
+    open_source(page, name)
+    content(page).get_by_role("link", name="Settings").click()
+    expect(field(page, "Kind")).to_be_visible()
+
+
+def fill_entry(page: Page, label: str, value: str) -> None:
+    """The only entry of a list."""
+    entries = content(page).get_by_role("textbox", name=re.compile(f"^{label}, entry"))
+    if not entries.count():
+        press(page, f"Add to {label}")
+    entries.fill(value)
+
+
 def fill_in(page: Page, **values: str) -> None:
     """Each value into the field whose label is the name, `start_URL` for "Start URL"."""
     for name, value in values.items():
-        found = field(page, name.capitalize().replace("_", " ").replace("url", "URL"))
+        if name == "paths":
+            fill_entry(page, "Paths", value)
+            continue
+        if name == "options" and not field(page, "Options").is_visible():
+            content(page).get_by_text("Advanced: the options as JSON").click()
+        label = "Kind" if name == "parser" else name
+        found = field(page, label.capitalize().replace("_", " ").replace("url", "URL"))
         if found.evaluate("element => element.tagName") == "SELECT":
             found.select_option(value)
         else:
@@ -79,6 +100,7 @@ def add_source(page: Page, **values: str) -> None:
 
 def delete_source(page: Page, name: str) -> None:
     open_source(page, name)
+    content(page).get_by_text("More", exact=True).click()
     content(page).get_by_role("link", name="Delete").click()
     press(page, re.compile("^Yes, I.m sure$"))
     expect(page.get_by_text("was deleted successfully")).to_be_visible()

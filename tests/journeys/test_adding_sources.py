@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from ingestion.parsers import PARSERS
+from ingestion.parsers import PARSERS, TITLES
 from tests.journeys.admin import (
     add_source,
     content,
@@ -120,7 +120,7 @@ def test_a_source_that_reads_a_site(page: Page, case: Case) -> None:
 def shows_help_of(page: Page, parser: str) -> None:
     """The options of this parser are explained, and those of no other."""
     for name in PARSERS:
-        help_of = content(page).get_by_role("heading", name=name)
+        help_of = content(page).get_by_role("heading", name=f"Options: {TITLES[name]}")
         expect(help_of).to_have_count(1 if name == parser else 0)  # what is hidden has no role
 
 
@@ -137,9 +137,11 @@ def tried_and_saved(page: Page, case: Case) -> None:
     press(page, "Test")
     is_said(page, "It can be read")
     press(page, "Preview")
-    is_said(page, re.compile(r"^Would be added \([1-9]\d*\)$"))
-    press(page, case.title)
-    is_said(page, re.compile(r"^\d+ chunks$"))
+    is_said(page, re.compile(r"^Added \([1-9]\d*\)$"))
+    content(page).get_by_role("link", name=case.title, exact=True).click()
+    is_said(page, re.compile(r"^\d+ chunks?$"))
+    page.go_back()
+    is_said(page, "It can be read")
     press(page, "Save")
     expect(page.get_by_text("was added successfully")).to_be_visible()
     open_source(page, case.name)

@@ -14,7 +14,7 @@ from tests.journeys.admin import (
     fill_in,
     is_refused,
     open_section,
-    open_source,
+    open_settings,
     press,
     row_of,
 )
@@ -30,11 +30,11 @@ def test_a_schedule_fires(page: Page, data: Path) -> None:
     open_section(page, "Overview")
     expect(row_of(page, "clock")).to_contain_text("by hand")
 
-    open_source(page, "clock")
-    fill_in(page, schedule="every minute")
+    open_settings(page, "clock")
+    fill_in(page, schedule="custom", cron_line="every minute")
     press(page, "Save")
-    is_refused(page, "Schedule", "'every minute' is no")
-    fill_in(page, schedule="* * * * *")
+    is_refused(page, "Cron line", "'every minute' is no")
+    fill_in(page, cron_line="* * * * *")
     press(page, "Save")
     open_section(page, "Overview")
     row = row_of(page, "clock")
@@ -43,6 +43,6 @@ def test_a_schedule_fires(page: Page, data: Path) -> None:
     row.get_by_role("link", name=re.compile("now|ago")).click()
     expect(content(page)).to_contain_text("schedule")
 
-    open_source(page, "clock")
-    fill_in(page, schedule="")
+    open_settings(page, "clock")
+    fill_in(page, schedule="off")
     press(page, "Save")

@@ -55,6 +55,8 @@ SENT = """button => {
 def requests_of(page: Page) -> Iterator[Request]:
     """What the buttons of the page would send that change something."""
     for button in content(page).get_by_role("button").all():
+        if button.get_attribute("type") == "button":
+            continue  # it changes the page only
         name = button.inner_text() or str(button.get_attribute("value"))
         url, method, fields = button.evaluate(SENT)
         if method == "post":
@@ -81,6 +83,10 @@ def what_a_manager_can_press(page: Page, run: str) -> list[Request]:
     found = list(requests_of(page))
     open_source(page, "buffer")
     found += requests_of(page)
+    content(page).get_by_role("link", name="Settings").click()
+    expect(content(page).get_by_role("button", name="Save")).to_be_visible()
+    found += requests_of(page)
+    content(page).get_by_text("More", exact=True).click()
     content(page).get_by_role("link", name="Delete").click()
     title_is(page, "Delete")
     found += requests_of(page)

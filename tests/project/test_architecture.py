@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from ingestion.parsers import PARSERS, parser_class
+from ingestion.parsers import PARSERS, TITLES, parser_class
 from ingestion.parsers.base import Parser
 
 ROOT = Path(settings.BASE_DIR)
@@ -70,3 +70,8 @@ def test_every_parser_keeps_the_contract() -> None:
         assert cls.check_options({}) is not None, name
         for option, field in cls.Options.model_fields.items():
             assert field.description, f"{name}.{option} has no description"
+            assert field.title, f"{name}.{option} has no title"
+
+
+def test_every_parser_has_a_name_for_people() -> None:
+    assert list(TITLES) == list(PARSERS)

@@ -10,7 +10,6 @@ from ipaddress import ip_network
 import pytest
 from pytest_django import Settings
 
-from ingestion.admin.preview import tried
 from ingestion.parsers import PARSERS
 from ingestion.parsers.web_settings import WebSettings
 from ingestion.runs import dry_run
@@ -54,14 +53,6 @@ def test_every_seeded_source_can_be_tried(name: str) -> None:
     assert all(document.hashes for document in found.documents)
 
 
-@pytest.mark.parametrize("name", ["kb", "advantage", "web-crawl"])
-@pytest.mark.parametrize("how", ["_test", "_preview"])
-def test_a_web_source_is_tested_and_previewed(name: str, how: str) -> None:
-    shown = tried(Source.objects.get(name=name), how, "1", person=1)
-    found = shown["preview"].trial if how == "_preview" else shown["trial"]
-    assert (found.problem, bool(found.documents)) == ("", True)
-
-
 def test_an_order_reaches_the_process_as_it_was_given() -> None:
     source = Source(
         name="site",
@@ -72,7 +63,7 @@ def test_an_order_reaches_the_process_as_it_was_given() -> None:
         display_base_url="https://shown.example/",
         options={"exclude": ["x"], "delay": 0.5},
     )
-    order = dry_run.order(source, seconds=3, documents=7, show="site://x")
+    order = dry_run.order(source, seconds=3, documents=7, texts=True)
     web = every_field_changed(order.config.web)
     prefixes = {"a": "", "b": "b"}
     order = replace(order, config=replace(order.config, web=web, address_prefixes=prefixes))
@@ -127,11 +118,12 @@ def test_what_is_wrong_with_a_source_is_its_problem() -> None:
     assert (found.documents, found.complete) == ([], False)
 
 
-def test_one_document_is_shown_with_its_text_and_chunks() -> None:
+def test_documents_come_with_their_texts_and_chunks_if_wanted() -> None:
     source = Source.objects.get(name="mdx-dwc")
     first = dry_run.run(dry_run.order(source, seconds=30)).documents[0]
-    found = dry_run.run(dry_run.order(source, seconds=30, show=first.url))
+    found = dry_run.run(dry_run.order(source, seconds=30, texts=True))
     (shown,) = [document for document in found.documents if document.url == first.url]
     assert shown.content
+    assert not first.content
     assert [chunk["content_hash"] for chunk in shown.chunks] == first.hashes
     assert shown.generations == first.generations

@@ -88,7 +88,7 @@ def test_no_path_at_all_is_refused(data_dir: Path) -> None:
 def test_an_option_the_parser_does_not_know_is_refused(data_dir: Path) -> None:
     messages = refused(source(options={"no_such_option": 1}))["options"]
     assert "no_such_option" in messages[0]
-    assert "Its options" in messages[0]
+    assert "options" in messages[0]
 
 
 def test_a_parser_that_does_not_exist_is_refused(data_dir: Path) -> None:
@@ -181,19 +181,19 @@ def test_a_target_that_is_not_in_the_project_is_refused_and_the_form_offers_thos
     path = flare_project(data_dir / "manual", "HTML5", "Intranet")
     typed = {"parser": "FlareParser", "paths": path}
     (message,) = form_errors(**typed, options='{"target": "Web"}')["options"]
-    assert message == "FlareParser: target: there is no 'Web': name one of 'HTML5', 'Intranet'."
+    assert message == "target: there is no 'Web': name one of 'HTML5', 'Intranet'."
     assert "options" not in form_errors(**typed, options='{"target": "html5"}')
-    shown = str(SourceForm(typed).fields["options"].help_text)
-    assert 'data-option="target"' in shown
-    assert "<option>HTML5</option><option>Intranet</option>" in shown
+    assert offered(**typed) == ("HTML5", "Intranet")
+
+
+def offered(**typed: str) -> Any:
+    field = SourceForm(typed).fields["option-FlareParser-target"]
+    return field.choices_found  # type: ignore[attr-defined]
 
 
 def test_a_form_without_a_readable_path_offers_no_target(data_dir: Path) -> None:
     for paths in ("", "docs", "nope"):
-        shown = str(
-            SourceForm({"parser": "FlareParser", "paths": paths}).fields["options"].help_text
-        )
-        assert "data-option" not in shown
+        assert offered(parser="FlareParser", paths=paths) == ()
 
 
 def test_a_target_has_to_be_in_each_project_of_a_source(data_dir: Path) -> None:

@@ -34,6 +34,7 @@ class BbjOptions(ParserOptions):
     extensions: tuple[str, ...] = Field(
         default=(".bbj", ".src", ".bbx", ".bbjt", ".aon", ".prc", ".txt"),
         min_length=1,
+        title="Endings of program files",
         description="Endings of program files. A .txt counts only when its content is BBj. "
         "Form resources (.arc) are left out unless named here.",
         examples=[[".bbj", ".src", ".arc"]],

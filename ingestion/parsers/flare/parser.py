@@ -44,6 +44,7 @@ class FlareOptions(ParserOptions):
     target: str = Field(
         "",
         max_length=200,
+        title="Target",
         description="The target of the project whose conditions decide what is left out; empty for "
         "the only one that makes web output. If there is none or several, only what is for print "
         "is left out.",

@@ -35,12 +35,14 @@ _MARKS = re.compile(r"[`*\\]")
 class MdxOptions(ParserOptions):
     exclude: tuple[str, ...] = Field(
         default=(),
+        title="Leave out",
         description="Pages to leave out: globs below the configured path; a bare name matches in "
         "any folder.",
         examples=[["legacy/*", "CHANGELOG.md"]],
     )
     number_prefixes: bool = Field(
         default=True,
+        title="Drop number prefixes",
         description="Whether the site drops number prefixes (01-intro) from addresses; set it to "
         "false where its numberPrefixParser is off.",
         examples=[False],
