@@ -135,7 +135,7 @@ class Glyphs:
         """The spaces drawn before a character of a word or at the end of what is drawn."""
         follows = np.append(self._is_word[1:] | self._is_accent[1:], False)
         other = np.append(self.run_of[1:] != self.run_of[:-1], True)
-        return self._is_space & self._is_rightward & (follows | other)
+        return np.asarray(self._is_space & self._is_rightward & (follows | other))
 
     @cached_property
     def _is_rightward(self) -> Booleans:
