@@ -128,17 +128,14 @@ def _are_columns(rows: list[Row], gutter: float) -> bool:
 
 def _have_letters(rows: list[Row], gutter: float) -> bool:
     """Whether each side has enough letters for running text, which is quickly seen."""
-    lines, letters = [0, 0], [0, 0]
-    for row in rows:
-        of_row = [0, 0]
-        for word in row.words:
-            of_row[word.x1 > gutter] += len(word.text)
-        for side in (0, 1):
-            lines[side] += of_row[side] > 0
-            letters[side] += of_row[side]
-        if row.table is not None:
-            return True
-    return all(letters[side] >= FEW_LETTERS * lines[side] > 0 for side in (0, 1))
+    if any(row.table is not None for row in rows):
+        return True
+    left = [row.letters_before(gutter) for row in rows]
+    right = [row.letters - letters for row, letters in zip(rows, left, strict=True)]
+    return all(
+        sum(letters) >= FEW_LETTERS * sum(count > 0 for count in letters) > 0
+        for letters in (left, right)
+    )
 
 
 def _are_columns_again(rows: list[Row], gutter: float) -> bool:

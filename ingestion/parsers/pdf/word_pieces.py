@@ -66,14 +66,19 @@ class _Drawn:
     """What is drawn where, to find out what is drawn again."""
 
     def __init__(self) -> None:
+        self._first: dict[str, tuple[int, float, float]] = {}
         self._rows: dict[str, dict[int, list[tuple[float, float]]]] = {}
 
     def again(self, text: str, x: float, y: float, near: float) -> bool:
         """Whether the text is drawn already, as near as that; if not, note it."""
-        row, rows = int(y / near), self._rows.get(text)
-        if rows is None:
-            self._rows[text] = {row: [(x, y)]}
+        place = int(y / near), x, y
+        first = self._first.setdefault(text, place)
+        if first is place:
             return False
+        rows = self._rows.get(text)
+        if rows is None:
+            rows = self._rows[text] = {first[0]: [first[1:]]}
+        row = place[0]
         for close in (row - 1, row, row + 1):
             for other_x, other_y in rows.get(close, ()):
                 if abs(other_x - x) < near and abs(other_y - y) < near:
