@@ -68,6 +68,7 @@ glyph_width = _quick(raw.FPDFFont_GetGlyphWidth, c_int, c_void_p, ctypes.c_uint,
 render_mode = _quick(raw.FPDFTextObj_GetTextRenderMode, c_int, c_void_p)
 count_marks = _quick(raw.FPDFPageObj_CountMarks, c_int, c_void_p)
 mark = _quick(raw.FPDFPageObj_GetMark, c_void_p, c_void_p, ctypes.c_ulong)
+mark_name = _quick(raw.FPDFPageObjMark_GetName, c_int, c_void_p, c_void_p, ctypes.c_ulong, c_void_p)
 page_object = _quick(raw.FPDFPage_GetObject, c_void_p, c_void_p, c_int)
 form_object = _quick(raw.FPDFFormObj_GetObject, c_void_p, c_void_p, ctypes.c_ulong)
 object_type = _quick(raw.FPDFPageObj_GetType, c_int, c_void_p)
@@ -254,10 +255,21 @@ def objects_of(form: int) -> list[int]:
 
 
 def matrix_of(drawn: int) -> Matrix:
-    found = (c_float * 6)()
-    object_matrix(drawn, ctypes.addressof(found))
+    found = array("f", bytes(24))
+    object_matrix(drawn, found.buffer_info()[0])
     a, b, c, d, e, f = found
     return a, b, c, d, e, f
+
+
+def corners_of(path: int, count: int) -> list[tuple[int, float, float]]:
+    """The type, x and y of each of a path's segments."""
+    places = array("f", bytes(8 * count))
+    start, _ = places.buffer_info()
+    parts = [segment(path, index) for index in range(count)]
+    xs = range(start, start + 8 * count, 8)
+    ys = range(start + 4, start + 4 + 8 * count, 8)
+    _exhaust(map(segment_point, parts, xs, ys))
+    return list(zip(map(segment_type, parts), places[::2], places[1::2], strict=True))
 
 
 def name_of(face: int) -> str:
@@ -276,17 +288,17 @@ def bytes_of(face: int) -> int:
 
 def is_pagination(marked: int) -> bool:
     """Whether a mark says that what it is on is a running head, foot or page number."""
-    handle = ctypes.cast(marked, raw.FPDF_PAGEOBJECTMARK)
-    return _mark_name(handle) == "Artifact" and _mark_type(handle) == "Pagination"
+    return _mark_name(marked) == "Artifact" and _mark_type(marked) == "Pagination"
 
 
-def _mark_name(handle: Any) -> str:
+def _mark_name(marked: int) -> str:
     buffer, length = (ctypes.c_ushort * LONGEST_NAME)(), ctypes.c_ulong()
-    raw.FPDFPageObjMark_GetName(handle, buffer, 2 * LONGEST_NAME, length)
+    mark_name(marked, buffer, 2 * LONGEST_NAME, ctypes.byref(length))
     return _text(buffer, length.value)
 
 
-def _mark_type(handle: Any) -> str:
+def _mark_type(marked: int) -> str:
+    handle = ctypes.cast(marked, raw.FPDF_PAGEOBJECTMARK)
     buffer, length = (ctypes.c_ushort * LONGEST_NAME)(), ctypes.c_ulong()
     raw.FPDFPageObjMark_GetParamStringValue(handle, b"Type", buffer, 2 * LONGEST_NAME, length)
     return _text(buffer, length.value)
