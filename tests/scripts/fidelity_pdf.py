@@ -66,13 +66,16 @@ def compare(path: Path) -> Fidelity:
 
 
 def _in_order(documents: Iterable[ParsedDocument]) -> Iterator[list[str]]:
-    """Title and content of each document, and once each heading above it without a document."""
+    """Title and content of each document, and once each heading above it without a document. A
+    title that the content begins with is in there only, as it is on the page."""
     documents = list(documents)
     told = {document.title for document in documents}
     for document in documents:
         above = [title for title in document.breadcrumb[1:] if title not in told]
         told.update(above)
-        yield [*above, "" if document.url.endswith("#start") else document.title, document.content]
+        shown = document.content.startswith(f"# {document.title}\n")
+        is_start = document.url.endswith("#start")
+        yield [*above, "" if is_start or shown else document.title, document.content]
 
 
 def _measure(result: Fidelity, ours: list[str], reference: list[str]) -> None:

@@ -113,7 +113,7 @@ def split_at(rows: list[Row], gutter: float) -> tuple[list[Row], list[Row]]:
 
 def _are_columns(rows: list[Row], gutter: float) -> bool:
     """Whether running text is on both sides of the gutter, drawn one side after the other."""
-    if not _have_letters(rows, gutter):
+    if not _have_letters(rows, gutter) or not _have_heights(rows, gutter):
         return False
     sides = split_at(rows, gutter)
     if any(len(side) < MIN_COLUMN_ROWS for side in sides):
@@ -128,17 +128,25 @@ def _are_columns(rows: list[Row], gutter: float) -> bool:
 
 def _have_letters(rows: list[Row], gutter: float) -> bool:
     """Whether each side has enough letters for running text, which is quickly seen."""
-    lines, letters = [0, 0], [0, 0]
+    if any(row.table is not None for row in rows):
+        return True
+    left = [row.letters_before(gutter) for row in rows]
+    right = [row.letters - letters for row, letters in zip(rows, left, strict=True)]
+    return all(
+        sum(letters) >= FEW_LETTERS * sum(count > 0 for count in letters) > 0
+        for letters in (left, right)
+    )
+
+
+def _have_heights(rows: list[Row], gutter: float) -> bool:
+    """Whether the words of each side are at enough heights to be rows, which is quickly seen."""
+    heights: tuple[set[float], set[float]] = (set(), set())
     for row in rows:
-        of_row = [0, 0]
-        for word in row.words:
-            of_row[word.x1 > gutter] += len(word.text)
-        for side in (0, 1):
-            lines[side] += of_row[side] > 0
-            letters[side] += of_row[side]
         if row.table is not None:
             return True
-    return all(letters[side] >= FEW_LETTERS * lines[side] > 0 for side in (0, 1))
+        for word in row.words:
+            heights[word.x1 > gutter].add(word.y)
+    return min(map(len, heights)) >= MIN_COLUMN_ROWS
 
 
 def _are_columns_again(rows: list[Row], gutter: float) -> bool:

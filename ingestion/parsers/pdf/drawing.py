@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 from collections.abc import Iterable, Iterator
-from ctypes import c_float, c_int
+from ctypes import c_int
 from typing import NamedTuple
 
 from ingestion.parsers.pdf import pdfium
@@ -75,14 +75,9 @@ def _path(path: int, placed: Matrix) -> Iterator[Rule]:
 def _outlines(path: int, count: int, matrix: Matrix) -> Iterator[list[Point]]:
     """The corners of each part of the path, without the parts that are curved."""
     points: list[Point] = []
-    x, y = c_float(), c_float()
-    places = ctypes.addressof(x), ctypes.addressof(y)
     a, b, c, d, e, f = matrix
-    for index in range(count):
-        part = pdfium.segment(path, index)
-        kind = pdfium.segment_type(part)
-        pdfium.segment_point(part, *places)
-        point = (x.value * a + y.value * c + e, x.value * b + y.value * d + f)
+    for kind, x, y in pdfium.corners_of(path, count):
+        point = (x * a + y * c + e, x * b + y * d + f)
         if kind == LINE_TO:
             points.append(point)
             continue

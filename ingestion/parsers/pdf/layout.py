@@ -159,7 +159,7 @@ def _turn_rule(rule: Rule, angle: int) -> Rule:
 
 def _centre(word: Word, angle: int) -> tuple[float, float]:
     middle = (word.x0 + word.x1) / 2, word.y + 0.3 * word.size
-    return turn(*turn(*middle, -word.angle), angle)
+    return middle if word.angle == angle == 0 else turn(*turn(*middle, -word.angle), angle)
 
 
 def _is_table(grid: Grid, cells: dict[tuple[int, int], list[Word]]) -> bool:

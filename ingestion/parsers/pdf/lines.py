@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -82,23 +83,19 @@ class Line:
 
 def line_of(row: Row, number: int) -> Line:
     words = name_signs(row.words)
-    total = sum([len(word.text) for word in words])
-    sizes: Counter[float] = Counter()
-    for word in words:
-        sizes[round(word.size, 1)] += len(word.text)
+    lengths = [len(word.text) for word in words]
+    total = sum(lengths)
     code = sum([len(word.text) for word in words if word.face.mono])
     bold = sum([len(word.text) for word in words if word.bold])
-    size = max(sizes, key=lambda s: (sizes[s], s))
     text = join_words(words)
-    if text.isupper():
-        size = max(sizes)  # small capitals are not small print
+    size = _size(words, lengths, text)
     mono = code >= 0.75 * total
     return Line(
         text=text,
         marked=join_words(words, marked=True) if code else text,
         code=_code_text(words) if mono else "",
         x0=words[0].x0,
-        x1=max(word.x1 for word in words),
+        x1=max([word.x1 for word in words]),
         y=row.y,
         size=size,
         style=Style(bold >= 0.9 * total, mono, _pitch(words)),
@@ -107,6 +104,19 @@ def line_of(row: Row, number: int) -> Line:
         mark=len(words) > 1 and words[0].y > row.y + 0.15 * size and words[0].size < SCRIPT * size,
         cells=_cells(words, size),
     )
+
+
+def _size(words: Sequence[Word], lengths: Sequence[int], text: str) -> float:
+    """The size of most letters; the largest for small capitals, which are not small print."""
+    sizes: dict[float, int] = {}
+    for word, length in zip(words, lengths, strict=True):
+        sizes[word.size] = sizes.get(word.size, 0) + length
+    if len(sizes) == 1:
+        return round(words[0].size, 1)
+    rounded: Counter[float] = Counter()
+    for size, letters in sizes.items():
+        rounded[round(size, 1)] += letters
+    return max(rounded) if text.isupper() else max(rounded, key=lambda s: (rounded[s], s))
 
 
 def name_signs(words: list[Word]) -> list[Word]:
@@ -118,6 +128,8 @@ def name_signs(words: list[Word]) -> list[Word]:
         and (first.text == UNKNOWN or (first.face.shows_signs and first.text not in BULLETS))
     ):
         first.text = "•"
+    if all(word.text and UNKNOWN not in word.text for word in words):
+        return words
     for word in words:
         word.text = word.text.replace(UNKNOWN, "")
     return [word for word in words if word.text] or [first]
@@ -139,25 +151,35 @@ def join_words(words: Sequence[Word], *, marked: bool = False) -> str:
     """The text of a line, with a space for each shown one and each gap as wide as one."""
     if not words:
         return ""
-    wide = _space_width(words)
-    parts: list[str] = []
-    code: list[str] = []
-    for index, word in enumerate(words):
-        before = words[index - 1] if index else None
-        space = before is not None and _is_space(before, word, wide)
-        in_code = marked and word.face.mono
-        if code and not in_code:
-            parts.append(markdown.code_span("".join(code)))
-            code = []
-        if space:
-            (code or parts).append(" ")
-        note = before is not None and not space and _is_note_mark(before, word)
-        text = f"[{word.text}]" if note else word.text
-        if index == 0 and _opens_note(words):
-            text = f"[{word.text}] "
-        (code if in_code else parts).append(text)
-    joined = "".join([*parts, markdown.code_span("".join(code))])
+    texts = _texts(words)
+    in_code = marked and any(word.face.mono for word in words)
+    joined = _with_code_spans(words, texts) if in_code else "".join(texts)
     return logical(joined, from_right=words[0].mirrored)
+
+
+def _texts(words: Sequence[Word]) -> list[str]:
+    """The text of each word, with the space before it, and brackets around a footnote's number."""
+    wide = _space_width(words)
+    first = words[0].text
+    texts = [f"[{first}] " if _opens_note(words) else first]
+    for before, word in itertools.pairwise(words):
+        if _is_space(before, word, wide):
+            texts.append(" " + word.text)
+        elif word.y > before.y and _is_note_mark(before, word):
+            texts.append(f"[{word.text}]")
+        else:
+            texts.append(word.text)
+    return texts
+
+
+def _with_code_spans(words: Sequence[Word], texts: Sequence[str]) -> str:
+    parts: list[str] = []
+    pairs = zip([word.face.mono for word in words], texts, strict=True)
+    for mono, group in itertools.groupby(pairs, key=operator.itemgetter(0)):
+        text = "".join([text for _, text in group])
+        code = text.removeprefix(" ")
+        parts += [" " * (len(text) - len(code)), markdown.code_span(code)] if mono else [text]
+    return "".join(parts)
 
 
 def _is_space(before: Word, word: Word, wide: float) -> bool:

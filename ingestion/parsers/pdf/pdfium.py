@@ -9,10 +9,12 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from ctypes import c_double, c_float, c_int, c_void_p
+from ctypes import c_double, c_float, c_int, c_size_t, c_void_p
 from typing import Any, NamedTuple
 
+import numpy as np
 import pypdfium2
+from numpy.typing import NDArray
 from pypdf import PdfReader, PdfWriter
 from pypdfium2 import PdfiumError, raw
 
@@ -20,29 +22,45 @@ from ingestion.exceptions import DocumentError
 
 Box = tuple[float, float, float, float]
 Matrix = tuple[float, float, float, float, float, float]
+Floats = NDArray[np.float64]
 
 PATH, FORM = raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_FORM
 DRAWN = {raw.FPDF_ANNOT_WIDGET, raw.FPDF_ANNOT_FREETEXT}
 LONGEST_NAME = 256
+BLOCK = 512  # characters whose places are read together
 
 
 def _quick(function: Any, result: Any, *arguments: Any) -> Any:
     """The function for addresses as plain numbers, without releasing the interpreter's lock: a page
-    calls it for each character."""
+    calls it for each thing that it draws."""
     return ctypes.PYFUNCTYPE(result, *arguments)(_address(function))
+
+
+def _quickest(function: Any, result: Any) -> Any:
+    """The function without checks of what it is given, because a page calls it for each character.
+
+    It takes pointers from `_pointer`, and numbers of 32 bits.
+    """
+    return ctypes.PYFUNCTYPE(result)(_address(function))
 
 
 def _address(pointer: Any) -> int:
     return ctypes.cast(pointer, c_void_p).value or 0
 
 
-text_object = _quick(raw.FPDFText_GetTextObject, c_void_p, c_void_p, c_int)
-character = _quick(raw.FPDFText_GetUnicode, ctypes.c_uint, c_void_p, c_int)
-is_unmapped = _quick(raw.FPDFText_HasUnicodeMapError, c_int, c_void_p, c_int)
-loose_box = _quick(raw.FPDFText_GetLooseCharBox, c_int, c_void_p, c_int, c_void_p)
-origin = _quick(raw.FPDFText_GetCharOrigin, c_int, c_void_p, c_int, c_void_p, c_void_p)
-text_matrix = _quick(raw.FPDFText_GetMatrix, c_int, c_void_p, c_int, c_void_p)
-font_size = _quick(raw.FPDFText_GetFontSize, c_double, c_void_p, c_int)
+def _pointer(address: int) -> Any:
+    """An address as functions take it, which is to be made once, because it takes longer than most
+    of them."""
+    return c_void_p.from_param(address)
+
+
+text_object = _quickest(raw.FPDFText_GetTextObject, c_size_t)
+character = _quickest(raw.FPDFText_GetUnicode, ctypes.c_uint)
+is_unmapped = _quickest(raw.FPDFText_HasUnicodeMapError, c_int)
+loose_box = _quickest(raw.FPDFText_GetLooseCharBox, c_int)
+origin = _quickest(raw.FPDFText_GetCharOrigin, c_int)
+text_matrix = _quickest(raw.FPDFText_GetMatrix, c_int)
+font_size = _quickest(raw.FPDFText_GetFontSize, c_double)
 font = _quick(raw.FPDFTextObj_GetFont, c_void_p, c_void_p)
 font_name = _quick(raw.FPDFFont_GetBaseFontName, ctypes.c_ulong, c_void_p, c_void_p, ctypes.c_ulong)
 font_flags = _quick(raw.FPDFFont_GetFlags, c_int, c_void_p)
@@ -50,6 +68,7 @@ glyph_width = _quick(raw.FPDFFont_GetGlyphWidth, c_int, c_void_p, ctypes.c_uint,
 render_mode = _quick(raw.FPDFTextObj_GetTextRenderMode, c_int, c_void_p)
 count_marks = _quick(raw.FPDFPageObj_CountMarks, c_int, c_void_p)
 mark = _quick(raw.FPDFPageObj_GetMark, c_void_p, c_void_p, ctypes.c_ulong)
+mark_name = _quick(raw.FPDFPageObjMark_GetName, c_int, c_void_p, c_void_p, ctypes.c_ulong, c_void_p)
 page_object = _quick(raw.FPDFPage_GetObject, c_void_p, c_void_p, c_int)
 form_object = _quick(raw.FPDFFormObj_GetObject, c_void_p, c_void_p, ctypes.c_ulong)
 object_type = _quick(raw.FPDFPageObj_GetType, c_int, c_void_p)
@@ -77,6 +96,7 @@ class File:
     def __init__(self, reader: PdfReader, data: bytes) -> None:
         self.reader = reader
         self.is_rewritten = False
+        self.places = _Places()
         self.document = _open(data)
         if self.document is None or len(self.document) != len(reader.pages):
             self._rewrite()
@@ -95,7 +115,7 @@ class File:
             page = self._load(number)
         text = raw.FPDFText_LoadPage(page)
         try:
-            yield Page(page, text)
+            yield Page(page, text, self.places)
         finally:
             raw.FPDFText_ClosePage(text)
             raw.FPDF_ClosePage(page)
@@ -150,78 +170,75 @@ class Run(NamedTuple):
     drawn: int
 
 
+class _Places:
+    """Memory for the places of BLOCK characters, with the address of each x and y."""
+
+    def __init__(self) -> None:
+        self.found = np.zeros((BLOCK, 2))
+        start = self.found.ctypes.data
+        self.xs = [_pointer(start + 16 * index) for index in range(BLOCK)]
+        self.ys = [_pointer(start + 16 * index + 8) for index in range(BLOCK)]
+
+
 class Page:
-    def __init__(self, page: Any, text: Any) -> None:
+    def __init__(self, page: Any, text: Any, places: _Places) -> None:
         self.address = _address(page)
-        self.text = _address(text)
-        self._numbers = (c_float * 6)()
-        self._place = ctypes.addressof(self._numbers)
+        self._places = places
+        self._text = _pointer(_address(text))
+        self._numbers = array("f", bytes(24))
+        self._out = _pointer(self._numbers.buffer_info()[0])
+        self._handle = text
         self.count = max(raw.FPDFText_CountChars(text), 0)
 
     def characters(self) -> str:
         """As many as are counted, however many bytes each has in UTF-16."""
         buffer = (ctypes.c_ushort * (self.count + 1))()
-        handle = ctypes.cast(self.text, raw.FPDF_TEXTPAGE)
-        if raw.FPDFText_GetText(handle, 0, self.count, buffer) == self.count + 1:
+        if raw.FPDFText_GetText(self._handle, 0, self.count, buffer) == self.count + 1:
             found = bytes(buffer)[:-2].decode("utf-16-le", "replace")
             if len(found) == self.count:
                 return found
-        codes = map(character, itertools.repeat(self.text), range(self.count))
-        return "".join(map(chr, codes))
+        return "".join(map(chr, map(character, *self._each())))
 
-    def runs(self, *, exact: bool) -> list[Run]:
-        """What draws the characters, in their order. They are side by side, unless PDFium sorts
-        those of a line, which it does if some run leftward; then look at each (`exact`)."""
-        if exact:
-            drawn = map(text_object, itertools.repeat(self.text), range(self.count))
-            groups = itertools.groupby(enumerate(drawn), key=lambda pair: pair[1])
-            spans = [(drawn, [index for index, _ in group]) for drawn, group in groups]
-            return [Run(span[0], span[-1] + 1, drawn or 0) for drawn, span in spans]
-        runs: list[Run] = []
-        while not runs or runs[-1].end < self.count:
-            first = runs[-1].end if runs else 0
-            runs.append(self._run_at(first))
-        return runs if self.count else []
+    def _each(self) -> tuple[Iterable[Any], range]:
+        """The first arguments of a function, for each character."""
+        return itertools.repeat(self._text), range(self.count)
 
-    def _run_at(self, first: int) -> Run:
-        drawn = text_object(self.text, first)
-        low, high = first, first + 1
-        while high < self.count and text_object(self.text, high) == drawn:
-            low, high = high, min(2 * high - first, self.count)
-        while high - low > 1:
-            middle = (low + high) // 2
-            inside = text_object(self.text, middle) == drawn
-            low, high = (middle, high) if inside else (low, middle)
-        return Run(first, high, drawn or 0)
+    def runs(self) -> list[Run]:
+        """What draws the characters, in their order."""
+        drawn = np.fromiter(map(text_object, *self._each()), np.uint64, self.count)
+        ends = [*(np.flatnonzero(drawn[1:] != drawn[:-1]) + 1).tolist(), self.count]
+        firsts = [0, *ends[:-1]]
+        return list(map(Run, firsts, ends, drawn[firsts].tolist())) if self.count else []
 
     def is_unmapped(self, index: int) -> bool:
         """Whether a character is only a code, because its font does not say what it means."""
-        return bool(is_unmapped(self.text, index))
+        return bool(is_unmapped(self._text, index))
 
-    def origins(self) -> array[float]:
+    def origins(self) -> Floats:
         """The x and y of each character."""
-        found = array("d", bytes(16 * self.count))
-        start, _ = found.buffer_info()
-        xs = range(start, start + 16 * self.count, 16)
-        ys = range(start + 8, start + 8 + 16 * self.count, 16)
-        _exhaust(map(origin, itertools.repeat(self.text), range(self.count), xs, ys))
-        return found
+        parts = [np.zeros((0, 2))]
+        places = self._places
+        for first in range(0, self.count, BLOCK):
+            part = range(first, min(first + BLOCK, self.count))
+            _exhaust(map(origin, itertools.repeat(self._text), part, places.xs, places.ys))
+            parts.append(places.found[: len(part)].copy())
+        return np.concatenate(parts)
 
     def box(self, index: int) -> Box:
         """Left, top, right and bottom of a character: its advance by its font's height, and all of
         it that is outside of that."""
-        loose_box(self.text, index, self._place)
+        loose_box(self._text, index, self._out)
         left, top, right, bottom, _, _ = self._numbers
         return left, top, right, bottom
 
     def matrix(self, index: int) -> Matrix:
         """What turns the units of a character's text into the page's."""
-        text_matrix(self.text, index, self._place)
+        text_matrix(self._text, index, self._out)
         a, b, c, d, e, f = self._numbers
         return a, b, c, d, e, f
 
     def size(self, index: int) -> float:
-        return float(font_size(self.text, index))
+        return float(font_size(self._text, index))
 
     def objects(self) -> list[int]:
         count = raw.FPDFPage_CountObjects(ctypes.cast(self.address, raw.FPDF_PAGE))
@@ -238,10 +255,21 @@ def objects_of(form: int) -> list[int]:
 
 
 def matrix_of(drawn: int) -> Matrix:
-    found = (c_float * 6)()
-    object_matrix(drawn, ctypes.addressof(found))
+    found = array("f", bytes(24))
+    object_matrix(drawn, found.buffer_info()[0])
     a, b, c, d, e, f = found
     return a, b, c, d, e, f
+
+
+def corners_of(path: int, count: int) -> list[tuple[int, float, float]]:
+    """The type, x and y of each of a path's segments."""
+    places = array("f", bytes(8 * count))
+    start, _ = places.buffer_info()
+    parts = [segment(path, index) for index in range(count)]
+    xs = range(start, start + 8 * count, 8)
+    ys = range(start + 4, start + 4 + 8 * count, 8)
+    _exhaust(map(segment_point, parts, xs, ys))
+    return list(zip(map(segment_type, parts), places[::2], places[1::2], strict=True))
 
 
 def name_of(face: int) -> str:
@@ -260,17 +288,17 @@ def bytes_of(face: int) -> int:
 
 def is_pagination(marked: int) -> bool:
     """Whether a mark says that what it is on is a running head, foot or page number."""
-    handle = ctypes.cast(marked, raw.FPDF_PAGEOBJECTMARK)
-    return _mark_name(handle) == "Artifact" and _mark_type(handle) == "Pagination"
+    return _mark_name(marked) == "Artifact" and _mark_type(marked) == "Pagination"
 
 
-def _mark_name(handle: Any) -> str:
+def _mark_name(marked: int) -> str:
     buffer, length = (ctypes.c_ushort * LONGEST_NAME)(), ctypes.c_ulong()
-    raw.FPDFPageObjMark_GetName(handle, buffer, 2 * LONGEST_NAME, length)
+    mark_name(marked, buffer, 2 * LONGEST_NAME, ctypes.byref(length))
     return _text(buffer, length.value)
 
 
-def _mark_type(handle: Any) -> str:
+def _mark_type(marked: int) -> str:
+    handle = ctypes.cast(marked, raw.FPDF_PAGEOBJECTMARK)
     buffer, length = (ctypes.c_ushort * LONGEST_NAME)(), ctypes.c_ulong()
     raw.FPDFPageObjMark_GetParamStringValue(handle, b"Type", buffer, 2 * LONGEST_NAME, length)
     return _text(buffer, length.value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ingestion.parsers.pdf.words import SCRIPT, Word
 
@@ -25,21 +28,35 @@ class PdfTable:
 
 
 class Row:
-    """Words on one baseline, from left to right, or a table. `size` is that of the middle word, by
-    size; 0 for a table."""
-
-    __slots__ = ("letters", "size", "table", "words", "x0", "x1", "y")
+    """Words on one baseline, from left to right, or a table."""
 
     def __init__(self, words: list[Word], y: float, table: PdfTable | None = None) -> None:
         self.words, self.y, self.table = words, y, table
-        self.letters, self.size = 0, 0.0
-        if table is not None:
-            self.x0, self.x1 = table.x0, table.x1
-            return
-        sizes = sorted([word.size for word in words])
-        self.size = sizes[len(sizes) // 2]
-        self.letters = sum([len(word.text) for word in words])
-        self.x0, self.x1 = words[0].x0, max([word.x1 for word in words])
+        self.x0 = words[0].x0 if table is None else table.x0
+        self.x1 = max([word.x1 for word in words]) if table is None else table.x1
+
+    @cached_property
+    def size(self) -> float:
+        """That of the middle word, by size; 0 for a table."""
+        sizes = sorted([word.size for word in self.words])
+        return sizes[len(sizes) // 2] if sizes else 0.0
+
+    @cached_property
+    def letters(self) -> int:
+        return sum([len(word.text) for word in self.words])
+
+    def letters_before(self, x: float) -> int:
+        """The number of letters of the words that end at x or before it."""
+        ends, letters = self._by_end
+        return letters[bisect_right(ends, x)]
+
+    @cached_property
+    def _by_end(self) -> tuple[list[float], list[int]]:
+        """Where words end, from left to right, and how many letters are before each and after all
+        of them."""
+        words = sorted(self.words, key=_x1)
+        lengths = [len(word.text) for word in words]
+        return [word.x1 for word in words], list(itertools.accumulate(lengths, initial=0))
 
     def mask(self) -> int:
         """A bit mask of the BINs of the page's width that the row covers."""
@@ -59,23 +76,25 @@ def rows_of(words: Sequence[Word]) -> list[Row]:
     return sorted(rows, key=by_height)
 
 
-_x0, _y = operator.attrgetter("x0"), operator.attrgetter("y")
+_x0, _x1, _y = map(operator.attrgetter, ("x0", "x1", "y"))
 
 
 def _by_baseline(words: Sequence[Word]) -> list[list[Word]]:
     groups: list[list[Word]] = []
+    group: list[Word] = []
     y = size = 0.0
     for word in sorted(sorted(words, key=_x0), key=_y, reverse=True):
-        if groups and y - word.y < 0.22 * min(word.size, size):
-            groups[-1].append(word)
+        if group and (y == word.y or y - word.y < 0.22 * min(word.size, size)):
+            group.append(word)
         else:
-            groups.append([word])
+            group = [word]
+            groups.append(group)
             y, size = word.y, word.size
     return groups
 
 
 def _baseline(words: list[Word]) -> float:
-    if len(words) == 1:
+    if len({word.y for word in words}) == 1:
         return words[0].y
     if len({word.size for word in words}) == 1:
         return max(words, key=_length).y
@@ -87,10 +106,13 @@ def _length(word: Word) -> int:
 
 
 def _attach_scripts(groups: list[list[Word]]) -> None:
-    largest = [max(word.size for word in group) for group in groups]
+    sizes = [[word.size for word in group] for group in groups]
+    largest = list(map(max, sizes))
+    if not groups or min(map(min, sizes)) > SCRIPT * max(largest):
+        return
     for index, group in enumerate(groups):
         places = [i for i in (index - 1, index + 1, index - 2, index + 2) if 0 <= i < len(groups)]
-        least = SCRIPT * max((largest[i] for i in places), default=0.0)
+        least = SCRIPT * max([largest[i] for i in places], default=0.0)
         for word in [word for word in group if word.size <= least and len(word.text) <= 6]:
             host = next((groups[i] for i in places if _is_script(word, groups[i])), None)
             if host is not None:
