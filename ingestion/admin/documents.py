@@ -10,9 +10,10 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from ingestion.admin import actions, beside, chosen, models_page, quality
+from ingestion.admin import actions, beside, chosen, leaving_out, models_page, quality
 from ingestion.admin.display import ago
 from ingestion.admin.downloads import AT_ONCE, Downloads
 from ingestion.admin.read_only import SHOWN_FAILURES, GenerationFilter, ReadOnlyAdmin
@@ -21,6 +22,7 @@ from ingestion.index import texts
 from ingestion.models import Chunk, Document, DocumentText, Failure
 from ingestion.processes import page_picture
 from ingestion.processes.isolation import Limits
+from sources.models import LeftOut
 
 LISTED_TITLE = 160  # characters of a title in the list
 PATIENCE = 20.0  # seconds that a picture of a page may take
@@ -33,7 +35,7 @@ class DocumentAdmin(Downloads, ReadOnlyAdmin):
     list_display = ("short_title", "source", "doc_type", "tags", "deprecated", "changed")
     list_filter = (
         *("source", "doc_type", GenerationFilter, "deprecated"),
-        quality.DocumentFilter,
+        *(quality.DocumentFilter, leaving_out.LeftOutFilter),
     )
     list_select_related = ("source",)
     search_fields = ("title", "url")
@@ -63,6 +65,13 @@ class DocumentAdmin(Downloads, ReadOnlyAdmin):
         wrap = self.admin_site.admin_view
         own = [
             path("<int:pk>/ingest/", wrap(self.ingest), name="ingestion_document_ingest"),
+            path("<int:pk>/leave-out/", wrap(self.leave_out), name="ingestion_document_leave_out"),
+            path("left-out/", wrap(self.left_out), name="ingestion_document_left_out"),
+            path(
+                "left-out/take-back/",
+                wrap(leaving_out.take_back),
+                name="ingestion_document_take_back",
+            ),
             path(
                 "<int:pk>/page/<int:number>.png",
                 wrap(self.picture, cacheable=True),
@@ -82,7 +91,24 @@ class DocumentAdmin(Downloads, ReadOnlyAdmin):
 
     def details(self, request: HttpRequest, obj: Document) -> dict[str, Any]:
         failures = Failure.objects.open().filter(source=obj.source, document_url=obj.url)
-        return {"failures": failures[:SHOWN_FAILURES], **beside.beside(obj, request.GET)}
+        return {
+            "failures": failures[:SHOWN_FAILURES],
+            "left_out": LeftOut.objects.filter(url=obj.url).first(),
+            **beside.beside(obj, request.GET),
+        }
+
+    def leave_out(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return leaving_out.leave_out(request, self._document(pk))
+
+    def left_out(self, request: HttpRequest) -> HttpResponse:
+        """The list of all documents that are left out of search."""
+        context = {
+            **self.admin_site.each_context(request),
+            **leaving_out.listed(request),
+            "opts": self.opts,
+            "title": "Left out of search",
+        }
+        return TemplateResponse(request, "admin/ingestion/document/left_out.html", context)
 
     def ingest(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ingest the file or page of one document, and lead to the run."""

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from ingestion.admin.charts import Bar, bars
 from ingestion.admin.standings import Standing, standings
-from ingestion.index import quality
+from ingestion.index import left_out, quality
 from ingestion.models import OPEN_STATES, Chunk, Document, SourceRun
 from ingestion.runs.schedules import next_time
 from sources.models import Source
@@ -120,6 +120,8 @@ def oddities(taken: list[dict[str, Any]], copies: int) -> Iterable[Oddity]:
     for name, (label, url) in named.items():
         yield Oddity(label, total(taken, name), url)
     yield Oddity("Chunks whose text is elsewhere too", copies, chunks(quality="duplicate"))
+    there = reverse("admin:ingestion_document_left_out")
+    yield Oddity("Documents left out of search", len(left_out.keys()), there)
 
 
 def warnings(stand: list[Standing], taken: list[dict[str, Any]]) -> Iterable[Warned]:

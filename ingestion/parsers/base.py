@@ -21,10 +21,11 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from ingestion.documents import Parsed
@@ -105,6 +106,29 @@ class ParserOptions(BaseModel):
     """Options of a parser: give each field a default, a description and an example."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileOptions(ParserOptions):
+    """Options of a parser that reads files."""
+
+    exclude: tuple[str, ...] = Field(
+        default=(),
+        title="Leave out",
+        description="Files to leave out: globs below the configured path; a bare name matches in "
+        "any folder. What others include of them stays.",
+        examples=[["legacy/*", "CHANGELOG.md"]],
+    )
+
+    def excludes(self, path: PurePosixPath) -> bool:
+        """Whether the file at this path, relative to the configured one, is to be left out."""
+        return any(_matches(path, pattern) for pattern in self.exclude)
+
+
+def _matches(path: PurePosixPath, pattern: str) -> bool:
+    patterns = [pattern, pattern.removeprefix("**/")]
+    if any(fnmatchcase(path.as_posix(), each) for each in patterns):
+        return True
+    return "/" not in pattern and fnmatchcase(path.name, pattern)
 
 
 MESSAGES = {

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from ingestion.documents import DocumentFailure, InputFile, Unchanged
 from ingestion.exceptions import DocumentError, SourceError
 from ingestion.parsers import beneath
-from ingestion.parsers.base import Known, SourceConfig
+from ingestion.parsers.base import FileOptions, Known, SourceConfig
 from ingestion.parsers.readers import Task
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -121,6 +121,15 @@ def find_files(
             yield SourceFile(root, url, PurePosixPath(root.name), root.parent)
             continue
         yield from _walk(config, root, root, prefix, suffixes)
+
+
+def kept(
+    files: Iterable[SourceFile | DocumentFailure], options: FileOptions
+) -> Iterator[SourceFile | DocumentFailure]:
+    """The files that the options do not leave out."""
+    for file in files:
+        if isinstance(file, DocumentFailure) or not options.excludes(file.relative):
+            yield file
 
 
 def tasks_of(

@@ -19,18 +19,18 @@ from ingestion.documents import (
 from ingestion.enrichment.bbj_generations import bbj_generations
 from ingestion.exceptions import DocumentError, failure_at
 from ingestion.parsers import markdown
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
+from ingestion.parsers.base import NOTHING_KNOWN, FileOptions, Known, Parser
 from ingestion.parsers.bbj.description import description
 from ingestion.parsers.bbj.lines import split_lines
 from ingestion.parsers.bbj.syntax import Outline, Unit, outline
 from ingestion.parsers.bbj.text import BinaryContent, SourceText, decode, is_bbj
-from ingestion.parsers.files import SourceFile, find_files, read_file, tasks_of
+from ingestion.parsers.files import SourceFile, find_files, kept, read_file, tasks_of
 from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
 _LEVELS = {"method": 3, "fields": 3}
 
 
-class BbjOptions(ParserOptions):
+class BbjOptions(FileOptions):
     extensions: tuple[str, ...] = Field(
         default=(".bbj", ".src", ".bbx", ".bbjt", ".aon", ".prc", ".txt"),
         min_length=1,
@@ -59,7 +59,7 @@ class BbjSourceParser(Parser):
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
-        found = find_files(self.config, self.options.extensions)
+        found = kept(find_files(self.config, self.options.extensions), self.options)
         read: Reader[SourceFile, Parsed] = isolation.reader(self._file)
         yield from read(tasks_of(self.config, found, known))
 

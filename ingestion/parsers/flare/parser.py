@@ -16,7 +16,7 @@ from ingestion.documents import DocumentFailure, InputFile, Parsed, ParsedDocume
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of, is_deprecated
 from ingestion.exceptions import failure_at
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
+from ingestion.parsers.base import NOTHING_KNOWN, FileOptions, Known, Parser
 from ingestion.parsers.files import SourceFile, read_file, size_of
 from ingestion.parsers.flare.conditions import only_for_print, split_conditions
 from ingestion.parsers.flare.markup import FlareRenderer, body_of, has_text_outside
@@ -40,7 +40,7 @@ _LINKED = re.compile(r"\[%=\s*System\.(?:Linked(?:Title|Header)|Title)\s*%\]")
 _OUTSIDE = "It has text outside its body, which was read too: move it into the one body."
 
 
-class FlareOptions(ParserOptions):
+class FlareOptions(FileOptions):
     target: str = Field(
         "",
         max_length=200,
@@ -63,7 +63,7 @@ class FlareParser(Parser):
             project = FlareProject(self.config, configured, self.options.target)
             yield from project.failures
             yield from project.warnings.drain()
-            topics = _Topics(project)
+            topics = _Topics(project, self.options)
             read: Reader[_Topic, Parsed] = isolation.reader(topics.read)
             yield from read(topics.tasks(known))
 
@@ -87,14 +87,17 @@ class _Topic(NamedTuple):
 class _Topics:
     """Reads one project, topic by topic."""
 
-    def __init__(self, project: FlareProject) -> None:
+    def __init__(self, project: FlareProject, options: FlareOptions) -> None:
         self.project = project
+        self.options = options
         self.config = project.config
         self._titles: dict[str, str] = {}
 
     def tasks(self, known: Known) -> Iterator[Task[_Topic] | Parsed]:
         doubtful: dict[str, SourceFile] = {}
         for path, file in self.project.topics():
+            if self.options.excludes(file.relative):
+                continue
             if known.current(file.url):
                 yield Unchanged(file.url)
             elif self._is_doubtful(path):

@@ -9,8 +9,8 @@ from urllib.parse import quote
 from ingestion.documents import DocumentFailure, InputFile, Parsed, ParsedDocument
 from ingestion.enrichment.generations import generations_of
 from ingestion.exceptions import DocumentError, failure_at
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
-from ingestion.parsers.files import SourceFile, find_files, read_file, tasks_of
+from ingestion.parsers.base import NOTHING_KNOWN, FileOptions, Known, Parser
+from ingestion.parsers.files import SourceFile, find_files, kept, read_file, tasks_of
 from ingestion.parsers.javadoc.content import Content, class_content
 from ingestion.parsers.javadoc.package import JavaClass, Package, classes_of, read_package
 from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
@@ -25,11 +25,12 @@ class JavaDocParser(Parser):
     """The classes of packages, as BBj's genjdoc writes them."""
 
     version = 1
+    Options = FileOptions
 
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
-        found = find_files(self.config, {".json"})
+        found = kept(find_files(self.config, {".json"}), self.options)
         read: Reader[SourceFile, Parsed] = isolation.reader(self._file)
         yield from read(tasks_of(self.config, found, known))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +12,7 @@ from pydantic import Field
 
 from ingestion.documents import DocumentFailure, InputFile, Parsed, ParsedDocument
 from ingestion.exceptions import DocumentError, failure_at
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
+from ingestion.parsers.base import NOTHING_KNOWN, FileOptions, Known, Parser
 from ingestion.parsers.files import (
     SourceFile,
     find_files,
@@ -32,14 +31,7 @@ from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 _MARKS = re.compile(r"[`*\\]")
 
 
-class MdxOptions(ParserOptions):
-    exclude: tuple[str, ...] = Field(
-        default=(),
-        title="Leave out",
-        description="Pages to leave out: globs below the configured path; a bare name matches in "
-        "any folder.",
-        examples=[["legacy/*", "CHANGELOG.md"]],
-    )
+class MdxOptions(FileOptions):
     number_prefixes: bool = Field(
         default=True,
         title="Drop number prefixes",
@@ -90,7 +82,7 @@ class MdxParser(Parser):
     def _is_page(self, path: PurePosixPath) -> bool:
         if any(part.startswith("_") for part in path.parts):
             return False
-        return not any(_matches(path, pattern) for pattern in self.options.exclude)
+        return not self.options.excludes(path)
 
     def _parse_page(
         self, categories: dict[Path, _Category], task: Task[SourceFile]
@@ -200,13 +192,6 @@ class MdxParser(Parser):
             failure_at(str(relative), error)  # reported when the page itself is read
             return "", (stat_input(self.config, path),)
         return given, tuple(assembly.inputs.values())
-
-
-def _matches(path: PurePosixPath, pattern: str) -> bool:
-    patterns = [pattern, pattern.removeprefix("**/")]
-    if any(fnmatchcase(path.as_posix(), each) for each in patterns):
-        return True
-    return "/" not in pattern and fnmatchcase(path.name, pattern)
 
 
 def _says_more_than_its_title(document: ParsedDocument) -> bool:

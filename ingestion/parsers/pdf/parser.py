@@ -33,8 +33,8 @@ from ingestion.documents import (
     ParsedDocument,
 )
 from ingestion.exceptions import DocumentError, failure_at
-from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser
-from ingestion.parsers.files import SourceFile, find_files, read_file, tasks_of
+from ingestion.parsers.base import NOTHING_KNOWN, FileOptions, Known, Parser
+from ingestion.parsers.files import SourceFile, find_files, kept, read_file, tasks_of
 from ingestion.parsers.pdf import pdfium
 from ingestion.parsers.pdf.blocks import Block, BlockBuilder
 from ingestion.parsers.pdf.content import PageContent, read_content
@@ -101,11 +101,12 @@ class PdfParser(Parser):
     """Reads the .pdf files of a source's paths."""
 
     version = 4
+    Options = FileOptions
 
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
-        found = find_files(self.config, {".pdf"})
+        found = kept(find_files(self.config, {".pdf"}), self.options)
         read: Reader[SourceFile, Parsed] = isolation.reader(self._read)
         yield from read(tasks_of(self.config, found, known))
 
