@@ -86,6 +86,7 @@ def client_of(role: str) -> Client:
     return client
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(("role", "status"), [("Viewer", 403), ("Manager", 302)])
 def test_who_may(stored: Document, role: str, status: int) -> None:
     client = client_of(role)
@@ -101,6 +102,7 @@ def test_who_may(stored: Document, role: str, status: int) -> None:
     assert LeftOut.objects.exists() == (status == 403)
 
 
+@pytest.mark.django_db
 def test_a_reason_is_asked_for(stored: Document) -> None:
     client = client_of("Manager")
     there = f"/admin/ingestion/document/{stored.pk}/"
