@@ -6,6 +6,7 @@
 
 const EVERY = 5000; // milliseconds between two questions
 const PATIENCE = 4000; // milliseconds for an answer
+const LONGEST_LINE = 140; // characters of a line about the state; the rest is in its title
 const pulse = document.getElementById("pulse");
 const lost = document.getElementById("lost");
 let lastContact = new Date();
@@ -84,7 +85,9 @@ function pulseLine(state, word, text) {
   const mark = document.createElement("span");
   mark.className = `state state-${state}`;
   mark.textContent = word;
-  item.append(mark, ` ${text}`);
+  const isLong = text.length > LONGEST_LINE;
+  item.append(mark, ` ${isLong ? `${text.slice(0, LONGEST_LINE).replace(/\s+\S*$/, "")} …` : text}`);
+  item.title = isLong ? text : "";
   return item;
 }
 
