@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 
-from ingestion.models import Document
+from ingestion.index import texts
+from ingestion.models import Document, DocumentText
 
 OUTLINE_SHARE = 0.2  # of the first page
 LONGEST_REPEAT = 4000  # characters that a chunk may repeat of the one before it
 CERTAIN = 40  # characters by which a repeat is recognised
+
+_FENCE = re.compile(r"^[ >]*(?:`{3,}|~{3,}).*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,7 @@ class Pages:
     def __init__(self, document: Document, room: int) -> None:
         self.document = document
         self.room = room
-        rows = document.chunks.order_by("ordinal").values_list("heading_path", "content")
-        self.sections = [
-            Section(path, joined(content for _, content in group))
-            for path, group in groupby(rows.iterator(), key=lambda row: tuple(row[0]))
-        ]
+        self.sections = sections(document)
         whole = sum(len(section.text) + 2 for section in self.sections)
         self.is_long = whole > room - len(self._head(1, 1)) - 200
         outline = int(OUTLINE_SHARE * room) if self.is_long else 0
@@ -90,6 +91,40 @@ class Pages:
         if number > 1:
             lines.append(f"Page {page} of {number}.")
         return "\n".join(lines)
+
+
+def sections(document: Document) -> list[Section]:
+    """The sections of a document: from its text if that is stored, else from its chunks."""
+    rows = list(document.chunks.order_by("ordinal").values_list("heading_path", "content"))
+    stored = DocumentText.objects.filter(document=document).values_list("text", "chunks").first()
+    if stored and len(parts := texts.parts(stored[1])) == len(rows):
+        ends = [(tuple(path), end) for (path, _), (_, end) in zip(rows, parts, strict=True)]
+        text = texts.unpacked(stored[0])
+        fence = _FENCE.match(rows[0][1]) if rows and not _FENCE.search(text) else None
+        return list(_from_text(text, ends, fence[0].strip() if fence else ""))
+    grouped = groupby(rows, key=lambda row: tuple(row[0]))
+    return [Section(path, joined(content for _, content in group)) for path, group in grouped]
+
+
+def _from_text(
+    text: str, ends: Sequence[tuple[tuple[str, ...], int]], fence: str
+) -> Iterator[Section]:
+    """All of the text, each part with the section of the chunk that it is in or comes before. The
+    text of a program is put between fences."""
+    at, groups = 0, [(path, list(group)) for path, group in groupby(ends, itemgetter(0))]
+    for number, (path, group) in enumerate(groups, 1):
+        end = len(text) if number == len(groups) else max(end for _, end in group)
+        end = _after_code(text, at, end)
+        if shown := text[at:end].strip("\n"):
+            yield Section(path, f"{fence}\n{shown}\n{fence[:3]}" if fence else shown)
+        at = max(at, end)
+
+
+def _after_code(text: str, at: int, end: int) -> int:
+    """The end, or that of the code which would be cut there."""
+    is_open = len(_FENCE.findall(text, at, end)) % 2
+    closing = _FENCE.search(text, end) if is_open else None
+    return closing.end() if closing else end
 
 
 def _line(entry: Entry) -> str:

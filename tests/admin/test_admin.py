@@ -123,7 +123,7 @@ def test_the_list_of_sources_shows_how_each_stands(admin_client: Client, chunk: 
 
 def test_a_narrow_list_names_its_columns_in_each_cell(admin_client: Client, source: Source) -> None:
     html = page(admin_client, "sources_source_changelist")
-    assert 'data-label="Parser"' in html
+    assert 'data-label="Kind"' in html
     assert 'data-label="Last state"' in html
 
 

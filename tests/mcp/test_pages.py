@@ -17,6 +17,7 @@ from ingestion.mcp.server import server as made_server
 from ingestion.models import Document
 from tests.mcp.test_server import server, talk, titles
 from tests.support.indexed import document, index
+from tests.support.reading import make_source, read
 
 __all__ = ["server"]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -211,3 +212,31 @@ def test_a_compiler_that_is_not_there_says_so(compiler: Path) -> None:
     _, (answer,) = talk(made_server(), ("check_bbj_syntax", {"code": "end"}))
     assert answer.is_error
     assert "cannot be run" in answer.content[0].text
+
+
+@pytest.fixture
+def folder(settings: Any, tmp_path: Path) -> Path:
+    settings.DATA_DIR = tmp_path
+    (tmp_path / "docs").mkdir()
+    return tmp_path / "docs"
+
+
+def test_a_text_that_repeats_itself_is_whole(server: Any, folder: Path) -> None:
+    """The chunks overlap, and what they repeat cannot be told from what the text repeats."""
+    parts = (f"## Part {n}\n\n{'Words of it. ' * 300}\n" for n in range(3))
+    (folder / "guide.md").write_text("# Guide\n\n" + "\n".join(parts))
+    read(make_source("docs"))
+    _, (answer,) = talk(server, ("get_document", {"url": "docs://guide.md"}))
+    assert answer.content[0].text.count("Words of it.") == 900
+
+
+def test_code_is_not_cut_and_a_program_is_code(server: Any, folder: Path, small: int) -> None:
+    code = "\n".join(f"rem line {n} of a long program" for n in range(400))
+    (folder / "guide.md").write_text(f"# Guide\n\n## One\n\n```bbj\n{code}\n```\n\n## Two\n\nText.")
+    (folder / "program.bbj").write_text(code)
+    read(make_source("docs"))
+    read(make_source("programs", "docs", parser="BbjSourceParser"))
+    (program, *_) = read_to_the_end(server, "programs://program.bbj")
+    assert "```bbj\nrem line 0 of" in program
+    pages = read_to_the_end(server, "docs://guide.md")
+    assert "".join(pages).count("rem line 399 of") == 1
