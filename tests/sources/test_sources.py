@@ -183,17 +183,17 @@ def test_a_target_that_is_not_in_the_project_is_refused_and_the_form_offers_thos
     (message,) = form_errors(**typed, options='{"target": "Web"}')["options"]
     assert message == "target: there is no 'Web': name one of 'HTML5', 'Intranet'."
     assert "options" not in form_errors(**typed, options='{"target": "html5"}')
-    assert offered(**typed) == ("HTML5", "Intranet")
+    assert offered(**typed) == ["HTML5", "Intranet"]
 
 
 def offered(**typed: str) -> Any:
     field = SourceForm(typed).fields["option-FlareParser-target"]
-    return field.choices_found  # type: ignore[attr-defined]
+    return list(field.choices_found)  # type: ignore[attr-defined]
 
 
 def test_a_form_without_a_readable_path_offers_no_target(data_dir: Path) -> None:
     for paths in ("", "docs", "nope"):
-        assert offered(parser="FlareParser", paths=paths) == ()
+        assert offered(parser="FlareParser", paths=paths) == []
 
 
 def test_a_target_has_to_be_in_each_project_of_a_source(data_dir: Path) -> None:
