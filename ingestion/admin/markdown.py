@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+BELOW = 2  # levels of the page's own headings, which come before those of the text
 CHOSEN = "chosen"  # the id of the first element that is marked
 
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
@@ -42,6 +43,8 @@ def marked(text: str, start: int = 0, end: int = 0) -> SafeString:
 def _html(tokens: Sequence[Token]) -> SafeString:
     for token in _all(tokens):
         token.attrs.pop("style", None)
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(6, int(token.tag[1]) + BELOW)}"
         if token.type == "link_open":
             _tame(token)
     html: str = _markdown.renderer.render(tokens, _markdown.options, {})

@@ -468,7 +468,7 @@ def test_rendered_text_is_harmless(text: str, never: str) -> None:
 
 
 def test_rendered_text_reads_as_markdown() -> None:
-    assert marked("## Head\n\n`x`") == "<h2>Head</h2>\n<p><code>x</code></p>\n"
+    assert marked("## Head\n\n`x`") == "<h4>Head</h4>\n<p><code>x</code></p>\n"
 
 
 def test_no_page_needs_inline_code_or_styles(admin_client: Client, chunk: Chunk) -> None:
