@@ -38,13 +38,17 @@ KEPT = {
     "overview-1400-light": 900,
     "overview-1400-dark": 900,
     "overview-390-light": 1400,
-    "source-1400-light": 1400,
-    "preview-1400-light": 2600,
+    "source-1400-light": 900,
+    "settings-1400-light": 1400,
+    "preview-1400-light": 1400,
     "run-1400-light": 1900,
     "run-390-dark": 1400,
-    "failures-1400-light": 1100,
+    "compare-1400-light": 1200,
+    "problems-1400-light": 1100,
     "search-1400-light": 1100,
-    "chunk-1400-light": 1300,
+    "document-1400-light": 1300,
+    "page-1400-light": 1300,
+    "document-390-dark": 1400,
     "quality-1400-light": 1500,
 }
 # Name, title, parser and folder of real material.
@@ -60,14 +64,24 @@ PAGES = {
     "overview": "/admin/",
     "sources": "/admin/sources/source/",
     "source": "/admin/sources/source/ -> mdx-dwc",
+    "settings": "/admin/sources/source/ -> mdx-dwc -> Settings",
+    "add": "/admin/sources/source/add/",
+    "import": "/admin/sources/source/import/",
     "preview": "/admin/sources/source/ -> flare -> Preview",
     "runs": "/admin/ingestion/run/",
     "run": "/admin/ingestion/run/ -> .",
-    "failures": "/admin/ingestion/failure/",
+    "compare": "/admin/ingestion/run/ -> . -> Compare with…",
+    "problems": "/admin/ingestion/failure/",
     "search": "/admin/search/?q=open a window",
     "chunks": "/admin/ingestion/chunk/",
-    "chunk": "/admin/ingestion/chunk/?q=theme -> .",
+    "documents": "/admin/ingestion/document/",
+    "document": "/admin/ingestion/chunk/?q=theme -> .",
+    "page": "/admin/ingestion/document/?q=pdf:// -> .",
+    "left-out": "/admin/ingestion/document/left-out/",
     "quality": "/admin/quality/",
+    "models": "/admin/ingestion/embeddingprofile/",
+    "people": "/admin/auth/user/",
+    "tokens": "/admin/ingestion/apitoken/",
 }
 
 
@@ -178,15 +192,19 @@ def log_in(page: Page) -> None:
 
 def go(page: Page, where: str) -> None:
     """Open an address; after an arrow, follow the first link of the list that has that text; after
-    another one, press the button of that name."""
+    another one, press the button or link of that name. A preview is waited for."""
     address, link, button = [*where.split(" -> "), "", ""][:3]
     page.goto(address)
     if link:
         links = page.locator("#result_list tbody th a, .hits a.hit")
         (links.first if link == "." else links.filter(has_text=link).first).click()
     if button:
-        page.get_by_role("button", name=button, exact=True).click()
+        named = {"name": button, "exact": True}
+        main = page.get_by_role("main")
+        main.get_by_role("button", **named).or_(main.get_by_role("link", **named)).first.click()
     page.wait_for_load_state("networkidle")
+    if button == "Preview":
+        page.locator("[data-ended]").wait_for(state="attached", timeout=60_000)
 
 
 def main() -> int:
