@@ -71,6 +71,9 @@ def test_a_document_is_left_out_and_taken_back(page: Page, stored: Document) -> 
 
 def test_the_list_of_documents_shows_what_is_left_out(page: Page, stored: Document) -> None:
     left_out.leave_out(stored, "wrong", "ada")
+    page.goto("/admin/ingestion/document/")
+    page.get_by_role("link", name="Left out of search", exact=True).click()
+    expect(page.get_by_role("row").filter(has_text="docs://Files")).to_be_visible()
     page.goto("/admin/ingestion/document/?left_out=1")
     expect(page.get_by_role("main")).to_contain_text("Files")
     expect(page.get_by_role("main")).not_to_contain_text("Windows")
