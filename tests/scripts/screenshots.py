@@ -204,7 +204,7 @@ def go(page: Page, where: str) -> None:
         main.get_by_role("button", **named).or_(main.get_by_role("link", **named)).first.click()
     page.wait_for_load_state("networkidle")
     if button == "Preview":
-        page.locator("[data-ended]").wait_for(state="attached", timeout=60_000)
+        page.locator("[data-ended]").first.wait_for(state="attached", timeout=60_000)
 
 
 def main() -> int:
