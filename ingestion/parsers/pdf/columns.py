@@ -23,11 +23,17 @@ MAX_ROWS_SEARCHED = 1_500
 
 
 class Bands:
-    """Looks for columns among rows: for bands of them that a gutter runs through."""
+    """Looks for columns among rows: for bands of them that a gutter runs through.
 
-    def __init__(self, rows: list[Row], known: Sequence[float]) -> None:
+    Gaps in which none of the `known` gutters is are added to `missed`.
+    """
+
+    def __init__(
+        self, rows: list[Row], known: Sequence[float], missed: list[tuple[float, float]]
+    ) -> None:
         self.rows = rows
         self.known = known
+        self.missed = missed
         self.masks = [row.mask() for row in rows]
         self._spreads: dict[int, list[int]] = {}
         self.whole = (1 << max((mask.bit_length() for mask in self.masks), default=0)) - 1
@@ -41,8 +47,11 @@ class Bands:
             middle = (first + last + 1) / 2 * BIN
             if end - start >= MIN_COLUMN_ROWS and _are_columns(rows, middle):
                 return end, middle
-            again = next((x for x in self.known if first * BIN <= x <= (last + 1) * BIN), None)
-            if again is not None and _are_columns_again(rows, again):
+            gap = first * BIN, (last + 1) * BIN
+            again = next((x for x in self.known if gap[0] <= x <= gap[1]), None)
+            if again is None:
+                self.missed.append(gap)
+            elif _are_columns_again(rows, again):
                 return end, again
         return end, None
 

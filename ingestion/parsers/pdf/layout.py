@@ -68,8 +68,9 @@ def lay_out(
     gutters = [] if gutters is None else gutters
     builder = _Reader(layout, gutters)
     builder.read(upright, tables)
-    if set(builder.found) - set(gutters):
-        gutters += sorted(set(builder.found) - set(gutters))
+    new = sorted(set(builder.found) - set(gutters))
+    gutters += new
+    if builder.would_use(new):
         layout.items.clear()
         builder = _Reader(layout, gutters)
         builder.read(upright, tables)
@@ -206,6 +207,7 @@ class _Reader:
         self.layout = layout
         self.gutters = gutters
         self.found: list[float] = []
+        self.missed: list[tuple[float, float]] = []
         self.regions = 0
 
     def read(self, words: list[Word], tables: list[PdfTable]) -> None:
@@ -214,6 +216,10 @@ class _Reader:
         head, body, foot = _split_margins(rows, self.layout)
         for part in (head, body, foot):
             self.read_bands(part, 0)
+
+    def would_use(self, gutters: Sequence[float]) -> bool:
+        """Whether some gap that was not taken for one between columns is where a gutter is."""
+        return any(first <= x <= last for x in gutters for first, last in self.missed)
 
     def read_turned(self, words: list[Word]) -> None:
         """Read text at another angle (labels of axes, stamps), which comes after the page's own."""
@@ -226,7 +232,7 @@ class _Reader:
 
     def read_bands(self, rows: list[Row], depth: int) -> None:
         start, flow, step = 0, 0, 1
-        bands = Bands(rows, self.gutters)
+        bands = Bands(rows, self.gutters, self.missed)
         while start < len(rows) and depth < MAX_COLUMN_DEPTH:
             end, gutter = bands.at(start)
             if gutter is None:
