@@ -35,12 +35,13 @@ class Bands:
         self.known = known
         self.missed = missed
         self.masks = [row.mask() for row in rows]
+        self.sizes = [row.size for row in rows]
         self._spreads: dict[int, list[int]] = {}
         self.whole = (1 << max((mask.bit_length() for mask in self.masks), default=0)) - 1
 
     def at(self, start: int) -> tuple[int, float | None]:
         """The end of the longest band from `start` with a gutter, and the gutter's middle."""
-        least = max(2, round(MIN_GUTTER * typical_size(self.rows[start : start + 40]) / BIN))
+        least = max(2, round(MIN_GUTTER * _middle(self.sizes[start : start + 40]) / BIN))
         union, end = self._widest_union(start, least)
         rows = self.rows[start:end]
         for first, last in sorted(_inner_gaps(union, least), key=_narrowness)[:3]:
@@ -93,8 +94,13 @@ def _narrowness(gap: tuple[int, int]) -> int:
 
 
 def typical_size(rows: list[Row]) -> float:
-    sizes = sorted(row.size for row in rows if row.words)
-    return sizes[len(sizes) // 2] if sizes else 10.0
+    return _middle([row.size for row in rows])
+
+
+def _middle(sizes: list[float]) -> float:
+    """The size of the middle row, by size; tables have none."""
+    found = sorted([size for size in sizes if size] if 0.0 in sizes else sizes)
+    return found[len(found) // 2] if found else 10.0
 
 
 def _inner_gaps(mask: int, least: int) -> list[tuple[int, int]]:

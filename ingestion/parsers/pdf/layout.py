@@ -20,7 +20,7 @@ from ingestion.parsers.pdf.direction import runs_leftward
 from ingestion.parsers.pdf.drawing import Rule
 from ingestion.parsers.pdf.lines import Column, Line, join_words, line_of, name_signs
 from ingestion.parsers.pdf.rows import PdfTable, Row, rows_of
-from ingestion.parsers.pdf.tables import Grid, find_grids
+from ingestion.parsers.pdf.tables import Grid, find_grids, is_upright
 from ingestion.parsers.pdf.words import Word, turn
 
 MAX_COLUMN_DEPTH = 4
@@ -52,7 +52,7 @@ def lay_out(
 
     `gutters` are the gaps between columns on earlier pages; those of this page are added to it.
     """
-    words = [word for word in content.words if _is_on_page(word, box)]
+    words = _on_page(content.words, box)
     layout = PageLayout(number)
     layout.angle = _main_angle(words)
     rules = content.rules
@@ -79,14 +79,22 @@ def lay_out(
     return layout
 
 
-def _is_on_page(word: Word, box: tuple[float, float, float, float]) -> bool:
-    x, y = (word.x0 + word.x1) / 2, word.y
-    if word.angle:
-        x, y = turn(x, y, -word.angle)
-    return box[0] - 2 <= x <= box[2] + 2 and box[1] - 2 <= y <= box[3] + 2
+def _on_page(words: Iterable[Word], box: tuple[float, float, float, float]) -> list[Word]:
+    left, bottom, right, top = box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2
+    found = []
+    for word in words:
+        x, y = (word.x0 + word.x1) / 2, word.y
+        if word.angle:
+            x, y = turn(x, y, -word.angle)
+        if left <= x <= right and bottom <= y <= top:
+            found.append(word)
+    return found
 
 
 def _main_angle(words: Sequence[Word]) -> int:
+    angles = {word.angle for word in words}
+    if len(angles) == 1:
+        return angles.pop()
     counts: Counter[int] = Counter()
     for word in words:
         counts[word.angle] += len(word.text)
@@ -104,6 +112,8 @@ def _mirror(words: Iterable[Word], rules: Iterable[Rule], width: float) -> list[
 
 def _move(words: Iterable[Word], tables: Iterable[PdfTable], shift: float) -> None:
     """Shift words and tables so that the left edge is 0, which the masks need."""
+    if not shift:
+        return
     for word in words:
         word.x0 += shift
         word.x1 += shift
@@ -118,8 +128,10 @@ def _take_tables(
     """The ruled tables of the page, and the words outside them."""
     if angle % 90 or not rules:
         return [], words
+    turned = [_turn_rule(rule, angle) for rule in rules] if angle else rules
+    if not any(is_upright(rule) for rule in turned):
+        return [], words
     tables = []
-    turned = [_turn_rule(rule, angle) for rule in rules]
     underlined = _underlined([word for word in words if word.angle == angle])
     for grid in find_grids([rule for rule in turned if not _is_underline(rule, underlined)]):
         cells: dict[tuple[int, int], list[Word]] = defaultdict(list)

@@ -57,10 +57,14 @@ def find_grids(rules: Sequence[Rule]) -> list[Grid]:
     if len(rules) > MAX_RULES:
         return []
     across = _merge(_Span((r.y0 + r.y1) / 2, r.x0, r.x1) for r in rules if r.y1 - r.y0 <= THIN_RULE)
-    down = _merge(_Span((r.x0 + r.x1) / 2, r.y0, r.y1) for r in rules if r.x1 - r.x0 <= THIN_RULE)
+    down = _merge(_Span((r.x0 + r.x1) / 2, r.y0, r.y1) for r in rules if is_upright(r))
     grids = [_grid(a, d) for a, d in _connected(across, down)]
     found = [grid for grid in grids if grid is not None]
     return sorted(found, key=lambda grid: -grid.ys[0])
+
+
+def is_upright(rule: Rule) -> bool:
+    return rule.x1 - rule.x0 <= THIN_RULE
 
 
 def _merge(spans: Iterable[_Span]) -> list[_Span]:
