@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ctypes import c_double, c_float, c_int, c_size_t, c_void_p
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,7 +97,6 @@ class File:
     def __init__(self, reader: PdfReader, data: bytes) -> None:
         self.reader = reader
         self.is_rewritten = False
-        self.places = _Places()
         self.document = _open(data)
         if self.document is None or len(self.document) != len(reader.pages):
             self._rewrite()
@@ -115,7 +115,7 @@ class File:
             page = self._load(number)
         text = raw.FPDFText_LoadPage(page)
         try:
-            yield Page(page, text, self.places)
+            yield Page(page, text)
         finally:
             raw.FPDFText_ClosePage(text)
             raw.FPDF_ClosePage(page)
@@ -180,10 +180,14 @@ class _Places:
         self.ys = [_pointer(start + 16 * index + 8) for index in range(BLOCK)]
 
 
+@cache
+def _places() -> _Places:
+    return _Places()
+
+
 class Page:
-    def __init__(self, page: Any, text: Any, places: _Places) -> None:
+    def __init__(self, page: Any, text: Any) -> None:
         self.address = _address(page)
-        self._places = places
         self._text = _pointer(_address(text))
         self._numbers = array("f", bytes(24))
         self._out = _pointer(self._numbers.buffer_info()[0])
@@ -217,7 +221,7 @@ class Page:
     def origins(self) -> Floats:
         """The x and y of each character."""
         parts = [np.zeros((0, 2))]
-        places = self._places
+        places = _places()
         for first in range(0, self.count, BLOCK):
             part = range(first, min(first + BLOCK, self.count))
             _exhaust(map(origin, itertools.repeat(self._text), part, places.xs, places.ys))
