@@ -37,6 +37,7 @@ class Bands:
         self.masks = [row.mask() for row in rows]
         self.sizes = [row.size for row in rows]
         self._spreads: dict[int, list[int]] = {}
+        self._lowest = [(mask & -mask).bit_length() - 1 for mask in self.masks]
         self.whole = (1 << max((mask.bit_length() for mask in self.masks), default=0)) - 1
 
     def at(self, start: int) -> tuple[int, float | None]:
@@ -68,16 +69,17 @@ class Bands:
         """The joint mask of the rows from `start` on that a gap runs through, and their end."""
         spread = self._spread(least)
         within = (1 << max(self.whole.bit_length() - least + 1, 0)) - 1
-        union = filled = 0
+        union, filled, lowest = 0, 0, self._lowest[start]
         parted, end = False, start
-        while end < min(len(self.rows), start + MAX_ROWS_SEARCHED):
-            grown, full = union | self.masks[end], filled | spread[end]
-            inner = ((1 << grown.bit_length()) - 1) & -(grown & -grown)
-            goes_on = bool(inner & ~full)
+        for end in range(start, min(len(self.rows), start + MAX_ROWS_SEARCHED)):
+            full = filled | spread[end]
+            lowest = min(lowest, self._lowest[end])
+            covered = full >> lowest  # all ones if there is no gap
+            goes_on = bool(covered & (covered + 1))
             if not goes_on and (parted or not within & ~full):
-                break
-            union, filled, parted, end = grown, full, goes_on, end + 1
-        return union, end
+                return union, end
+            union, filled, parted = union | self.masks[end], full, goes_on
+        return union, end + 1
 
     def _spread(self, least: int) -> list[int]:
         """The masks with a zero only where a gap of `least` bits begins."""

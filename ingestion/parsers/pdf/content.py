@@ -69,6 +69,12 @@ def read_content(page: pdfium.Page, faces: Faces, source: PageObject) -> PageCon
     return content
 
 
+def _mapped(codes: str) -> str:
+    for code in TEXT_MAP.keys() & set(map(ord, set(codes))):
+        codes = codes.replace(chr(code), TEXT_MAP[code])
+    return codes
+
+
 class _Text:
     """The characters of a page, by the objects that draw them."""
 
@@ -80,11 +86,11 @@ class _Text:
         self.unreadable: Counter[str] = Counter()
         self.paginated: dict[int, bool] = {}
         self.codes = page.characters()
-        self.text = self.codes.translate(TEXT_MAP)
+        self.text = _mapped(self.codes)
         self.origins = page.origins()
 
     def words(self) -> list[Word]:
-        shown = [self._shown(run) for run in self.page.runs() if run.drawn]
+        shown = [self._shown(run) for run in self.page.runs() if run[-1]]
         advances = self._advances(shown)
         glyphs = Glyphs(self._named(shown), self.origins, shown, advances)
         glyphs.widen_ligatures(self._reach)
@@ -92,14 +98,14 @@ class _Text:
         return words_of(glyphs, [NO_STYLE, *(self._style(y, run) for y, run in pairs)])
 
     def _shown(self, run: pdfium.Run) -> Shown:
-        first = run.first
+        first, end, drawn = run
         a, b, c, d, _, _ = self.page.matrix(first)
-        size, font = abs(self.page.size(first)), pdfium.font(run.drawn)
+        size, font = abs(self.page.size(first)), pdfium.font(drawn)
         face = self.faces.get(font)
         angle = round(math.degrees(math.atan2(b, a))) % 360 if b or a < 0 else 0
         height = self._height(first, angle) if face.drawn else size * math.hypot(c, d)
         along = size * math.hypot(a, b)
-        return Shown(first, run.end, run.drawn, font, face, angle, along, max(height, 0.01))
+        return Shown(first, end, drawn, font, face, angle, along, max(height, 0.01))
 
     def _advances(self, shown: Sequence[Shown]) -> Floats:
         """How far each character moves the text, in font sizes."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ctypes import c_double, c_float, c_int, c_size_t, c_void_p
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pypdfium2
@@ -161,13 +161,9 @@ def _draws_annotations(page: Any) -> bool:
     return found
 
 
-class Run(NamedTuple):
-    """The characters from `first` to before `end`, drawn by the object at an address, or by none
-    (0), if PDFium adds them."""
-
-    first: int
-    end: int
-    drawn: int
+# The characters from a first one to before an end, and the address of the object that draws them; 0
+# if PDFium adds them.
+Run = tuple[int, int, int]
 
 
 class _Places:
@@ -207,12 +203,12 @@ class Page:
         """The first arguments of a function, for each character."""
         return itertools.repeat(self._text), range(self.count)
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> Iterable[Run]:
         """What draws the characters, in their order."""
         drawn = np.fromiter(map(text_object, *self._each()), np.uint64, self.count)
         ends = [*(np.flatnonzero(drawn[1:] != drawn[:-1]) + 1).tolist(), self.count]
         firsts = [0, *ends[:-1]]
-        return list(map(Run, firsts, ends, drawn[firsts].tolist())) if self.count else []
+        return zip(firsts, ends, drawn[firsts].tolist(), strict=True) if self.count else ()
 
     def is_unmapped(self, index: int) -> bool:
         """Whether a character is only a code, because its font does not say what it means."""

@@ -74,13 +74,16 @@ def _once(found: list[_Found], styles: Sequence[Style]) -> list[_Found]:
 def _crowded(x: Floats, y: Floats, near: float) -> Booleans:
     """Whether other places may be as near as that: each that is shares a square of a grid twice as
     wide, or of one that is shifted."""
+    shifts = np.array([[0, 0], [0, near], [near, 0], [near, near]])
+    columns, rows = (
+        np.floor((of + by[:, None]) / (2 * near)) for of, by in zip((x, y), shifts.T, strict=True)
+    )
+    squares = columns * MOST_ROWS + rows
+    order = np.argsort(squares, axis=1)
+    ordered = np.take_along_axis(squares, order, axis=1)
+    grid, place = np.nonzero(ordered[:, 1:] == ordered[:, :-1])
     crowded = np.zeros(len(x), np.bool_)
-    columns, rows = ([np.floor((of + by) / (2 * near)) for by in (0, near)] for of in (x, y))
-    for column, row in itertools.product(columns, rows):
-        _, square, counts = np.unique(
-            column * MOST_ROWS + row, return_inverse=True, return_counts=True
-        )
-        crowded |= counts[square] > 1
+    crowded[order[grid, place]] = crowded[order[grid, place + 1]] = True
     return crowded
 
 
