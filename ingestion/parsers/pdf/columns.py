@@ -6,12 +6,12 @@ one after the other, table rows one after the other.
 
 from __future__ import annotations
 
-import itertools
 import operator
 import re
 from collections.abc import Sequence
 from functools import reduce
 from statistics import median
+from typing import NamedTuple
 
 from ingestion.parsers.pdf.rows import BIN, Row, by_height, rows_of
 from ingestion.parsers.pdf.words import Word
@@ -20,6 +20,15 @@ MIN_GUTTER = 0.7  # of the font size
 MIN_COLUMN_ROWS = 3
 FEW_LETTERS = 4  # a line: fewer are no running text
 MAX_ROWS_SEARCHED = 1_500
+
+
+class Band(NamedTuple):
+    """Rows from `start` to before `end`, and the `sides` of the gutter if they are in columns."""
+
+    start: int
+    end: int
+    gutter: float = 0.0
+    sides: tuple[list[Row], ...] = ()
 
 
 class Bands:
@@ -36,34 +45,38 @@ class Bands:
         self.missed = missed
         self.masks = [row.mask() for row in rows]
         self.sizes = [row.size for row in rows]
+        self._found: dict[int, Band] = {}
         self._spreads: dict[int, list[int]] = {}
         self._lowest = [(mask & -mask).bit_length() - 1 for mask in self.masks]
         self.whole = (1 << max((mask.bit_length() for mask in self.masks), default=0)) - 1
 
-    def at(self, start: int) -> tuple[int, float | None]:
-        """The end of the longest band from `start` with a gutter, and the gutter's middle."""
+    def at(self, start: int) -> Band:
+        """The longest band from `start` with a gap through it."""
+        if start not in self._found:
+            self._found[start] = self._look(start)
+        return self._found[start]
+
+    def _look(self, start: int) -> Band:
         least = max(2, round(MIN_GUTTER * _middle(self.sizes[start : start + 40]) / BIN))
         union, end = self._widest_union(start, least)
         rows = self.rows[start:end]
         for first, last in sorted(_inner_gaps(union, least), key=_narrowness)[:3]:
             middle = (first + last + 1) / 2 * BIN
-            if end - start >= MIN_COLUMN_ROWS and _are_columns(rows, middle):
-                return end, middle
+            sides = _columns(rows, middle) if end - start >= MIN_COLUMN_ROWS else None
+            if sides is not None:
+                return Band(start, end, middle, sides)
             gap = first * BIN, (last + 1) * BIN
             again = next((x for x in self.known if gap[0] <= x <= gap[1]), None)
             if again is None:
                 self.missed.append(gap)
-            elif _are_columns_again(rows, again):
-                return end, again
-        return end, None
+            elif (sides := _columns_again(rows, again)) is not None:
+                return Band(start, end, again, sides)
+        return Band(start, end)
 
-    def first(self, low: int, high: int) -> tuple[int, int, float]:
-        """The band at `high`, or one that begins at a row skipped before it."""
-        for start in range(low, high + 1):
-            end, gutter = self.at(start)
-            if gutter is not None:
-                return start, end, gutter
-        raise AssertionError("there is a band at `high`")
+    def first(self, low: int, high: int) -> Band:
+        """The band at `high`, or one in columns that begins at a row skipped before it."""
+        bands = (self.at(start) for start in range(low, high))
+        return next((band for band in bands if band.sides), self.at(high))
 
     def _widest_union(self, start: int, least: int) -> tuple[int, int]:
         """The joint mask of the rows from `start` on that a gap runs through, and their end."""
@@ -91,6 +104,9 @@ class Bands:
         return self._spreads[least]
 
 
+_order = operator.attrgetter("order")
+
+
 def _narrowness(gap: tuple[int, int]) -> int:
     return gap[0] - gap[1]
 
@@ -114,7 +130,7 @@ def _inner_gaps(mask: int, least: int) -> list[tuple[int, int]]:
     ]  # fmt: skip
 
 
-def split_at(rows: list[Row], gutter: float) -> tuple[list[Row], list[Row]]:
+def _split_at(rows: list[Row], gutter: float) -> tuple[list[Row], list[Row]]:
     left: list[Row] = []
     right: list[Row] = []
     words: list[Word] = []
@@ -128,30 +144,27 @@ def split_at(rows: list[Row], gutter: float) -> tuple[list[Row], list[Row]]:
     return sorted(left, key=key), sorted(right, key=key)
 
 
-def _are_columns(rows: list[Row], gutter: float) -> bool:
-    """Whether running text is on both sides of the gutter, drawn one side after the other."""
+def _columns(rows: list[Row], gutter: float) -> tuple[list[Row], list[Row]] | None:
+    """The rows of both sides of the gutter, if running text is on both, drawn one side after the
+    other."""
     if not _have_letters(rows, gutter) or not _have_heights(rows, gutter):
-        return False
-    sides = split_at(rows, gutter)
-    if any(len(side) < MIN_COLUMN_ROWS for side in sides):
-        return False
-    if not all(_is_running_text(side) for side in sides):
-        return False
+        return None
+    sides = _split_at(rows, gutter)
     shorter = min(len(side) for side in sides)
+    if shorter < MIN_COLUMN_ROWS or not all(_is_running_text(side) for side in sides):
+        return None
     if _switches(rows, gutter) <= max(3, 0.34 * shorter):
-        return True
-    return shorter >= 8 and all(_is_dense(side) for side in sides)
+        return sides
+    return sides if shorter >= 8 and all(_is_dense(side) for side in sides) else None
 
 
 def _have_letters(rows: list[Row], gutter: float) -> bool:
     """Whether each side has enough letters for running text, which is quickly seen."""
     if any(row.table is not None for row in rows):
         return True
-    left = [row.letters_before(gutter) for row in rows]
-    right = [row.letters - letters for row, letters in zip(rows, left, strict=True)]
+    sides = zip(*[row.letters_beside(gutter) for row in rows], strict=True)
     return all(
-        sum(letters) >= FEW_LETTERS * sum(count > 0 for count in letters) > 0
-        for letters in (left, right)
+        sum(letters) >= FEW_LETTERS * (len(letters) - letters.count(0)) > 0 for letters in sides
     )
 
 
@@ -166,19 +179,21 @@ def _have_heights(rows: list[Row], gutter: float) -> bool:
     return min(map(len, heights)) >= MIN_COLUMN_ROWS
 
 
-def _are_columns_again(rows: list[Row], gutter: float) -> bool:
-    """Whether a few lines next to a full-width part are in columns known from other pages."""
-    sides = split_at(rows, gutter)
+def _columns_again(rows: list[Row], gutter: float) -> tuple[list[Row], list[Row]] | None:
+    """The sides of a few lines next to a full-width part, if they are in columns known from other
+    pages."""
+    sides = _split_at(rows, gutter)
     if not all(sides) or any(row.table is not None for row in rows):
-        return False
+        return None
     letters = [median(row.letters for row in side) for side in sides]
-    return min(letters) >= 20 and _switches(rows, gutter) <= 1
+    return sides if min(letters) >= 20 and _switches(rows, gutter) <= 1 else None
 
 
 def _switches(rows: list[Row], gutter: float) -> int:
     """How often the file switches between the sides of the gutter when it draws the words."""
-    words = sorted((w for row in rows for w in row.words), key=lambda w: w.order)
-    return sum((a.x1 > gutter) != (b.x1 > gutter) for a, b in itertools.pairwise(words))
+    words = sorted([word for row in rows for word in row.words], key=_order)
+    is_right = [word.x1 > gutter for word in words]
+    return sum(map(operator.ne, is_right, is_right[1:]))
 
 
 def _is_running_text(rows: list[Row]) -> bool:

@@ -90,7 +90,7 @@ class _Text:
         self.origins = page.origins()
 
     def words(self) -> list[Word]:
-        shown = [self._shown(run) for run in self.page.runs() if run[-1]]
+        shown = [self._shown(run) for run in self.page.runs(self.codes) if run[-1]]
         advances = self._advances(shown)
         glyphs = Glyphs(self._named(shown), self.origins, shown, advances)
         glyphs.widen_ligatures(self._reach)
@@ -110,18 +110,24 @@ class _Text:
     def _advances(self, shown: Sequence[Shown]) -> Floats:
         """How far each character moves the text, in font sizes."""
         found: list[float] = []
+        has_leftward = bool(LEFTWARD.search(self.codes))
         for run in shown:
-            codes, known = self.codes[run.first : run.end], run.face.advances
+            found += itertools.repeat(0.0, run.first - len(found))
+            found += self._advances_of(run)
+            if has_leftward and run.angle == 0 and run.along:
+                for match in LEFTWARD.finditer(self.codes, run.first, run.end):
+                    place = match.start()  # a letter has a glyph for each of its places
+                    found[place] = self._reach(place) / run.along
+        return np.array(found + [0.0] * (len(self.text) - len(found)))
+
+    def _advances_of(self, run: Shown) -> list[float]:
+        codes, known = self.codes[run.first : run.end], run.face.advances
+        try:
+            return list(map(known.__getitem__, codes))
+        except KeyError:
             for letter in set(codes).difference(known):
                 self._learn(letter, run)
-            found += itertools.repeat(0.0, run.first - len(found))
-            found += map(known.__getitem__, codes)
-            if codes.isascii() or run.angle or not run.along:
-                continue
-            for match in LEFTWARD.finditer(codes):
-                place = run.first + match.start()  # a letter has a glyph for each of its places
-                found[place] = self._reach(place) / run.along
-        return np.array(found + [0.0] * (len(self.text) - len(found)))
+            return list(map(known.__getitem__, codes))
 
     def _learn(self, letter: str, run: Shown) -> None:
         """Note the advance of a character that is new to its font, and what it is if that is not

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from ingestion.parsers.pdf.columns import Bands, split_at, typical_size
+from ingestion.parsers.pdf.columns import Bands, typical_size
 from ingestion.parsers.pdf.content import PageContent
 from ingestion.parsers.pdf.direction import runs_leftward
 from ingestion.parsers.pdf.drawing import Rule
@@ -246,18 +246,18 @@ class _Reader:
         start, flow, step = 0, 0, 1
         bands = Bands(rows, self.gutters, self.missed)
         while start < len(rows) and depth < MAX_COLUMN_DEPTH:
-            end, gutter = bands.at(start)
-            if gutter is None:
+            band = bands.at(start)
+            if not band.sides:
                 # So that a long table is not tried again at each of its rows.
-                step = max(1, (end - start) // TRIES)
+                step = max(1, (band.end - start) // TRIES)
                 start += step
                 continue
-            start, end, gutter = bands.first(max(flow, start - step + 1), start)
-            self.found.append(gutter)
-            self.emit(rows[flow:start])
-            for side in split_at(rows[start:end], gutter):
+            band = bands.first(max(flow, start - step + 1), start)
+            self.found.append(band.gutter)
+            self.emit(rows[flow : band.start])
+            for side in band.sides:
                 self.read_bands(side, depth + 1)
-            start, flow, step = end, end, 1
+            start, flow, step = band.end, band.end, 1
         self.emit(rows[flow:])
 
     def emit(self, rows: list[Row]) -> None:

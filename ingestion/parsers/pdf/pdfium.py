@@ -24,10 +24,12 @@ from ingestion.exceptions import DocumentError
 Box = tuple[float, float, float, float]
 Matrix = tuple[float, float, float, float, float, float]
 Floats = NDArray[np.float64]
+Addresses = NDArray[np.uint64]
 
 PATH, FORM = raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_FORM
 DRAWN = {raw.FPDF_ANNOT_WIDGET, raw.FPDF_ANNOT_FREETEXT}
 LONGEST_NAME = 256
+SPACE = ord(" ")
 BLOCK = 512  # characters whose places are read together
 
 
@@ -197,18 +199,33 @@ class Page:
             found = bytes(buffer)[:-2].decode("utf-16-le", "replace")
             if len(found) == self.count:
                 return found
-        return "".join(map(chr, map(character, *self._each())))
+        each = map(character, itertools.repeat(self._text), range(self.count))
+        return "".join(map(chr, each))
 
-    def _each(self) -> tuple[Iterable[Any], range]:
-        """The first arguments of a function, for each character."""
-        return itertools.repeat(self._text), range(self.count)
-
-    def runs(self) -> Iterable[Run]:
+    def runs(self, characters: str) -> Iterable[Run]:
         """What draws the characters, in their order."""
-        drawn = np.fromiter(map(text_object, *self._each()), np.uint64, self.count)
+        drawn = self._drawn(characters)
         ends = [*(np.flatnonzero(drawn[1:] != drawn[:-1]) + 1).tolist(), self.count]
         firsts = [0, *ends[:-1]]
         return zip(firsts, ends, drawn[firsts].tolist(), strict=True) if self.count else ()
+
+    def _drawn(self, characters: str) -> Addresses:
+        """The object that draws each character. Inside a word only those are asked for whose word
+        begins and ends with different ones."""
+        codes = np.frombuffer(characters.encode("utf-32-le", "replace"), np.uint32)
+        outer = np.ones(self.count + 2, np.bool_)
+        outer[1:-1] = codes <= SPACE
+        asked = outer[1:-1] | outer[:-2] | outer[2:]
+        known = self._objects_at(np.flatnonzero(asked))
+        before = np.cumsum(asked) - 1
+        drawn: Addresses = known[before]
+        places = np.flatnonzero(drawn != known[before + ~asked])
+        drawn[places] = self._objects_at(places)
+        return drawn
+
+    def _objects_at(self, places: NDArray[np.intp]) -> Addresses:
+        each = map(text_object, itertools.repeat(self._text), places.tolist())
+        return np.fromiter(each, np.uint64, len(places))
 
     def is_unmapped(self, index: int) -> bool:
         """Whether a character is only a code, because its font does not say what it means."""
