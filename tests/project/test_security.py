@@ -331,6 +331,19 @@ def test_a_pdf_that_unpacks_without_end_is_given_up(data_dir: Path) -> None:
     assert int(megabytes) < 400
 
 
+def test_reading_starts_no_thread_for_each_core() -> None:
+    """Each takes 40 MB of what a run may take, however little there is to read."""
+    program = "import os; import ingestion.parsers.pdf; print(len(os.listdir('/proc/self/task')))"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=live.BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == "1\n"
+
+
 @pytest.fixture
 def queued(db: None) -> OrmQ:
     """The task of a run of one source."""

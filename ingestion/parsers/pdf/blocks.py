@@ -20,6 +20,7 @@ from ingestion.parsers.pdf.typography import (
     LEADER,
     NUMBER,
     Typography,
+    has_leader,
 )
 
 INDENT = 0.7  # of the font size: a line indented by more begins a paragraph
@@ -383,10 +384,10 @@ def _row_run(items: Sequence[Item], index: int, levels: dict[int, int]) -> list[
             break
         if run and (item.page, item.region) != (run[-1].page, run[-1].region):
             break
-        if not (LEADER.search(item.text) or (item.cells and not BULLET.match(item.text))):
+        if not (has_leader(item.text) or (item.cells and not BULLET.match(item.text))):
             break
         run.append(item)
-    if any(LEADER.search(line.text) for line in run):
+    if any(has_leader(line.text) for line in run):
         return run
     return run if len(run) >= 2 and _share_an_edge(run) else []
 
@@ -403,7 +404,7 @@ def _share_an_edge(lines: list[Line]) -> bool:
 
 def _aligned_rows(lines: list[Line]) -> list[list[str]] | None:
     """The rows as a table, if each cell is under exactly one of the first row's columns."""
-    if len(lines) < 3 or any(not line.cells or LEADER.search(line.text) for line in lines):
+    if len(lines) < 3 or any(not line.cells or has_leader(line.text) for line in lines):
         return None
     columns: list[list[float]] = []
     for x0, x1, _ in sorted(cell for line in lines for cell in line.cells):
@@ -426,4 +427,4 @@ def _aligned_rows(lines: list[Line]) -> list[list[str]] | None:
 
 
 def _without_leader(text: str) -> str:
-    return LEADER.sub(" ", text).strip()
+    return (LEADER.sub(" ", text) if has_leader(text) else text).strip()

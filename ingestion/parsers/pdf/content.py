@@ -69,6 +69,12 @@ def read_content(page: pdfium.Page, faces: Faces, source: PageObject) -> PageCon
     return content
 
 
+def _mapped(codes: str) -> str:
+    for code in TEXT_MAP.keys() & set(map(ord, set(codes))):
+        codes = codes.replace(chr(code), TEXT_MAP[code])
+    return codes
+
+
 class _Text:
     """The characters of a page, by the objects that draw them."""
 
@@ -80,11 +86,11 @@ class _Text:
         self.unreadable: Counter[str] = Counter()
         self.paginated: dict[int, bool] = {}
         self.codes = page.characters()
-        self.text = self.codes.translate(TEXT_MAP)
+        self.text = _mapped(self.codes)
         self.origins = page.origins()
 
     def words(self) -> list[Word]:
-        shown = [self._shown(run) for run in self.page.runs() if run.drawn]
+        shown = [self._shown(run) for run in self.page.runs(self.codes) if run[-1]]
         advances = self._advances(shown)
         glyphs = Glyphs(self._named(shown), self.origins, shown, advances)
         glyphs.widen_ligatures(self._reach)
@@ -92,30 +98,36 @@ class _Text:
         return words_of(glyphs, [NO_STYLE, *(self._style(y, run) for y, run in pairs)])
 
     def _shown(self, run: pdfium.Run) -> Shown:
-        first = run.first
+        first, end, drawn = run
         a, b, c, d, _, _ = self.page.matrix(first)
-        size, font = abs(self.page.size(first)), pdfium.font(run.drawn)
+        size, font = abs(self.page.size(first)), pdfium.font(drawn)
         face = self.faces.get(font)
         angle = round(math.degrees(math.atan2(b, a))) % 360 if b or a < 0 else 0
         height = self._height(first, angle) if face.drawn else size * math.hypot(c, d)
         along = size * math.hypot(a, b)
-        return Shown(first, run.end, run.drawn, font, face, angle, along, max(height, 0.01))
+        return Shown(first, end, drawn, font, face, angle, along, max(height, 0.01))
 
     def _advances(self, shown: Sequence[Shown]) -> Floats:
         """How far each character moves the text, in font sizes."""
         found: list[float] = []
+        has_leftward = bool(LEFTWARD.search(self.codes))
         for run in shown:
-            codes, known = self.codes[run.first : run.end], run.face.advances
+            found += itertools.repeat(0.0, run.first - len(found))
+            found += self._advances_of(run)
+            if has_leftward and run.angle == 0 and run.along:
+                for match in LEFTWARD.finditer(self.codes, run.first, run.end):
+                    place = match.start()  # a letter has a glyph for each of its places
+                    found[place] = self._reach(place) / run.along
+        return np.array(found + [0.0] * (len(self.text) - len(found)))
+
+    def _advances_of(self, run: Shown) -> list[float]:
+        codes, known = self.codes[run.first : run.end], run.face.advances
+        try:
+            return list(map(known.__getitem__, codes))
+        except KeyError:
             for letter in set(codes).difference(known):
                 self._learn(letter, run)
-            found += itertools.repeat(0.0, run.first - len(found))
-            found += map(known.__getitem__, codes)
-            if codes.isascii() or run.angle or not run.along:
-                continue
-            for match in LEFTWARD.finditer(codes):
-                place = run.first + match.start()  # a letter has a glyph for each of its places
-                found[place] = self._reach(place) / run.along
-        return np.array(found + [0.0] * (len(self.text) - len(found)))
+            return list(map(known.__getitem__, codes))
 
     def _learn(self, letter: str, run: Shown) -> None:
         """Note the advance of a character that is new to its font, and what it is if that is not

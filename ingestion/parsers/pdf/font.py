@@ -42,6 +42,7 @@ class Face:
     fixed: bool = False
     advances: dict[str, float] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    _judged: int = -1
 
     @property
     def shows_signs(self) -> bool:
@@ -55,7 +56,9 @@ class Face:
 
     def judge(self) -> None:
         """Decide whether it is a code font, by what was shown of it so far."""
-        self.mono = bool(MONO.search(self.name)) or self._is_fixed_pitch()
+        if len(self.advances) != self._judged:
+            self._judged = len(self.advances)
+            self.mono = bool(MONO.search(self.name)) or self._is_fixed_pitch()
 
     def _is_fixed_pitch(self) -> bool:
         """Whether all letters are equally wide; the flag is often wrong, so the widths decide."""

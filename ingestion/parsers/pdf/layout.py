@@ -14,13 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from ingestion.parsers.pdf.columns import Bands, split_at, typical_size
+from ingestion.parsers.pdf.columns import Bands, typical_size
 from ingestion.parsers.pdf.content import PageContent
 from ingestion.parsers.pdf.direction import runs_leftward
 from ingestion.parsers.pdf.drawing import Rule
 from ingestion.parsers.pdf.lines import Column, Line, join_words, line_of, name_signs
 from ingestion.parsers.pdf.rows import PdfTable, Row, rows_of
-from ingestion.parsers.pdf.tables import Grid, find_grids
+from ingestion.parsers.pdf.tables import Grid, find_grids, is_upright
 from ingestion.parsers.pdf.words import Word, turn
 
 MAX_COLUMN_DEPTH = 4
@@ -52,7 +52,7 @@ def lay_out(
 
     `gutters` are the gaps between columns on earlier pages; those of this page are added to it.
     """
-    words = [word for word in content.words if _is_on_page(word, box)]
+    words = _on_page(content.words, box)
     layout = PageLayout(number)
     layout.angle = _main_angle(words)
     rules = content.rules
@@ -68,8 +68,9 @@ def lay_out(
     gutters = [] if gutters is None else gutters
     builder = _Reader(layout, gutters)
     builder.read(upright, tables)
-    if set(builder.found) - set(gutters):
-        gutters += sorted(set(builder.found) - set(gutters))
+    new = sorted(set(builder.found) - set(gutters))
+    gutters += new
+    if builder.would_use(new):
         layout.items.clear()
         builder = _Reader(layout, gutters)
         builder.read(upright, tables)
@@ -78,14 +79,22 @@ def lay_out(
     return layout
 
 
-def _is_on_page(word: Word, box: tuple[float, float, float, float]) -> bool:
-    x, y = (word.x0 + word.x1) / 2, word.y
-    if word.angle:
-        x, y = turn(x, y, -word.angle)
-    return box[0] - 2 <= x <= box[2] + 2 and box[1] - 2 <= y <= box[3] + 2
+def _on_page(words: Iterable[Word], box: tuple[float, float, float, float]) -> list[Word]:
+    left, bottom, right, top = box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2
+    found = []
+    for word in words:
+        x, y = (word.x0 + word.x1) / 2, word.y
+        if word.angle:
+            x, y = turn(x, y, -word.angle)
+        if left <= x <= right and bottom <= y <= top:
+            found.append(word)
+    return found
 
 
 def _main_angle(words: Sequence[Word]) -> int:
+    angles = {word.angle for word in words}
+    if len(angles) == 1:
+        return angles.pop()
     counts: Counter[int] = Counter()
     for word in words:
         counts[word.angle] += len(word.text)
@@ -103,6 +112,8 @@ def _mirror(words: Iterable[Word], rules: Iterable[Rule], width: float) -> list[
 
 def _move(words: Iterable[Word], tables: Iterable[PdfTable], shift: float) -> None:
     """Shift words and tables so that the left edge is 0, which the masks need."""
+    if not shift:
+        return
     for word in words:
         word.x0 += shift
         word.x1 += shift
@@ -117,8 +128,10 @@ def _take_tables(
     """The ruled tables of the page, and the words outside them."""
     if angle % 90 or not rules:
         return [], words
+    turned = [_turn_rule(rule, angle) for rule in rules] if angle else rules
+    if not any(is_upright(rule) for rule in turned):
+        return [], words
     tables = []
-    turned = [_turn_rule(rule, angle) for rule in rules]
     underlined = _underlined([word for word in words if word.angle == angle])
     for grid in find_grids([rule for rule in turned if not _is_underline(rule, underlined)]):
         cells: dict[tuple[int, int], list[Word]] = defaultdict(list)
@@ -206,6 +219,7 @@ class _Reader:
         self.layout = layout
         self.gutters = gutters
         self.found: list[float] = []
+        self.missed: list[tuple[float, float]] = []
         self.regions = 0
 
     def read(self, words: list[Word], tables: list[PdfTable]) -> None:
@@ -214,6 +228,10 @@ class _Reader:
         head, body, foot = _split_margins(rows, self.layout)
         for part in (head, body, foot):
             self.read_bands(part, 0)
+
+    def would_use(self, gutters: Sequence[float]) -> bool:
+        """Whether some gap that was not taken for one between columns is where a gutter is."""
+        return any(first <= x <= last for x in gutters for first, last in self.missed)
 
     def read_turned(self, words: list[Word]) -> None:
         """Read text at another angle (labels of axes, stamps), which comes after the page's own."""
@@ -226,20 +244,20 @@ class _Reader:
 
     def read_bands(self, rows: list[Row], depth: int) -> None:
         start, flow, step = 0, 0, 1
-        bands = Bands(rows, self.gutters)
+        bands = Bands(rows, self.gutters, self.missed)
         while start < len(rows) and depth < MAX_COLUMN_DEPTH:
-            end, gutter = bands.at(start)
-            if gutter is None:
+            band = bands.at(start)
+            if not band.sides:
                 # So that a long table is not tried again at each of its rows.
-                step = max(1, (end - start) // TRIES)
+                step = max(1, (band.end - start) // TRIES)
                 start += step
                 continue
-            start, end, gutter = bands.first(max(flow, start - step + 1), start)
-            self.found.append(gutter)
-            self.emit(rows[flow:start])
-            for side in split_at(rows[start:end], gutter):
+            band = bands.first(max(flow, start - step + 1), start)
+            self.found.append(band.gutter)
+            self.emit(rows[flow : band.start])
+            for side in band.sides:
                 self.read_bands(side, depth + 1)
-            start, flow, step = end, end, 1
+            start, flow, step = band.end, band.end, 1
         self.emit(rows[flow:])
 
     def emit(self, rows: list[Row]) -> None:

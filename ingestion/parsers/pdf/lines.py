@@ -22,7 +22,7 @@ CELL_GAP = 1.1  # of the font size: a wider gap inside a line separates cells
 
 
 class Style(NamedTuple):
-    """The style of most of a line; `pitch` is the advance of its code font in points."""
+    """The style of most of a line; `pitch` is the advance of its font in points if it is code."""
 
     bold: bool
     mono: bool
@@ -85,8 +85,8 @@ def line_of(row: Row, number: int) -> Line:
     words = name_signs(row.words)
     lengths = [len(word.text) for word in words]
     total = sum(lengths)
-    code = sum([len(word.text) for word in words if word.face.mono])
-    bold = sum([len(word.text) for word in words if word.bold])
+    code = _letters([word.face.mono for word in words], lengths, total)
+    bold = _letters([word.bold for word in words], lengths, total)
     text = join_words(words)
     size = _size(words, lengths, text)
     mono = code >= 0.75 * total
@@ -98,7 +98,7 @@ def line_of(row: Row, number: int) -> Line:
         x1=max([word.x1 for word in words]),
         y=row.y,
         size=size,
-        style=Style(bold >= 0.9 * total, mono, _pitch(words)),
+        style=Style(bold >= 0.9 * total, mono, _pitch(words) if mono else 0.0),
         page=number,
         pagination=all(word.pagination for word in words),
         mark=len(words) > 1 and words[0].y > row.y + 0.15 * size and words[0].size < SCRIPT * size,
@@ -106,16 +106,21 @@ def line_of(row: Row, number: int) -> Line:
     )
 
 
+def _letters(flags: Sequence[bool], lengths: Sequence[int], total: int) -> int:
+    """How many letters the words that have a flag have; `total` is that of all."""
+    if True not in flags:
+        return 0
+    return total if False not in flags else sum(itertools.compress(lengths, flags))
+
+
 def _size(words: Sequence[Word], lengths: Sequence[int], text: str) -> float:
     """The size of most letters; the largest for small capitals, which are not small print."""
-    sizes: dict[float, int] = {}
-    for word, length in zip(words, lengths, strict=True):
-        sizes[word.size] = sizes.get(word.size, 0) + length
-    if len(sizes) == 1:
-        return round(words[0].size, 1)
+    sizes = [word.size for word in words]
+    if min(sizes) == max(sizes):
+        return round(sizes[0], 1)
     rounded: Counter[float] = Counter()
-    for size, letters in sizes.items():
-        rounded[round(size, 1)] += letters
+    for size, length in zip(sizes, lengths, strict=True):
+        rounded[round(size, 1)] += length
     return max(rounded) if text.isupper() else max(rounded, key=lambda s: (rounded[s], s))
 
 
@@ -128,7 +133,8 @@ def name_signs(words: list[Word]) -> list[Word]:
         and (first.text == UNKNOWN or (first.face.shows_signs and first.text not in BULLETS))
     ):
         first.text = "•"
-    if all(word.text and UNKNOWN not in word.text for word in words):
+    texts = [word.text for word in words]
+    if all(texts) and UNKNOWN not in "".join(texts):
         return words
     for word in words:
         word.text = word.text.replace(UNKNOWN, "")
@@ -136,14 +142,15 @@ def name_signs(words: list[Word]) -> list[Word]:
 
 
 def _cells(words: list[Word], size: float) -> tuple[tuple[float, float, str], ...]:
-    groups = [[words[0]]]
-    for before, word in itertools.pairwise(words):
-        if word.x0 - before.x1 > CELL_GAP * size:
-            groups.append([word])
-        else:
-            groups[-1].append(word)
-    if len(groups) == 1:
+    wide = CELL_GAP * size
+    starts = [
+        index
+        for index, (before, word) in enumerate(itertools.pairwise(words), 1)
+        if word.x0 - before.x1 > wide
+    ]
+    if not starts:
         return ()
+    groups = [words[i:j] for i, j in itertools.pairwise([0, *starts, len(words)])]
     return tuple((g[0].x0, g[-1].x1, join_words(g, marked=True)) for g in groups)
 
 
@@ -163,12 +170,12 @@ def _texts(words: Sequence[Word]) -> list[str]:
     first = words[0].text
     texts = [f"[{first}] " if _opens_note(words) else first]
     for before, word in itertools.pairwise(words):
+        text = word.text
         if _is_space(before, word, wide):
-            texts.append(" " + word.text)
+            text = " " + text
         elif word.y > before.y and _is_note_mark(before, word):
-            texts.append(f"[{word.text}]")
-        else:
-            texts.append(word.text)
+            text = f"[{text}]"
+        texts.append(text)
     return texts
 
 
@@ -183,11 +190,10 @@ def _with_code_spans(words: Sequence[Word], texts: Sequence[str]) -> str:
 
 
 def _is_space(before: Word, word: Word, wide: float) -> bool:
-    gap = word.x0 - before.x1
-    size = min(before.size, word.size)
+    size = word.size if word.size < before.size else before.size
     if word.spaced and word.order == before.order + 1:
-        return gap > 0.04 * size
-    return gap > wide * size
+        wide = 0.04
+    return word.x0 - before.x1 > wide * size
 
 
 def _is_note_mark(before: Word, word: Word) -> bool:
@@ -198,6 +204,8 @@ def _is_note_mark(before: Word, word: Word) -> bool:
 
 def _opens_note(words: Sequence[Word]) -> bool:
     word, after = words[0], words[1] if len(words) > 1 else words[0]
+    if word.y <= after.y:
+        return False
     raised = word.y > after.y + 0.15 * after.size and word.size < SCRIPT * after.size
     return raised and word.text.isdigit()
 
@@ -207,14 +215,16 @@ def _space_width(words: Sequence[Word]) -> float:
     letters are spaced out."""
     if len(words) < 2:
         return 0.13
-    spaced = sum(word.spaced for word in words[1:])
+    spaced = [word.spaced for word in words].count(True) - words[0].spaced
     if spaced >= 0.5 * (len(words) - 1):
         return 0.2
+    if len(words) < 6 or len({word.face for word in words}) > 1:
+        return 0.13
     single = sum(len(word.text) == 1 and word.text.isalpha() for word in words)
-    if len(words) >= 6 and single > 0.8 * len(words) and len({w.face for w in words}) == 1:
-        gaps = [(b.x0 - a.x1) / b.size for a, b in itertools.pairwise(words)]
-        return max(0.13, 1.6 * median(gaps))
-    return 0.13
+    if single <= 0.8 * len(words):
+        return 0.13
+    gaps = [(b.x0 - a.x1) / b.size for a, b in itertools.pairwise(words)]
+    return max(0.13, 1.6 * median(gaps))
 
 
 def _pitch(words: list[Word]) -> float:

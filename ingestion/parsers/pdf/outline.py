@@ -20,7 +20,7 @@ from pypdf.generic import Destination
 
 from ingestion.parsers.pdf.layout import Item, PageLayout
 from ingestion.parsers.pdf.lines import Line
-from ingestion.parsers.pdf.typography import LEADER, SECTION_NUMBER, Typography
+from ingestion.parsers.pdf.typography import SECTION_NUMBER, Typography, has_leader
 from ingestion.parsers.pdf.words import turn
 
 TINY = 400  # characters: a section with less text is joined to the one above it
@@ -208,7 +208,7 @@ class _Locator:
             line = self.items[place] if place < len(self.items) else None
             if not isinstance(line, Line) or line.page != self.items[index].page:
                 return None
-            if LEADER.search(line.text):
+            if has_leader(line.text):
                 return None
             text = re.sub(r"(?<=\w)-$", "", text) + ("" if text.endswith("-") else " ") + line.text
             text = text.strip()

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ctypes import c_double, c_float, c_int, c_size_t, c_void_p
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pypdfium2
@@ -23,10 +24,12 @@ from ingestion.exceptions import DocumentError
 Box = tuple[float, float, float, float]
 Matrix = tuple[float, float, float, float, float, float]
 Floats = NDArray[np.float64]
+Addresses = NDArray[np.uint64]
 
 PATH, FORM = raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_FORM
 DRAWN = {raw.FPDF_ANNOT_WIDGET, raw.FPDF_ANNOT_FREETEXT}
 LONGEST_NAME = 256
+SPACE = ord(" ")
 BLOCK = 512  # characters whose places are read together
 
 
@@ -96,7 +99,6 @@ class File:
     def __init__(self, reader: PdfReader, data: bytes) -> None:
         self.reader = reader
         self.is_rewritten = False
-        self.places = _Places()
         self.document = _open(data)
         if self.document is None or len(self.document) != len(reader.pages):
             self._rewrite()
@@ -115,7 +117,7 @@ class File:
             page = self._load(number)
         text = raw.FPDFText_LoadPage(page)
         try:
-            yield Page(page, text, self.places)
+            yield Page(page, text)
         finally:
             raw.FPDFText_ClosePage(text)
             raw.FPDF_ClosePage(page)
@@ -161,13 +163,9 @@ def _draws_annotations(page: Any) -> bool:
     return found
 
 
-class Run(NamedTuple):
-    """The characters from `first` to before `end`, drawn by the object at an address, or by none
-    (0), if PDFium adds them."""
-
-    first: int
-    end: int
-    drawn: int
+# The characters from a first one to before an end, and the address of the object that draws them; 0
+# if PDFium adds them.
+Run = tuple[int, int, int]
 
 
 class _Places:
@@ -180,10 +178,14 @@ class _Places:
         self.ys = [_pointer(start + 16 * index + 8) for index in range(BLOCK)]
 
 
+@cache
+def _places() -> _Places:
+    return _Places()
+
+
 class Page:
-    def __init__(self, page: Any, text: Any, places: _Places) -> None:
+    def __init__(self, page: Any, text: Any) -> None:
         self.address = _address(page)
-        self._places = places
         self._text = _pointer(_address(text))
         self._numbers = array("f", bytes(24))
         self._out = _pointer(self._numbers.buffer_info()[0])
@@ -197,18 +199,33 @@ class Page:
             found = bytes(buffer)[:-2].decode("utf-16-le", "replace")
             if len(found) == self.count:
                 return found
-        return "".join(map(chr, map(character, *self._each())))
+        each = map(character, itertools.repeat(self._text), range(self.count))
+        return "".join(map(chr, each))
 
-    def _each(self) -> tuple[Iterable[Any], range]:
-        """The first arguments of a function, for each character."""
-        return itertools.repeat(self._text), range(self.count)
-
-    def runs(self) -> list[Run]:
+    def runs(self, characters: str) -> Iterable[Run]:
         """What draws the characters, in their order."""
-        drawn = np.fromiter(map(text_object, *self._each()), np.uint64, self.count)
+        drawn = self._drawn(characters)
         ends = [*(np.flatnonzero(drawn[1:] != drawn[:-1]) + 1).tolist(), self.count]
         firsts = [0, *ends[:-1]]
-        return list(map(Run, firsts, ends, drawn[firsts].tolist())) if self.count else []
+        return zip(firsts, ends, drawn[firsts].tolist(), strict=True) if self.count else ()
+
+    def _drawn(self, characters: str) -> Addresses:
+        """The object that draws each character. Inside a word only those are asked for whose word
+        begins and ends with different ones."""
+        codes = np.frombuffer(characters.encode("utf-32-le", "replace"), np.uint32)
+        outer = np.ones(self.count + 2, np.bool_)
+        outer[1:-1] = codes <= SPACE
+        asked = outer[1:-1] | outer[:-2] | outer[2:]
+        known = self._objects_at(np.flatnonzero(asked))
+        before = np.cumsum(asked) - 1
+        drawn: Addresses = known[before]
+        places = np.flatnonzero(drawn != known[before + ~asked])
+        drawn[places] = self._objects_at(places)
+        return drawn
+
+    def _objects_at(self, places: NDArray[np.intp]) -> Addresses:
+        each = map(text_object, itertools.repeat(self._text), places.tolist())
+        return np.fromiter(each, np.uint64, len(places))
 
     def is_unmapped(self, index: int) -> bool:
         """Whether a character is only a code, because its font does not say what it means."""
@@ -217,7 +234,7 @@ class Page:
     def origins(self) -> Floats:
         """The x and y of each character."""
         parts = [np.zeros((0, 2))]
-        places = self._places
+        places = _places()
         for first in range(0, self.count, BLOCK):
             part = range(first, min(first + BLOCK, self.count))
             _exhaust(map(origin, itertools.repeat(self._text), part, places.xs, places.ys))

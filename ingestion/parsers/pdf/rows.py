@@ -7,7 +7,6 @@ import operator
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from ingestion.parsers.pdf.words import SCRIPT, Word
 
@@ -34,29 +33,24 @@ class Row:
         self.words, self.y, self.table = words, y, table
         self.x0 = words[0].x0 if table is None else table.x0
         self.x1 = max([word.x1 for word in words]) if table is None else table.x1
+        sizes = sorted([word.size for word in words])
+        self.size = sizes[len(sizes) // 2] if sizes else 0.0  # the middle word's, by size
+        self._ends: list[float] = []
+        self._letters: list[int] = []
 
-    @cached_property
-    def size(self) -> float:
-        """That of the middle word, by size; 0 for a table."""
-        sizes = sorted([word.size for word in self.words])
-        return sizes[len(sizes) // 2] if sizes else 0.0
-
-    @cached_property
+    @property
     def letters(self) -> int:
         return sum([len(word.text) for word in self.words])
 
-    def letters_before(self, x: float) -> int:
-        """The number of letters of the words that end at x or before it."""
-        ends, letters = self._by_end
-        return letters[bisect_right(ends, x)]
-
-    @cached_property
-    def _by_end(self) -> tuple[list[float], list[int]]:
-        """Where words end, from left to right, and how many letters are before each and after all
-        of them."""
-        words = sorted(self.words, key=_x1)
-        lengths = [len(word.text) for word in words]
-        return [word.x1 for word in words], list(itertools.accumulate(lengths, initial=0))
+    def letters_beside(self, x: float) -> tuple[int, int]:
+        """The number of letters of the words that end at x or before it, and of the others."""
+        if not self._letters:
+            words = sorted(self.words, key=_x1)
+            self._ends = [word.x1 for word in words]
+            lengths = [len(word.text) for word in words]
+            self._letters = list(itertools.accumulate(lengths, initial=0))
+        before = self._letters[bisect_right(self._ends, x)]
+        return before, self._letters[-1] - before
 
     def mask(self) -> int:
         """A bit mask of the BINs of the page's width that the row covers."""
@@ -94,8 +88,9 @@ def _by_baseline(words: Sequence[Word]) -> list[list[Word]]:
 
 
 def _baseline(words: list[Word]) -> float:
-    if len({word.y for word in words}) == 1:
-        return words[0].y
+    ys = [word.y for word in words]
+    if ys.count(ys[0]) == len(ys):
+        return ys[0]
     if len({word.size for word in words}) == 1:
         return max(words, key=_length).y
     return max(words, key=lambda w: (round(w.size, 1), len(w.text))).y

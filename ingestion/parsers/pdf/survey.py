@@ -10,7 +10,13 @@ from typing import Any
 
 from pypdf import PageObject
 from pypdf.errors import LimitReachedError, PyPdfError
-from pypdf.generic import ArrayObject, DictionaryObject, NameObject, StreamObject
+from pypdf.generic import (
+    ArrayObject,
+    DictionaryObject,
+    IndirectObject,
+    NameObject,
+    StreamObject,
+)
 
 MOST_WORK = 200_000_000  # bytes of instructions on a page, with those of its forms
 NAME = rb"/([^\s/<>\[\](){}%]+)\s+"
@@ -37,6 +43,7 @@ class Survey:
 
     def __init__(self) -> None:
         self._work_of: dict[int, int] = {}
+        self._are_fonts: dict[IndirectObject, bool] = {}
         self.missing_fonts: set[str] = set()
 
     def check(self, page: PageObject) -> bool:
@@ -52,15 +59,24 @@ class Survey:
 
     def _work(self, data: bytes, resources: Any) -> int:
         fonts, objects = _table(resources, "/Font"), _table(resources, "/XObject")
-        if not fonts or not all(isinstance(_resolved(font), dict) for font in fonts.values()):
-            used = map(_name, set(SETS_FONT.findall(data)))
-            self.missing_fonts |= {name for name in used if not _is_font(fonts, name)}
+        if not fonts or not all(map(self._is_font, fonts.values())):
+            used = set(map(_name, set(SETS_FONT.findall(data)))) - self.missing_fonts
+            self.missing_fonts |= {
+                name for name in used if not self._is_font(fonts.get("/" + name))
+            }
         total = len(data)
         for name, times in Counter(DRAWS.findall(data) if objects else ()).items():
             form = _entry(objects, _name(name))
             if isinstance(form, StreamObject) and form.get("/Subtype") == "/Form":
                 total += times * self._form_work(form, resources)
         return total
+
+    def _is_font(self, value: Any) -> bool:
+        if not isinstance(value, IndirectObject):
+            return isinstance(value, DictionaryObject)
+        if value not in self._are_fonts:
+            self._are_fonts[value] = isinstance(_resolved(value), DictionaryObject)
+        return self._are_fonts[value]
 
     def _form_work(self, form: StreamObject, outer: Any) -> int:
         if id(form) not in self._work_of:
@@ -95,10 +111,6 @@ def _table(resources: Any, key: str) -> Any:
 
 def _entry(table: Any, name: str) -> Any:
     return _resolved(table.get("/" + name))
-
-
-def _is_font(fonts: Any, name: str) -> bool:
-    return isinstance(_entry(fonts, name), DictionaryObject)
 
 
 def _name(name: bytes) -> str:

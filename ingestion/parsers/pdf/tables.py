@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -29,6 +30,10 @@ class Grid:
     xs: list[float]
     ys: list[float]
     cell_of: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    depths: list[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.depths = [-y for y in self.ys]
 
     @property
     def columns(self) -> int:
@@ -41,15 +46,13 @@ class Grid:
     def locate(self, x: float, y: float) -> tuple[int, int] | None:
         """The anchor of the cell at a point, or None outside the grid."""
         column = _interval(self.xs, x)
-        row = _interval([-v for v in self.ys], -y)
+        row = None if column is None else _interval(self.depths, -y)
         return None if column is None or row is None else self.cell_of[row, column]
 
 
 def _interval(edges: Sequence[float], value: float) -> int | None:
-    for index in range(len(edges) - 1):
-        if edges[index] - 1 <= value <= edges[index + 1]:
-            return index
-    return None
+    index = max(bisect_left(edges, value) - 1, 0)
+    return index if index < len(edges) - 1 and edges[index] - 1 <= value else None
 
 
 def find_grids(rules: Sequence[Rule]) -> list[Grid]:
@@ -57,10 +60,14 @@ def find_grids(rules: Sequence[Rule]) -> list[Grid]:
     if len(rules) > MAX_RULES:
         return []
     across = _merge(_Span((r.y0 + r.y1) / 2, r.x0, r.x1) for r in rules if r.y1 - r.y0 <= THIN_RULE)
-    down = _merge(_Span((r.x0 + r.x1) / 2, r.y0, r.y1) for r in rules if r.x1 - r.x0 <= THIN_RULE)
+    down = _merge(_Span((r.x0 + r.x1) / 2, r.y0, r.y1) for r in rules if is_upright(r))
     grids = [_grid(a, d) for a, d in _connected(across, down)]
     found = [grid for grid in grids if grid is not None]
     return sorted(found, key=lambda grid: -grid.ys[0])
+
+
+def is_upright(rule: Rule) -> bool:
+    return rule.x1 - rule.x0 <= THIN_RULE
 
 
 def _merge(spans: Iterable[_Span]) -> list[_Span]:

@@ -19,6 +19,8 @@ EDGE_LINES = 4  # lines at the top and at the bottom of a page that may be runni
 EDGE_ZONE = 0.17  # of the page height
 SAME_PLACE = 4.0  # points
 LEADER = re.compile(r"(?:\s*[.·…_]\s*){5,}")
+IN_LEADER = re.compile(r"[.·…_](?:\s*[.·…_]){4}")  # what each leader has in it, found sooner
+TWO_LETTERS = re.compile(r"[^\W\d_]{2}")
 BULLET = re.compile(rf"^[{re.escape(BULLETS)}](?:\s+(?=\S)|$)")
 NUMBER = re.compile(r"^(?:\(?\d{1,3}[.)]|\(?[a-z][.)]|\(?[ivx]{1,5}[.)])\s+(?=\S)")
 CAPTION = re.compile(
@@ -314,23 +316,23 @@ def _is_heading_group(items: Sequence[Item], group: Sequence[int]) -> bool:
 def _looks_like_heading(items: Sequence[Item], index: int, typography: Typography) -> bool:
     line = items[index]
     assert isinstance(line, Line)
-    text = line.text
+    text, large = line.text, line.size >= LARGER * typography.body
+    if not large and (not line.bold or line.mono or line.size < 0.95 * typography.body):
+        return False
     if CAPTION.match(text) and line.size < 1.3 * typography.body:
         return False
-    if (
-        line.turned
-        or not re.search(r"[^\W\d_]{2}", text)
-        or LEADER.search(text)
-        or BULLET.match(text)
-    ):
+    if line.turned or not TWO_LETTERS.search(text) or has_leader(text) or BULLET.match(text):
         return False
-    if line.size >= LARGER * typography.body:
+    if large:
         return True
-    if not line.bold or line.mono or line.size < 0.95 * typography.body:
-        return False
     if text.endswith((".", ",", ";", "-")) or len(text) > 100 or _is_row(line):
         return False
     return _stands_alone(items, index, line)
+
+
+def has_leader(text: str) -> bool:
+    """Whether dots lead from an entry to its page number."""
+    return bool(IN_LEADER.search(text))
 
 
 def _is_row(line: Line) -> bool:

@@ -6,7 +6,7 @@ import itertools
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +14,14 @@ import numpy as np
 from ingestion.parsers.pdf.direction import without_forms
 from ingestion.parsers.pdf.font import Face
 from ingestion.parsers.pdf.glyphs import ABSENT, Booleans, Glyphs, Pieces, Shown
+from ingestion.parsers.pdf.pdfium import Floats
 from ingestion.parsers.pdf.words import ACCENTS, KERNING, OVERLAP, Word
 
 DOTLESS = {"\u0131": "i", "\u0237": "j"}
 LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
 LIGATURE = re.compile("[\ufb00-\ufb06]")
 NEAR_ACCENT = 0.3  # of the font size: a letter that begins so near has the accent before it
+MOST_ROWS = 1_000_000  # squares beneath each other on a page
 REPEATED = 0.12  # of the font size: what is drawn again so near is to look bold
 
 
@@ -34,32 +36,55 @@ class Style(NamedTuple):
     bold: bool
 
 
-class _Found(NamedTuple):
-    """A word, whose first character is at an index and which is drawn by a number."""
-
-    first: int
-    text: str
-    x0: float
-    x1: float
-    run: int
+# A word: the index of its first character, its text, where it begins and ends along the line, and
+# the number of what draws it.
+_Found = tuple[int, str, float, float, int]
 
 
 def words_of(glyphs: Glyphs, styles: Sequence[Style]) -> list[Word]:
     """The words in the order in which the file draws them; `styles` has one for each thing drawn,
     from index 1 on. What is drawn twice, slightly shifted, is there once."""
-    found = list(_rightward(glyphs))
+    found = _rightward(glyphs)
     if glyphs.leftward:
         found = sorted([*found, *_Leftward(glyphs).read()])
-    spaces = glyphs.spaces[[first for first, *_ in found]].tolist() if found else []
-    words: list[Word] = []
-    drawn, before = _Drawn(), 0
-    for (_, text, x0, x1, run), here in zip(found, spaces, strict=True):
-        y, size, face, angle, pagination, bold = styles[run]
-        if not drawn.again(text, x0, y, REPEATED * size):
-            order, spaced = len(words), here != before
-            before = here
-            words.append(Word(text, x0, x1, y, size, face, order, spaced, angle, pagination, bold))
-    return words
+    if not found:
+        return []
+    firsts, texts, x0, x1, runs = zip(*_once(found, styles), strict=True)
+    spaced = (np.diff(glyphs.spaces[list(firsts)], prepend=0) != 0).tolist()
+    y, size, face, *others = zip(*[styles[run] for run in runs], strict=True)
+    return list(map(Word, texts, x0, x1, y, size, face, itertools.count(), spaced, *others))
+
+
+def _once(found: list[_Found], styles: Sequence[Style]) -> list[_Found]:
+    """The words without those that are drawn again."""
+    xs, runs = [word[2] for word in found], [word[4] for word in found]
+    ys, nears = [styles[run].y for run in runs], [REPEATED * styles[run].size for run in runs]
+    crowded = _crowded(np.array(xs), np.array(ys), max(nears))
+    if not crowded.any():
+        return found
+    drawn = _Drawn()
+    columns = zip(found, crowded.tolist(), xs, ys, nears, strict=True)
+    return [
+        word
+        for word, crowd, x, y, near in columns
+        if not (crowd and drawn.again(word[1], x, y, near))
+    ]
+
+
+def _crowded(x: Floats, y: Floats, near: float) -> Booleans:
+    """Whether other places may be as near as that: each that is shares a square of a grid twice as
+    wide, or of one that is shifted."""
+    shifts = np.array([[0, 0], [0, near], [near, 0], [near, near]])
+    columns, rows = (
+        np.floor((of + by[:, None]) / (2 * near)) for of, by in zip((x, y), shifts.T, strict=True)
+    )
+    squares = columns * MOST_ROWS + rows
+    order = np.argsort(squares, axis=1)
+    ordered = np.take_along_axis(squares, order, axis=1)
+    grid, place = np.nonzero(ordered[:, 1:] == ordered[:, :-1])
+    crowded = np.zeros(len(x), np.bool_)
+    crowded[order[grid, place]] = crowded[order[grid, place + 1]] = True
+    return crowded
 
 
 class _Drawn:
@@ -87,11 +112,11 @@ class _Drawn:
         return False
 
 
-def _rightward(glyphs: Glyphs) -> Iterator[_Found]:
+def _rightward(glyphs: Glyphs) -> list[_Found]:
     pieces = glyphs.pieces()
     count = len(pieces.firsts)
     if not count:
-        return
+        return []
     starts = np.append(True, ~_joins(pieces, glyphs))
     heads = np.flatnonzero(starts)
     tails = np.append(heads[1:], count) - 1
@@ -102,12 +127,12 @@ def _rightward(glyphs: Glyphs) -> Iterator[_Found]:
     texts = [text[first:end] for first, end in zip(firsts, ends, strict=True)]
     if LIGATURE.search(text):
         texts = [part if part.isascii() else part.translate(LIGATURES) for part in texts]
-    for head, tail in zip(heads.tolist(), tails.tolist(), strict=True):
-        if head != tail:
-            texts[head] = _joined(texts, pieces, glyphs, head, tail)
+    several = heads != tails
+    for head, tail in zip(heads[several].tolist(), tails[several].tolist(), strict=True):
+        texts[head] = _joined(texts, pieces, glyphs, head, tail)
     columns = (pieces.firsts[heads], x0, x1, pieces.runs[tails])
     first, left, right, run = (column.tolist() for column in columns)
-    yield from map(_Found, first, [texts[head] for head in heads.tolist()], left, right, run)
+    return list(zip(first, [texts[head] for head in heads.tolist()], left, right, run, strict=True))
 
 
 def _joins(pieces: Pieces, glyphs: Glyphs) -> Booleans:
@@ -180,7 +205,7 @@ class _Leftward:
     def _end(self) -> None:
         if self._open:
             text = _from_left(self._open)
-            self.found.append(_Found(self._first, text, self._x0, self._x1, self._run))
+            self.found.append((self._first, text, self._x0, self._x1, self._run))
         self._open = []
 
 
