@@ -11,6 +11,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.forms.fields import InvalidJSONInput
+from django.urls import reverse
 
 from ingestion.exceptions import BbjragError
 from ingestion.parsers import PARSERS, parser_class
@@ -28,6 +29,7 @@ from sources.option_fields import (
 )
 
 TRIALS = ("_test", "_preview")  # buttons that try the form instead of storing it
+FOLDERS = "admin:sources_source_folders"
 TYPED = "typed-options"  # the parsers whose options were sent as typed inputs
 OVERTAKEN = (
     "Somebody saved this source after you had opened it, so nothing was saved yet. Save again to "
@@ -125,6 +127,8 @@ class SourceForm(SourceModelForm):
         if "parser" in self.fields:
             self._describe_parsers()
             self._add_options()
+        if "paths" in self.fields:
+            self.fields["paths"].widget.attrs["data-folders"] = reverse(FOLDERS)
         if "schedule" in self.fields:
             self._show_schedule()
 
