@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.forms.fields import InvalidJSONInput
 from django.urls import reverse
 
 from ingestion.exceptions import BbjragError
+from ingestion.git import address, credentials
 from ingestion.parsers import PARSERS, parser_class
 from sources import timing
 from sources.models import Source
@@ -206,9 +208,24 @@ class SourceForm(SourceModelForm):
             cleaned["schedule"] = self._schedule(cleaned)
         if cleaned.get("parser") and "options" in cleaned:
             self._clean_options(cleaned)
+        self._look_for_secret(cleaned)
         if not self.trial:
             self._refuse_older()
         return cleaned
+
+    def _look_for_secret(self, cleaned: Mapping[str, Any]) -> None:
+        """Report a credential that nobody provides, unless it was stored like that."""
+        name = cleaned.get("credential", "")
+        if not cleaned.get("repository") or not (self.trial or "credential" in self.changed_data):
+            return
+        try:
+            address.check_credential(name)
+        except BbjragError:
+            return  # the row says it
+        try:
+            credentials.find(name, settings.GIT)
+        except BbjragError as error:
+            self.add_error("credential", str(error))
 
     def _refuse_older(self) -> None:
         """Refuse what was typed over an older state, once: sent again, it is meant."""
