@@ -19,7 +19,7 @@ from sources.models import Source
 ASKED = ("parser", "repository", "revision", "credential")
 NOT_FETCHED = (
     "This repository has not been fetched yet, or not this branch or tag: press Test, which "
-    "fetches it, and then look again."
+    "fetches it, and then look again. A large one may need its first run."
 )
 
 
