@@ -107,12 +107,12 @@ def test_an_unsaved_source_in_git_is_tried(
     window: Page, data_dir: Path, kept: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What keeps it from being read is said in words beside the form."""
-    tokens = {"GIT_TOKEN_WRONG": "abcdef", "GIT_TOKEN_RIGHT": "ada:secret"}
+    tokens = {"GIT_TOKEN_WRONG": "abcdef", "GIT_TOKEN_RIGHT": "ada:xylophone"}
     with_git(settings, tokens=tokens)
     for name, value in {**tokens, "WEB_ALLOW_NETWORKS": "127.0.0.0/8,::1/128"}.items():
         monkeypatch.setenv(name, value)  # of the process that reads
     Project(data_dir).commit({"pages/a.md": "# A\n\nIt says something.\n"})
-    with HttpServer(data_dir, known="ada:secret") as server:
+    with HttpServer(data_dir, known="ada:xylophone") as server:
         window.set_viewport_size({"width": 390, "height": 844})
         window.goto("/admin/sources/source/add/")
         window.get_by_label("Title").press_sequentially("Guide")
@@ -133,6 +133,6 @@ def test_an_unsaved_source_in_git_is_tried(
             window.get_by_label("Branch or tag").fill(branch)
             window.get_by_role("button", name="Test").click()
             expect(window.locator("#preview")).to_contain_text(re.compile(re.escape(words)))
-            assert "secret" not in window.locator("#preview").inner_text()
+            assert "xylophone" not in window.locator("#preview").inner_text()
         assert window.evaluate("document.documentElement.scrollWidth") <= 390
     assert not Source.objects.exists()

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.journeys.admin import (
+    accept,
     content,
     delete_source,
     fill_in,
+    invite,
     is_refused,
     is_said,
     new_source,
@@ -25,6 +27,8 @@ from tests.journeys.admin import (
     search_for,
     wait_for_run,
 )
+from tests.journeys.site import Site
+from tests.support.browser import visit
 from tests.support.git_servers import HttpServer, Project
 
 pytestmark = pytest.mark.browser
@@ -39,6 +43,16 @@ def host(tmp_path: Path) -> Iterator[HttpServer]:
         yield server
 
 
+@pytest.fixture
+def manager(page: Page, browser: Browser, site: Site) -> Iterator[Page]:
+    """The site for an invited manager; what they added is deleted for them."""
+    link = invite(page, "mia", "Manager")
+    with visit(browser, site.url) as theirs:
+        accept(theirs, link, "books are kept in order")
+        yield theirs
+    delete_source(page, "book")
+
+
 def written(word: str) -> str:
     return f"# The {word}\n\nA {word} is what this page is about.\n"
 
@@ -50,7 +64,8 @@ def choose(page: Page, folder: str) -> None:
     panel.get_by_role("button", name=f"Add {folder}").click()
 
 
-def test_a_repository_is_followed(page: Page, host: HttpServer, tmp_path: Path) -> None:
+def test_a_repository_is_followed(manager: Page, host: HttpServer, tmp_path: Path) -> None:
+    page = manager
     project = Project(tmp_path, "book")
     first = project.commit({"pages/quokka.md": written("quokka"), "other/notes.txt": "no"})
     new_source(page, title="book", parser="MdxParser", git_repository="book.git")
@@ -94,4 +109,3 @@ def test_a_repository_is_followed(page: Page, host: HttpServer, tmp_path: Path) 
     search_for(page, "axolotl").get_by_role("link", name="The axolotl").click()
     line = content(page).get_by_role("link", name=re.compile(r"^Line \d+ at its host$"))
     expect(line).to_have_attribute("href", re.compile(rf"/book/{second}/pages/axolotl.md#L\d+$"))
-    delete_source(page, "book")
