@@ -30,7 +30,7 @@ from ingestion.admin.preview import PAUSE, address, form_address
 from ingestion.admin.standings import Standing, newest_runs, numbers, standings
 from ingestion.models import Chunk, Document, Preview, SourceRun
 from ingestion.runs import previews, removals
-from sources import timing, transfers
+from sources import browsing, timing, transfers
 from sources.forms import SourceForm
 from sources.models import Source
 
@@ -115,7 +115,10 @@ class SourceAdmin(Downloads, Admin):
     }
 
     class Media:
-        js = (Script("sources/source_form.js", defer=True),)
+        js = (
+            Script("sources/source_form.js", defer=True),
+            Script("sources/folders.js", defer=True),
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Source]:
         rows: QuerySet[Source] = super().get_queryset(request)
@@ -174,6 +177,7 @@ class SourceAdmin(Downloads, Admin):
         own = [
             path("export/", wrap(self.export_all), name="sources_source_export"),
             path("import/", wrap(self.import_file), name="sources_source_import"),
+            path("folders/", wrap(self.folders), name="sources_source_folders"),
             path("schedule/", wrap(self.schedule), name="sources_source_schedule"),
             path("<int:pk>/act/", wrap(self.act), name="sources_source_act"),
             path("<int:pk>/head/", wrap(self.head), name="sources_source_head"),
@@ -194,6 +198,12 @@ class SourceAdmin(Downloads, Admin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         return HttpResponse(timing.described(timing.typed(request.GET).cron), "text/plain")
+
+    def folders(self, request: HttpRequest) -> HttpResponse:
+        """The folders that the paths of a source can be chosen from, one level of them."""
+        if not (self.has_add_permission(request) or self.has_change_permission(request)):
+            raise PermissionDenied
+        return render(request, "admin/sources/source/folders.html", browsing.shown(request.GET))
 
     def head(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The part of a source's page that its script refreshes."""

@@ -8,11 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.forms.fields import InvalidJSONInput
+from django.urls import reverse
 
 from ingestion.exceptions import BbjragError
+from ingestion.git import address, credentials
 from ingestion.parsers import PARSERS, parser_class
 from sources import timing
 from sources.models import Source
@@ -28,6 +31,7 @@ from sources.option_fields import (
 )
 
 TRIALS = ("_test", "_preview")  # buttons that try the form instead of storing it
+FOLDERS = "admin:sources_source_folders"
 TYPED = "typed-options"  # the parsers whose options were sent as typed inputs
 OVERTAKEN = (
     "Somebody saved this source after you had opened it, so nothing was saved yet. Save again to "
@@ -125,6 +129,8 @@ class SourceForm(SourceModelForm):
         if "parser" in self.fields:
             self._describe_parsers()
             self._add_options()
+        if "paths" in self.fields:
+            self.fields["paths"].widget.attrs["data-folders"] = reverse(FOLDERS)
         if "schedule" in self.fields:
             self._show_schedule()
 
@@ -202,9 +208,24 @@ class SourceForm(SourceModelForm):
             cleaned["schedule"] = self._schedule(cleaned)
         if cleaned.get("parser") and "options" in cleaned:
             self._clean_options(cleaned)
+        self._look_for_secret(cleaned)
         if not self.trial:
             self._refuse_older()
         return cleaned
+
+    def _look_for_secret(self, cleaned: Mapping[str, Any]) -> None:
+        """Report a credential that nobody provides, unless it was stored like that."""
+        name = cleaned.get("credential", "")
+        if not cleaned.get("repository") or not (self.trial or "credential" in self.changed_data):
+            return
+        try:
+            address.check_credential(name)
+        except BbjragError:
+            return  # the row says it
+        try:
+            credentials.find(name, settings.GIT)
+        except BbjragError as error:
+            self.add_error("credential", str(error))
 
     def _refuse_older(self) -> None:
         """Refuse what was typed over an older state, once: sent again, it is meant."""

@@ -11,6 +11,11 @@ from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.timesince import timesince
 
+from ingestion.parsers import permalinks
+from sources.models import Source
+
+SHORT = 10  # characters of a commit's name
+
 
 def badge(state: str, label: str) -> str:
     return format_html('<span class="state state-{}">{}</span>', state, label)
@@ -53,3 +58,14 @@ def records_link(model: str, pk: Any = None, text: Any = None, **filters: Any) -
     url = reverse(f"admin:ingestion_{model}_changelist")
     shown = f"{text:,}" if isinstance(text, int) else text
     return format_html('<a href="{}?{}">{}</a>', url, urlencode(filters), shown)
+
+
+def commit(name: str, source: Source | None) -> str:
+    """A commit by the beginning of its name, with a link if the host of its source is known."""
+    if not name:
+        return "-"
+    shown = format_html('<code title="{}">{}</code>', name, name[:SHORT])
+    url = permalinks.commit_link(source.repository, name) if source else ""
+    return (
+        format_html('<a href="{}" rel="noopener noreferrer">{}</a>', url, shown) if url else shown
+    )

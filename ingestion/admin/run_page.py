@@ -148,7 +148,8 @@ class Rows:
 
 def rows_of(run: Run) -> Rows:
     wanted = Q(run=run) | Q(state__in=OPEN_STATES)
-    rows = SourceRun.objects.filter(wanted).defer("vanished", "moves", "quality")
+    rows = SourceRun.objects.filter(wanted).select_related("source")
+    rows = rows.defer("vanished", "moves", "quality")
     found = list(rows.order_by("source_name"))
     mine = [row for row in found if row.run_id == run.pk]
     mine.sort(key=lambda row: ORDER.index(State(row.state)))

@@ -51,9 +51,11 @@ def parsed(text: str, data_dir: Path) -> Address:
     if ".." in decoded.split("/"):
         raise ConfigError("An address contains no '..': give the whole path.")
     parts = _split(text)
+    if not parts.scheme:
+        raise ConfigError(f"{quoted(text)} is not the address of a repository: give {ADDRESSES}.")
     if parts.scheme not in PORTS:
         raise ConfigError(
-            f"{parts.scheme or text} is not read: give https, ssh or file, as in {ADDRESSES}."
+            f"{parts.scheme} is not read: give https, ssh or file, as in {ADDRESSES}."
         )
     return _local(text, parts, data_dir) if parts.scheme == "file" else _remote(text, parts)
 

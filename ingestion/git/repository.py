@@ -56,6 +56,19 @@ def checked_out(
         yield found
 
 
+def fetched(config: SourceConfig, settings: GitSettings) -> Path | None:
+    """The folder with the commit of a source's branch or tag that was fetched last, as it is now;
+    None if there is none. It may be removed at any time. Raises ConfigError for a wrong address."""
+    address.parsed(config.repository, config.data_dir)
+    folder = Folder(settings.folder / key_of(config.repository, config.credential))
+    try:
+        noted = folder.objects / REFS / _short(config.revision)
+        tree = folder.trees / noted.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return tree if _COMMIT.fullmatch(tree.name) and tree.is_dir() else None
+
+
 class _Repository:
     def __init__(
         self, config: SourceConfig, settings: GitSettings, watch: Watch, seconds: float

@@ -3,6 +3,7 @@
     class MyParser(Parser):
         version = 1                  # raise it when output changes for the same input
         reads = "paths"              # or "start_url"
+        endings = (".my",)           # of its files, in small letters
         class Options(ParserOptions): ...
 
         def parse(self, known: Known, isolation: Isolation) -> Iterator[Parsed]: ...
@@ -162,6 +163,8 @@ def _message(detail: ErrorDetails) -> str:
 class Parser(ABC):
     version: ClassVar[int]
     reads: ClassVar[Literal["paths", "start_url"]] = "paths"
+    endings: ClassVar[tuple[str, ...]] = ()
+    """What the names of its files end in, unless an option says otherwise: `.pdf`."""
     Options: ClassVar[type[ParserOptions]] = ParserOptions
 
     def __init__(self, config: SourceConfig) -> None:

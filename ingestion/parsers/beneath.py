@@ -74,11 +74,18 @@ def status(root: Path, path: Path | str) -> os.stat_result:
 
 def entries(root: Path, path: Path | str) -> list[Entry]:
     """What is in a folder, by name; raises OSError, also for a folder outside the root."""
+    with listed(root, path) as found:
+        return sorted(found, key=lambda entry: entry.name)
+
+
+@contextmanager
+def listed(root: Path, path: Path | str) -> Iterator[Iterator[Entry]]:
+    """The same one by one and in no order: a folder of any size can be looked at in part."""
     with (
         _descriptor(root, path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as folder,
         os.scandir(folder) as found,
     ):
-        return sorted(map(_entry, found), key=lambda entry: entry.name)
+        yield map(_entry, found)
 
 
 def _entry(found: os.DirEntry[str]) -> Entry:

@@ -150,6 +150,11 @@ def size_of(config: SourceConfig, path: Path) -> int:
     return max(1, stat_input(config, path).size)
 
 
+def is_skipped(name: str) -> bool:
+    """Whether a file or folder of this name is never read."""
+    return name.startswith(".") or name == "node_modules"
+
+
 def _walk(
     config: SourceConfig, root: Path, folder: Path, prefix: str, suffixes: Collection[str]
 ) -> Iterator[SourceFile | DocumentFailure]:
@@ -166,7 +171,7 @@ def _walk(
         )
         return
     for entry in entries:
-        if entry.name.startswith(".") or entry.name == "node_modules":
+        if is_skipped(entry.name):
             continue
         path = folder / entry.name
         if entry.is_link and (problem := _link_problem(config, path)):

@@ -29,6 +29,12 @@ HOSTS = {
     "codeberg.org": GITEA,
     "gitea.com": GITEA,
 }
+COMMITS = {
+    GITHUB: "/commit/",
+    GITLAB: "/-/commit/",
+    GITEA: "/commit/",
+    BITBUCKET: "/commits/",
+}  # where a host shows a whole commit
 FIRST_PARTS = {"github": GITHUB, "gitlab": GITLAB, "gitea": GITEA, "forgejo": GITEA}
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 _COMMIT = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{40})(?![0-9a-f])")
@@ -55,13 +61,27 @@ def template_of(repository: str, given: str) -> str:
     """The template of a row: the one `given`, else the host's own; empty if neither is known."""
     if given or not repository:
         return given
+    form = _form(repository)
+    return f"{_page(repository)}{form}" if form else ""
+
+
+def commit_link(repository: str, commit: str) -> str:
+    """Where the host of a repository shows a commit; empty if it is not known."""
+    form = _form(repository)
+    return f"{_page(repository)}{COMMITS[form]}{commit}" if form and commit else ""
+
+
+def _form(repository: str) -> str:
+    """How the host shows a line of a file; empty if it is not known."""
+    host = urlsplit(repository).hostname or ""
+    return HOSTS.get(host) or FIRST_PARTS.get(host.partition(".")[0], "")
+
+
+def _page(repository: str) -> str:
+    """The page of a repository at its host."""
     parts = urlsplit(repository)
-    host = parts.hostname or ""
-    form = HOSTS.get(host) or FIRST_PARTS.get(host.partition(".")[0], "")
-    if not form:
-        return ""
     port = f":{parts.port}" if parts.port and parts.scheme == "https" else ""
-    return f"https://{host}{port}{parts.path.rstrip('/').removesuffix('.git')}{form}"
+    return f"https://{parts.hostname}{port}{parts.path.rstrip('/').removesuffix('.git')}"
 
 
 def stored_link(document: ParsedDocument, config: SourceConfig) -> str:

@@ -16,6 +16,7 @@ register = template.Library()
 register.filter("ago", display.ago)
 register.filter("duration", display.seconds)
 register.filter("documents", display.documents)
+register.filter("at_host_of", display.commit)
 
 
 @register.filter

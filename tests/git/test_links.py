@@ -6,7 +6,7 @@ import pytest
 
 from ingestion.mcp.tools import get_document, search_bbj_knowledge
 from ingestion.models import Document
-from ingestion.parsers.permalinks import line_link, template_of, without_commit
+from ingestion.parsers.permalinks import commit_link, line_link, template_of, without_commit
 from ingestion.runs import dry_run
 from ingestion.runs.comparison import Comparison
 from ingestion.search import search
@@ -44,6 +44,25 @@ TEMPLATE = "https://git.example.com/docs/blob/{commit}/{path}#L{line}"
 def test_hosts_are_known_by_their_names(repository: str, template: str) -> None:
     assert template_of(repository, "") == template
     assert template_of(repository, TEMPLATE) == TEMPLATE
+
+
+@pytest.mark.parametrize(
+    ("repository", "link"),
+    [
+        ("ssh://git@github.com/a/b.git", "https://github.com/a/b/commit/"),
+        (
+            "https://gitlab.example.com:8443/a/b.git",
+            "https://gitlab.example.com:8443/a/b/-/commit/",
+        ),
+        ("https://codeberg.org/a/b/", "https://codeberg.org/a/b/commit/"),
+        ("https://bitbucket.org/a/b.git", "https://bitbucket.org/a/b/commits/"),
+        ("https://git.example.com/a/b.git", ""),
+        ("file:///data/docs.git", ""),
+    ],
+)
+def test_a_commit_is_linked_at_hosts_that_are_known(repository: str, link: str) -> None:
+    assert commit_link(repository, COMMIT) == (link and f"{link}{COMMIT}")
+    assert commit_link(repository, "") == ""
 
 
 def test_a_line_is_added_as_the_template_says() -> None:

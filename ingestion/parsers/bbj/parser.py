@@ -27,12 +27,14 @@ from ingestion.parsers.bbj.text import BinaryContent, SourceText, decode, is_bbj
 from ingestion.parsers.files import SourceFile, find_files, kept, read_file, tasks_of
 from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
 
+ENDINGS = (".bbj", ".src", ".bbx", ".bbjt", ".aon", ".prc", ".txt")
+
 _LEVELS = {"method": 3, "fields": 3}
 
 
 class BbjOptions(FileOptions):
     extensions: tuple[str, ...] = Field(
-        default=(".bbj", ".src", ".bbx", ".bbjt", ".aon", ".prc", ".txt"),
+        default=ENDINGS,
         min_length=1,
         title="Endings of program files",
         description="Endings of program files. A .txt counts only when its content is BBj. "
@@ -54,6 +56,7 @@ class BbjSourceParser(Parser):
     """
 
     version = 2
+    endings = ENDINGS
     Options = BbjOptions
 
     def parse(

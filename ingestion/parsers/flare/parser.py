@@ -22,6 +22,7 @@ from ingestion.parsers.flare.conditions import only_for_print, split_conditions
 from ingestion.parsers.flare.markup import FlareRenderer, body_of, has_text_outside
 from ingestion.parsers.flare.project import (
     REFERENCE,
+    TOPIC_SUFFIXES,
     FlareProject,
     TocStep,
     targets_of,
@@ -54,6 +55,7 @@ class FlareOptions(FileOptions):
 
 class FlareParser(Parser):
     version = 4
+    endings = TOPIC_SUFFIXES
     Options = FlareOptions
 
     def parse(

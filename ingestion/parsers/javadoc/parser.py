@@ -25,12 +25,13 @@ class JavaDocParser(Parser):
     """The classes of packages, as BBj's genjdoc writes them."""
 
     version = 1
+    endings = (".json",)
     Options = FileOptions
 
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
-        found = kept(find_files(self.config, {".json"}), self.options)
+        found = kept(find_files(self.config, self.endings), self.options)
         read: Reader[SourceFile, Parsed] = isolation.reader(self._file)
         yield from read(tasks_of(self.config, found, known))
 

@@ -65,13 +65,14 @@ class MdxParser(Parser):
     """
 
     version = 4
+    endings = PAGE_SUFFIXES
     Options = MdxOptions
 
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
         read: Reader[SourceFile, Parsed] = isolation.reader(partial(self._parse_page, {}))
-        found = find_files(self.config, PAGE_SUFFIXES)
+        found = find_files(self.config, self.endings)
         pages = (
             file
             for file in found

@@ -104,12 +104,13 @@ class PdfParser(Parser):
     """Reads the .pdf files of a source's paths."""
 
     version = 4
+    endings = (".pdf",)
     Options = FileOptions
 
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
-        found = kept(find_files(self.config, {".pdf"}), self.options)
+        found = kept(find_files(self.config, self.endings), self.options)
         read: Reader[SourceFile, Parsed] = isolation.reader(self._read)
         yield from read(tasks_of(self.config, found, known))
 

@@ -173,12 +173,14 @@ function makeRows(area) {
     add.textContent = "Add";
     add.setAttribute("aria-label", `Add to ${name}`);
     add.addEventListener("click", () => row("", "").focus());
-    rows.replaceChildren(add);
+    const ends = Object.assign(document.createElement("div"), { className: "ends" });
+    ends.append(add, ...rows.querySelectorAll(".beside"));
+    rows.replaceChildren(ends);
     const hints = area.placeholder.split("\n").filter(Boolean);
     const texts = area.value.split("\n").filter(Boolean);
     texts.forEach((text) => row(text, ""));
     if (!texts.length && hints.length) {
-      add.before(Object.assign(document.createElement("p"), { className: "quiet small", textContent: `Default: ${hints.join(" ")}` }));
+      ends.before(Object.assign(document.createElement("p"), { className: "quiet small", textContent: `Default: ${hints.join(" ")}` }));
     }
   }
 
