@@ -20,6 +20,7 @@ FOLDERS = {
     "FlareParser": "flare/gadget",
     "MdxParser": "mdx/docs",
     "BbjSourceParser": "bbj/programs",
+    "JavaDocParser": "javadoc",
     "PdfParser": "pdf",
 }
 

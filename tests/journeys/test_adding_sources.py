@@ -103,7 +103,7 @@ def test_a_source_that_reads_files(page: Page, data: Path, case: Case) -> None:
 @pytest.mark.parametrize("case", SITES, ids=ids)
 def test_a_source_that_reads_a_site(page: Page, case: Case) -> None:
     new_source(page, title=case.name, parser=case.parser)
-    expect(content(page).get_by_label("Paths")).to_be_hidden()
+    expect(content(page).locator(".field-paths")).to_be_hidden()
     shows_help_of(page, case.parser)
     press(page, "Test")
     is_refused(page, "Start URL", "give its start URL")

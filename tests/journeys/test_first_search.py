@@ -46,6 +46,4 @@ def test_from_the_first_login_to_the_first_search(browser: Browser, new_site: Si
         results = search_for(page, "Which method adds a push button to a window?")
         results.get_by_role("link", name="BBjWindow::addButton").first.click()
         title_is(page, "BBjWindow::addButton")
-        content(page).get_by_role("link", name="BBjWindow::addButton", exact=True).click()
-        title_is(page, "BBjWindow::addButton")
         expect(content(page)).to_contain_text("Adds a push button to a window and returns it.")

@@ -24,6 +24,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -199,7 +200,7 @@ def go(page: Page, where: str) -> None:
         links = page.locator("#result_list tbody th a, .hits a.hit")
         (links.first if link == "." else links.filter(has_text=link).first).click()
     if button:
-        named = {"name": button, "exact": True}
+        named: dict[str, Any] = {"name": button, "exact": True}
         main = page.get_by_role("main")
         main.get_by_role("button", **named).or_(main.get_by_role("link", **named)).first.click()
     page.wait_for_load_state("networkidle")
