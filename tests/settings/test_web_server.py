@@ -83,6 +83,8 @@ def serve(place: Place, host: str, **given: Any) -> Site:
 
 def make_manager(place: Place, *others: str) -> None:
     """Somebody who may do everything, and others who may as well."""
+    place.do("DELETE FROM ingestion_previewdocument")
+    place.do("DELETE FROM ingestion_preview")
     place.do("DELETE FROM auth_user")
     for name in ("manager", *others):
         add_manager(place, name)

@@ -4,7 +4,7 @@
 // Without contact, or after the login has ended, a line at the top says so until it is over.
 "use strict";
 
-const EVERY = 5000; // milliseconds between two questions
+const EVERY = 3000; // milliseconds between two questions
 const PATIENCE = 4000; // milliseconds for an answer
 const LONGEST_LINE = 140; // characters of a line about the state; the rest is in its title
 const pulse = document.getElementById("pulse");
