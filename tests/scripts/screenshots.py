@@ -77,7 +77,7 @@ PAGES = {
     "chunks": "/admin/ingestion/chunk/",
     "documents": "/admin/ingestion/document/",
     "document": "/admin/ingestion/chunk/?q=theme -> .",
-    "page": "/admin/ingestion/document/?q=pdf:// -> .",
+    "page": "/admin/ingestion/chunk/?q=journey -> .",
     "left-out": "/admin/ingestion/document/left-out/",
     "quality": "/admin/quality/",
     "models": "/admin/ingestion/embeddingprofile/",
@@ -167,6 +167,7 @@ def shoot(browser: Browser, base: str, folder: Path, only: str, everything: bool
                 go(page, PAGES[name])
                 picture = f"{name}-{width}-{scheme}"
                 if picture in KEPT or everything:
+                    page.evaluate("scrollTo(0, 0)")
                     shot = page.screenshot(full_page=True)
                     save(shot, folder / f"{picture}.png", KEPT.get(picture, TALLEST))
                 inner = page.evaluate("document.documentElement.scrollWidth")
