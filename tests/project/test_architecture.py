@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,10 @@ from ingestion.parsers.base import Parser
 ROOT = Path(settings.BASE_DIR)
 
 
-def test_the_empty_package_loads_without_django() -> None:
-    assert (ROOT / "ingestion/__init__.py").read_text() == ""
+def test_the_package_loads_without_django() -> None:
+    """What it does itself is to set how many threads numpy may start."""
+    imported = re.findall(r"(?m)^(?:from|import) .*", (ROOT / "ingestion/__init__.py").read_text())
+    assert imported == ["from __future__ import annotations", "import os"]
     code = (
         "import sys, importlib; from ingestion.parsers import PARSERS, parser_class;"
         "import ingestion.chunking.chunker, ingestion.embedding.registry;"
