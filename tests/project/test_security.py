@@ -304,7 +304,7 @@ def pdf_bomb() -> bytes:
     return out + head + table + b"trailer<</Size 5/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % len(out)
 
 
-IN_A_SMALL_PROCESS = """
+IN_A_SMALL_PROCESS = r"""
 import re, sys
 from pathlib import Path
 from ingestion.parsers import parser_class
