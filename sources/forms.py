@@ -18,7 +18,7 @@ from ingestion.exceptions import BbjragError
 from ingestion.git import address, credentials
 from ingestion.parsers import PARSERS, parser_class
 from sources import timing
-from sources.models import Source
+from sources.models import GIT_FIELDS, Source
 from sources.nesting import TOO_DEEP, is_too_deep
 from sources.option_fields import (
     Group,
@@ -107,7 +107,7 @@ class SourceForm(SourceModelForm):
         fields = (
             *("title", "name", "parser", "enabled", "paths", "start_url", "options"),
             *("generation", "display_base_url", "schedule"),
-            *("repository", "revision", "credential", "link_template"),
+            *GIT_FIELDS,
         )
         field_classes = {"options": OptionsField}
         labels = {

@@ -28,6 +28,13 @@ SAME_NAME = (
     "There is a source {!r} already: choose another name, as it begins the addresses of documents."
 )
 GIT_FIELDS = ("repository", "revision", "credential", "link_template")
+FIELDS = (
+    *("name", "title", "parser", "paths", "start_url", "generation", "enabled"),
+    *("display_base_url", "options", "schedule"),
+    *GIT_FIELDS,
+)
+"""What people set of a source: what a form, a preview and a file of sources hold."""
+
 GENERATIONS = [
     ("auto", "auto (the parser decides, document by document)"),
     ("bbj", "bbj (BBj in general)"),

@@ -23,7 +23,7 @@ from ingestion.runs import dry_run, dry_run_slots
 from ingestion.runs.comparison import Comparison
 from ingestion.runs.dry_run import DryRunDocument, Entry
 from ingestion.runs.dry_run_slots import NoSlot
-from sources.models import Source
+from sources.models import FIELDS, Source
 
 logger = logging.getLogger(__name__)
 State = Preview.State
@@ -36,11 +36,6 @@ PAUSE = 0.5  # seconds between two updates of the row
 LISTED = 1000  # documents of each kind that are kept
 KEPT_BYTES = 32 * 1024**2  # of compressed texts
 SHOWN_FAILURES = 200
-FIELDS = (
-    *("name", "title", "parser", "paths", "start_url", "options"),
-    *("generation", "display_base_url", "enabled", "schedule"),
-    *("repository", "revision", "credential", "link_template"),
-)
 
 
 def start(source: Source, person: Any, seconds: int = SECONDS) -> Preview:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from ingestion.models import Chunk, Document, Preview, PreviewDocument
 from ingestion.runs import previews, retention
-from sources.models import Source
+from sources.models import FIELDS, Source
 from tests.admin.test_admin import chunk, data_dir, form, page, post, source
 from tests.support.web_server import LOOPBACK, WebServer, endless
 
@@ -184,7 +184,7 @@ def test_a_preview_whose_process_has_ended_is_interrupted_and_tried_again(
     lost = Preview.objects.create(
         person=admin_user,
         source=source,
-        values={name: getattr(source, name) for name in previews.FIELDS},
+        values={name: getattr(source, name) for name in FIELDS},
         seconds=5,
         heartbeat=timezone.now() - timedelta(seconds=16),
     )

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from sources.models import Source
-from sources.moving import FIELDS, PREDECESSOR, exported, import_file
+from sources.models import FIELDS, Source
+from sources.moving import PREDECESSOR, exported, import_file
 
 pytestmark = pytest.mark.django_db
 
