@@ -6,7 +6,7 @@ documents to others than the managers of the admin asks here which to skip.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -24,25 +24,13 @@ _FOLLOW = """
 def keys() -> list[int]:
     """The keys of the stored documents that are left out."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT d.id FROM sources_leftout l JOIN ingestion_document d ON d.url = l.url"
-        )
+        cursor.execute(term_statistics.LEFT_OUT)
         return [row[0] for row in cursor.fetchall()]
 
 
 def searchable() -> QuerySet[Document]:
     """The documents that are not left out."""
     return Document.objects.exclude(url__in=LeftOut.objects.values("url"))
-
-
-def number_by_source() -> Mapping[int, int]:
-    """How many stored documents are left out, by the key of their source."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT d.source_id, count(*) FROM sources_leftout l"
-            " JOIN ingestion_document d ON d.url = l.url GROUP BY 1"
-        )
-        return dict(cursor.fetchall())
 
 
 @transaction.atomic

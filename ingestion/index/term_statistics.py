@@ -26,11 +26,11 @@ UNCOUNTED = " "
 STALE_SHARE = 0.05  # share of changed documents above which all terms are counted again
 _LOCK = 0x766F63
 
+LEFT_OUT = "SELECT d.id FROM sources_leftout l JOIN ingestion_document d ON d.url = l.url"
+"""The keys of the stored documents that people have left out of search: see `left_out`."""
+
 # The chunks that can be found; `NOT EXISTS` would compare each of them.
-_FOUND = """
-ingestion_chunk c WHERE c.document_id <> ALL (ARRAY(
-    SELECT d.id FROM sources_leftout l JOIN ingestion_document d ON d.url = l.url))
-"""
+_FOUND = f"ingestion_chunk c WHERE c.document_id <> ALL (ARRAY({LEFT_OUT}))"
 _COUNT = f"""
 DROP TABLE IF EXISTS pg_temp.counted;
 CREATE TEMPORARY TABLE counted ON COMMIT DROP AS
