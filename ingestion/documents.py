@@ -122,6 +122,11 @@ def storable(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int) else str(value)
 
 
+def counted(number: int, noun: str) -> str:
+    """The number with its noun, as people write it: "1 document", "2,000 documents"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def shortened(text: str, most: int) -> str:
     """The text in at most `most` characters: its beginning, how many are left out, and its end."""
     if len(text) <= most:

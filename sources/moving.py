@@ -13,17 +13,13 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from ingestion.documents import counted
 from ingestion.exceptions import ConfigError
-from sources.models import LeftOut, Source
+from sources.models import FIELDS, LeftOut, Source
 from sources.nesting import TOO_DEEP, is_too_deep
 
 FORMAT = "bbjrag sources"
 VERSION = 1
-FIELDS = (
-    *("name", "title", "parser", "paths", "start_url", "generation", "enabled"),
-    *("display_base_url", "options", "schedule"),
-    *("repository", "revision", "credential", "link_template"),
-)
 # The predecessor's names of parsers; it had the start of its web sources in its code.
 PREDECESSOR = {
     "flare": ("FlareParser", ""),
@@ -157,7 +153,7 @@ def _written(source: Source, row: Mapping[str, Any]) -> tuple[Verdict, list[str]
     source.save()
     LeftOut.objects.bulk_create(out)
     if out:
-        changes.append(f"leaves {len(out)} more document{'s'[: len(out) != 1]} out of search")
+        changes.append(f"leaves {counted(len(out), 'more document')} out of search")
     return verdict, changes if verdict == "update" else [f"{source.parser} reads {_reads(source)}"]
 
 

@@ -11,6 +11,7 @@ from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.timesince import timesince
 
+from ingestion.documents import counted
 from ingestion.parsers import permalinks
 from sources.models import Source
 
@@ -47,7 +48,7 @@ def seconds(value: float | None) -> str:
 
 
 def documents(number: int) -> str:
-    return "1 document" if number == 1 else f"{number:,} documents"
+    return counted(number, "document")
 
 
 def records_link(model: str, pk: Any = None, text: Any = None, **filters: Any) -> str:

@@ -19,6 +19,7 @@ from django.utils.timesince import timesince
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
+from ingestion.documents import counted
 from ingestion.index import left_out
 from ingestion.mcp import pages
 from ingestion.models import Chunk, Document
@@ -194,7 +195,3 @@ def list_sources() -> str:
         lines.append(f"- {count.name}: {count.title} ({', '.join(parts)})")
     shown = "\n".join(lines) or "There is no source."
     return f"As of {timezone.localtime():%Y-%m-%d %H:%M}:\n{shown}"[: settings.MCP_MAX_CHARACTERS]
-
-
-def counted(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
