@@ -26,6 +26,7 @@ from django.utils.html import format_html
 from ingestion.admin import actions, source_page
 from ingestion.admin.display import ago, badge, records_link
 from ingestion.admin.downloads import AT_ONCE, Downloads
+from ingestion.admin.lookups import number_in
 from ingestion.admin.preview import PAUSE, address, form_address
 from ingestion.admin.standings import Standing, newest_runs, numbers, standings
 from ingestion.models import Chunk, Document, Preview, SourceRun
@@ -40,7 +41,6 @@ else:
     Admin = admin.ModelAdmin
 
 
-MOST_DIGITS = 19  # of a key
 # The list's actions that the menu of a source's own page has too, with the text of their buttons.
 ACTS = {
     "reingest_clean": "Ingest from scratch...",
@@ -167,10 +167,8 @@ class SourceAdmin(Downloads, Admin):
 
     def _shown_preview(self, request: HttpRequest) -> Preview | None:
         """The preview that the address names, of the same person."""
-        asked = request.GET.get("preview", "")
-        if not (asked.isdecimal() and len(asked) < MOST_DIGITS):
-            return None
-        return Preview.objects.filter(pk=int(asked), person_id=request.user.pk).first()
+        pk = number_in(request.GET.get("preview", "")) or 0
+        return Preview.objects.filter(pk=pk, person_id=request.user.pk).first()
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view

@@ -24,6 +24,7 @@ from django.db.models import (
 from django.db.models.functions import Left
 from django.http import QueryDict
 
+from ingestion.admin.lookups import number_in
 from ingestion.models import Failure, IgnoredProblem
 
 ON_A_PAGE = 20  # causes
@@ -77,14 +78,12 @@ def chosen(asked: QueryDict) -> Chosen:
     """What is valid in an address; the rest is left out."""
     given = {name: str(value).replace("\x00", "")[:200] for name, value in asked.items()}
     tab = given.get("tab") or given.get("level__exact") or "error"
-    filters = {name: given[name] for name in NUMBERS if _is_number(given.get(name, ""))}
+    filters = {
+        name: given[name] for name in NUMBERS if number_in(given.get(name, ""), 9) is not None
+    }
     filters |= {name: given[name] for name in TEXTS if given.get(name)}
-    page = int(given["page"]) if _is_number(given.get("page", "")) else 1
-    return Chosen(tab if tab in TABS else "error", filters, given.get("q", ""), max(page, 1))
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10
+    page = number_in(given.get("page", ""), 9) or 1
+    return Chosen(tab if tab in TABS else "error", filters, given.get("q", ""), page)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from django.http import QueryDict
 
+from ingestion.admin.lookups import number_in
 from ingestion.index import texts
 from ingestion.models import Chunk, Document, DocumentText
 
@@ -36,9 +37,9 @@ class Asked:
     def of(cls, query: QueryDict) -> Asked:
         show = query.get("show", "")
         return cls(
-            chunk=_number(query.get("chunk", "")),
+            chunk=number_in(query.get("chunk", "")),
             show=show,
-            page=_number(query.get("page", "")),
+            page=number_in(query.get("page", "")),
             findable="findable" in query,
         )
 
@@ -48,13 +49,9 @@ class Asked:
         return f"?{urlencode({k: v for k, v in query.items() if v not in (None, '')})}"
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) < 19 else None
-
-
 def text_of(document: int, chunk: str) -> str:
     """The text of a chunk of the document, by its key; empty if there is none."""
-    rows = Chunk.objects.filter(document=document, pk=_number(chunk) or 0)
+    rows = Chunk.objects.filter(document=document, pk=number_in(chunk) or 0)
     return rows.values_list("content", flat=True).first() or ""
 
 

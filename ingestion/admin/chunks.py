@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
 from ingestion.admin import quality
+from ingestion.admin.lookups import number_in
 from ingestion.admin.read_only import VECTORS, GenerationFilter, LatePaginator, ReadOnlyAdmin
 from ingestion.models import Chunk
 from ingestion.text.analyzer import forms, words
@@ -113,8 +114,11 @@ class ChunkAdmin(ReadOnlyAdmin):
         """Lead to the page of its document, on which the chunk is chosen."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        pk = int(object_id) if object_id.isdecimal() and len(object_id) < 19 else 0
-        found = Chunk.objects.filter(pk=pk).values_list("document", "ordinal").first()
+        found = (
+            Chunk.objects.filter(pk=number_in(object_id) or 0)
+            .values_list("document", "ordinal")
+            .first()
+        )
         if found is None:
             raise Http404(f"There is no chunk {object_id} (any more).")
         query = request.GET.copy()

@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.urls import reverse
 
 from ingestion.admin.display import seconds
+from ingestion.admin.lookups import number_in
 from ingestion.models import Document, Run, SourceRun, State
 
 OFFERED = 30  # runs to compare with
@@ -97,8 +98,9 @@ def page(run: Run, chosen: str) -> dict[str, Any]:
 
 
 def _other(run: Run, runs: Sequence[Run], chosen: str) -> Run | None:
-    if chosen.isascii() and chosen.isdigit() and len(chosen) < 10 and int(chosen) != run.pk:
-        return Run.objects.filter(pk=int(chosen)).first()
+    asked = number_in(chosen, 9)
+    if asked is not None and asked != run.pk:
+        return Run.objects.filter(pk=asked).first()
     earlier = (one for one in runs if one.pk < run.pk)
     return next(earlier, runs[0] if runs else None)
 

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from ingestion.admin import actions
+from ingestion.admin.lookups import number_in
 from ingestion.index import left_out
 from ingestion.models import Document
 from sources.models import LeftOut
@@ -61,7 +62,7 @@ def take_back(request: HttpRequest) -> HttpResponse:
         return actions.not_done(request, there)
     pk = request.POST.get("row", "")
     rows = LeftOut.objects.select_related("source")
-    row = rows.filter(pk=int(pk) if pk.isdecimal() and len(pk) < 19 else 0).first()
+    row = rows.filter(pk=number_in(pk) or 0).first()
     if row is None:
         messages.info(request, "It is not left out any more.")
         return HttpResponseRedirect(there)

@@ -24,6 +24,13 @@ ENDINGS = ("", "exact", "isnull", "isempty", "gte", "lt", "id__exact")
 PARTS_OF_DATES = ("year", "month", "day", "gte", "lt")
 
 
+def number_in(text: str, digits: int = 18) -> int | None:
+    """The number that a part of an address or form is, of at most so many digits; None if it is
+    none."""
+    fits = text.isascii() and text.isdecimal() and len(text) <= digits
+    return int(text) if fits else None
+
+
 class OfferedLookups(Admin):
     """A list that filters by its `list_filter`, its `date_hierarchy`, and what links of other pages
     filter by besides, its `linked_lookups`."""

@@ -16,6 +16,7 @@ from ingestion.admin import actions, causes
 from ingestion.admin.causes import Chosen, brief
 from ingestion.admin.display import ago, badge
 from ingestion.admin.downloads import AT_ONCE, Downloads
+from ingestion.admin.lookups import number_in
 from ingestion.admin.read_only import ReadOnlyAdmin
 from ingestion.documents import shortened
 from ingestion.models import Document, Failure, IgnoredProblem, ignoring
@@ -167,7 +168,7 @@ class ProblemAdmin(Downloads, ReadOnlyAdmin):
 def _group(request: HttpRequest, asked: Chosen) -> QuerySet[Failure]:
     """What a button stands for: one row, or all of a cause that the filters leave."""
     if one := request.POST.get("failure", ""):
-        return Failure.objects.waiting().filter(pk=int(one) if one.isdecimal() else 0)
+        return Failure.objects.waiting().filter(pk=number_in(one) or 0)
     key = request.POST.get("group", "")
     level = key.partition(causes.SEPARATOR)[0]
     rows = causes.waiting(Chosen(level, asked.filters, asked.words))
@@ -229,7 +230,7 @@ def _tell(request: HttpRequest, number: int, note: str) -> None:
 def undo(request: HttpRequest, asked: Chosen) -> None:
     """Ignore no more: one row, or all that one person ignored for the same cause and reason."""
     pk = request.POST.get("one", "") or request.POST.get("like", "")
-    row = IgnoredProblem.objects.filter(pk=int(pk) if pk.isdecimal() else 0).first()
+    row = IgnoredProblem.objects.filter(pk=number_in(pk) or 0).first()
     if row is None:
         messages.info(request, "It is not ignored any more.")
         return

@@ -15,6 +15,7 @@ from django.db.models.functions import RowNumber
 from ingestion.admin import causes
 from ingestion.admin.charts import Bar, bars
 from ingestion.admin.display import seconds
+from ingestion.admin.lookups import number_in
 from ingestion.models import Document, Failure, LogLine, SourceRun, State
 from ingestion.pipeline import STAGES
 
@@ -182,7 +183,7 @@ def _named(
 def addresses_like(row: SourceRun, failure: str) -> set[str]:
     """The open addresses of the group that contains a failure, given by its key."""
     mine = Failure.objects.filter(source_run=row)
-    one = mine.filter(pk=int(failure) if failure.isdecimal() else 0).first()
+    one = mine.filter(pk=number_in(failure) or 0).first()
     if one is None:
         return set()
     same = mine.open().errors().filter(**{name: getattr(one, name) for name in causes.KEY})

@@ -27,6 +27,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 
+from ingestion.admin.lookups import number_in
 from ingestion.models import OPEN_STATES, Run, SourceRun, State
 from sources.models import Source
 
@@ -122,6 +123,5 @@ class TimeFilter(admin.SimpleListFilter):
 def asked(source: str | None) -> QuerySet[SourceRun]:
     """The source runs of a run, in a query over runs; of one source, if its number is given."""
     mine = SourceRun.objects.filter(run=OuterRef("pk"))
-    if source and source.isascii() and source.isdigit() and len(source) < 10:
-        return mine.filter(source=int(source))
-    return mine
+    pk = number_in(source or "", 9)
+    return mine if pk is None else mine.filter(source=pk)

@@ -12,6 +12,7 @@ from typing import Any
 from django.db.models import Q
 from django.http import QueryDict
 
+from ingestion.admin.lookups import number_in
 from ingestion.models import Chunk, Document
 from ingestion.search import explain, hybrid
 from ingestion.search.highlighting import Gains
@@ -109,8 +110,7 @@ def _filters(asked: QueryDict) -> dict[str, Any]:
 
 
 def _page(asked: QueryDict) -> int:
-    given = asked.get("page", "1")
-    return min(max(int(given), 1), PAGES) if given.isdecimal() and len(given) < 4 else 1
+    return min(number_in(asked.get("page", ""), 3) or 1, PAGES)
 
 
 def _turned(asked: QueryDict, page: int) -> str:
@@ -188,8 +188,9 @@ def _wanted(query: str, wanted: str, filters: dict[str, Any]) -> dict[str, Any]:
     if not wanted:
         return {}
     documents = Document.objects.select_related("source").defer("metadata", "inputs")
-    if wanted.isdecimal() and len(wanted) < 15:
-        candidates = list(documents.filter(pk=int(wanted)))
+    pk = number_in(wanted, 14)
+    if pk is not None:
+        candidates = list(documents.filter(pk=pk))
     else:
         named = Q(url=wanted) | Q(title__icontains=wanted) | Q(url__icontains=wanted)
         candidates = list(documents.filter(named).order_by("title", "pk")[:CANDIDATES])

@@ -104,6 +104,13 @@ def test_an_address_of_any_kind_is_answered(
     assert "nothing to retry" in html
 
 
+@pytest.mark.parametrize("name", ["retry", "ignore"])
+def test_a_key_without_end_is_answered(admin_client: Client, source: Source, name: str) -> None:
+    fail(source_run(source, State.PARTIAL), "a.md", "Torn.")
+    html = post(admin_client, f"ingestion_problem_{name}", failure="9" * 5000, note="x")
+    assert "None of these problems is open any more" in html
+
+
 def test_many_causes_ask_a_bounded_number_of_questions(
     admin_client: Client, source: Source, django_assert_max_num_queries: Any
 ) -> None:
