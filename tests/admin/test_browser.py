@@ -10,25 +10,15 @@ from typing import Any, Literal
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from django.contrib.auth.models import User
-from django.db import connections
 from playwright.sync_api import Browser, Page, expect
 
 from ingestion.models import Chunk, Document, Run, SourceRun, State
 from ingestion.runs import requests
 from ingestion.worker.cluster import Worker
 from sources.models import Source
-from tests.support.browser import chromium, log_in, visit
+from tests.support.browser import log_in, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    # Under Playwright's event loop Django keeps other connections than before it and after it; one
-    # left open here would be inherited by the worker's processes, and closed by them.
-    connections.close_all()
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

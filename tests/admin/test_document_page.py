@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from django.contrib.auth.models import User
-from django.db import connections
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from ingestion.index import texts
@@ -21,7 +18,6 @@ from sample_data.serve import HERE
 from sources.models import Source
 from tests.admin.test_highlighting import web as web
 from tests.support import indexed
-from tests.support.browser import chromium, log_in, visit
 from tests.support.highlights import marked_text, problem, problem_of_lines
 from tests.support.reading import make_source, read
 
@@ -32,21 +28,6 @@ SOURCES = ("flare", "mdx-dwc", "pdf", "bbj-source", "advantage", "kb", "web-craw
 PROGRAM = "".join(
     f'rem part {n}\nmethod public void part{n}()\n  print "{n}"\nmethodend\n\n' for n in range(90)
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    connections.close_all()  # see `test_browser`
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser, live_server: Any, transactional_db: None) -> Iterator[Page]:
-    User.objects.create_superuser("ada", "ada@example.org", "secret")
-    with visit(browser, live_server.url) as page:
-        log_in(page, "ada", "secret")
-        yield page
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from pytest_django import Settings
 from ingestion.parsers import PARSERS, folders, parser_class
 from ingestion.runs import dry_run
 from sources.models import Source
-from tests.admin.test_browser import admin, browser, page
+from tests.admin.test_browser import admin, page
 from tests.admin.test_roles import person
 from tests.git.conftest import data, kept, project
 from tests.support.git_servers import Project
 
-__all__ = ["admin", "browser", "data", "kept", "page", "project"]
+__all__ = ["admin", "data", "kept", "page", "project"]
 pytestmark = pytest.mark.django_db
 
 

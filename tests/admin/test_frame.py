@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
-from django.db import connections
 from django.test import Client
 from django.urls import reverse
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from ingestion.models import Run
 from sources.models import Source
-from tests.support.browser import chromium, log_in, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SECTIONS = (
     *("Overview", "Sources", "Runs", "Problems", "Search", "Quality", "Documents"),
     *("Models", "People", "API tokens"),
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    connections.close_all()  # as in test_browser: Playwright's event loop has others
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser, live_server: Any, transactional_db: None) -> Iterator[Page]:
-    User.objects.create_superuser("ada", "ada@example.org", "secret")
-    with visit(browser, live_server.url) as page:
-        log_in(page, "ada", "secret")
-        yield page
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from pytest_django import Settings
 from ingestion.models import Preview
 from sources.models import Source
 from tests.admin.test_admin import form, page, post, source_run
-from tests.admin.test_browser import admin, browser, data_dir
+from tests.admin.test_browser import admin, data_dir
 from tests.admin.test_browser import page as window
 from tests.git.conftest import kept, with_git
 from tests.support.git_servers import HttpServer, Project
 
-__all__ = ["admin", "browser", "data_dir", "kept", "window"]
+__all__ = ["admin", "data_dir", "kept", "window"]
 pytestmark = pytest.mark.django_db
 REPOSITORY = "https://github.com/BasisHub/DWC-Course.git"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import connections
 from django.test import Client
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from ingestion.index import left_out
 from ingestion.models import Document
 from sources.models import LeftOut
-from tests.support.browser import chromium, log_in, visit
 from tests.support.indexed import document, index
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    connections.close_all()  # see `test_browser`
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -34,14 +22,6 @@ def stored() -> Document:
         document("Windows", "A window holds controls."),
     )
     return Document.objects.get(url="docs://Files")
-
-
-@pytest.fixture
-def page(browser: Browser, live_server: Any, stored: Document) -> Iterator[Page]:
-    User.objects.create_superuser("ada", "ada@example.org", "secret")
-    with visit(browser, live_server.url) as page:
-        log_in(page, "ada", "secret")
-        yield page
 
 
 def found(page: Page, query: str) -> int:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
-from django.db import connections
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from ingestion.models import Failure, IgnoredProblem, Run, SourceRun, State
 from sources.models import Source
 from tests.admin.test_admin import source, source_run
-from tests.support.browser import chromium, log_in, visit
 from tests.support.looks import serious, width_beyond
 from tests.support.reading import make_source, read
 
@@ -26,20 +22,10 @@ TORN = b"<<bbj>>\x00\x01\x02\x03" * 40
 LIST = "/admin/ingestion/failure/"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    connections.close_all()  # Playwright's event loop has others, which processes would inherit
-    with chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
-def page(browser: Browser, live_server: Any, transactional_db: None) -> Iterator[Page]:
-    User.objects.create_superuser("ada", "ada@example.org", "secret")
-    with visit(browser, live_server.url) as page:
-        page.set_viewport_size({"width": 1400, "height": 900})
-        log_in(page, "ada", "secret")
-        yield page
+def page(page: Page) -> Page:
+    page.set_viewport_size({"width": 1400, "height": 900})
+    return page
 
 
 @pytest.fixture

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import connections
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from ingestion.models import Failure, Run, SourceRun, State
 from ingestion.runs import requests
@@ -22,7 +20,6 @@ from ingestion.worker.cluster import Worker
 from sources.models import Source
 from tests.admin.test_admin import page as html_of
 from tests.admin.test_admin import source, source_run
-from tests.support.browser import chromium, log_in, visit
 from tests.support.looks import serious, width_beyond
 from tests.support.pages import page as text_of
 from tests.support.reading import make_source, read
@@ -48,13 +45,6 @@ SAID = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    connections.close_all()  # Playwright's event loop has others, which processes would inherit
-    with chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
 def data_dir(settings: Any, tmp_path: Path) -> Path:
     settings.DATA_DIR = tmp_path
@@ -62,12 +52,9 @@ def data_dir(settings: Any, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def page(browser: Browser, live_server: Any, transactional_db: None) -> Iterator[Page]:
-    User.objects.create_superuser("ada", "ada@example.org", "secret")
-    with visit(browser, live_server.url) as page:
-        page.set_viewport_size({"width": 1400, "height": 900})
-        log_in(page, "ada", "secret")
-        yield page
+def page(page: Page) -> Page:
+    page.set_viewport_size({"width": 1400, "height": 900})
+    return page
 
 
 @pytest.fixture

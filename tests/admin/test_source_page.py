@@ -16,9 +16,9 @@ from ingestion.parsers import PARSERS
 from sources import timing
 from sources.models import Source
 from sources.option_fields import Option, options_of
-from tests.admin.test_browser import admin, browser, data_dir, page, source
+from tests.admin.test_browser import admin, data_dir, page, source
 
-__all__ = ["admin", "browser", "data_dir", "page"]
+__all__ = ["admin", "data_dir", "page"]
 
 in_browser = pytest.mark.browser
 FEEDBACK = 200  # milliseconds from the click to a sign that something happens
