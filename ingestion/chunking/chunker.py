@@ -14,7 +14,7 @@ from ingestion.chunking.packer import PackedPieces, pack
 from ingestion.chunking.splitter import Piece, fitting_pieces, whole_pieces
 from ingestion.documents import Location, ParsedDocument, storable
 from ingestion.exceptions import ConfigError
-from ingestion.text.tokenizer import count_tokens
+from ingestion.text.tokenizer import WORDLLAMA, Tokens, count_tokens, counted_in
 
 CHUNKER_VERSION = 1
 SMALLEST_SIZE = 32
@@ -69,11 +69,12 @@ class _Group:
 
 @dataclass(frozen=True)
 class Chunker:
-    """`size` limits the tokens of the embedded text of a chunk, `overlap` the tokens repeated from
-    the previous chunk of a split section. Raises ConfigError for sizes that cannot work."""
+    """`size` limits the `tokens` of the embedded text of a chunk, `overlap` those repeated from the
+    previous chunk of a split section. Raises ConfigError for sizes that cannot work."""
 
     size: int = 400
     overlap: int = 50
+    tokens: Tokens = WORDLLAMA
 
     def __post_init__(self) -> None:
         if self.size < SMALLEST_SIZE:
@@ -90,11 +91,13 @@ class Chunker:
     @property
     def key(self) -> str:
         """The settings that chunks depend on, for the fingerprint of a document."""
-        return f"chunker {CHUNKER_VERSION}, size {self.size}, overlap {self.overlap}"
+        sizes = f"chunker {CHUNKER_VERSION}, size {self.size}, overlap {self.overlap}"
+        return f"{sizes}, {self.tokens.key}" if self.tokens.key else sizes
 
     def chunk(self, document: ParsedDocument) -> list[TextChunk]:
         """The chunks of `document` in reading order; none if it has no words."""
-        return list(_Chunking(self, document).chunks())
+        with counted_in(self.tokens):
+            return list(_Chunking(self, document).chunks())
 
 
 class _Chunking:

@@ -17,7 +17,6 @@ _QUOTE = re.compile(r"^(?: {0,3}> ?)+", re.MULTILINE)
 _CODE_WORD = re.compile(r"[ \t]*[^ \t]+|[ \t]+")
 _CELL = re.compile(r"(?:\\.|[^|\\])*\|")
 _CUTS = (sentences.sentences, sentences.lines, sentences.words)
-_GLUE_TOKENS = {"": 0, " ": 0, "\t": 1, "\n": 1, "\n\n": 2}
 
 Place = Callable[[int], int]
 """Where in the content a character of a text to be split is."""
@@ -69,8 +68,12 @@ class Piece:
     def cost_after(self, before: Piece | None) -> int:
         """An upper bound of the tokens it adds to a chunk that ends with `before`."""
         if before is not None and before.frame is self.frame:
-            return self.tokens + _GLUE_TOKENS[self.glue]
-        return self.tokens + self.frame_tokens + (_GLUE_TOKENS[self.glue] if before else 0)
+            return self.tokens + _tokens_of_glue(self.glue)
+        return self.tokens + self.frame_tokens + (_tokens_of_glue(self.glue) if before else 0)
+
+
+def _tokens_of_glue(glue: str) -> int:
+    return count_within(glue) if glue.strip(" ") else 0
 
 
 def whole_pieces(blocks: Sequence[Block], lines: Lines) -> list[Piece]:

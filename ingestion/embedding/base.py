@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ingestion.text.tokenizer import Tokens  # loads a library that an embedder may not need
 
 Vectors = NDArray[np.float32]
 
@@ -35,9 +38,10 @@ class EmbedderSettings:
 class Embedder(Protocol):
     """An embedder that has passed its preflight: it answers and has its model.
 
-    `context` is the largest text of the model, in its own tokens. `chunk_limit` is the largest safe
-    chunk, in tokens of `ingestion.text.tokenizer`. `batch_size` texts go into one `embed` call; up
-    to `concurrency` calls may run at once, from threads of one process.
+    `context` is the largest text of the model, in its own tokens. `tokens` are those that chunks
+    are measured in: the model's own if they are known, else wordllama's; `chunk_limit` is the
+    largest safe chunk in them. `batch_size` texts go into one `embed` call; up to `concurrency`
+    calls may run at once, from threads of one process.
     """
 
     provider: str
@@ -45,6 +49,7 @@ class Embedder(Protocol):
     digest: str
     dimensions: int
     context: int
+    tokens: Tokens
     chunk_limit: int
     document_prefix: str
     query_prefix: str

@@ -34,6 +34,7 @@ from ingestion.exceptions import (
     TextRejected,
     TextTooLong,
 )
+from ingestion.text.tokenizer import WORDLLAMA, Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +47,9 @@ servers read at most so many tokens of a text (github.com/ollama/ollama/issues/1
 
 UNKNOWN_CONTEXT = 512
 TOKENS_PER_TOKEN = 1.5
-"""Tokens of a BERT model for one of the product's. Over 12,000 pieces of documentation and programs
-of 900 characters: median 0.98, 99.5 % at most 1.5, the worst 2.3 (rulers of "=" and "/")."""
+"""Tokens of a model whose own cannot be counted here, for one of the product's. With BERT's, over
+12,000 pieces of documentation and programs of 900 characters: median 0.98, 99.5 % at most 1.5, the
+worst 2.3 (rulers of "=" and "/")."""
 
 PAUSES = (0.0, 0.5, 2.0)
 """Seconds before each round over the hosts: a short blip is waited for, an outage is reported."""
@@ -156,7 +158,8 @@ class OllamaEmbedder:
         self.asked = model
         self.count = count
         self.largest_request = settings.batch_size
-        self.chunk_limit = chunk_limit(self.context, self.document_prefix)
+        self.tokens = count if isinstance(count, Tokens) else WORDLLAMA
+        self.chunk_limit = chunk_limit(self.context, self.document_prefix, count)
 
     @classmethod
     def open(cls, settings: EmbedderSettings) -> OllamaEmbedder:
@@ -297,13 +300,14 @@ class OllamaEmbedder:
             self.largest_request = min(2 * texts, self.batch_size)
 
 
-def chunk_limit(context: int, prefix: str) -> int:
-    """The product's tokens that a chunk may have, in a `context` of the model's tokens.
+def chunk_limit(context: int, prefix: str, count: Callable[[str], int]) -> int:
+    """The tokens that a chunk may have in a `context` of the model's, measured in the model's own
+    if they are known, else in the product's.
 
-    It depends on the model alone, and not on how this process happens to count: another limit
-    re-makes every document.
+    It depends on the model alone: another limit re-makes every document.
     """
-    return int((context - (TokenBound()(prefix) if prefix else 0)) / TOKENS_PER_TOKEN)
+    room = context - (count(prefix) if prefix else 0)
+    return room if isinstance(count, Tokens) else int(room / TOKENS_PER_TOKEN)
 
 
 def _preflight(settings: EmbedderSettings, hosts: list[OllamaHost]) -> OllamaEmbedder:
@@ -384,10 +388,11 @@ def _small_context(host: OllamaHost, model: Model, reason: str) -> str:
 
 
 def _counter(host: OllamaHost, model: Model, info: Mapping[str, Any]) -> Callable[[str], int]:
-    """Count tokens as the model does, if the server agrees on a sample; else bound them."""
+    """Count tokens as the model does, unless the server counts more in a sample; else bound them.
+    A server that does not say how many it reads is not in contradiction."""
     if info.get("tokenizer.ggml.model") == "bert":
         exact = word_piece_count(host.vocabulary(model.name))
-        if exact and 0 < host.tokens(model, COUNTED) <= exact(COUNTED) + MARKS:
+        if exact and host.tokens(model, COUNTED) <= exact(COUNTED) + MARKS:
             return exact
         logger.warning("%s: the tokens of %s are bounded, not counted", host.url, model.name)
     return TokenBound()

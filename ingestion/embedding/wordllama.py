@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from ingestion.embedding.base import EmbedderSettings, Vectors
 from ingestion.embedding.checks import BadVectors, check_texts, checked
 from ingestion.exceptions import EmbedderError, TextRejected, TextTooLong
-from ingestion.text import tokenizer as tokens
+from ingestion.text import tokenizer as measured
 
 MODEL = "l2_supercat"
 WEIGHTS = f"weights/{MODEL}_256.safetensors"
@@ -43,6 +43,7 @@ class WordLlamaEmbedder:
     provider = "wordllama"
     model = MODEL
     context = CONTEXT
+    tokens = measured.WORDLLAMA
     chunk_limit = CHUNK_LIMIT
     document_prefix = ""
     query_prefix = ""
@@ -90,7 +91,7 @@ def _weights() -> Weights:
     weights = _file(WEIGHTS)
     try:
         rows = load_file(weights)["embedding.weight"].astype(np.float32)
-        tokenizer = tokens.tokenizer()  # which chunks are measured with as well
+        tokenizer = measured.tokenizer()  # which chunks are measured with as well
     except Exception as error:  # both libraries raise bare Exceptions of their own
         raise EmbedderError(f"wordllama's files cannot be read ({error}): {REINSTALL}") from error
     if tokenizer.get_vocab_size() > len(rows):

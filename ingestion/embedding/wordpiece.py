@@ -1,4 +1,4 @@
-"""How many tokens of the model a text has: exactly for BERT models, else at most.
+"""The tokens of a BERT model, and for others how many a text has at most.
 
 A server that is sent more than the model's context cuts the text off or dies, so what may not fit
 is not sent with others (`ingestion.embedding.ollama`).
@@ -6,9 +6,11 @@ is not sent with others (`ingestion.embedding.ollama`).
 
 from __future__ import annotations
 
+import hashlib
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -16,7 +18,7 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from ingestion.text.tokenizer import count_tokens
+from ingestion.text.tokenizer import WORDLLAMA, Tokens
 
 WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"
 
@@ -39,29 +41,55 @@ class TokenBound:
     def __call__(self, text: str) -> int:
         normalised = text if text.isascii() else unicodedata.normalize("NFKD", text)
         by_bytes = max(len(text.encode()), len(normalised.encode())) + 1
-        return min(by_bytes, math.ceil(count_tokens(text) * MOST_PER_TOKEN) + 1)
+        return min(by_bytes, math.ceil(WORDLLAMA.count(text) * MOST_PER_TOKEN) + 1)
 
 
-class WordPieceCount:
+LONGEST_ENCODED = 200
+"""Characters: the time that a word takes grows with the square of its length."""
+
+
+class WordPieceTokens(Tokens):
     """The tokens of a BERT model, without its begin and end marks.
 
-    Marks written in a text ("[SEP]") and letters that are joined from parts count for more here
-    than with the server, never for less.
+    `vocabulary` is the list of its tokens, in which those that go on within a word begin with "##".
+    Marks written in a text ("[SEP]"), letters that are joined from parts and very long words count
+    for more here than with the server, never for less.
     """
 
     exact = True
 
-    def __init__(self, vocabulary: Mapping[str, int], unknown: str) -> None:
-        model = WordPiece(dict(vocabulary), unk_token=unknown, max_input_chars_per_word=1 << 20)
-        self.tokenizer = Tokenizer(model)
-        self.tokenizer.normalizer = BertNormalizer(lowercase=True, strip_accents=True)
-        self.tokenizer.pre_tokenizer = BertPreTokenizer()
+    def __init__(self, vocabulary: Sequence[str], unknown: str) -> None:
+        super().__init__()
+        self.vocabulary = tuple(vocabulary)
+        self.unknown = unknown
+        listed = hashlib.sha256("\n".join(self.vocabulary).encode()).hexdigest()
+        self.key = f"WordPiece {listed[:12]}"
 
     def __call__(self, text: str) -> int:
-        return len(self.tokenizer.encode(text, add_special_tokens=False))
+        return self.count(text)
+
+    def ends(self, text: str) -> list[int]:
+        return [*self._ends(text)]
+
+    def _ends(self, text: str) -> Iterator[int]:
+        for start in range(0, len(text), LONGEST_ENCODED):
+            part = text[start : start + LONGEST_ENCODED].encode("utf-8", "replace").decode()
+            encoded = self._tokenizer.encode(part, add_special_tokens=False)
+            yield from (start + end for _, end in encoded.offsets)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        numbered = {token: number for number, token in enumerate(self.vocabulary)}
+        longest = LONGEST_ENCODED
+        made = Tokenizer(
+            WordPiece(numbered, unk_token=self.unknown, max_input_chars_per_word=longest)
+        )
+        made.normalizer = BertNormalizer(lowercase=True, strip_accents=True)
+        made.pre_tokenizer = BertPreTokenizer()
+        return made
 
 
-def word_piece_count(info: Mapping[str, Any]) -> WordPieceCount | None:
+def word_piece_count(info: Mapping[str, Any]) -> WordPieceTokens | None:
     """From the `model_info` that Ollama's /api/show gives with `verbose`; None for another kind.
 
     GGUF marks the tokens that begin a word, where BERT's own list marks those that go on (##).
@@ -69,11 +97,11 @@ def word_piece_count(info: Mapping[str, Any]) -> WordPieceCount | None:
     tokens = info.get("tokenizer.ggml.tokens")
     if info.get("tokenizer.ggml.model") != "bert" or not isinstance(tokens, list):
         return None
-    vocabulary = {_bert_token(str(token)): number for number, token in enumerate(tokens)}
+    vocabulary = [_bert_token(str(token)) for token in tokens]
     unknown = info.get("tokenizer.ggml.unknown_token_id", 100)
     if not isinstance(unknown, int) or not 0 <= unknown < len(tokens):
         return None
-    return WordPieceCount(vocabulary, _bert_token(str(tokens[unknown])))
+    return WordPieceTokens(vocabulary, vocabulary[unknown])
 
 
 def _bert_token(token: str) -> str:

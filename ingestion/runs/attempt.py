@@ -270,4 +270,4 @@ def fitting_chunker(embedder: Embedder) -> Chunker:
     """The chunker of the settings, with smaller chunks if the embedder's context requires it."""
     size = min(settings.CHUNK_SIZE, embedder.chunk_limit)
     overlap = settings.CHUNK_OVERLAP if size == settings.CHUNK_SIZE else size // 8
-    return Chunker(size=size, overlap=overlap)
+    return Chunker(size=size, overlap=overlap, tokens=embedder.tokens)

@@ -1,8 +1,13 @@
-"""Count tokens with wordllama's tokenizer, whatever model embeds the chunks.
+"""Count tokens as the model does that embeds the chunks, or else with wordllama's tokenizer.
 
-It is a byte-pair encoding in which no token has a space after another character, and none has a
-line break or tab beside another one. So the count of a text is the exact sum of the counts of its
-words (each with the spaces before it), and each word needs to be encoded only once.
+Which one counts is said around the work, as with the precision of decimals:
+
+    with counted_in(tokens):
+        chunks = ...
+
+In each of them the count of a text is the exact sum of the counts of its words (each with the
+spaces before it), so each word needs to be encoded only once. In wordllama's, a byte-pair encoding,
+no token has a space after another character, and none has a line break or tab beside another one.
 """
 
 from __future__ import annotations
@@ -10,6 +15,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,12 +38,50 @@ _TAGS = range(0xE0020, 0xE0080)
 _LONGEST_CLUSTER = 32
 
 
+class Tokens(ABC):
+    """How a model divides texts into tokens. It can be sent to another process."""
+
+    key = ""
+    """What chunks that are counted in it depend on; empty for wordllama's."""
+
+    def __init__(self) -> None:
+        self.counts = _Counts(self)
+
+    def __getstate__(self) -> dict[str, object]:
+        left_out = ("counts", "_tokenizer")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state, counts=_Counts(self))
+
+    @abstractmethod
+    def ends(self, text: str) -> list[int]:
+        """The character after each token of a text at the beginning of a line."""
+
+    def count(self, text: str) -> int:
+        """The number of tokens of a text, without begin and end marks; 0 for an empty one."""
+        return self.count_within(f" {text}") if text else 0
+
+    def count_within(self, text: str) -> int:
+        return sum(map(self.counts.__getitem__, _WORD.findall(text.replace("▁", " "))))
+
+
+@contextmanager
+def counted_in(tokens: Tokens) -> Iterator[None]:
+    """Within it, this thread counts in these tokens."""
+    before = _counted_in.set(tokens)
+    try:
+        yield
+    finally:
+        _counted_in.reset(before)
+
+
 def count_tokens(text: str) -> int:
     """The number of tokens of `text`, without begin and end marks; 0 for an empty text.
 
     `<s>` and the like count as their characters. A lone surrogate counts as `?`.
     """
-    return count_within(f" {text}") if text else 0
+    return _counted_in.get().count(text)
 
 
 def count_within(text: str) -> int:
@@ -42,7 +89,7 @@ def count_within(text: str) -> int:
 
     Exact and additive: always over line breaks, and before a space.
     """
-    return sum(map(_counts().__getitem__, _WORD.findall(text.replace("▁", " "))))
+    return _counted_in.get().count_within(text)
 
 
 def cut_to_fit(text: str, limit: int) -> list[str]:
@@ -52,15 +99,16 @@ def cut_to_fit(text: str, limit: int) -> list[str]:
     a single character is a part even if it has more than `limit` tokens.
     """
     parts = []
-    ends = [end for _, end in _encode(text).offsets[2:]]
+    ends = _counted_in.get().ends(text)
     start = position = 0
     while start < len(text):
-        stop = _character_end(text, start, ends[min(position + limit, len(ends)) - 1] - 1)
+        last = position + limit
+        stop = _character_end(text, start, ends[last - 1] if last < len(ends) else len(text))
         while stop - start > 1 and count_within(text[start:stop]) > limit:
             stop = _character_end(text, start, start + (stop - start) * 7 // 8)
         parts.append(text[start:stop])
         start = stop
-        while position < len(ends) and ends[position] - 1 <= start:
+        while position < len(ends) and ends[position] <= start:
             position += 1
     return parts
 
@@ -88,8 +136,12 @@ def _extends(character: str) -> bool:
 class _Counts(dict[str, int]):
     """The token count of each word so far; cleared when it has grown large."""
 
+    def __init__(self, tokens: Tokens) -> None:
+        super().__init__()
+        self.tokens = tokens
+
     def __missing__(self, word: str) -> int:
-        count = len(_encode(word)) - 2
+        count = len(self.tokens.ends(word))
         if len(word) <= REMEMBERED_LENGTH:
             if len(self) >= REMEMBERED_WORDS:
                 self.clear()
@@ -97,15 +149,15 @@ class _Counts(dict[str, int]):
         return count
 
 
+class WordLlamaTokens(Tokens):
+    def ends(self, text: str) -> list[int]:
+        return [end - 1 for _, end in _encode(text).offsets[2:]]
+
+
 def _encode(word: str) -> Encoding:
     """`word` after a line break, so that the tokenizer's own leading space does not affect it."""
     readable = word.encode("utf-8", "replace").decode("utf-8")
     return tokenizer().encode(f"\n{readable}", add_special_tokens=False)
-
-
-@cache
-def _counts() -> _Counts:
-    return _Counts()
 
 
 @cache
@@ -138,3 +190,7 @@ def _check_words_are_apart(vocabulary: dict[str, int], path: Path) -> None:
                 f"{path} has the token {token!r}, which crosses words, so that tokens cannot be "
                 "counted by word: install the version of wordllama that requirements.txt names."
             )
+
+
+WORDLLAMA = WordLlamaTokens()
+_counted_in: ContextVar[Tokens] = ContextVar("counted_in", default=WORDLLAMA)

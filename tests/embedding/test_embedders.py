@@ -369,14 +369,14 @@ def test_the_context_is_learned_and_sent(
 def test_how_a_process_counts_tokens_does_not_change_the_size_of_chunks(
     counts: Callable[[str], int],
 ) -> None:
-    """A server that does not say at the first request how many tokens it read has them bounded
-    instead; with another size, the next process would re-make every document."""
+    """A server may not say at the first request how many tokens it read; with another size, the
+    next process would re-make every document."""
     info = {"tokenizer.ggml.model": "bert", "tokenizer.ggml.unknown_token_id": 0}
     words = ["[UNK]", *(f"\u2581{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789")]
     with OllamaServer(context_length=256, model_info=info, vocabulary=words) as server:
         server.count_tokens = counts
         embedder = ollama(server)
-    assert embedder.chunk_limit == int(254 / 1.5)
+    assert embedder.chunk_limit == 254
 
 
 def test_each_request_says_the_same_so_that_the_model_stays_loaded(server: OllamaServer) -> None:

@@ -80,7 +80,7 @@ def test_a_cut_does_not_part_marks_and_joined_emoji() -> None:
 
 def test_what_is_remembered_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "REMEMBERED_WORDS", 10)
-    remembered = tokens._Counts()
+    remembered = tokens.WordLlamaTokens().counts
 
     for n in range(100):
         assert remembered[f"word{n}"] > 0
