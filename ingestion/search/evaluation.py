@@ -1,17 +1,20 @@
-"""Measure search on given questions: recall and mean reciprocal rank, per kind and mode.
+"""Measure search on given questions: how far up the answers are, and how much is read until then.
 
-A question lists what answers it: document addresses (or prefixes of them), or phrases that the
-found text must contain. One of them is enough unless the question sets `all`.
+A question lists what answers it: passages (a document, and a phrase of the passage), document
+addresses (or prefixes of them), or phrases that any text may hold. One of them is enough unless the
+question sets `all`. Beside the rank counts how many characters of results somebody reads until the
+end of the answer, which is what an assistant pays for and does not reward long chunks.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,9 +23,29 @@ from ingestion.search.results import Hit, Mode, Results
 
 DEPTH = 10
 RECALLS = (1, 3, 5, 10)
+BUDGETS = (2000, 4000, 8000)  # characters of results
 ALL = "all"
 
+_WORD = re.compile(r"\w+")
+
 Find = Callable[[str, Mode], Results]
+
+
+class Place(NamedTuple):
+    """Where an answer is: the rank of its hit from 1, and the characters of the results up to its
+    end. Both are 0 if it was not found."""
+
+    rank: int = 0
+    characters: int = 0
+
+
+class Passage(BaseModel):
+    """A passage is known by some words of it. Case, punctuation and Markdown do not matter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    document: str = Field(min_length=1)
+    phrase: str = Field(pattern=r"\w")
 
 
 class Question(BaseModel):
@@ -33,48 +56,77 @@ class Question(BaseModel):
     half: str = ""
     expected: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
+    passages: tuple[Passage, ...] = ()
     all: bool = False
 
     @model_validator(mode="after")
     def _answerable(self) -> Question:
-        if not self.expected and not self.phrases:
-            raise ValueError("give expected (addresses) or phrases")
+        if not self.expected and not self.phrases and not self.passages:
+            raise ValueError("give passages, expected (addresses) or phrases")
         return self
 
-    def places(self, hits: Sequence[Hit]) -> list[int]:
-        """The first rank of each answer, from 1, in the order of the answers; 0 if it was not
-        found."""
-        found = [_place(hits, url, _is_at) for url in self.expected]
-        found += [_place(hits, phrase, _says) for phrase in self.phrases]
+    def places(self, hits: Sequence[Hit]) -> list[Place]:
+        """The first place of each answer, in the order of the answers."""
+        found = [_place(hits, url, "") for url in self.expected]
+        found += [_place(hits, "", phrase) for phrase in self.phrases]
+        found += [_place(hits, passage.document, passage.phrase) for passage in self.passages]
         if self.all:
             return found
-        return [min((place for place in found if place), default=0)]
+        return [min((place for place in found if place.rank), default=Place())]
 
 
-def _place(hits: Sequence[Hit], wanted: str, answers: Callable[[Hit, str], bool]) -> int:
-    return next((place for place, hit in enumerate(hits, 1) if answers(hit, wanted)), 0)
+def _place(hits: Sequence[Hit], url: str, phrase: str) -> Place:
+    read = 0
+    for rank, hit in enumerate(hits, 1):
+        if (hit.url.startswith(url) or hit.display_url.startswith(url)) and (
+            end := _end(hit, phrase)
+        ):
+            return Place(rank, read + end)
+        read += len(hit.content)
+    return Place()
 
 
-def _is_at(hit: Hit, url: str) -> bool:
-    return hit.url.startswith(url) or hit.display_url.startswith(url)
+def _end(hit: Hit, phrase: str) -> int:
+    """The character of the hit's text after the phrase; of its end if the phrase is in its header;
+    0 if it is in neither."""
+    words = _words(phrase)
+    if not words:
+        return len(hit.content)
+    found = [*_WORD.finditer(hit.content)]
+    spelt = [match[0].casefold() for match in found]
+    for start in _starts(spelt, words):
+        return found[start + len(words) - 1].end()
+    return len(hit.content) if any(_starts(_words(hit.context_header), words)) else 0
 
 
-def _says(hit: Hit, phrase: str) -> bool:
-    text = " ".join(f"{hit.context_header} {hit.content}".split())
-    return " ".join(phrase.split()).casefold() in text.casefold()
+def _words(text: str) -> list[str]:
+    return [word.casefold() for word in _WORD.findall(text)]
+
+
+def _starts(text: Sequence[str], words: Sequence[str]) -> Iterator[int]:
+    first, length = words[0], len(words)
+    for start, word in enumerate(text):
+        if word == first and text[start : start + length] == words:
+            yield start
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     question: Question
-    places: Sequence[int]
+    places: Sequence[Place]
 
     def recall(self, k: int) -> float:
-        return sum(1 for place in self.places if 0 < place <= k) / len(self.places)
+        return self._share(lambda place: place.rank <= k)
+
+    def within(self, characters: int) -> float:
+        return self._share(lambda place: place.characters <= characters)
 
     @property
     def reciprocal_rank(self) -> float:
-        return sum(1 / place for place in self.places if place) / len(self.places)
+        return sum(1 / place.rank for place in self.places if place.rank) / len(self.places)
+
+    def _share(self, near: Callable[[Place], bool]) -> float:
+        return sum(bool(place.rank) and near(place) for place in self.places) / len(self.places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +134,12 @@ class Score:
     questions: int
     mrr: float
     recall: Mapping[int, float]
+    within: Mapping[int, float]
 
     def as_json(self) -> dict[str, Any]:
         recalls = {f"recall@{k}": round(value, 4) for k, value in self.recall.items()}
-        return {"questions": self.questions, "mrr": round(self.mrr, 4)} | recalls
+        within = {f"within {most}": round(value, 4) for most, value in self.within.items()}
+        return {"questions": self.questions, "mrr": round(self.mrr, 4)} | recalls | within
 
 
 def read_questions(path: Path, half: str = "") -> list[Question]:
@@ -127,15 +181,21 @@ def scores(answers: Sequence[Answer]) -> dict[str, Score]:
 def _score(answers: Sequence[Answer]) -> Score:
     number = len(answers)
     recall = {k: sum(answer.recall(k) for answer in answers) / number for k in RECALLS}
-    return Score(number, sum(answer.reciprocal_rank for answer in answers) / number, recall)
+    within = {most: sum(answer.within(most) for answer in answers) / number for most in BUDGETS}
+    mrr = sum(answer.reciprocal_rank for answer in answers) / number
+    return Score(number, mrr, recall, within)
 
 
 def report(answers: Mapping[Mode, Sequence[Answer]]) -> dict[str, Any]:
-    """The report that is saved and compared: scores by mode and kind, ranks per question."""
+    """The report that is saved and compared: scores by mode and kind, and for each question its
+    kind and where its answers are, as rank and characters."""
     return {
         mode: {
             "scores": {kind: score.as_json() for kind, score in scores(given).items()},
-            "places": {answer.question.query: list(answer.places) for answer in given},
+            "questions": {
+                answer.question.query: {"kind": answer.question.kind, "places": [*answer.places]}
+                for answer in given
+            },
         }
         for mode, given in answers.items()
     }
@@ -149,7 +209,7 @@ def differences(now: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str]
         for kind in (kind for kind in new if kind in old and new[kind]["mrr"] != old[kind]["mrr"]):
             change = new[kind]["mrr"] - old[kind]["mrr"]
             lines.append(f"{mode}, {kind}: MRR {change:+.3f} (was {old[kind]['mrr']:.3f})")
-        before, after = earlier[mode]["places"], now[mode]["places"]
+        before, after = _ranks(earlier[mode]), _ranks(now[mode])
         for query in (query for query in after if query in before):
             if before[query] != after[query]:
                 lines.append(
@@ -158,8 +218,14 @@ def differences(now: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str]
     return lines
 
 
-def _shown(places: Sequence[int]) -> str:
-    return ", ".join(str(place or "none") for place in places)
+def _ranks(told: Mapping[str, Any]) -> dict[str, list[int]]:
+    return {
+        query: [rank for rank, _ in answer["places"]] for query, answer in told["questions"].items()
+    }
+
+
+def _shown(ranks: Sequence[int]) -> str:
+    return ", ".join(str(rank or "none") for rank in ranks)
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -167,7 +233,7 @@ def read_report(path: Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         for mode in saved.values():
-            mode["scores"], mode["places"]
+            mode["scores"], mode["questions"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is not a result of `evaluate --save`: {error!r}") from error
     return dict(saved)

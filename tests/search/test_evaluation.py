@@ -11,9 +11,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from ingestion.exceptions import ConfigError
-from ingestion.search import evaluation
-from ingestion.search.evaluation import Answer, Question
+from ingestion.search import comparison, evaluation
+from ingestion.search.evaluation import Answer, Place, Question
 from ingestion.search.query_analysis import prose
+from ingestion.search.results import Hit
 from tests.support.indexed import document, index
 
 QUESTIONS = Path(__file__).parents[1] / "data"
@@ -31,27 +32,74 @@ def write(path: Path, *lines: Any) -> Path:
 
 
 def test_the_first_place_of_any_answer_counts() -> None:
-    answer = Answer(question(), [3])
+    answer = Answer(question(), [Place(3, 3000)])
     assert answer.reciprocal_rank == pytest.approx(1 / 3)
     assert (answer.recall(1), answer.recall(3)) == (0, 1)
 
 
 def test_a_question_for_all_counts_each() -> None:
-    answer = Answer(question(all=True), [1, 0])
+    answer = Answer(question(all=True), [Place(1, 1000), Place()])
     assert answer.reciprocal_rank == 0.5
     assert answer.recall(10) == 0.5
 
 
 def test_scores_are_told_by_kind_and_over_all() -> None:
     answers = [
-        Answer(question(kind="code"), [1]),
-        Answer(question(kind="typo"), [2]),
-        Answer(question(kind="typo"), [0]),
+        Answer(question(kind="code"), [Place(1, 1000)]),
+        Answer(question(kind="typo"), [Place(2, 2000)]),
+        Answer(question(kind="typo"), [Place()]),
     ]
     told = evaluation.scores(answers)
     assert list(told) == ["code", "typo", "all"]
     assert told["typo"].mrr == 0.25
     assert told["all"].recall[5] == pytest.approx(2 / 3)
+
+
+def hit(url: str, content: str, header: str = "") -> Hit:
+    return Hit.model_construct(url=url, display_url="", content=content, context_header=header)
+
+
+def asked(*passages: tuple[str, str], **fields: Any) -> Question:
+    given = [{"document": document, "phrase": phrase} for document, phrase in passages]
+    return Question.model_validate({"query": "q", "passages": given, **fields})
+
+
+def test_a_passage_is_found_if_its_document_says_so_and_counts_what_is_read_until_then() -> None:
+    hits = [
+        hit("docs://b", "Locks **a record**."),
+        hit("docs://a", "Another text."),
+        hit("docs://a", "It `locks` a Record, then reads."),
+    ]
+    [place] = asked(("docs://a", "locks a record")).places(hits)
+    assert place == Place(
+        3, len(hits[0].content) + len(hits[1].content) + len("It `locks` a Record")
+    )
+    assert asked(("docs://a", "locks a recording")).places(hits) == [Place()]
+
+
+def test_any_passage_answers_unless_all_are_asked_for() -> None:
+    hits = [hit("docs://a", "One thing."), hit("docs://b", "Another thing.")]
+    both = ("docs://b", "another thing"), ("docs://a", "one thing")
+    assert asked(*both).places(hits) == [Place(1, 9)]
+    assert asked(*both, all=True).places(hits) == [Place(2, 23), Place(1, 9)]
+
+
+def test_the_characters_that_are_read_count_and_not_only_the_rank() -> None:
+    answer = Answer(question(), [Place(1, 3000)])
+    assert [answer.within(most) for most in evaluation.BUDGETS] == [0, 1, 1]
+
+
+def told(*ranks: int, kind: str = "code") -> dict[str, Any]:
+    places = {str(n): {"kind": kind, "places": [[rank, 10]]} for n, rank in enumerate(ranks)}
+    return {"questions": places}
+
+
+def test_a_kind_that_got_worse_is_told_from_chance() -> None:
+    worse = comparison.changes(told(*[3] * 30), told(*[1] * 30))["code"]
+    assert (worse.better, worse.worse, worse.is_worse) == (0, 30, True)
+    mixed = comparison.changes(told(*[1, 2] * 15), told(*[2, 1] * 15))["code"]
+    assert (mixed.better, mixed.worse, mixed.is_worse) == (15, 15, False)
+    assert mixed.low < 0 < mixed.high
 
 
 @pytest.mark.parametrize(
@@ -76,7 +124,9 @@ def test_a_half_without_questions_is_said(tmp_path: Path) -> None:
         evaluation.read_questions(path, "other")
 
 
-@pytest.mark.parametrize("name", ["questions_sample.jsonl", "questions_corpus.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["questions_sample.jsonl", "questions_corpus.jsonl", "questions_passages.jsonl"]
+)
 def test_the_projects_own_questions_can_be_read(name: str) -> None:
     read = evaluation.read_questions(QUESTIONS / name)
     assert len(read) >= 50

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ingestion.exceptions import BbjragError
-from ingestion.search import evaluation, search
+from ingestion.search import comparison, evaluation, search
 from ingestion.search.results import MODES, Mode, Results
 
-WIDTH_IN_A_LOG = 100
+WIDTH_IN_A_LOG = 120
 
 
 class Command(BaseCommand):
@@ -45,6 +45,8 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(report, ensure_ascii=False))
         else:
             self._show(answers)
+            for mode in report.keys() & earlier.keys():
+                self._show_changes(mode, report[mode], earlier[mode])
         for line in [*sorted(self.notes), *evaluation.differences(report, earlier)]:
             self.stderr.write(line)
 
@@ -54,15 +56,35 @@ class Command(BaseCommand):
         return results
 
     def _show(self, answers: dict[Mode, list[evaluation.Answer]]) -> None:
-        console = Console()
-        if not console.is_terminal:
-            console.width = WIDTH_IN_A_LOG
+        console = self._console()
         for mode, given in answers.items():
             table = Table(title=mode, title_justify="left")
             table.add_column("Kind")
-            for name in ("Questions", "MRR@10", *(f"recall@{k}" for k in evaluation.RECALLS)):
+            recalls = (f"recall@{k}" for k in evaluation.RECALLS)
+            within = (f"in {most:,}" for most in evaluation.BUDGETS)
+            for name in ("Questions", "MRR@10", *recalls, *within):
                 table.add_column(name, justify="right")
             for kind, score in evaluation.scores(given).items():
-                cells = [f"{value:.3f}" for value in (score.mrr, *score.recall.values())]
+                values = (score.mrr, *score.recall.values(), *score.within.values())
+                cells = [f"{value:.3f}" for value in values]
                 table.add_row(kind, str(score.questions), *cells)
             console.print(table)
+
+    def _show_changes(self, mode: str, now: Any, earlier: Any) -> None:
+        title = f"{mode}: reciprocal rank compared, with the interval of 95 % (paired bootstrap)"
+        table = Table(title=title, title_justify="left")
+        table.add_column("Kind")
+        for name in ("Questions", "Better", "Worse", "Mean", "From", "To"):
+            table.add_column(name, justify="right")
+        for kind, change in comparison.changes(now, earlier).items():
+            numbers = (change.questions, change.better, change.worse)
+            values = (change.mean, change.low, change.high)
+            cells = [*map(str, numbers), *(f"{value:+.3f}" for value in values)]
+            table.add_row(kind, *cells, style="bold red" if change.is_worse else "")
+        self._console().print(table)
+
+    def _console(self) -> Console:
+        console = Console()
+        if not console.is_terminal:
+            console.width = WIDTH_IN_A_LOG
+        return console
