@@ -85,6 +85,14 @@ class WordLlamaEmbedder:
         return mean
 
 
+def word_vector(word: str) -> Vectors:
+    """The vector of one word, of length 1 (of 0 if it has no token). Shape (dimensions,)."""
+    rows, tokenizer, _ = _weights()
+    ids = tokenizer.encode(word, add_special_tokens=False).ids
+    mean: Vectors = rows[ids].mean(axis=0) if ids else np.zeros(rows.shape[1], np.float32)
+    return mean / max(float(np.linalg.norm(mean)), 1e-9)
+
+
 @cache
 def _weights() -> Weights:
     """The token rows (float32), the tokenizer and the SHA-256 of the weights file."""
