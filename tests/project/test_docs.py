@@ -341,6 +341,12 @@ def test_env_example_changes_nothing_when_it_is_used_as_it_is(tmp_path: Path) ->
     [
         ({}, "EMBEDDING_MODEL", "l2_supercat", "l2_supercat for wordllama"),
         (
+            {"EMBEDDING_PROVIDER": "minilm"},
+            "EMBEDDING_MODEL",
+            "all-MiniLM-L6-v2",
+            "all-MiniLM-L6-v2 for minilm",
+        ),
+        (
             {"EMBEDDING_PROVIDER": "ollama"},
             "EMBEDDING_MODEL",
             "qwen3-embedding:0.6b",
