@@ -184,6 +184,7 @@ ORIGINAL_LIMIT = 1024 * ORIGINAL_LIMIT_KB  # bytes
 EMBEDDING_MODELS = {
     "wordllama": "l2_supercat",
     "minilm": "all-MiniLM-L6-v2",
+    "auto": "all-MiniLM-L6-v2",
     "ollama": "qwen3-embedding:0.6b",
 }
 EMBEDDING_PROVIDER = env.choice("EMBEDDING_PROVIDER", "wordllama", tuple(EMBEDDING_MODELS))
