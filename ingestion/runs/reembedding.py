@@ -31,7 +31,7 @@ from ingestion.models import Chunk, EmbeddingProfile
 logger = logging.getLogger(__name__)
 
 LOCK = 0x626272  # the first key of the lock of who re-embeds; there is one in all
-AT_ONCE = 64  # texts in a transaction
+AT_ONCE = 16  # texts in a transaction: a second or two of work
 
 _NEXT = """
     SELECT DISTINCT ON (content_hash) content_hash, context_header, content FROM ingestion_chunk
