@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,26 @@ def test_every_chunk_is_found_by_its_text_before_in_the_middle_and_after(pages: 
     list(steps)
     assert len(providers()) == 1
     assert not_found() == []
+
+
+def test_every_chunk_is_found_while_all_are_embedded_again(pages: Source) -> None:
+    worker = threading.Thread(target=embed_again)
+    worker.start()
+    rounds, missed = 0, []
+    while worker.is_alive():
+        rounds += 1
+        missed += not_found()
+    worker.join()
+    assert rounds > 0
+    assert missed == []
+    assert providers() == {"minilm": Chunk.objects.count()}
+
+
+def embed_again() -> None:
+    try:
+        list(reembedding.steps())
+    finally:
+        connections.close_all()
 
 
 def test_the_next_run_finds_everything_unchanged(pages: Source) -> None:
