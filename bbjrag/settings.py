@@ -181,11 +181,14 @@ CHUNKING_PROCESSES = env.integer("CHUNKING_PROCESSES", 1, minimum=0, maximum=64)
 ORIGINAL_LIMIT_KB = env.integer("ORIGINAL_LIMIT_KB", 2048, minimum=0, maximum=65536)
 ORIGINAL_LIMIT = 1024 * ORIGINAL_LIMIT_KB  # bytes
 
-EMBEDDING_PROVIDER = env.choice("EMBEDDING_PROVIDER", "wordllama", ("wordllama", "ollama"))
-EMBEDDING_MODEL = env.text(
-    "EMBEDDING_MODEL",
-    {"wordllama": "l2_supercat", "ollama": "qwen3-embedding:0.6b"}[EMBEDDING_PROVIDER],
-)
+EMBEDDING_MODELS = {
+    "wordllama": "l2_supercat",
+    "minilm": "all-MiniLM-L6-v2",
+    "auto": "all-MiniLM-L6-v2",
+    "ollama": "qwen3-embedding:0.6b",
+}
+EMBEDDING_PROVIDER = env.choice("EMBEDDING_PROVIDER", "wordllama", tuple(EMBEDDING_MODELS))
+EMBEDDING_MODEL = env.text("EMBEDDING_MODEL", EMBEDDING_MODELS[EMBEDDING_PROVIDER])
 OLLAMA_HOSTS = env.listing("OLLAMA_HOST", "http://127.0.0.1:11434")
 EMBEDDING_TIMEOUT = env.number("EMBEDDING_TIMEOUT", 120.0, minimum=1.0)
 EMBEDDING_CONCURRENCY = env.integer("EMBEDDING_CONCURRENCY", 2, minimum=1, maximum=64)

@@ -157,7 +157,9 @@ class Reading:
         self.outcome = Outcome()
         self.textless: dict[str, Stored] = {}  # unchanged, but cut again to store their texts
         clock, report = self.timings.clock, observer.report
-        stored: LookUp = partial(stored_vectors, writer.profile) if scope.reuse else _nothing_stored
+        stored: LookUp = (
+            partial(stored_vectors, writer.profiles) if scope.reuse else _nothing_stored
+        )
         self.chunking = Preparation(chunker, helpers, limits, partial(report, "chunking"))
         self.embedding = EmbeddingStage(embedder, chunker, stored, clock=clock, beat=self._beat)
         self.storing = StoringStage(writer, self._count, clock=clock)

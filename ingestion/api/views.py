@@ -22,6 +22,7 @@ from ingestion.index import left_out, statement_timeout
 from ingestion.models import ApiToken
 from ingestion.monitoring import metrics, statistics
 from ingestion.monitoring.readiness import readiness
+from ingestion.runs import reembedding
 from ingestion.search import search
 from sources.models import Source
 
@@ -150,6 +151,7 @@ def document_view(request: HttpRequest, pk: int) -> HttpResponse:
 @endpoint("GET")
 def stats_view(request: HttpRequest) -> HttpResponse:
     counts = statistics.by_source()
+    far = reembedding.progress()
     return _json(
         schemas.StatsOut(
             documents=sum(count.documents for count in counts),
@@ -173,6 +175,7 @@ def stats_view(request: HttpRequest) -> HttpResponse:
                 )
                 for profile, number in statistics.by_profile()
             ],
+            meaning=schemas.MeaningStats(done=far.done, chunks=far.chunks) if far else None,
         )
     )
 

@@ -39,6 +39,15 @@ def pack_vector(vector: np.ndarray[Any, np.dtype[np.float32]]) -> Vector:
     return struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes()
 
 
+def dimensions_of(vector: Vector) -> int:
+    (dimensions,) = struct.unpack_from(">H", vector)
+    return int(dimensions)
+
+
+def unpack_vector(vector: Vector) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.frombuffer(vector, dtype=">f4", offset=4).astype(np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddedDocument:
     """A document whose chunks all have vectors, except those whose texts were `rejected`.

@@ -43,7 +43,7 @@ class WordLlamaEmbedder:
     provider = "wordllama"
     model = MODEL
     context = CONTEXT
-    tokens = measured.WORDLLAMA
+    tokens: measured.Tokens = measured.WORDLLAMA
     chunk_limit = CHUNK_LIMIT
     document_prefix = ""
     query_prefix = ""

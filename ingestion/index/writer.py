@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from ingestion import documents
-from ingestion.embedding.stage import EmbeddedDocument
+from ingestion.embedding.stage import EmbeddedDocument, dimensions_of
 from ingestion.index.change_detection import Stored
 from ingestion.index.source_lock import SourceLock, SourceLockLost
 from ingestion.index.texts import Cut, Texts
@@ -51,8 +51,17 @@ def profile_of(embedder: Any) -> EmbeddingProfile:
     return profile
 
 
-def stored_vectors(profile: EmbeddingProfile, hashes: Iterable[str]) -> dict[str, bytes]:
-    """The packed vectors that the profile already has for these content hashes.
+def stored_vectors(profiles: Sequence[EmbeddingProfile], hashes: Iterable[str]) -> dict[str, bytes]:
+    """The packed vectors that the profiles already have for these content hashes; the first profile
+    that has one wins."""
+    found: dict[str, bytes] = {}
+    for profile in profiles:
+        found |= _stored_vectors(profile, [key for key in hashes if key not in found])
+    return found
+
+
+def _stored_vectors(profile: EmbeddingProfile, hashes: list[str]) -> dict[str, bytes]:
+    """The packed vectors of one profile.
 
     Each hash is looked up on its own, so that the plan does not depend on the table's statistics,
     which are missing during a first load.
@@ -63,7 +72,7 @@ def stored_vectors(profile: EmbeddingProfile, hashes: Iterable[str]) -> dict[str
         " WHERE profile_id = %s AND content_hash = asked.hash LIMIT 1) AS stored"
     )
     with connection.cursor() as cursor:
-        cursor.execute(sql, [list(hashes), profile.pk])
+        cursor.execute(sql, [hashes, profile.pk])
         return {key: bytes(vector) for key, vector in cursor.fetchall()}
 
 
@@ -79,14 +88,15 @@ class Writer:
     """Replaces documents as a whole.
 
     Every write first checks that the source lock is still held, and keeps the source from being
-    deleted meanwhile. `settle` is called last in each transaction; it may raise to roll it back.
-    Links to a host of Git are stored with the `commit` that is read.
+    deleted meanwhile. `profiles` are those of the models that make its vectors, the best first; the
+    length of a vector says which made it. `settle` is called last in each transaction; it may raise
+    to roll it back. Links to a host of Git are stored with the `commit` that is read.
     """
 
     def __init__(
         self,
         source: Source,
-        profile: EmbeddingProfile,
+        profiles: Sequence[EmbeddingProfile],
         source_lock: SourceLock,
         key: str,
         now: datetime,
@@ -95,7 +105,8 @@ class Writer:
         commit: str = "",
     ) -> None:
         self.source = source
-        self.profile = profile
+        self.profiles = profiles
+        self.by_dimensions = {profile.dimensions: profile.pk for profile in profiles}
         self.source_lock = source_lock
         self.key = key
         self.now = now
@@ -186,6 +197,7 @@ class Writer:
         both = zip(item.chunks, item.terms, strict=True)
         kept = [pair for pair in both if pair[0].content_hash not in item.rejected]
         for ordinal, (chunk, terms) in enumerate(kept):
+            vector = item.vectors[chunk.content_hash]
             yield (
                 row.pk,
                 ordinal,
@@ -197,8 +209,8 @@ class Writer:
                 chunk.tokens,
                 chunk.start_line,
                 chunk.start_page,
-                self.profile.pk,
-                item.vectors[chunk.content_hash],
+                self.by_dimensions[dimensions_of(vector)],
+                vector,
                 terms,
             )
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from ingestion import documents
 from ingestion.chunking.chunker import Chunker
 from ingestion.embedding.base import Embedder
-from ingestion.embedding.configured import configured_embedder
+from ingestion.embedding.configured import configured_embedder, first_embedder
 from ingestion.exceptions import BbjragError, EmbedderUnavailable
 from ingestion.index.change_detection import KnownDocuments, read_key
 from ingestion.index.source_lock import SourceLock, SourceLockLost, SourceLockTaken
@@ -115,14 +115,16 @@ class Attempt:
         self._take_source_lock()
         self.source.keep_address_prefixes()
         embedder = configured_embedder()
-        profile, chunker = profile_of(embedder), fitting_chunker(embedder)
+        first, chunker = first_embedder(embedder), fitting_chunker(embedder)
+        profile = profile_of(embedder)
+        profiles = [profile] if first is embedder else [profile, profile_of(first)]
         scope = self._scope(versions_of(self.source, chunker, profile.pk))
         failures = FailureRecord(self.source_run, scope.only)
-        progress = ProgressReport(self.source_run, self.child_status, self.log, failures, profile)
+        progress = ProgressReport(self.source_run, self.child_status, self.log, failures, profiles)
         self.progress = progress
         key = read_key(self.source, scope.versions)
         with self._material(key, scope, progress) as found:
-            return self._read(found, key, scope, progress, embedder, chunker)
+            return self._read(found, key, scope, progress, first, chunker)
 
     def _read(
         self,
@@ -136,7 +138,7 @@ class Attempt:
         known = self._known(key, scope, found.config.data_dir)
         writer = Writer(
             self.source,
-            progress.profile,
+            progress.profiles,
             self.source_lock,
             key,
             timezone.now(),
