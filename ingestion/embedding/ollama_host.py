@@ -73,11 +73,11 @@ class Address(NamedTuple):
     loopback: bool
 
 
-def parse_host(value: str) -> Address:
+def parse_host(value: str, setting: str = "OLLAMA_HOST") -> Address:
     """Read one host as Ollama reads OLLAMA_HOST (its envconfig): scheme http unless given, port
     11434, or the scheme's own if a scheme is given; 127.0.0.1 for an empty or wildcard host.
 
-    Raises ConfigError, without showing credentials.
+    Raises ConfigError, which names the `setting` and shows no credentials.
     """
     text = value.strip().strip("\"'").strip()
     shown = re.sub(r"[^/@]*@", "...@", text)
@@ -86,13 +86,13 @@ def parse_host(value: str) -> Address:
         scheme, rest = "http", text
     scheme = scheme.lower()
     if scheme not in _DEFAULT_PORTS:
-        raise ConfigError(f"OLLAMA_HOST {shown!r}: use http:// or https://, or no scheme.")
+        raise ConfigError(f"{setting} {shown!r}: use http:// or https://, or no scheme.")
     try:
         parts = urlsplit(f"{scheme}://{_bracketed(rest)}")
         port = parts.port if parts.port is not None else _default_port(scheme, bool(separator))
     except ValueError:
         raise ConfigError(
-            f"OLLAMA_HOST {shown!r} is not an address: write it like 127.0.0.1:11434."
+            f"{setting} {shown!r} is not an address: write it like 127.0.0.1:11434."
         ) from None
     host, loopback = _reachable(parts.hostname or "")
     auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
