@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -221,6 +222,27 @@ class OllamaHost:
         except BadVectors as problem:
             raise Suspicion(f"it returned {problem}", broken=True) from None
         return vectors, reply.prompt_eval_count or 0
+
+    def chat(
+        self, model: Model, question: str, schema: Mapping[str, Any], think: bool | None
+    ) -> tuple[str, bool, float]:
+        """The answer to a question, whether it is whole, and the seconds that it took without
+        loading the model. The same question gets the same answer, as far as the server can."""
+        began = time.monotonic()
+        reply = self._ask(
+            lambda: self.client.chat(
+                model.name,
+                [{"role": "user", "content": question}],
+                format=dict(schema),
+                think=think,
+                options=model.options,
+                keep_alive=KEEP_ALIVE,
+            )
+        )
+        spent = time.monotonic() - began
+        if reply.total_duration and reply.load_duration is not None:
+            spent = max(0.0, reply.total_duration - reply.load_duration) / 1e9
+        return reply.message.content or "", reply.done_reason != "length", spent
 
     def tokens(self, model: Model, text: str) -> int:
         """How many tokens the server reads in a text; 0 when it does not say."""
