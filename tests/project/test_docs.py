@@ -367,6 +367,7 @@ WORDED = {
     "EMBEDDING_MODEL": "the provider's",
     "ALLOWED_HOSTS": "this machine",
     "RERANKER_URL": "none",
+    "ENRICHMENT_MODEL": "none",
 }
 
 
