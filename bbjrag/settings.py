@@ -194,6 +194,13 @@ EMBEDDING_TIMEOUT = env.number("EMBEDDING_TIMEOUT", 120.0, minimum=1.0)
 EMBEDDING_CONCURRENCY = env.integer("EMBEDDING_CONCURRENCY", 2, minimum=1, maximum=64)
 EMBEDDING_BATCH_SIZE = env.integer("EMBEDDING_BATCH_SIZE", 32, minimum=1, maximum=2048)
 
+ENRICHMENT_MODEL = env.text("ENRICHMENT_MODEL", "")
+
+RERANKER_URL = env.address("RERANKER_URL", ending="/rerank")
+RERANKER_MODEL = env.text("RERANKER_MODEL", "")
+RERANKER_KEY = env.text("RERANKER_KEY", "")
+RERANKER_TIMEOUT = env.number("RERANKER_TIMEOUT", 3.0, minimum=0.1, maximum=60.0)
+
 MCP_MAX_CHARACTERS = env.integer("MCP_MAX_CHARACTERS", 40_000, minimum=4000)
 BBJ_COMPILER = env.text("BBJ_COMPILER", "")
 

@@ -30,6 +30,9 @@ LOOKED_UP_AT_ONCE = 4  # batches of texts
 Vector = bytes
 """Packed: see `pack_vector`."""
 
+Enrich = Callable[[ParsedDocument, Prepared], Prepared]
+"""Adds words to the chunks of a document, for which there are any."""
+
 LookUp = Callable[[Collection[str]], Mapping[str, Vector]]
 """The stored vectors of those of these content hashes that have one."""
 
@@ -186,8 +189,8 @@ class EmbeddingStage:
     What was given out is kept in mind until it is released: a text that another document needs is
     then not embedded twice, though its vector is not stored yet. `look_up` is asked for stored
     vectors. `clock(name)` times what a `with` block takes, `beat` is called whenever the embedder
-    has been waited for. Raises EmbedderError from `put` and `rest`; what is complete by then is
-    `ready` still.
+    has been waited for, and `enrich` for the chunks of each document. Raises EmbedderError from
+    `put` and `rest`; what is complete by then is `ready` still.
     """
 
     def __init__(
@@ -198,9 +201,11 @@ class EmbeddingStage:
         *,
         clock: Callable[[str], AbstractContextManager[Any]] = lambda name: nullcontext(),
         beat: Callable[[], object] = lambda: None,
+        enrich: Enrich = lambda document, prepared: prepared,
     ) -> None:
         self.chunker = chunker
         self.look_up = look_up
+        self.enrich = enrich
         self.clock = clock
         self.beat = beat
         self.looked_up_at_once = LOOKED_UP_AT_ONCE * embedder.batch_size
@@ -235,6 +240,7 @@ class EmbeddingStage:
         self.requests.close()
 
     def _gather(self, pending: _Pending) -> None:
+        pending.prepared = self.enrich(pending.document, pending.prepared)
         pending.missing = pending.hashes
         self.vectors.need(pending.missing)
         self.gathered.append(pending)

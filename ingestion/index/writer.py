@@ -11,8 +11,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from ingestion import documents
+from ingestion.chunking.added_words import EnrichedChunk
 from ingestion.embedding.stage import EmbeddedDocument, dimensions_of
 from ingestion.index.change_detection import Stored
+from ingestion.index.enrichments import TEXT_HASH
 from ingestion.index.source_lock import SourceLock, SourceLockLost
 from ingestion.index.texts import Cut, Texts
 from ingestion.models import Chunk, Document, EmbeddingProfile
@@ -33,6 +35,7 @@ CHUNK_COLUMNS = {
     "profile_id": "int8",
     "embedding": "bytea",  # pgvector's own wire format, see `embedding.stage.pack_vector`
     "search_vector": "bytea",  # PostgreSQL's own, packed by `text.analyzer.vector`
+    "enrichment_id": "int8",
 }
 
 
@@ -212,6 +215,7 @@ class Writer:
                 self.by_dimensions[dimensions_of(vector)],
                 vector,
                 terms,
+                chunk.enrichment if isinstance(chunk, EnrichedChunk) else None,
             )
 
     def _copy(self, records: Iterable[tuple[Any, ...]]) -> None:
@@ -284,9 +288,9 @@ def _cut(item: EmbeddedDocument) -> Cut:
 
 
 def _hashes(keys: Sequence[int]) -> dict[int, list[str]]:
-    """The hashes of the stored chunks of documents, in their order."""
+    """The hashes of the stored chunks of documents as they were cut, in their order."""
     hashes: dict[int, list[str]] = {pk: [] for pk in keys}
     rows = Chunk.objects.filter(document__in=keys).order_by("document", "ordinal")
-    for pk, content_hash in rows.values_list("document", "content_hash"):
-        hashes[pk].append(content_hash)
+    for pk, text_hash in rows.values_list("document", TEXT_HASH):
+        hashes[pk].append(text_hash)
     return hashes

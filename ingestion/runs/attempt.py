@@ -18,7 +18,9 @@ from ingestion.chunking.chunker import Chunker
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.configured import configured_embedder, first_embedder
 from ingestion.exceptions import BbjragError, EmbedderUnavailable
+from ingestion.index import enrichments
 from ingestion.index.change_detection import KnownDocuments, read_key
+from ingestion.index.enrichments import Enriching
 from ingestion.index.source_lock import SourceLock, SourceLockLost, SourceLockTaken
 from ingestion.index.texts import Texts
 from ingestion.index.writer import Writer, profile_of
@@ -156,6 +158,7 @@ class Attempt:
             observer=progress,
             helpers=settings.CHUNKING_PROCESSES,
             limits=settings.DOCUMENT_LIMITS,
+            enrich=Enriching(settings.ENRICHMENT_MODEL, embedder.chunk_limit),
         )
         outcome = reading.run()
         progress.finishing()
@@ -205,7 +208,8 @@ class Attempt:
             return ""
         stored = Document.objects.filter(source=self.source)
         is_whole = stored.count() == last.documents and not stored.exclude(read_key=key).exists()
-        return last.commit if is_whole else ""
+        is_stale = stored.filter(enrichments.stale(settings.ENRICHMENT_MODEL)).exists()
+        return last.commit if is_whole and not is_stale else ""
 
     def _known(self, key: str, scope: Scope, data_dir: Path) -> KnownDocuments:
         return KnownDocuments(
@@ -215,6 +219,7 @@ class Attempt:
             made_since=scope.since if self.options.clean else None,
             trust_times=settings.TRUST_FILE_TIMES,
             original_limit=settings.ORIGINAL_LIMIT,
+            enrichment_model=settings.ENRICHMENT_MODEL,
             in_hand=self.child_status.hold,
         )
 

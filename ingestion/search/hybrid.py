@@ -18,6 +18,7 @@ from ingestion.search.diversity import varied
 from ingestion.search.highlighting import Gains, snippet
 from ingestion.search.query_analysis import clauses
 from ingestion.search.query_expansion import QueryTerms, query_terms
+from ingestion.search.reranking import reranked
 from ingestion.search.results import (
     COLUMNS,
     HOST_COLUMNS,
@@ -91,6 +92,7 @@ def search(
         return Results(query=query, mode=mode, notes=(nothing,))
     asked_terms = query_terms(asked)
     hits, notes = _found(asked, asked_terms, filters, mode, limit)
+    hits, of_reranker = reranked(asked, hits)
     gains = Gains(asked_terms.gains)
     chosen = [hit.with_snippet(snippet(hit.content, gains)) for hit in varied(hits, limit, gains)]
     if include_deprecated is None:
@@ -99,7 +101,7 @@ def search(
         query=query,
         mode=mode,
         hits=tuple(chosen),
-        notes=notes,
+        notes=(*notes, *of_reranker),
         corrected={term: tuple(meant) for term, meant in asked_terms.corrected.items()},
     )
 

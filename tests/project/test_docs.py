@@ -379,6 +379,8 @@ WORDED = {
     "DATABASE_URL": "the embedded PostgreSQL",
     "EMBEDDING_MODEL": "the provider's",
     "ALLOWED_HOSTS": "this machine",
+    "RERANKER_URL": "none",
+    "ENRICHMENT_MODEL": "none",
 }
 
 

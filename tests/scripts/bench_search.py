@@ -177,6 +177,7 @@ class Made:
                     *(document.pk, place, document.title, [], document.title, text),
                     *(str(number), 200, None, None, profile.pk, pack_vector(vector)),
                     analyzer.vector(document.title, document.title, text),
+                    None,
                 )
 
 
