@@ -23,6 +23,7 @@ from ingestion.chunking.stage import Prepared
 from ingestion.documents import ParsedDocument
 from ingestion.enrichment.passages import PROMPT_VERSION, Passage, Words
 from ingestion.models import Chunk, Document, Enrichment
+from ingestion.text.tokenizer import Tokens, counted_in
 
 TEXT_HASH = Coalesce("enrichment__text_hash", "content_hash")
 """The hash of a chunk as it was cut, whether words were added to it or not."""
@@ -60,16 +61,18 @@ class Missing(NamedTuple):
 @dataclass(frozen=True)
 class Enriching:
     """Adds the stored words of a `model` to the chunks of a document; an embedded text has at most
-    `limit` tokens."""
+    `limit` of these `tokens`."""
 
     model: str
     limit: int
+    tokens: Tokens
 
     def __call__(self, document: ParsedDocument, prepared: Prepared) -> Prepared:
         if not self.model or not prepared.chunks:
             return prepared
         added = words_of(self.model, {chunk.content_hash for chunk in prepared.chunks})
-        return with_words(document, prepared, added, self.limit)
+        with counted_in(self.tokens):
+            return with_words(document, prepared, added, self.limit)
 
 
 def words_of(model: str, hashes: Collection[str]) -> dict[str, Added]:

@@ -158,7 +158,7 @@ class Attempt:
             observer=progress,
             helpers=settings.CHUNKING_PROCESSES,
             limits=settings.DOCUMENT_LIMITS,
-            enrich=Enriching(settings.ENRICHMENT_MODEL, embedder.chunk_limit),
+            enrich=Enriching(settings.ENRICHMENT_MODEL, embedder.chunk_limit, embedder.tokens),
         )
         outcome = reading.run()
         progress.finishing()
