@@ -28,6 +28,7 @@ MODEL = "l2_supercat"
 WEIGHTS = f"weights/{MODEL}_256.safetensors"
 REINSTALL = "install the version that requirements.txt names (pip install -r requirements.txt)."
 
+DIMENSIONS = 256
 CONTEXT = 16384
 CHUNK_LIMIT = 8192
 """A mean has no longest text, but says less the more is in it: these only bound the memory."""

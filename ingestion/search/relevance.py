@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -94,8 +94,8 @@ def _weights() -> dict[str, Features]:
 def features(query: str, terms: QueryTerms, hits: Sequence[Hit]) -> Features:
     """Shape (len(hits), len(FEATURES))."""
     wanted = _wanted(query, terms)
-    texts = [analyzer.words(hit.content[:LONGEST_COMPARED]) for hit in hits]
-    headings = [analyzer.words(hit.context_header) for hit in hits]
+    texts = [set(analyzer.words(hit.content[:LONGEST_COMPARED])) for hit in hits]
+    headings = [set(analyzer.words(hit.context_header)) for hit in hits]
     holding = _Holding(wanted)
     in_text, in_headings = [holding.terms(t) for t in texts], [holding.terms(h) for h in headings]
     in_both = [one | other for one, other in zip(in_text, in_headings, strict=True)]
@@ -108,8 +108,7 @@ def features(query: str, terms: QueryTerms, hits: Sequence[Hit]) -> Features:
             holding.shares(in_both),
             holding.shares(in_headings),
             holding.shares(documents.united(in_both)),
-            _meant(wanted, texts),
-            _meant(wanted, headings),
+            *np.split(_meant(wanted, [*texts, *headings]), 2),
             near,
             documents.best(near),
             fused,
@@ -141,22 +140,20 @@ def _wanted(query: str, terms: QueryTerms) -> Wanted:
 _NOTHING = frozenset[str]()
 
 
-class _Holding:
-    """Which of the wanted terms a text holds."""
+class _Holding(dict[str, frozenset[str]]):
+    """Which of the wanted terms each word of a text is, found when it is asked for."""
 
     def __init__(self, wanted: Wanted) -> None:
+        super().__init__()
         self.gains = {**wanted.gains, **wanted.beginnings}
         self.beginnings = tuple(wanted.beginnings)
         self.initials = {term[0] for term in self.gains if term}
-        self.known: dict[str, frozenset[str]] = {}
 
-    def terms(self, words: Sequence[str]) -> frozenset[str]:
-        return frozenset[str]().union(*(self._of(word) for word in dict.fromkeys(words)))
+    def terms(self, words: Collection[str]) -> frozenset[str]:
+        return _NOTHING.union(*map(self.__getitem__, words))
 
-    def _of(self, word: str) -> frozenset[str]:
-        found = self.known.get(word)
-        if found is None:
-            found = self.known[word] = _NOTHING if self._is_foreign(word) else self._found(word)
+    def __missing__(self, word: str) -> frozenset[str]:
+        found = self[word] = _NOTHING if self._is_foreign(word) else self._found(word)
         return found
 
     def _is_foreign(self, word: str) -> bool:
@@ -166,17 +163,20 @@ class _Holding:
 
     def _found(self, word: str) -> frozenset[str]:
         whole, parts = analyzer.forms(word)
-        begun = [term for term in self.beginnings if whole.startswith(term)]
-        return frozenset(term for term in (whole, *parts, *begun) if term in self.gains)
+        if self.beginnings and whole.startswith(self.beginnings):
+            begun = [term for term in self.beginnings if whole.startswith(term)]
+            return frozenset(term for term in (whole, *parts, *begun) if term in self.gains)
+        if whole in self.gains or not self.gains.keys().isdisjoint(parts):
+            return frozenset(term for term in (whole, *parts) if term in self.gains)
+        return _NOTHING
 
     def shares(self, held: Sequence[frozenset[str]]) -> Features:
         everything = sum(self.gains.values()) or 1.0
         return np.array([sum(self.gains[term] for term in terms) for terms in held]) / everything
 
 
-def _meant(wanted: Wanted, texts: Sequence[Sequence[str]]) -> Features:
-    plain = [[*dict.fromkeys(word.casefold() for word in text)] for text in texts]
-    near = word_meanings.nearness(wanted.words, plain)
+def _meant(wanted: Wanted, texts: Sequence[Collection[str]]) -> Features:
+    near = word_meanings.nearness(wanted.words, texts)
     rarities = np.array(wanted.rarities)
     shares: Features = rarities @ near / max(rarities.sum(), 1e-9)
     return shares

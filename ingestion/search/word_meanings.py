@@ -6,12 +6,12 @@ The vectors of words are those of wordllama, which come in its wheel, whatever m
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from ingestion.embedding.base import Vectors
-from ingestion.embedding.wordllama import word_vector
+from ingestion.embedding.wordllama import DIMENSIONS, word_vector
 
 UNRELATED = 0.3  # cosine; words that have nothing to do with each other are often that near
 REMEMBERED = 1 << 15  # words: 16 MB in half precision
@@ -20,40 +20,54 @@ REMEMBERED = 1 << 15  # words: 16 MB in half precision
 class WordMeanings:
     """The vectors of words, of length 1 each. One instance per process; thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = REMEMBERED) -> None:
         self.lock = threading.Lock()
-        self.known: dict[str, np.ndarray] = {}
+        self.rows: dict[str, int] = {}
+        self.known = np.empty((most, DIMENSIONS), np.float16)
 
     def vectors(self, words: Sequence[str]) -> Vectors:
-        """Shape (len(words), 256)."""
-        found = [self.known.get(word) for word in words]
-        rows = [
-            self._add(word) if row is None else row for row, word in zip(found, words, strict=True)
-        ]
-        return np.asarray(rows, dtype=np.float32)
-
-    def _add(self, word: str) -> np.ndarray:
-        row = word_vector(word).astype(np.float16)
+        """Shape (len(words), DIMENSIONS)."""
         with self.lock:
-            if len(self.known) >= REMEMBERED:
-                self.known.clear()
-            self.known[word] = row
+            if len(self.rows) + len(words) > len(self.known):
+                self.rows.clear()
+            words = words[: len(self.known)]
+            found = self.known[[self._row(word) for word in words]]
+        return found.astype(np.float32)
+
+    def _row(self, word: str) -> int:
+        row = self.rows.get(word)
+        if row is None:
+            row = self.rows[word] = len(self.rows)
+            self.known[row] = word_vector(word)
         return row
 
-    def nearness(self, asked: Sequence[str], texts: Sequence[Sequence[str]]) -> Vectors:
+    def nearness(self, asked: Sequence[str], texts: Sequence[Collection[str]]) -> Vectors:
         """How near the nearest word of each text is to each word that is asked for: 1 for the same
         word, 0 for an unrelated one. Shape (len(asked), len(texts)); an empty text is 0."""
         near = np.zeros((len(asked), len(texts)), dtype=np.float32)
-        worded = [number for number, text in enumerate(texts) if text]
+        numbered = _Numbered()
+        columns = [[*map(numbered.__getitem__, text)] for text in texts]
+        worded = [number for number, column in enumerate(columns) if column]
         if not asked or not worded:
             return near
-        numbered = {word: n for n, word in enumerate({w for text in texts for w in text})}
-        cosines = self.vectors(asked) @ self.vectors([*numbered]).T
-        columns = [numbered[word] for number in worded for word in texts[number]]
-        starts = np.cumsum([0, *(len(texts[number]) for number in worded[:-1])])
-        best = np.maximum.reduceat(cosines[:, columns], starts, axis=1)
+        cosines = self.vectors(asked) @ self.vectors([*numbered.folded]).T
+        starts = np.cumsum([0, *(len(columns[number]) for number in worded[:-1])])
+        chosen = np.concatenate([columns[number] for number in worded])
+        best = np.maximum.reduceat(cosines[:, chosen], starts, axis=1)
         near[:, worded] = np.clip((best - UNRELATED) / (1 - UNRELATED), 0, 1)
         return near
+
+
+class _Numbered(dict[str, int]):
+    """Words by the number of what they are in lower case."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folded: dict[str, int] = {}
+
+    def __missing__(self, word: str) -> int:
+        number = self[word] = self.folded.setdefault(word.casefold(), len(self.folded))
+        return number
 
 
 word_meanings = WordMeanings()
