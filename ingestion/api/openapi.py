@@ -22,6 +22,7 @@ MODELS: tuple[type[BaseModel], ...] = (
 REFUSALS = {
     "400": "The request is not valid; `fields` shows what is wrong in each field.",
     "401": "No valid token was shown.",
+    "403": "The token may not do this.",
     "404": "There is no such document.",
     "413": "The request is too large.",
     "429": "The token's limit is reached; Retry-After says for how many seconds.",
@@ -64,8 +65,10 @@ def _paths() -> dict[str, Any]:
         "required": True,
         "schema": {"type": "integer", "minimum": 0},
     }
-    found = _operation("search", "Search the index.", Results, "400", "413")
-    document = _operation("document", "A document in its chunks.", schemas.DocumentOut, "404")
+    found = _operation("search", "Search the index.", Results, "400", "403", "413")
+    document = _operation(
+        "document", "A document in its chunks.", schemas.DocumentOut, "403", "404"
+    )
     stats = _operation("stats", "How much is stored.", schemas.StatsOut)
     return {
         "/api/search": {"post": found | {"requestBody": body}},

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -16,6 +16,8 @@ from django.views.decorators.csrf import csrf_exempt
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ValidationError
 
+from ingestion import access
+from ingestion.access import Access, Right
 from ingestion.api import schemas, tokens
 from ingestion.api.openapi import description
 from ingestion.index import left_out, statement_timeout
@@ -32,6 +34,7 @@ LARGEST_ID = 2**63 - 1
 _BEARER = re.compile(r"Bearer +([\x21-\x7e]{1,200})\s*", re.IGNORECASE)
 
 View = Callable[..., HttpResponse]
+Asked = TypeVar("Asked", bound=BaseModel)
 
 
 class Refused(Exception):
@@ -46,8 +49,13 @@ class Refused(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def endpoint(*methods: str, token: bool = True) -> Callable[[View], View]:
-    """A view of the API: its methods, its token, and its errors as JSON."""
+def endpoint(
+    *methods: str, right: Right | None = None, token: bool = True
+) -> Callable[[View], View]:
+    """A view of the API: its methods, the right that its token must have, and its errors as JSON.
+
+    The view sees what its token allows; without a token nothing that needs an access.
+    """
 
     def wrap(view: View) -> View:
         @csrf_exempt  # a token comes with the request, never from a cookie
@@ -56,8 +64,10 @@ def endpoint(*methods: str, token: bool = True) -> Callable[[View], View]:
             try:
                 _check_method(request, methods)
                 if token:
-                    _check_token(request)
-                response = view(request, *args, **kwargs)
+                    with access.granted(_access(request, right)):
+                        response = view(request, *args, **kwargs)
+                else:
+                    response = view(request, *args, **kwargs)
             except Refused as refusal:
                 response = _json(refusal.body, refusal.status)
                 for name, value in refusal.headers.items():
@@ -92,7 +102,8 @@ def _token(request: HttpRequest) -> ApiToken | None:
     return tokens.find(match[1]) if match else None
 
 
-def _check_token(request: HttpRequest) -> None:
+def _access(request: HttpRequest, right: Right | None) -> Access:
+    """What the request's token allows, with one more request counted."""
     row = _token(request)
     if row is None:
         raise Refused(
@@ -107,29 +118,38 @@ def _check_token(request: HttpRequest) -> None:
             f"This token may ask {row.requests_per_minute} times a minute.",
             Retry_After=str(use.retry_after),
         )
+    allowed = access.of_token(row)
+    if right and not allowed.may(right):
+        raise Refused(403, tokens.MAY_NOT[right])
+    return allowed
 
 
 def _json(body: BaseModel, status: int = 200) -> HttpResponse:
     return HttpResponse(body.model_dump_json(), content_type="application/json", status=status)
 
 
-@endpoint("POST")
+@endpoint("POST", right="search")
 def search_view(request: HttpRequest) -> HttpResponse:
-    asked = _parsed(request)
-    known = set(Source.objects.values_list("name", flat=True)) if asked.sources else set[str]()
-    if unknown := [name for name in asked.sources if name not in known]:
-        message = f"There is no source {unknown[0]!r}."
-        raise Refused(400, "The request is not valid.", {"sources": [message]})
+    asked = _parsed(request, schemas.SearchRequest)
+    _check_sources(asked.sources)
     with metrics.search_seconds.labels(asked.mode).time():
         results = search(**asked.model_dump())
     return _json(results)
 
 
-def _parsed(request: HttpRequest) -> schemas.SearchRequest:
+def _check_sources(names: Sequence[str]) -> None:
+    seen = Source.objects.filter(access.current().within("pk"), name__in=names)
+    known = set(seen.values_list("name", flat=True)) if names else set[str]()
+    if unknown := [name for name in names if name not in known]:
+        message = f"There is no source {unknown[0]!r}."
+        raise Refused(400, "The request is not valid.", {"sources": [message]})
+
+
+def _parsed(request: HttpRequest, model: type[Asked]) -> Asked:
     if int(request.headers.get("Content-Length") or 0) > MOST_BYTES:
         raise Refused(413, f"A request takes at most {MOST_BYTES} bytes.")
     try:
-        return schemas.SearchRequest.model_validate_json(request.body)
+        return model.model_validate_json(request.body)
     except ValidationError as error:
         fields: dict[str, list[str]] = {}
         for problem in error.errors(include_url=False, include_input=False):
@@ -138,7 +158,7 @@ def _parsed(request: HttpRequest) -> schemas.SearchRequest:
         raise Refused(400, "The request is not valid.", fields) from error
 
 
-@endpoint("GET")
+@endpoint("GET", right="read")
 def document_view(request: HttpRequest, pk: int) -> HttpResponse:
     rows = left_out.searchable().select_related("source")
     document = rows.filter(pk=pk).first() if pk <= LARGEST_ID else None
@@ -179,9 +199,13 @@ def stats_view(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET", token=False)
 def openapi_view(request: HttpRequest) -> HttpResponse:
-    """The names of the sources are for clients with a token; the rest is for everyone."""
-    names = Source.objects.values_list("name", flat=True) if _token(request) else ()
-    response = JsonResponse(description(list(names)))
+    """The names of the sources are for clients with a token that sees them; the rest is for
+    everyone."""
+    row = _token(request)
+    seen = (
+        Source.objects.filter(access.of_token(row).within("pk")) if row else Source.objects.none()
+    )
+    response = JsonResponse(description(list(seen.values_list("name", flat=True))))
     patch_vary_headers(response, ["Authorization"])
     return response
 
