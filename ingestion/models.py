@@ -251,7 +251,7 @@ class Run(models.Model):
         COMMAND = "command"
         ADMIN = "admin"
         SCHEDULE = "schedule"
-        API = "api", "API"
+        API = "api"
 
     origin = models.CharField(max_length=20, choices=Origin)
     requested_by = models.ForeignKey(
@@ -275,6 +275,13 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"Run {self.pk}"
+
+    @property
+    def who(self) -> str:
+        """The person or the token that asked for it; empty if none is known."""
+        if self.requested_by:
+            return str(self.requested_by)
+        return f"token {self.token.name}" if self.token else ""
 
 
 class StartKey(models.Model):

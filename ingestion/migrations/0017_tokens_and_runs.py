@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
                     ("command", "Command"),
                     ("admin", "Admin"),
                     ("schedule", "Schedule"),
-                    ("api", "API"),
+                    ("api", "Api"),
                 ],
                 max_length=20,
             ),
