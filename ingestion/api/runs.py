@@ -174,7 +174,8 @@ def _shown(pk: int, page: int = 1) -> RunOut:
 
 
 def _problems(rows: Iterable[SourceRun], page: int) -> ProblemsOut:
-    found = Failure.objects.filter(source_run__in=rows).select_related("source_run")
+    found = Failure.objects.filter(_within("source"), source_run__in=rows)
+    found = found.select_related("source_run")
     cut = Paginator(found.order_by("level", "pk"), PROBLEMS)
     here = cut.page(page).object_list if page <= cut.num_pages else []
     return ProblemsOut(
