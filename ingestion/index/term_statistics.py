@@ -164,6 +164,14 @@ def counts(asked: Iterable[str]) -> tuple[dict[str, int], int]:
     return found, found.pop(ALL_CHUNKS, 0)
 
 
+def stored() -> int:
+    """The number of all chunks that can be found, whoever asks: only to choose a plan."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT chunks FROM ingestion_searchterm WHERE term = %s", [ALL_CHUNKS])
+        found = cursor.fetchone()
+        return int(found[0]) if found else 0
+
+
 def corrections(asked: Iterable[str]) -> Found:
     """Terms that differ by a letter or two, the nearest and most frequent first."""
     misspelt = [term for term in asked if len(term) >= SHORTEST_CORRECTED and term.isalpha()]

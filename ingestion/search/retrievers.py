@@ -14,6 +14,7 @@ from typing import Any
 from django.db import connection
 
 from ingestion import access
+from ingestion.index import term_statistics
 from ingestion.models import EmbeddingProfile
 from ingestion.search.query_analysis import Named, named, prose
 from ingestion.search.query_embedding import NotAskable, query_vectors
@@ -105,6 +106,8 @@ class Filters:
         if not self.is_narrow:
             return False
         condition, parameters = self.sql()
+        if self.allowed is not None:
+            chunks = term_statistics.stored()
         with connection.cursor() as cursor:
             few = max(LEAST_FEW, int(FEW * math.sqrt(chunks)))
             some = f"SELECT FROM {self.table} WHERE true{condition} LIMIT {few + 1}"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
+from django.urls import reverse
 from pytest_django import Settings
 
 from ingestion.access import RIGHTS, Right
@@ -88,6 +89,13 @@ def test_a_source_is_ingested_and_followed(harbours: Source) -> None:
         "succeeded",
     )
     assert source["age"] < 60
+
+
+def test_the_admin_names_the_token(harbours: Source, admin_client: Client) -> None:
+    run = Api().post("/api/runs")[1]["run"]
+    for name, args in (("run_changelist", []), ("run_change", [run])):
+        html = admin_client.get(reverse(f"admin:ingestion_{name}", args=args)).content.decode()
+        assert "token docs build (api)" in html
 
 
 def test_all_enabled_sources_of_the_token_are_read(harbours: Source, hills: Source) -> None:
