@@ -16,6 +16,7 @@ import httpx2
 import pytest
 from django.db import connection
 from django.db.backends.signals import connection_created
+from django.db.migrations.executor import MigrationExecutor
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from pytest_django.live_server_helper import LiveServer
@@ -25,7 +26,16 @@ from ingestion.access import RIGHTS, Access, NoAccess
 from ingestion.api import tokens
 from ingestion.index import hnsw, left_out, term_statistics
 from ingestion.mcp.over_http import http_app
-from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run, SourceRun, State
+from ingestion.models import (
+    ApiToken,
+    Chunk,
+    Document,
+    EmbeddingProfile,
+    Failure,
+    Run,
+    SourceRun,
+    State,
+)
 from ingestion.monitoring import statistics
 from ingestion.search import hybrid, retrievers
 from ingestion.search.query_embedding import query_vectors
@@ -374,3 +384,19 @@ def nearest(profile: EmbeddingProfile, vector: str, filters: Any, *, exact: bool
         cursor.execute(sql, list(ranking.parameters))
         cursor.nextset()
         return {row[0] for row in cursor.fetchall()}
+
+
+def test_an_upgrade_counts_the_terms_of_each_source_and_keeps_what_tokens_may() -> None:
+    harbours()
+    row, _ = tokens.make("editor")
+    before = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    executor = MigrationExecutor(connection)
+    executor.migrate([("ingestion", "0016_preview")])
+    MigrationExecutor(connection).migrate(before)
+    found = access.of_token(ApiToken.objects.get(pk=row.pk))
+    assert (found.sources, found.rights) == (None, {"search", "read"})
+    mine = Access((Source.objects.get(name="harbours").pk,), frozenset(RIGHTS))
+    with access.granted(mine):
+        counted = term_statistics.counts(["ledger", "harbour"])
+    with access.everything():
+        assert counted == term_statistics.counts(["ledger", "harbour"])
