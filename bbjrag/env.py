@@ -138,6 +138,24 @@ def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         raise ImproperlyConfigured(f"{name}: {error}. Example: 10.1.0.0/16,::1/128") from None
 
 
+def address(name: str, ending: str) -> str:
+    """An http or https address whose path ends so, or an empty text. It may hold credentials, which
+    no message shows."""
+    given = text(name, "")
+    try:
+        parts = urlsplit(given)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        fits = fits and not parts.query
+    except ValueError:
+        fits = False
+    if given and not (fits and parts.path.endswith(ending)):
+        raise ImproperlyConfigured(
+            f"{name} is not an address that ends in {ending}. "
+            f"Example: http://127.0.0.1:8080/v1{ending}"
+        )
+    return given
+
+
 def origins(name: str) -> dict[str, str]:
     """Pairs of origins, `https://host=http://127.0.0.1:8001`, separated by commas."""
     found: dict[str, str] = {}

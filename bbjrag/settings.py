@@ -181,15 +181,25 @@ CHUNKING_PROCESSES = env.integer("CHUNKING_PROCESSES", 1, minimum=0, maximum=64)
 ORIGINAL_LIMIT_KB = env.integer("ORIGINAL_LIMIT_KB", 2048, minimum=0, maximum=65536)
 ORIGINAL_LIMIT = 1024 * ORIGINAL_LIMIT_KB  # bytes
 
-EMBEDDING_PROVIDER = env.choice("EMBEDDING_PROVIDER", "wordllama", ("wordllama", "ollama"))
-EMBEDDING_MODEL = env.text(
-    "EMBEDDING_MODEL",
-    {"wordllama": "l2_supercat", "ollama": "qwen3-embedding:0.6b"}[EMBEDDING_PROVIDER],
-)
+EMBEDDING_MODELS = {
+    "wordllama": "l2_supercat",
+    "minilm": "all-MiniLM-L6-v2",
+    "auto": "all-MiniLM-L6-v2",
+    "ollama": "qwen3-embedding:0.6b",
+}
+EMBEDDING_PROVIDER = env.choice("EMBEDDING_PROVIDER", "wordllama", tuple(EMBEDDING_MODELS))
+EMBEDDING_MODEL = env.text("EMBEDDING_MODEL", EMBEDDING_MODELS[EMBEDDING_PROVIDER])
 OLLAMA_HOSTS = env.listing("OLLAMA_HOST", "http://127.0.0.1:11434")
 EMBEDDING_TIMEOUT = env.number("EMBEDDING_TIMEOUT", 120.0, minimum=1.0)
 EMBEDDING_CONCURRENCY = env.integer("EMBEDDING_CONCURRENCY", 2, minimum=1, maximum=64)
 EMBEDDING_BATCH_SIZE = env.integer("EMBEDDING_BATCH_SIZE", 32, minimum=1, maximum=2048)
+
+ENRICHMENT_MODEL = env.text("ENRICHMENT_MODEL", "")
+
+RERANKER_URL = env.address("RERANKER_URL", ending="/rerank")
+RERANKER_MODEL = env.text("RERANKER_MODEL", "")
+RERANKER_KEY = env.text("RERANKER_KEY", "")
+RERANKER_TIMEOUT = env.number("RERANKER_TIMEOUT", 3.0, minimum=0.1, maximum=60.0)
 
 MCP_MAX_CHARACTERS = env.integer("MCP_MAX_CHARACTERS", 40_000, minimum=4000)
 BBJ_COMPILER = env.text("BBJ_COMPILER", "")

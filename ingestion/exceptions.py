@@ -41,6 +41,10 @@ class TextTooLong(TextRejected):
     """The text is longer than the embedder's context: cut it smaller and ask again."""
 
 
+class RerankerError(BbjragError):
+    """The reranker cannot be asked, or its answer is of no use; a search goes on without it."""
+
+
 def failure_at(url: str, error: Exception, stage: str = "read") -> DocumentFailure:
     """The Failure of a document that cannot be read, or at which bbjrag itself fails; the rest of
     its source is read. Raises `error` again if it concerns the whole source."""

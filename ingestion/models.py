@@ -126,6 +126,35 @@ class EmbeddingProfile(models.Model):
         return f"chunk_hnsw_profile_{self.pk}"
 
 
+class Enrichment(models.Model):
+    """What a language model said of a text, or why nothing came of it: see `index.enrichments`.
+
+    It stays when the chunks of that text go, so that no text is asked about twice. A row is never
+    changed once it has words.
+    """
+
+    text_hash = models.CharField(
+        max_length=64, help_text="Over context header and content of a chunk, without these words."
+    )
+    model = models.CharField(max_length=200)
+    prompt = models.PositiveIntegerField(help_text="The version of the question.")
+    context = models.TextField(blank=True, help_text="What the text is about, in its document.")
+    questions = ArrayField(models.TextField(), default=list, help_text="That the text answers.")
+    failure = models.TextField(blank=True, help_text="Why there are no words.")
+    made_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["text_hash", "model", "prompt"], name="enrichment_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.failure or self.context
+
+
 class Chunk(models.Model):
     document = models.ForeignKey(
         Document,
@@ -140,7 +169,7 @@ class Chunk(models.Model):
     content = models.TextField()
     content_hash = models.CharField(
         max_length=64,
-        help_text="Over context header and content: the key under which an embedding is reused.",
+        help_text="Over all that is embedded: the key under which an embedding is reused.",
     )
     tokens = models.PositiveIntegerField()
     start_line = models.PositiveIntegerField(null=True)
@@ -155,6 +184,14 @@ class Chunk(models.Model):
     search_vector = SearchVectorField(
         null=True, help_text="Made by `ingestion.text.analyzer`, which takes identifiers apart."
     )
+    enrichment = models.ForeignKey(
+        Enrichment,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="chunks",
+        db_index=False,  # nearly always null: see the partial index
+        help_text="The words of a language model that its vectors were made with.",
+    )
 
     class Meta:
         ordering = ["document", "ordinal"]
@@ -164,6 +201,11 @@ class Chunk(models.Model):
         indexes = [
             models.Index(fields=["profile", "content_hash"], name="chunk_profile_hash"),
             GinIndex(fields=["search_vector"], name="chunk_search_vector_gin"),
+            models.Index(
+                fields=["enrichment"],
+                name="chunk_enrichment",
+                condition=Q(enrichment__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

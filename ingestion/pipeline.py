@@ -19,7 +19,7 @@ from ingestion.chunking.chunker import Chunker
 from ingestion.chunking.stage import Preparation, Prepared
 from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, Unchanged, places_of
 from ingestion.embedding.base import Embedder
-from ingestion.embedding.stage import EmbeddedDocument, EmbeddingStage, LookUp, Vector
+from ingestion.embedding.stage import EmbeddedDocument, EmbeddingStage, Enrich, LookUp, Vector
 from ingestion.exceptions import EmbedderError
 from ingestion.index.change_detection import KnownDocuments, Stored
 from ingestion.index.stage import Settled, StoringStage
@@ -148,6 +148,7 @@ class Reading:
         observer: Observer,
         helpers: int = 1,
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
+        enrich: Enrich = lambda document, prepared: prepared,
     ) -> None:
         self.parsed = parsed
         self.known = known
@@ -157,9 +158,13 @@ class Reading:
         self.outcome = Outcome()
         self.textless: dict[str, Stored] = {}  # unchanged, but cut again to store their texts
         clock, report = self.timings.clock, observer.report
-        stored: LookUp = partial(stored_vectors, writer.profile) if scope.reuse else _nothing_stored
+        stored: LookUp = (
+            partial(stored_vectors, writer.profiles) if scope.reuse else _nothing_stored
+        )
         self.chunking = Preparation(chunker, helpers, limits, partial(report, "chunking"))
-        self.embedding = EmbeddingStage(embedder, chunker, stored, clock=clock, beat=self._beat)
+        self.embedding = EmbeddingStage(
+            embedder, chunker, stored, clock=clock, beat=self._beat, enrich=enrich
+        )
         self.storing = StoringStage(writer, self._count, clock=clock)
 
     def run(self) -> Outcome:

@@ -80,11 +80,20 @@ class ProfileStats(BaseModel):
     chunks: int
 
 
+class MeaningStats(BaseModel):
+    done: int = Field(description="Chunks with the vectors that they end up with.")
+    chunks: int
+
+
 class StatsOut(BaseModel):
     documents: int
     chunks: int
     sources: list[SourceStats]
     profiles: list[ProfileStats]
+    meaning: MeaningStats | None = Field(
+        description="How far chunks have changed from the embedder that is quick to the one that "
+        "knows sentences (EMBEDDING_PROVIDER=auto); null with other providers."
+    )
 
 
 class ErrorOut(BaseModel):

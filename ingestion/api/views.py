@@ -21,6 +21,7 @@ from ingestion.api.openapi import description
 from ingestion.index import left_out
 from ingestion.monitoring import metrics, statistics
 from ingestion.monitoring.readiness import readiness
+from ingestion.runs import reembedding
 from ingestion.search import search
 from sources.models import Source
 
@@ -46,6 +47,7 @@ def document_view(request: HttpRequest, pk: int) -> HttpResponse:
 @endpoint("GET")
 def stats_view(request: HttpRequest) -> HttpResponse:
     counts = statistics.by_source()
+    far = reembedding.progress() if access.current().sources is None else None
     return as_json(
         schemas.StatsOut(
             documents=sum(count.documents for count in counts),
@@ -69,6 +71,7 @@ def stats_view(request: HttpRequest) -> HttpResponse:
                 )
                 for profile, number in statistics.by_profile()
             ],
+            meaning=schemas.MeaningStats(done=far.done, chunks=far.chunks) if far else None,
         )
     )
 

@@ -45,7 +45,7 @@ class TextChunk:
 
     @property
     def embedded_text(self) -> str:
-        return _embedded(self.context_header, self.content)
+        return embedded_text(self.context_header, self.content)
 
 
 @dataclass(slots=True)
@@ -225,7 +225,7 @@ class _Chunking:
         self, ordinal: int, path: tuple[str, ...], content: str, part: PackedPieces
     ) -> TextChunk:
         header = self._header(path)[0]
-        text = _embedded(header, content)
+        text = embedded_text(header, content)
         return TextChunk(
             ordinal=ordinal,
             heading_path=path,
@@ -246,7 +246,7 @@ def text_of(document: ParsedDocument) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _embedded(header: str, content: str) -> str:
+def embedded_text(header: str, content: str) -> str:
     return f"{header}\n\n{content}" if header else content
 
 

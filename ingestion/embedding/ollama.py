@@ -158,7 +158,7 @@ class OllamaEmbedder:
         self.asked = model
         self.count = count
         self.largest_request = settings.batch_size
-        self.tokens = count if isinstance(count, Tokens) else WORDLLAMA
+        self.tokens: Tokens = count if isinstance(count, Tokens) else WORDLLAMA
         self.chunk_limit = chunk_limit(self.context, self.document_prefix, count)
 
     @classmethod

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -73,11 +74,11 @@ class Address(NamedTuple):
     loopback: bool
 
 
-def parse_host(value: str) -> Address:
+def parse_host(value: str, setting: str = "OLLAMA_HOST") -> Address:
     """Read one host as Ollama reads OLLAMA_HOST (its envconfig): scheme http unless given, port
     11434, or the scheme's own if a scheme is given; 127.0.0.1 for an empty or wildcard host.
 
-    Raises ConfigError, without showing credentials.
+    Raises ConfigError, which names the `setting` and shows no credentials.
     """
     text = value.strip().strip("\"'").strip()
     shown = re.sub(r"[^/@]*@", "...@", text)
@@ -86,13 +87,13 @@ def parse_host(value: str) -> Address:
         scheme, rest = "http", text
     scheme = scheme.lower()
     if scheme not in _DEFAULT_PORTS:
-        raise ConfigError(f"OLLAMA_HOST {shown!r}: use http:// or https://, or no scheme.")
+        raise ConfigError(f"{setting} {shown!r}: use http:// or https://, or no scheme.")
     try:
         parts = urlsplit(f"{scheme}://{_bracketed(rest)}")
         port = parts.port if parts.port is not None else _default_port(scheme, bool(separator))
     except ValueError:
         raise ConfigError(
-            f"OLLAMA_HOST {shown!r} is not an address: write it like 127.0.0.1:11434."
+            f"{setting} {shown!r} is not an address: write it like 127.0.0.1:11434."
         ) from None
     host, loopback = _reachable(parts.hostname or "")
     auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
@@ -221,6 +222,27 @@ class OllamaHost:
         except BadVectors as problem:
             raise Suspicion(f"it returned {problem}", broken=True) from None
         return vectors, reply.prompt_eval_count or 0
+
+    def chat(
+        self, model: Model, question: str, schema: Mapping[str, Any], think: bool | None
+    ) -> tuple[str, bool, float]:
+        """The answer to a question, whether it is whole, and the seconds that it took without
+        loading the model. The same question gets the same answer, as far as the server can."""
+        began = time.monotonic()
+        reply = self._ask(
+            lambda: self.client.chat(
+                model.name,
+                [{"role": "user", "content": question}],
+                format=dict(schema),
+                think=think,
+                options=model.options,
+                keep_alive=KEEP_ALIVE,
+            )
+        )
+        spent = time.monotonic() - began
+        if reply.total_duration and reply.load_duration is not None:
+            spent = max(0.0, reply.total_duration - reply.load_duration) / 1e9
+        return reply.message.content or "", reply.done_reason != "length", spent
 
     def tokens(self, model: Model, text: str) -> int:
         """How many tokens the server reads in a text; 0 when it does not say."""

@@ -17,6 +17,7 @@ __all__ = ["EMBEDDERS", "EmbedderSettings", "embed_each", "open_embedder"]
 
 EMBEDDERS: dict[str, str] = {
     "wordllama": "ingestion.embedding.wordllama.WordLlamaEmbedder",
+    "minilm": "ingestion.embedding.minilm.MiniLMEmbedder",
     "ollama": "ingestion.embedding.ollama.OllamaEmbedder",
 }
 

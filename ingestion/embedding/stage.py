@@ -30,6 +30,9 @@ LOOKED_UP_AT_ONCE = 4  # batches of texts
 Vector = bytes
 """Packed: see `pack_vector`."""
 
+Enrich = Callable[[ParsedDocument, Prepared], Prepared]
+"""Adds words to the chunks of a document, for which there are any."""
+
 LookUp = Callable[[Collection[str]], Mapping[str, Vector]]
 """The stored vectors of those of these content hashes that have one."""
 
@@ -37,6 +40,15 @@ LookUp = Callable[[Collection[str]], Mapping[str, Vector]]
 def pack_vector(vector: np.ndarray[Any, np.dtype[np.float32]]) -> Vector:
     """pgvector's binary format: dimensions and a zero as int16, then float4s, all big-endian."""
     return struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes()
+
+
+def dimensions_of(vector: Vector) -> int:
+    (dimensions,) = struct.unpack_from(">H", vector)
+    return int(dimensions)
+
+
+def unpack_vector(vector: Vector) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.frombuffer(vector, dtype=">f4", offset=4).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +189,8 @@ class EmbeddingStage:
     What was given out is kept in mind until it is released: a text that another document needs is
     then not embedded twice, though its vector is not stored yet. `look_up` is asked for stored
     vectors. `clock(name)` times what a `with` block takes, `beat` is called whenever the embedder
-    has been waited for. Raises EmbedderError from `put` and `rest`; what is complete by then is
-    `ready` still.
+    has been waited for, and `enrich` for the chunks of each document. Raises EmbedderError from
+    `put` and `rest`; what is complete by then is `ready` still.
     """
 
     def __init__(
@@ -189,9 +201,11 @@ class EmbeddingStage:
         *,
         clock: Callable[[str], AbstractContextManager[Any]] = lambda name: nullcontext(),
         beat: Callable[[], object] = lambda: None,
+        enrich: Enrich = lambda document, prepared: prepared,
     ) -> None:
         self.chunker = chunker
         self.look_up = look_up
+        self.enrich = enrich
         self.clock = clock
         self.beat = beat
         self.looked_up_at_once = LOOKED_UP_AT_ONCE * embedder.batch_size
@@ -226,6 +240,7 @@ class EmbeddingStage:
         self.requests.close()
 
     def _gather(self, pending: _Pending) -> None:
+        pending.prepared = self.enrich(pending.document, pending.prepared)
         pending.missing = pending.hashes
         self.vectors.need(pending.missing)
         self.gathered.append(pending)

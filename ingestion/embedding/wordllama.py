@@ -43,7 +43,7 @@ class WordLlamaEmbedder:
     provider = "wordllama"
     model = MODEL
     context = CONTEXT
-    tokens = measured.WORDLLAMA
+    tokens: measured.Tokens = measured.WORDLLAMA
     chunk_limit = CHUNK_LIMIT
     document_prefix = ""
     query_prefix = ""
@@ -83,6 +83,14 @@ class WordLlamaEmbedder:
             raise TextTooLong(f"The text has {len(ids)} tokens, above the limit of {CONTEXT}.")
         mean: Vectors = self.rows[ids].mean(axis=0)
         return mean
+
+
+def word_vector(word: str) -> Vectors:
+    """The vector of one word, of length 1 (of 0 if it has no token). Shape (dimensions,)."""
+    rows, tokenizer, _ = _weights()
+    ids = tokenizer.encode(word, add_special_tokens=False).ids
+    mean: Vectors = rows[ids].mean(axis=0) if ids else np.zeros(rows.shape[1], np.float32)
+    return mean / max(float(np.linalg.norm(mean)), 1e-9)
 
 
 @cache

@@ -71,6 +71,11 @@ class WordPieceTokens(Tokens):
     def ends(self, text: str) -> list[int]:
         return [*self._ends(text)]
 
+    def numbers(self, text: str) -> list[int]:
+        """The place of each token in the vocabulary; a very long word is unknown."""
+        encoded = self._tokenizer.encode(text, add_special_tokens=False)
+        return [*encoded.ids]
+
     def _ends(self, text: str) -> Iterator[int]:
         for start in range(0, len(text), LONGEST_ENCODED):
             part = text[start : start + LONGEST_ENCODED].encode("utf-8", "replace").decode()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ingestion import documents
+from ingestion.index.enrichments import stale_addresses
 from ingestion.models import Document, Failure
 from ingestion.parsers import beneath
 from sources.models import Source, SourceMemory
@@ -97,8 +98,9 @@ class KnownDocuments:
     is never current. With `made_since`, only documents made since then count as known, so a run
     that makes everything again resumes where an earlier attempt ended. Without `trust_times`, size
     and time of a file do not make it current. Neither is a document current whose text, or file of
-    at most `original_limit` bytes, is not stored. `in_hand` is called with each address that the
-    parser asks about, which it reads next.
+    at most `original_limit` bytes, is not stored, or whose chunks lack words that there are of the
+    `enrichment_model`, or have others. `in_hand` is called with each address that the parser asks
+    about, which it reads next.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class KnownDocuments:
         made_since: datetime | None = None,
         trust_times: bool = True,
         original_limit: int = 0,
+        enrichment_model: str = "",
         in_hand: Callable[[str], None] = lambda url: None,
     ) -> None:
         self.source = source
@@ -126,6 +129,8 @@ class KnownDocuments:
             self.by_url[url] = shared.stored(*rest)
             if "#" in url:
                 self.by_file.setdefault(url.partition("#")[0], []).append(url)
+        for url in stale_addresses(source.pk, enrichment_model) & self.by_url.keys():
+            self.by_url[url] = self.by_url[url]._replace(fingerprint="")
         self.failing: dict[str, list[documents.DocumentFailure]] = {}
         errors = Failure.objects.open().errors().filter(source=source)
         for row in errors.order_by("pk"):

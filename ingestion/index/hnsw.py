@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 
 from django.db import OperationalError, connection, transaction
+from django.db.models import Exists, OuterRef
 
-from ingestion.models import EmbeddingProfile, SourceRun, State
+from ingestion.models import Chunk, EmbeddingProfile, SourceRun, State
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +18,8 @@ BUILDING = 0x626278  # the first key of the advisory lock of a builder; the seco
 BYTES_OF_A_NODE = 720  # of a build in pgvector, beside the vector: 32 neighbours
 SPARE_KB = 32 * 1024
 NO_ROOM = ("53100", "53200")  # PostgreSQL's codes for a lack of (shared) memory
+LOCKED = "55P03"  # PostgreSQL's code for a lock that was not had in time
+DROP_PATIENCE = "2s"  # searches wait behind a DROP INDEX that waits
 KB_OF_A_PROCESS = 32 * 1024  # memory that PostgreSQL requires for each process of a build
 
 
@@ -46,6 +49,33 @@ def build_missing() -> str:
     """Build every missing index; a sentence on what was built."""
     built = [profile.index_name for profile in missing() if build(profile)]
     return f"Built {', '.join(built)}." if built else "No index was missing."
+
+
+def build_if_used(profile: EmbeddingProfile) -> bool:
+    return _lacks(profile) and build(profile)
+
+
+def drop_unused() -> list[str]:
+    """Drop the indexes of profiles that have no chunk any more; their names. None while sources are
+    read, or while somebody uses the table for long."""
+    if SourceRun.objects.filter(state__in=[State.QUEUED, State.RUNNING]).exists():
+        return []
+    used = Chunk.objects.filter(profile=OuterRef("pk"))
+    unused = [p for p in EmbeddingProfile.objects.exclude(Exists(used)) if exists(p)]
+    return [profile.index_name for profile in unused if _drop(profile)]
+
+
+def _drop(profile: EmbeddingProfile) -> bool:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [DROP_PATIENCE])
+            cursor.execute(f"DROP INDEX IF EXISTS {profile.index_name}")
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != LOCKED:
+            raise
+        logger.info("%s is dropped later: the table is in use", profile.index_name)
+        return False
+    return True
 
 
 def build(profile: EmbeddingProfile) -> bool:

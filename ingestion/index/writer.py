@@ -11,8 +11,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from ingestion import documents
-from ingestion.embedding.stage import EmbeddedDocument
+from ingestion.chunking.added_words import EnrichedChunk
+from ingestion.embedding.stage import EmbeddedDocument, dimensions_of
 from ingestion.index.change_detection import Stored
+from ingestion.index.enrichments import TEXT_HASH
 from ingestion.index.source_lock import SourceLock, SourceLockLost
 from ingestion.index.texts import Cut, Texts
 from ingestion.models import Chunk, Document, EmbeddingProfile
@@ -33,6 +35,7 @@ CHUNK_COLUMNS = {
     "profile_id": "int8",
     "embedding": "bytea",  # pgvector's own wire format, see `embedding.stage.pack_vector`
     "search_vector": "bytea",  # PostgreSQL's own, packed by `text.analyzer.vector`
+    "enrichment_id": "int8",
 }
 
 
@@ -51,8 +54,17 @@ def profile_of(embedder: Any) -> EmbeddingProfile:
     return profile
 
 
-def stored_vectors(profile: EmbeddingProfile, hashes: Iterable[str]) -> dict[str, bytes]:
-    """The packed vectors that the profile already has for these content hashes.
+def stored_vectors(profiles: Sequence[EmbeddingProfile], hashes: Iterable[str]) -> dict[str, bytes]:
+    """The packed vectors that the profiles already have for these content hashes; the first profile
+    that has one wins."""
+    found: dict[str, bytes] = {}
+    for profile in profiles:
+        found |= _stored_vectors(profile, [key for key in hashes if key not in found])
+    return found
+
+
+def _stored_vectors(profile: EmbeddingProfile, hashes: list[str]) -> dict[str, bytes]:
+    """The packed vectors of one profile.
 
     Each hash is looked up on its own, so that the plan does not depend on the table's statistics,
     which are missing during a first load.
@@ -63,7 +75,7 @@ def stored_vectors(profile: EmbeddingProfile, hashes: Iterable[str]) -> dict[str
         " WHERE profile_id = %s AND content_hash = asked.hash LIMIT 1) AS stored"
     )
     with connection.cursor() as cursor:
-        cursor.execute(sql, [list(hashes), profile.pk])
+        cursor.execute(sql, [hashes, profile.pk])
         return {key: bytes(vector) for key, vector in cursor.fetchall()}
 
 
@@ -79,14 +91,15 @@ class Writer:
     """Replaces documents as a whole.
 
     Every write first checks that the source lock is still held, and keeps the source from being
-    deleted meanwhile. `settle` is called last in each transaction; it may raise to roll it back.
-    Links to a host of Git are stored with the `commit` that is read.
+    deleted meanwhile. `profiles` are those of the models that make its vectors, the best first; the
+    length of a vector says which made it. `settle` is called last in each transaction; it may raise
+    to roll it back. Links to a host of Git are stored with the `commit` that is read.
     """
 
     def __init__(
         self,
         source: Source,
-        profile: EmbeddingProfile,
+        profiles: Sequence[EmbeddingProfile],
         source_lock: SourceLock,
         key: str,
         now: datetime,
@@ -95,7 +108,8 @@ class Writer:
         commit: str = "",
     ) -> None:
         self.source = source
-        self.profile = profile
+        self.profiles = profiles
+        self.by_dimensions = {profile.dimensions: profile.pk for profile in profiles}
         self.source_lock = source_lock
         self.key = key
         self.now = now
@@ -186,6 +200,7 @@ class Writer:
         both = zip(item.chunks, item.terms, strict=True)
         kept = [pair for pair in both if pair[0].content_hash not in item.rejected]
         for ordinal, (chunk, terms) in enumerate(kept):
+            vector = item.vectors[chunk.content_hash]
             yield (
                 row.pk,
                 ordinal,
@@ -197,9 +212,10 @@ class Writer:
                 chunk.tokens,
                 chunk.start_line,
                 chunk.start_page,
-                self.profile.pk,
-                item.vectors[chunk.content_hash],
+                self.by_dimensions[dimensions_of(vector)],
+                vector,
                 terms,
+                chunk.enrichment if isinstance(chunk, EnrichedChunk) else None,
             )
 
     def _copy(self, records: Iterable[tuple[Any, ...]]) -> None:
@@ -272,9 +288,9 @@ def _cut(item: EmbeddedDocument) -> Cut:
 
 
 def _hashes(keys: Sequence[int]) -> dict[int, list[str]]:
-    """The hashes of the stored chunks of documents, in their order."""
+    """The hashes of the stored chunks of documents as they were cut, in their order."""
     hashes: dict[int, list[str]] = {pk: [] for pk in keys}
     rows = Chunk.objects.filter(document__in=keys).order_by("document", "ordinal")
-    for pk, content_hash in rows.values_list("document", "content_hash"):
-        hashes[pk].append(content_hash)
+    for pk, text_hash in rows.values_list("document", TEXT_HASH):
+        hashes[pk].append(text_hash)
     return hashes

@@ -101,7 +101,9 @@ def _foreign_texts() -> list[tuple[Any, str]]:
     return _rows(
         "SELECT DISTINCT d.id, d.url FROM ingestion_chunk c"
         " JOIN ingestion_document d ON d.id = c.document_id"
-        " WHERE c.search_vector IS NULL OR c.content_hash <> encode(sha256(convert_to(CASE"
+        " LEFT JOIN ingestion_enrichment e ON e.id = c.enrichment_id"
+        " WHERE c.search_vector IS NULL"
+        " OR coalesce(e.text_hash, c.content_hash) <> encode(sha256(convert_to(CASE"
         " WHEN c.context_header = '' THEN c.content"
         " ELSE c.context_header || E'\\n\\n' || c.content END, 'UTF8')), 'hex')"
     )

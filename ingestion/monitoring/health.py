@@ -13,16 +13,18 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from ingestion.embedding.configured import configured_embedder
-from ingestion.exceptions import BbjragError
+from ingestion.exceptions import BbjragError, RerankerError
 from ingestion.index import source_lock
 from ingestion.models import SourceRun, State
 from ingestion.monitoring.kept import Kept
 from ingestion.runs import preflight
+from ingestion.search import reranking
 from ingestion.worker.cluster import Presence
 from sources.models import Source
 
 EMBEDDER = "health:embedder"
 EMBEDDER_SECONDS = 20  # that an answer of the embedder is valid
+RERANKER_SECONDS = 20  # that an answer of the reranker is valid
 UPGRADES = "health:upgrades"
 UPGRADES_SECONDS = 60  # that the count of documents to re-make is valid
 SOON = timedelta(seconds=15)  # within which a worker takes a queued run
@@ -39,7 +41,10 @@ class Check:
 
 def checks() -> list[Check]:
     known_upgrades.refresh()
-    return [database(), worker(), embedder_now(), _known("Upgrades", known_upgrades)]
+    found = [database(), worker(), embedder_now()]
+    if settings.RERANKER_URL:
+        found.append(_known("Reranker", known_reranker))
+    return [*found, _known("Upgrades", known_upgrades)]
 
 
 def embedder_now() -> Check:
@@ -107,6 +112,15 @@ def _ask_embedder() -> tuple[str, str]:
     return "ok", f"{found.provider}/{found.model}, {found.dimensions} dimensions"
 
 
+def reranker() -> Check:
+    """Whether it answers; searches go on without it."""
+    try:
+        seconds = reranking.checked()
+    except RerankerError as error:
+        return Check("Reranker", "warn", f"It is left out of searches: {error}.")
+    return Check("Reranker", "ok", f"It answers within {seconds:.2f} s")
+
+
 def upgrades() -> Check:
     """What the next run re-makes because of an upgrade, another model or changed settings."""
     kept: Sequence[str] | None = cache.get(UPGRADES)
@@ -128,6 +142,7 @@ def _count_remakes() -> tuple[str, str]:
 
 
 known_embedder = Kept(embedder, EMBEDDER_SECONDS)
+known_reranker = Kept(reranker, RERANKER_SECONDS)
 known_upgrades = Kept(upgrades, UPGRADES_SECONDS)
 
 

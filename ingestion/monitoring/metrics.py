@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from ingestion import access
 from ingestion.models import Failure, SourceRun
 from ingestion.monitoring import statistics
+from ingestion.runs import reembedding
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 registry = CollectorRegistry()
@@ -50,7 +51,16 @@ class Tables(Collector):
             chunks.add_metric([count.name], count.chunks)
             if count.last_success:
                 last.add_metric([count.name], count.last_success.timestamp())
-        yield from (documents, chunks, last, _source_runs(), _failures())
+        yield from (documents, chunks, last, _to_reembed(), _source_runs(), _failures())
+
+
+def _to_reembed() -> Metric:
+    far = reembedding.progress()
+    return GaugeMetricFamily(
+        "bbjrag_chunks_to_reembed",
+        "Chunks that wait for the vectors they end up with (EMBEDDING_PROVIDER=auto).",
+        value=far.left if far else 0,
+    )
 
 
 def _source_runs() -> Metric:

@@ -16,9 +16,11 @@ from django.utils import timezone
 from ingestion import documents
 from ingestion.chunking.chunker import Chunker
 from ingestion.embedding.base import Embedder
-from ingestion.embedding.configured import configured_embedder
+from ingestion.embedding.configured import configured_embedder, first_embedder
 from ingestion.exceptions import BbjragError, EmbedderUnavailable
+from ingestion.index import enrichments
 from ingestion.index.change_detection import KnownDocuments, read_key
+from ingestion.index.enrichments import Enriching
 from ingestion.index.source_lock import SourceLock, SourceLockLost, SourceLockTaken
 from ingestion.index.texts import Texts
 from ingestion.index.writer import Writer, profile_of
@@ -115,14 +117,16 @@ class Attempt:
         self._take_source_lock()
         self.source.keep_address_prefixes()
         embedder = configured_embedder()
-        profile, chunker = profile_of(embedder), fitting_chunker(embedder)
+        first, chunker = first_embedder(embedder), fitting_chunker(embedder)
+        profile = profile_of(embedder)
+        profiles = [profile] if first is embedder else [profile, profile_of(first)]
         scope = self._scope(versions_of(self.source, chunker, profile.pk))
         failures = FailureRecord(self.source_run, scope.only)
-        progress = ProgressReport(self.source_run, self.child_status, self.log, failures, profile)
+        progress = ProgressReport(self.source_run, self.child_status, self.log, failures, profiles)
         self.progress = progress
         key = read_key(self.source, scope.versions)
         with self._material(key, scope, progress) as found:
-            return self._read(found, key, scope, progress, embedder, chunker)
+            return self._read(found, key, scope, progress, first, chunker)
 
     def _read(
         self,
@@ -136,7 +140,7 @@ class Attempt:
         known = self._known(key, scope, found.config.data_dir)
         writer = Writer(
             self.source,
-            progress.profile,
+            progress.profiles,
             self.source_lock,
             key,
             timezone.now(),
@@ -154,6 +158,7 @@ class Attempt:
             observer=progress,
             helpers=settings.CHUNKING_PROCESSES,
             limits=settings.DOCUMENT_LIMITS,
+            enrich=Enriching(settings.ENRICHMENT_MODEL, embedder.chunk_limit),
         )
         outcome = reading.run()
         progress.finishing()
@@ -203,7 +208,8 @@ class Attempt:
             return ""
         stored = Document.objects.filter(source=self.source)
         is_whole = stored.count() == last.documents and not stored.exclude(read_key=key).exists()
-        return last.commit if is_whole else ""
+        is_stale = stored.filter(enrichments.stale(settings.ENRICHMENT_MODEL)).exists()
+        return last.commit if is_whole and not is_stale else ""
 
     def _known(self, key: str, scope: Scope, data_dir: Path) -> KnownDocuments:
         return KnownDocuments(
@@ -213,6 +219,7 @@ class Attempt:
             made_since=scope.since if self.options.clean else None,
             trust_times=settings.TRUST_FILE_TIMES,
             original_limit=settings.ORIGINAL_LIMIT,
+            enrichment_model=settings.ENRICHMENT_MODEL,
             in_hand=self.child_status.hold,
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from ingestion import documents
 from ingestion.documents import DocumentFailure
 from ingestion.index import deletion_gate, moves
+from ingestion.index.enrichments import TEXT_HASH
 from ingestion.models import Chunk, Document, PreviewDocument
 from ingestion.parsers import permalinks
 from ingestion.runs.dry_run import DryRunDocument
@@ -65,8 +66,9 @@ class Comparison:
 
     def to_embed(self) -> int:
         """The number of different texts without a vector."""
-        there = Chunk.objects.filter(content_hash__in=self.wanted).order_by()
-        return len(self.wanted) - there.values("content_hash").distinct().count()
+        chunks = Chunk.objects.order_by().annotate(text_hash=TEXT_HASH)
+        there = chunks.filter(text_hash__in=self.wanted)
+        return len(self.wanted) - there.values("text_hash").distinct().count()
 
 
 def is_same(name: str, before: object, now: object) -> bool:
@@ -77,9 +79,10 @@ def is_same(name: str, before: object, now: object) -> bool:
 
 
 def stored_hashes(source: Source) -> dict[str, list[str]]:
-    """For each document of the source, by its address, the hashes of its chunks in order."""
+    """For each document of the source, by its address, the hashes of its chunks as they were cut,
+    in order."""
     found: dict[str, list[str]] = {}
     rows = Chunk.objects.filter(document__source_id=source.pk).order_by("document_id", "ordinal")
-    for url, key in rows.values_list("document__url", "content_hash").iterator():
+    for url, key in rows.values_list("document__url", TEXT_HASH).iterator():
         found.setdefault(url, []).append(key)
     return found

@@ -41,7 +41,7 @@ class Conclusion:
         """Move the row to its final state; a sentence. Raises SourceLockLost without the lock."""
         clock = self.progress.timings.clock
         with clock("index"):
-            if self._is_last() and hnsw.build(self.writer.profile):
+            if self._is_last() and [p for p in self.writer.profiles if hnsw.build_if_used(p)]:
                 self.progress.log.say("The index over the vectors was built.")
         self.progress.log.keep()
         with transaction.atomic():

@@ -10,10 +10,12 @@ from pathlib import Path
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Q
 
 from ingestion.embedding.base import Embedder
-from ingestion.embedding.configured import configured_embedder
+from ingestion.embedding.configured import configured_embedder, first_embedder
 from ingestion.exceptions import BbjragError, ConfigError
+from ingestion.index import enrichments
 from ingestion.index.change_detection import read_key
 from ingestion.models import Chunk, Document, EmbeddingProfile
 from ingestion.runs.attempt import fitting_chunker, versions_of
@@ -97,25 +99,29 @@ def profile_in_use(embedder: Embedder) -> EmbeddingProfile | None:
 def remakes(sources: Iterable[Source], embedder: Embedder) -> list[Remake]:
     """What the next run re-makes of each source because of an upgrade or a changed setting."""
     profile = profile_in_use(embedder)
+    usable = [one for one in (profile, profile_in_use(first_embedder(embedder))) if one]
     chunker = fitting_chunker(embedder)
+    stale = enrichments.stale(settings.ENRICHMENT_MODEL)
     found = []
     for source in sources:
         versions = versions_of(source, chunker, profile.pk if profile else None)
         key = read_key(source, versions)
         stored = Document.objects.filter(source=source)
-        if again := stored.exclude(read_key=key).count():
-            chunks = Chunk.objects.filter(document__source=source).exclude(document__read_key=key)
-            foreign = chunks.exclude(profile=profile).count()
+        others = stored.filter(~Q(read_key=key) | stale)
+        if again := others.count():
+            chunks = Chunk.objects.filter(document__in=others)
+            foreign = chunks.exclude(profile__in=usable).count()
             found.append(Remake(source.name, stored.count(), again, chunks.count(), foreign))
     return found
 
 
 def described(remakes: Sequence[Remake], embedder: Embedder) -> Iterator[str]:
-    """Sentences for people: one per source, then what has to be embedded."""
+    """Sentences for people: one per source, then what has to be embedded before a run ends."""
+    embedder = first_embedder(embedder)
     for remake in remakes:
         yield (
             f"{remake.source}: {remake.again:,} of {remake.documents:,} documents are read again, "
-            "as the parser, the chunks, the model or the source's settings changed."
+            "as the parser, the chunks, the model, added words or the source's settings changed."
         )
     chunks = sum(remake.chunks for remake in remakes)
     foreign = sum(remake.foreign for remake in remakes)

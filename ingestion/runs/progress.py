@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,7 +23,8 @@ CARRIED_OVER = ("added", "changed", "embedded", "removed", "moved")
 class ProgressReport:
     """Observes a reading (see `pipeline.Observer`).
 
-    `base` are the counters of earlier attempts of the same source run, to which it adds.
+    New texts are embedded with the last of the `profiles`. `base` are the counters of earlier
+    attempts of the same source run, to which it adds.
     """
 
     def __init__(
@@ -31,13 +33,13 @@ class ProgressReport:
         child_status: ChildStatus,
         log: run_log.RunLog,
         failures: FailureRecord,
-        profile: EmbeddingProfile,
+        profiles: Sequence[EmbeddingProfile],
     ) -> None:
         self.source_run = source_run
         self.child_status = child_status
         self.log = log
         self.failures = failures
-        self.profile = profile
+        self.profiles = profiles
         self.counters = pipeline.Counters()
         self.timings = pipeline.Timings()
         self.watcher = os.getppid()
@@ -55,7 +57,7 @@ class ProgressReport:
         self.child_status.pulse.beat()
         if stage == "embedding" and not self.embeds:
             self.embeds = True
-            self.log.say(f"Embedding begins, with {self.profile}.")
+            self.log.say(f"Embedding begins, with {self.profiles[-1]}.")
         now = time.monotonic()
         if now - self.reported < REPORT_EVERY:
             return

@@ -8,7 +8,7 @@ from ingestion.search.highlighting import Gains
 from ingestion.search.results import Hit
 from ingestion.text.analyzer import words
 
-PER_DOCUMENT = 2  # hits per document, as long as there are others
+PER_DOCUMENT = 4  # hits per document, as long as there are others
 ALIKE = 0.8  # of the words in common (Jaccard): the same text in another place
 ECHO = 0.8  # share of a hit's score that comes from lines of hits above it
 SHORTEST_ECHO = 4  # words of such a line; shorter ones, like a method call, may be in many programs

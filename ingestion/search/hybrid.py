@@ -1,4 +1,5 @@
-"""Hybrid search: vectors and full text ranked in one statement, fused by reciprocal rank.
+"""Hybrid search: vectors and full text ranked in one statement, fused by reciprocal rank; what is
+found is then put in order by its relevance.
 
 A question for two things is asked as a whole and by its parts, each a ranking of its own.
 """
@@ -12,10 +13,12 @@ from typing import Any
 from django.db import connection
 
 from ingestion.index import left_out
+from ingestion.search import relevance
 from ingestion.search.diversity import varied
 from ingestion.search.highlighting import Gains, snippet
 from ingestion.search.query_analysis import clauses
 from ingestion.search.query_expansion import QueryTerms, query_terms
+from ingestion.search.reranking import reranked
 from ingestion.search.results import (
     COLUMNS,
     HOST_COLUMNS,
@@ -27,9 +30,12 @@ from ingestion.search.results import (
     line_link_of,
 )
 from ingestion.search.retrievers import (
+    NAME_WEIGHT,
+    OF_THE_NAME,
     Filters,
     Ranking,
     dense_rankings,
+    embeds_sentences,
     name_rankings,
     profiles_in_use,
     text_rankings,
@@ -41,6 +47,7 @@ LONGEST_QUERY = 8192  # characters; the rest is ignored
 # because two lists are fused and not dozens.
 RANK_CONSTANT = 10
 LEAST_TRUST = 0.1
+CANDIDATES = 100  # fused hits that are put in order by their relevance
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
 # Real texts repeat themselves, which lowers recall: with ef_search 120 HNSW found 0.81 of the
@@ -85,6 +92,7 @@ def search(
         return Results(query=query, mode=mode, notes=(nothing,))
     asked_terms = query_terms(asked)
     hits, notes = _found(asked, asked_terms, filters, mode, limit)
+    hits, of_reranker = reranked(asked, hits)
     gains = Gains(asked_terms.gains)
     chosen = [hit.with_snippet(snippet(hit.content, gains)) for hit in varied(hits, limit, gains)]
     if include_deprecated is None:
@@ -93,7 +101,7 @@ def search(
         query=query,
         mode=mode,
         hits=tuple(chosen),
-        notes=notes,
+        notes=(*notes, *of_reranker),
         corrected={term: tuple(meant) for term, meant in asked_terms.corrected.items()},
     )
 
@@ -112,7 +120,10 @@ def _found(
     while True:
         notes = list[str]()
         rankings = [*_rankings(asked, asked_terms, filters, mode, in_use, notes)]
-        hits = _each_clause_first(_hits(rankings, limit)) if rankings else []
+        hits = _hits(rankings, max(CANDIDATES, 2 * limit + 20)) if rankings else []
+        if mode == "hybrid":
+            hits = _in_order(asked, asked_terms, hits, sentences=embeds_sentences(in_use))
+        hits = _each_clause_first(hits)
         now = profiles_in_use() if by_meaning else in_use
         if now <= in_use:
             return hits, tuple(notes)
@@ -139,12 +150,13 @@ def _rankings(
         yield from dense_rankings(texts, asked_terms.chunks, profiles, filters, notes)
 
 
-def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
-    """The fused rankings, best first, with some to spare for later filtering.
+def _hits(rankings: Sequence[Ranking], number: int) -> list[Hit]:
+    """The fused rankings, best first.
 
     One message to the server: the index scan settings apply to its transaction only.
     """
-    lists = " UNION ALL ".join(weighed(number, ranking) for number, ranking in enumerate(rankings))
+    lists = " UNION ALL ".join(weighed(nr, ranking) for nr, ranking in enumerate(rankings))
+    near, vectors = _near(rankings)
     sql = f"""
         {QUERY_SETTINGS};
         WITH ranked AS ({lists}), fused AS (
@@ -156,16 +168,36 @@ def _hits(rankings: Sequence[Ranking], limit: int) -> list[Hit]:
             FROM ranked GROUP BY id ORDER BY score DESC, id LIMIT %s
         )
         SELECT {", ".join((*COLUMNS.values(), *HOST_COLUMNS))},
-               f.score, f.rankings, f.places, f.values, f.weights
+               {near}, f.score, f.rankings, f.places, f.values, f.weights
         FROM fused f JOIN ingestion_chunk c ON c.id = f.id
         JOIN ingestion_document d ON d.id = c.document_id
         JOIN sources_source s ON s.id = d.source_id
         ORDER BY f.score DESC, c.id"""
     parameters = [value for r in rankings for value in (r.weight, *r.parameters)]
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*parameters, limit * 4 + 20])
+        cursor.execute(sql, [*parameters, number, *vectors])
         cursor.nextset()
         return [_hit(row, rankings) for row in cursor.fetchall()]
+
+
+def _near(rankings: Sequence[Ranking]) -> tuple[str, list[str]]:
+    """The similarity of a chunk `c` to the whole query in SQL, with its parameters."""
+    asked = [ranking for ranking in rankings if ranking.similarity and not ranking.clause]
+    if not asked:
+        return "NULL::float8", []
+    cases = " ".join(f"WHEN {ranking.profile} THEN {ranking.similarity}" for ranking in asked)
+    return f"CASE c.profile_id {cases} END", [ranking.vector for ranking in asked]
+
+
+def _in_order(asked: str, terms: QueryTerms, hits: Sequence[Hit], *, sentences: bool) -> list[Hit]:
+    """By relevance; what the query names comes first, whatever else is known of it."""
+    scored = relevance.ordered(asked, terms, hits, sentences=sentences)
+    places = {hit.chunk_id: place for place, hit in enumerate(hits) if _is_named(hit)}
+    return sorted(scored, key=lambda hit: places.get(hit.chunk_id, len(hits)))
+
+
+def _is_named(hit: Hit) -> bool:
+    return any(p.ranking == OF_THE_NAME and p.weight >= NAME_WEIGHT for p in hit.parts)
 
 
 def weighed(number: int, ranking: Ranking) -> str:
@@ -176,7 +208,7 @@ def weighed(number: int, ranking: Ranking) -> str:
 
 
 def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> Hit:
-    *found, repository, template, base, score, numbers, places, values, weights = row
+    *found, repository, template, base, near, score, numbers, places, values, weights = row
     facts = dict(zip(COLUMNS, found, strict=True))
     line = line_link_of(facts["display_url"], facts["start_line"], repository, template, base)
     parts = tuple(
@@ -189,7 +221,7 @@ def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> Hit:
         )
         for number, place, value, weight in zip(numbers, places, values, weights, strict=True)
     )
-    return Hit(**facts, line_link=line, score=score, parts=parts)
+    return Hit(**facts, line_link=line, near=near, score=score, parts=parts)
 
 
 def _each_clause_first(hits: Sequence[Hit]) -> list[Hit]:

@@ -38,9 +38,9 @@ class ChunkFacts(Frozen):
 
 
 class Contribution(Frozen):
-    """What one ranking added to a hit.
+    """Where a hit is in one ranking, which chose it with weight / (10 + place).
 
-    `value` is a cosine similarity or a text rank; the hit gains weight / (10 + place).
+    `value` is a cosine similarity or a text rank.
     """
 
     ranking: str
@@ -51,7 +51,7 @@ class Contribution(Frozen):
 
 
 class Hit(DocumentFacts, ChunkFacts):
-    """A chunk that was found; `score` is the sum of its `parts`."""
+    """A chunk that was found by the rankings in `parts`."""
 
     context_header: str
     line_link: str = Field(
@@ -61,7 +61,16 @@ class Hit(DocumentFacts, ChunkFacts):
     marks: tuple[Mark, ...] = Field(
         default=(), description="Where the snippet holds words of the query."
     )
-    score: float
+    score: float = Field(
+        description="The higher, the better, among the hits of this search: the sum of `relevance`,"
+        " or, of one ranking, of what its `parts` gained."
+    )
+    relevance: dict[str, float] = Field(
+        default={}, description="What each thing that is known of the hit adds to its score."
+    )
+    near: float | None = Field(
+        default=None, description="The cosine similarity to the query, if the model was asked."
+    )
     parts: tuple[Contribution, ...]
 
     @property

@@ -24,7 +24,7 @@ from ingestion.text import analyzer
 LONGEST_EMBEDDED = 1000  # characters of a query that are embedded: fits any model's context
 
 DEPTH = 100  # hits of each ranking
-PER_DOCUMENT_RANKED = 4  # chunks of one document in one ranking
+PER_DOCUMENT_RANKED = 10  # chunks of one document in one ranking
 
 # Each list is weighted by how reliable it is for this query. Full text: by the share of the query
 # that its best chunk contains (all for a name or an error number, little for a question in other
@@ -37,6 +37,7 @@ STATIC_PROVIDERS = frozenset({"wordllama"})
 CLEAR = 0.3  # of the average distance of the next ones: where the first one stands out fully
 # The best of what a query names are above what mentions it, whatever the other lists say. A single
 # word that may be no name only helps those that are well placed anyway.
+OF_THE_NAME = "text of the name"
 NAMED = 4
 NAMED_PER_DOCUMENT = 2
 NAME_WEIGHT = 16.0
@@ -120,6 +121,7 @@ class Ranking:
     """A ranked list of chunks as a subquery (id, place, value), and its weight.
 
     The weight is multiplied by `trust`, an SQL expression over the list `r`, limited to 0.1 to 1.
+    `similarity` is that of a chunk `c` of the `profile` to the `vector`, in SQL.
     """
 
     name: str
@@ -128,6 +130,9 @@ class Ranking:
     sql: str
     parameters: Sequence[Any]
     trust: str
+    profile: int = 0
+    similarity: str = ""
+    vector: str = ""
 
 
 def text_rankings(
@@ -182,7 +187,7 @@ def name_rankings(query: str, filters: Filters) -> Iterator[Ranking]:
     titled, *patterns = _name_patterns(asked)
     values = [titled, WEIGHTS, matching, matching, *parameters, *patterns]
     weight = NAME_WEIGHT if asked.sure else UNSURE_NAME_WEIGHT
-    yield Ranking("text of the name", 0, weight, sql, values, "1.0")
+    yield Ranking(OF_THE_NAME, 0, weight, sql, values, "1.0")
 
 
 def _name_patterns(asked: Named) -> Iterator[str]:
@@ -271,6 +276,12 @@ def profiles_in_use() -> frozenset[int]:
         return frozenset(row[0] for row in cursor.fetchall())
 
 
+def embeds_sentences(profiles: Collection[int]) -> bool:
+    """Whether one of these profiles is of a model that embeds sentences, and not only words."""
+    used = EmbeddingProfile.objects.filter(pk__in=profiles)
+    return used.exclude(provider__in=STATIC_PROVIDERS).exists()
+
+
 _AVERAGE = f"(sum(r.value) OVER () / greatest(count(*) OVER (), {LEAST_COMPARED}))"
 STANDS_OUT = f"""
     (max(r.value) OVER () - {_AVERAGE}) / ({CLEAR} * greatest(1 - {_AVERAGE}, 1e-6))"""
@@ -290,9 +301,8 @@ def dense_ranking(
     If `exact`, the index is not used.
     """
     condition, parameters = filters.sql()
-    distance = (
-        f"c.embedding::halfvec({profile.dimensions:d}) <=> %s::halfvec({profile.dimensions:d})"
-    )
+    size = f"halfvec({profile.dimensions:d})"
+    distance = f"c.embedding::{size} <=> %s::{size}"
     sql = f"""
         SELECT id, row_number() OVER (ORDER BY distance, id) AS place, 1 - distance AS value FROM (
             SELECT id, distance, row_number() OVER (
@@ -306,4 +316,14 @@ def dense_ranking(
             ) AS nearest
         ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED}"""
     name = f"dense {profile}" + (f" {clause}" if clause else "")
-    return Ranking(name, clause, weight, sql, [vector, *parameters], STANDS_OUT)
+    return Ranking(
+        name,
+        clause,
+        weight,
+        sql,
+        [vector, *parameters],
+        STANDS_OUT,
+        profile=profile.pk,
+        similarity=f"1 - ({distance})",
+        vector=vector,
+    )

@@ -79,10 +79,11 @@ def stem(word: str) -> str:
     return stemmed
 
 
-def vector(title: str, context_header: str, content: str) -> bytes:
+def vector(title: str, context_header: str, content: str, added: str = "") -> bytes:
     """The chunk's tsvector in PostgreSQL's binary format (`tsvectorrecv` in tsvector.c).
 
-    The terms of the title weigh most, then headings and the keys of rows, text, parts of words.
+    The terms of the title weigh most, then headings and the keys of rows, text, parts of words and
+    the words that were `added` to it.
     """
     placing = _Placing()
     for text, weight in ((title, A), (context_header, B)):
@@ -96,6 +97,8 @@ def vector(title: str, context_header: str, content: str) -> bytes:
             placing.add(found[key:], C)
         else:
             placing.add(_WORD.findall(line), B if heading else C)
+    placing.position += GAP
+    placing.add(words(added), D)
     places = placing.places
     return struct.pack(">I", len(places)) + b"".join(
         [_packed(term, places[term]) for term in sorted(places)]

@@ -38,6 +38,7 @@ from ingestion.processes.parent_death import die_with_parent
 from ingestion.processes.shared_state import Flag, Pulse
 from ingestion.runs import recovery, retention, schedules
 from ingestion.worker import supervisor
+from ingestion.worker.reembedder import Reembedder
 from sources.models import Source
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 CANARY = "ingestion.tasks.canary"
 BUILD_INDEXES = "ingestion.tasks.build_indexes"
 WORKER = 0  # the second key of the workers' lock; those of sources are their ids, from 1
+REEMBED_EVERY = 2.0  # seconds between two looks for chunks to embed again
 CLEAN_EVERY = 3600.0  # seconds between two looks for checkouts of no source
 LOOK_EVERY = 0.2  # seconds between two looks for a task
 fork = multiprocessing.get_context("fork")
@@ -302,11 +304,12 @@ def _reads_now() -> bool:
 
 class Worker:
     """A cluster that is kept running, and periodic work: lost runs, schedules, missing indexes,
-    retention, checkouts of no source."""
+    retention, checkouts of no source. With `run`, chunks are embedded again beside it."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.cluster = Cluster(workers)
         self.presence = Presence()
+        self.reembedder = Reembedder()
         self.ended = False
         self.due: dict[str, float] = {}
 
@@ -317,6 +320,7 @@ class Worker:
         self.start()
         while not self.ended:
             self.tick()
+            self._every(REEMBED_EVERY, "reembed", self.reembedder.look)
             time.sleep(0.1)
         self.stop()
 
@@ -327,6 +331,7 @@ class Worker:
         self.tick()
 
     def stop(self) -> None:
+        self.reembedder.stop()
         self.cluster.stop()
         self.presence.close()
 
@@ -365,6 +370,8 @@ class Worker:
         for line in recovery.reap():
             logger.warning("%s", line)
         self._look_for_work_left()
+        for name in hnsw.drop_unused():
+            logger.info("%s was dropped: no chunk is in it any more.", name)
         if hnsw.missing():
             async_task(BUILD_INDEXES, task_name="build indexes", save=False)
 

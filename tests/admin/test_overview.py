@@ -13,6 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ingestion.admin.growth import growth
+from ingestion.embedding.base import EmbedderSettings
+from ingestion.embedding.registry import open_embedder
+from ingestion.index.writer import profile_of
 from ingestion.models import Chunk, Document, Failure, Run, SourceRun, State
 from sources.models import Source
 from tests.admin.test_admin import chunk, data_dir, page, source, source_run
@@ -115,3 +118,15 @@ def test_everything_is_ingested_after_one_question(
     run = Run.objects.get()
     assert answer.headers["Location"] == reverse("admin:ingestion_run_change", args=[run.pk])
     assert [row.source_name for row in SourceRun.objects.all()] == ["mine"]
+
+
+def test_how_far_embedding_again_is_and_what_to_do_without_a_worker(
+    admin_client: Client, chunk: Chunk, settings: Any
+) -> None:
+    assert "Meaning:" not in page(admin_client, "overview")
+    settings.EMBEDDING_PROVIDER = "auto"
+    shown = page(admin_client, "overview")
+    assert "Meaning: 0 of 1 chunks" in shown
+    assert "manage.py reembed" in shown
+    Chunk.objects.update(profile=profile_of(open_embedder(EmbedderSettings("minilm"))))
+    assert "Meaning:" not in page(admin_client, "overview")

@@ -165,6 +165,16 @@ def test_stats_count_what_is_stored(client: Client, stored: None) -> None:
     assert found["profiles"][0]["provider"] == "wordllama"
 
 
+def test_stats_and_metrics_tell_how_far_embedding_again_is(
+    client: Client, stored: None, settings: Any
+) -> None:
+    assert client.get("/api/stats").json()["meaning"] is None
+    assert "bbjrag_chunks_to_reembed 0.0" in client.get("/metrics").content.decode()
+    settings.EMBEDDING_PROVIDER = "auto"
+    assert client.get("/api/stats").json()["meaning"] == {"done": 0, "chunks": 2}
+    assert "bbjrag_chunks_to_reembed 2.0" in client.get("/metrics").content.decode()
+
+
 def test_another_method_is_405(client: Client) -> None:
     response = client.get("/api/search")
     assert (response.status_code, response["Allow"]) == (405, "POST")

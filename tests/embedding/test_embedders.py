@@ -139,7 +139,7 @@ def embedder(request: pytest.FixtureRequest, server: OllamaServer) -> Embedder:
     return open_embedder(EmbedderSettings(provider, MODELS[provider], (server.host,)))
 
 
-MODELS = {"wordllama": "", "ollama": "all-minilm"}
+MODELS = {"wordllama": "", "minilm": "", "ollama": "all-minilm"}
 
 
 def test_every_embedder_tells_what_the_pipeline_asks(embedder: Embedder) -> None:
@@ -167,7 +167,7 @@ def test_every_embedder_refuses_a_text_without_meaning(embedder: Embedder, text:
 
 
 def test_an_unknown_provider_names_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"'openai'.*wordllama, ollama"):
+    with pytest.raises(ConfigError, match=r"'openai'.*wordllama, minilm, ollama"):
         open_embedder(EmbedderSettings("openai"))
 
 

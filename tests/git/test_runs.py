@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from ingestion.models import Document, SourceRun, State
+from ingestion.enrichment.passages import Words
+from ingestion.index import enrichments
+from ingestion.models import Chunk, Document, SourceRun, State
 from sources.models import Source
 from tests.git.conftest import of, page_of
 from tests.support.git_servers import Project, git
@@ -58,9 +60,11 @@ def test_a_run_of_some_documents_does_not_stand_for_its_commit(project: Project)
     assert read(source).changed == 1
 
 
-@pytest.mark.parametrize("change", ["a document is gone", "a setting", "from scratch", "failures"])
+@pytest.mark.parametrize(
+    "change", ["a document is gone", "a setting", "from scratch", "words", "failures"]
+)
 def test_the_same_commit_is_read_if_anything_else_is_different(
-    project: Project, change: str
+    project: Project, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = of(project)
     read(source)
@@ -73,6 +77,12 @@ def test_the_same_commit_is_read_if_anything_else_is_different(
         assert read(source).removed == 1
     elif change == "from scratch":
         assert read(source, clean=True).changed == 3
+    elif change == "words":
+        monkeypatch.setattr(settings, "ENRICHMENT_MODEL", "writer")
+        (chunk,) = Chunk.objects.filter(document__url="guide://anchor.md")
+        enrichments.keep("writer", chunk.content_hash, Words("About it.", ("What is it?",)))
+        assert read(source).changed == 1
+        assert read(source).unchanged == 3
     else:
         SourceRun.objects.update(state=State.PARTIAL)
         assert "fetch" in read(source).timings

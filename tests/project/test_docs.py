@@ -51,6 +51,7 @@ EFFECTS: dict[str, Effect] = {
     "migrate": lambda said, _: "Operations to perform" in said,
     "sanity": lambda said, _: "chunks without a document" in said,
     "prune": lambda said, _: "Pruned what is older than 90 days" in said,
+    "reembed": lambda said, _: "Only EMBEDDING_PROVIDER=auto embeds chunks twice" in said,
     "parse flare --json": lambda said, _: '"url": "flare://Content/' in said,
 }
 INSTALLED = (
@@ -342,6 +343,18 @@ def test_env_example_changes_nothing_when_it_is_used_as_it_is(tmp_path: Path) ->
     [
         ({}, "EMBEDDING_MODEL", "l2_supercat", "l2_supercat for wordllama"),
         (
+            {"EMBEDDING_PROVIDER": "minilm"},
+            "EMBEDDING_MODEL",
+            "all-MiniLM-L6-v2",
+            "all-MiniLM-L6-v2 for minilm",
+        ),
+        (
+            {"EMBEDDING_PROVIDER": "auto"},
+            "EMBEDDING_MODEL",
+            "all-MiniLM-L6-v2",
+            "for minilm and auto",
+        ),
+        (
             {"EMBEDDING_PROVIDER": "ollama"},
             "EMBEDDING_MODEL",
             "qwen3-embedding:0.6b",
@@ -367,6 +380,8 @@ WORDED = {
     "DATABASE_URL": "the embedded PostgreSQL",
     "EMBEDDING_MODEL": "the provider's",
     "ALLOWED_HOSTS": "this machine",
+    "RERANKER_URL": "none",
+    "ENRICHMENT_MODEL": "none",
 }
 
 

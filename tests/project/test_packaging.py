@@ -161,6 +161,8 @@ def test_what_is_installed_works_outside_the_checkout(installed: Installed) -> N
     """One test, as installing takes most of a minute."""
     packages = installed.venv / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
     assert not any((packages / name).exists() for name in ("tests", "bench", "sample_data"))
+    model = packages / "ingestion" / "embedding" / "all-MiniLM-L6-v2"
+    assert {path.name for path in model.iterdir()} >= {"vocab.txt", "LICENSE"}
     assert installed.run("--version") == f"bbjrag {bbjrag.__version__}\n"
 
     installed.run("migrate", "--verbosity", "0")

@@ -113,6 +113,7 @@ def copy_chunks(
                     "profile_id": profile.pk,
                     "embedding": pack_vector((vector / np.linalg.norm(vector)).astype(np.float32)),
                     "search_vector": analyzer.vector(row.title, row.title, text),
+                    "enrichment_id": None,
                 }
                 copy.write_row([fields[name] for name in CHUNK_COLUMNS])
 

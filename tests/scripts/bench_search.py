@@ -178,6 +178,7 @@ class Made:
                     *(document.pk, place, document.title, [], document.title, text),
                     *(str(number), 200, None, None, profile.pk, pack_vector(vector)),
                     analyzer.vector(document.title, document.title, text),
+                    None,
                 )
 
 

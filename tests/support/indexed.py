@@ -80,6 +80,7 @@ def _records(
             "profile_id": profile.pk,
             "embedding": pack_vector(vector),
             "search_vector": analyzer.vector(row.title, chunk.context_header, chunk.content),
+            "enrichment_id": None,
         }
 
 

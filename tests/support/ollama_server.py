@@ -141,7 +141,8 @@ def hanging(seconds: float = 60.0) -> Fault:
 @dataclass
 class OllamaServer:
     """`calls` holds the texts of each embed call, `bodies` what was sent, `embedded` counts the
-    texts that were answered with a vector, `paths` counts every request."""
+    texts that were answered with a vector, `paths` counts every request. `chats` holds what was
+    sent to /api/chat, where no model is behind it: `answer_to` makes the answer of the question."""
 
     dimensions: int = 16
     context_length: int = 2048
@@ -154,6 +155,8 @@ class OllamaServer:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     embedded: Counter[str] = field(default_factory=Counter)
     paths: Counter[str] = field(default_factory=Counter)
+    chats: list[dict[str, Any]] = field(default_factory=list)
+    answer_to: Callable[[str], str] = field(default_factory=lambda: _words_for)
     most_at_once: int = 0
 
     def __post_init__(self) -> None:
@@ -162,6 +165,7 @@ class OllamaServer:
         self.queued: deque[Fault] = deque()
         self.by_text: dict[str, Fault] = {}
         self.standing: Fault | None = None
+        self.chat_fault: Callable[[dict[str, Any]], Reply | None] | None = None
         self.at_once = 0
         self.port = 0
         self.listener: _Listener | None = None
@@ -224,6 +228,8 @@ class OllamaServer:
             return as_json(self._shown(verbose=bool(body.get("verbose"))))
         if path == "/api/embed":
             return self._embed(body)
+        if path == "/api/chat":
+            return self._chat(body)
         return Reply(b"404 page not found", 404, "text/plain")
 
     def _shown(self, *, verbose: bool) -> dict[str, Any]:
@@ -237,6 +243,27 @@ class OllamaServer:
         }
         parameters = f"num_ctx {self.num_ctx}" if self.num_ctx else ""
         return {"model_info": info | self.model_info, "parameters": parameters, "details": {}}
+
+    def _chat(self, body: dict[str, Any]) -> Reply:
+        with self.lock:
+            self.chats.append(body)
+        fault = self.chat_fault and self.chat_fault(body)
+        return fault or self.said(body, self.answer_to(body["messages"][-1]["content"]))
+
+    def said(self, body: Mapping[str, Any], content: str, reason: str = "stop") -> Reply:
+        """An answer as it is without `stream`: durations are in nanoseconds."""
+        return as_json(
+            {
+                "model": body["model"],
+                "message": {"role": "assistant", "content": content},
+                "done": True,
+                "done_reason": reason,
+                "total_duration": 5_000_000_000,
+                "load_duration": 3_000_000_000,
+                "prompt_eval_count": self.count_tokens(body["messages"][-1]["content"]),
+                "eval_count": self.count_tokens(content),
+            }
+        )
 
     def _embed(self, body: dict[str, Any]) -> Reply:
         given = body["input"]
@@ -269,6 +296,13 @@ class OllamaServer:
         with self.lock:
             self.embedded.update(texts)
         return Request(self, texts, body).answer()
+
+
+def _words_for(question: str) -> str:
+    """What is asked of a passage, with words that are in no document."""
+    number = zlib.crc32(question.encode())
+    questions = [f"What is zyx{number} good for, {n}?" for n in ("first", "second", "third")]
+    return json.dumps({"context": f"It is about qwertz{number}.", "questions": questions})
 
 
 @lru_cache(100_000)

@@ -20,7 +20,7 @@ WHERE d.url NOT IN (SELECT url FROM sources_leftout) GROUP BY d.source_id
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("ingestion", "0016_preview"),
+        ("ingestion", "0017_enrichment"),
         ("sources", "0007_left_out"),
     ]
 

@@ -1,0 +1,71 @@
+"""The process of a worker that re-embeds chunks in the background (`runs.reembedding`)."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from multiprocessing.context import ForkProcess
+
+from django.db import connections
+
+from ingestion.exceptions import BbjragError
+from ingestion.processes.parent_death import die_with_parent
+from ingestion.runs import reembedding
+
+logger = logging.getLogger(__name__)
+
+GIVES_WAY = 19  # the lowest priority
+AGAIN_AFTER = 60.0  # seconds after one that failed
+fork = multiprocessing.get_context("fork")
+
+
+class Reembedder:
+    """Starts the process whenever something is left, and again if it was killed."""
+
+    def __init__(self) -> None:
+        self.process: ForkProcess | None = None
+        self.not_before = 0.0
+
+    def look(self) -> None:
+        if self.process is not None and self.process.is_alive():
+            return
+        if self.process is not None and self.process.exitcode:
+            logger.error("Re-embedding ended with exit code %s.", self.process.exitcode)
+            self.not_before = time.monotonic() + AGAIN_AFTER
+        self.process = None
+        if time.monotonic() >= self.not_before and reembedding.is_needed():
+            connections.close_all()  # no process may share a connection with another
+            self.process = fork.Process(target=_serve, args=(os.getpid(),), daemon=True)
+            self.process.start()
+
+    def stop(self) -> None:
+        """Kill the process: it loses one batch at most."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.join()
+            self.process = None
+
+
+def _serve(parent: int) -> None:
+    die_with_parent(parent)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.nice(GIVES_WAY)
+    try:
+        _reembed()
+    except BbjragError as error:
+        logger.error("Chunks cannot be embedded again: %s", error)
+        sys.exit(1)
+
+
+def _reembed() -> None:
+    with reembedding.alone() as is_alone:
+        if not is_alone:
+            return  # another worker's process is at it
+        chunks = sum(reembedding.steps())
+        logger.info("%s chunks were embedded again.", chunks)
