@@ -232,13 +232,46 @@ class SearchTerm(models.Model):
         return f"{self.term} ({self.chunks})"
 
 
+class SourceTerm(models.Model):
+    """A term, with the number of chunks of one source that contain it: for those who may not see
+    all sources. The empty term has the number of the source's chunks. See `index.term_statistics`.
+    """
+
+    pk = models.CompositePrimaryKey("term", "source_id")
+    term = models.TextField()
+    source = models.ForeignKey(
+        Source,
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,  # terms are counted while a source is deleted
+    )
+    chunks = models.PositiveIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.term} ({self.chunks})"
+
+
 class ApiToken(models.Model):
-    """A token of the HTTP API. Only its hash is stored: see `ingestion.api.tokens`."""
+    """A token of the HTTP API. Only its hash is stored: see `ingestion.api.tokens`.
+
+    `ingestion.access` says what it allows.
+    """
 
     name = models.CharField(max_length=100, help_text="Who uses it. Example: editor plug-in")
     beginning = models.CharField(max_length=12, help_text="To tell tokens apart.")
     digest = models.CharField(max_length=64, unique=True, help_text="SHA-256, in hex.")
     requests_per_minute = models.PositiveIntegerField(default=120)
+    every_source = models.BooleanField(default=True)
+    sources = models.ManyToManyField(
+        Source, blank=True, related_name="+", help_text="If it is not for every source."
+    )
+    may_search = models.BooleanField("search", default=True)
+    may_read = models.BooleanField("read documents", default=True)
+    may_run = models.BooleanField("start and cancel runs, decide on removals", default=False)
     window_start = models.DateTimeField(null=True, editable=False)
     window_requests = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -260,10 +293,14 @@ class Run(models.Model):
         COMMAND = "command"
         ADMIN = "admin"
         SCHEDULE = "schedule"
+        API = "api"
 
     origin = models.CharField(max_length=20, choices=Origin)
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
+    )
+    token = models.ForeignKey(
+        ApiToken, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     options = models.JSONField(
         default=dict, help_text="clean, retry_failed, addresses, data_dir: as they were asked for."
@@ -280,6 +317,32 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"Run {self.pk}"
+
+    @property
+    def who(self) -> str:
+        """The person or the token that asked for it; empty if none is known."""
+        if self.requested_by:
+            return str(self.requested_by)
+        return f"token {self.token.name}" if self.token else ""
+
+
+class StartKey(models.Model):
+    """The key that a client sent with a start, and the answer, which it gets again for it."""
+
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=100)
+    asked = models.JSONField(help_text="The request; another one with the same key is refused.")
+    run = models.ForeignKey(Run, null=True, on_delete=models.CASCADE, related_name="+")
+    answer = models.JSONField(default=dict)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["token", "key"], name="one_start_per_key"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class State(models.TextChoices):

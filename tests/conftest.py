@@ -20,7 +20,9 @@ hypothesis_settings.load_profile("steady")
 # `make test-fast` leaves it out.
 SLOW = (
     "admin",
+    "api/test_build_script.py",
     "api/test_openapi.py",
+    "api/test_runs.py",
     "bbjrag/test_embedded.py",
     "bbjrag/test_production.py",
     "bbjrag/test_second_factor.py",
@@ -39,6 +41,7 @@ SLOW = (
     "runs/test_dry_run.py",
     "search/test_search_meanwhile.py",
     "settings",
+    "test_access.py",
     "test_pipeline.py",
 )
 

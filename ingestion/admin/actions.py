@@ -18,13 +18,8 @@ from ingestion.admin import reports
 from ingestion.admin.display import documents
 from ingestion.models import Chunk, Run, SourceRun
 from ingestion.runs import removals, requests
-from ingestion.worker.cluster import Presence
+from ingestion.worker.cluster import NO_WORKER, Presence
 from sources.models import Source
-
-NO_WORKER = (
-    "No worker is alive, so it waits in the queue: start one with `make serve` or "
-    "`python manage.py worker`."
-)
 
 NOTHING_TO_RETRY = "Nothing to retry: {} has no open error."
 
@@ -50,10 +45,8 @@ def ready(request: HttpRequest, sources: Iterable[Source]) -> list[Source]:
     """The sources that can run; show a message for each of the others."""
     good = []
     for source in sources:
-        if not source.enabled:
-            messages.error(request, f"Not started: {source.name}. It is disabled: enable it.")
-        elif problems := [text for texts in source.problems().values() for text in texts]:
-            messages.error(request, f"Not started: {source.name}. {' '.join(problems)}")
+        if reason := requests.unready(source):
+            messages.error(request, f"Not started: {source.name}. {reason}")
         else:
             good.append(source)
     return good

@@ -1,4 +1,4 @@
-"""Tokens of the HTTP API: created here, shown once, revoked."""
+"""Tokens of the HTTP API: created here with what they may see and do, shown once, revoked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any, cast
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -14,10 +15,66 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
+from ingestion.access import RIGHTS
 from ingestion.admin.display import ago, badge
 from ingestion.admin.read_only import Admin
 from ingestion.api import tokens
 from ingestion.models import ApiToken
+from sources.models import Source
+
+DOES = {"search": "search", "read": "read documents", "run": "start runs"}
+
+
+class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What a token may do, and of which sources."""
+
+    every_source = forms.TypedChoiceField(
+        label="Sources",
+        choices=[(True, "All, also those that are added later"), (False, "Only these:")],
+        coerce=lambda chosen: chosen == "True",
+        widget=forms.RadioSelect,
+        initial=True,
+        help_text="Of other sources nothing shows: no hit, no document, no number, no name.",
+    )
+
+    class Meta:
+        model = ApiToken
+        fields = (
+            *("name", "requests_per_minute", "may_search", "may_read", "may_run"),
+            *("every_source", "sources"),
+        )
+        widgets = {"sources": forms.CheckboxSelectMultiple}
+        labels = {
+            "may_search": "May search",
+            "may_read": "May read documents",
+            "may_run": "May start and cancel runs, and decide on removals",
+            "sources": "Which",
+        }
+        help_texts = {"sources": ""}
+
+    def clean(self) -> dict[str, Any]:
+        typed = super().clean() or self.cleaned_data
+        if not any(typed.get(f"may_{right}") for right in RIGHTS):
+            self.add_error("may_search", "Tick at least one thing that it may do.")
+        if typed.get("every_source"):
+            typed["sources"] = Source.objects.none()
+        elif not typed.get("sources"):
+            self.add_error("sources", "Tick the sources that it may see, or choose all.")
+        return typed
+
+
+def allowed(token: ApiToken) -> str:
+    """What a token may do, in words."""
+    names = sorted(source.name for source in token.sources.all())
+    if not token.every_source and not names:
+        return "nothing: its sources were deleted"
+    does = listed([DOES[right] for right in RIGHTS if getattr(token, f"may_{right}")])
+    return f"{does}, in {'all sources' if token.every_source else f'{listed(names)} only'}"
+
+
+def listed(words: list[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 @admin.action(description="Revoke selected tokens", permissions=["change"])
@@ -51,20 +108,29 @@ def mcp_settings() -> str:
 
 
 class ApiTokenAdmin(Admin):
-    """Only the name and the limit can be typed; the token itself is generated."""
+    """What it is called, its limits and its rights are typed; the token itself is generated."""
 
-    list_display = ("name", "starts", "state", "requests_per_minute", "used", "created_at")
+    form = TokenForm
+    list_display = ("name", "starts", "state", "may", "requests_per_minute", "used", "created_at")
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
     search_fields = ("name",)
-    fields = ("name", "requests_per_minute")
+    fields = TokenForm.Meta.fields
     actions = (revoke,)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        rows: QuerySet[ApiToken] = super().get_queryset(request)
+        return rows.prefetch_related("sources")
+
     def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[Any]:
-        known = ["starts", "state", "used", "created_at"] if obj else []
+        known = ["may", "starts", "state", "used", "created_at"] if obj else []
         return [*self.fields, *known]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[str]:
-        return ["starts", "state", "used", "created_at"]
+        return ["may", "starts", "state", "used", "created_at"]
+
+    @admin.display(description="may")
+    def may(self, token: ApiToken) -> str:
+        return allowed(token)
 
     @admin.display(description="begins with", ordering="beginning")
     def starts(self, token: ApiToken) -> str:
@@ -80,10 +146,14 @@ class ApiTokenAdmin(Admin):
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
         if change:
-            changed = {name: getattr(obj, name) for name in form.changed_data}
-            ApiToken.objects.filter(pk=obj.pk).update(**changed)
+            typed = [name for name in form.changed_data if name != "sources"]
+            changed = {name: getattr(obj, name) for name in typed}
+            if changed:
+                ApiToken.objects.filter(pk=obj.pk).update(**changed)
             return
-        made, token = tokens.make(obj.name, obj.requests_per_minute)
+        rights = [right for right in RIGHTS if getattr(obj, f"may_{right}")]
+        chosen = form.cleaned_data["sources"]
+        made, token = tokens.make(obj.name, obj.requests_per_minute, sources=chosen, rights=rights)
         obj.pk, obj.beginning = made.pk, made.beginning
         cast(Any, obj).token = token  # for the one page that shows it
 
@@ -97,6 +167,7 @@ class ApiTokenAdmin(Admin):
             "opts": self.opts,
             "original": obj,
             "token": cast(Any, obj).token,
+            "may": allowed(ApiToken.objects.get(pk=obj.pk)),
             "site": request.build_absolute_uri("/").rstrip("/"),
             "mcp": mcp_settings(),
         }

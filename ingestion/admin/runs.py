@@ -43,7 +43,7 @@ class RunAdmin(ReadOnlyAdmin):
     )
     list_display_links = ("number",)
     list_filter = (SourceFilter, StateFilter, "origin", TimeFilter)
-    list_select_related = ("requested_by",)
+    list_select_related = ("requested_by", "token")
     ordering = ("-pk",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -117,7 +117,7 @@ class RunAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/ingestion/run/compare.html", context)
 
     def _run(self, pk: int) -> Run:
-        run = Run.objects.select_related("requested_by").filter(pk=pk).first()
+        run = Run.objects.select_related("requested_by", "token").filter(pk=pk).first()
         if run is None:
             raise Http404(f"There is no run {pk} (any more).")
         return run
@@ -152,7 +152,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="by", ordering="origin")
     def who(self, run: Any) -> str:
-        return f"{run.requested_by} ({run.origin})" if run.requested_by else str(run.origin)
+        return f"{run.who} ({run.origin})" if run.who else str(run.origin)
 
     @admin.display(description="sources", ordering="names")
     def sources(self, run: Any) -> str:

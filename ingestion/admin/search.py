@@ -12,6 +12,7 @@ from typing import Any
 from django.db.models import Q
 from django.http import QueryDict
 
+from ingestion import access
 from ingestion.admin.lookups import number_in
 from ingestion.models import Chunk, Document
 from ingestion.search import explain, hybrid
@@ -66,6 +67,7 @@ class Shown:
     is_weak: bool
 
 
+@access.everything()
 def results(asked: QueryDict) -> dict[str, Any]:
     query = asked.get("q", "").strip()
     mode = asked.get("mode", "hybrid")
@@ -225,6 +227,7 @@ def facet(name: str, value: str, number: int, asked: QueryDict) -> Facet:
     return Facet(value, number, chosen, f"?{query.urlencode()}")
 
 
+@access.everything()
 def findable(chunk: Chunk) -> str:
     """A sentence that says whether a search for the chunk's own text finds it."""
     query = f"{chunk.title} {chunk.content}"[:FINDABLE_CHARACTERS]

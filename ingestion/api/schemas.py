@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from ingestion import access
 from ingestion.models import Chunk, Document
 from ingestion.search.hybrid import LONGEST_QUERY
 from ingestion.search.results import ChunkFacts, DocumentFacts, Mode, document_facts
@@ -55,7 +56,8 @@ class DocumentOut(DocumentFacts):
 
     @classmethod
     def of(cls, document: Document) -> DocumentOut:
-        chunks = document.chunks.order_by("ordinal").defer("embedding", "search_vector")
+        seen = document.chunks.filter(access.current().within("document__source"))
+        chunks = seen.order_by("ordinal").defer("embedding", "search_vector")
         return cls(
             **document_facts(document),
             changed_at=document.changed_at.isoformat(),

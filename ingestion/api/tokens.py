@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from django.db import connection
+from django.db import connection, transaction
 
+from ingestion.access import RIGHTS, Right
 from ingestion.models import ApiToken
+from sources.models import Source
 
 PREFIX = "bbjrag_"
 SHOWN = 12  # characters that tell tokens apart, far from enough to guess the rest
 WINDOW = 60  # seconds
+MAY_NOT: dict[Right, str] = {
+    "search": "This token may not search: an administrator can allow it in the admin.",
+    "read": "This token may not read documents: an administrator can allow it in the admin.",
+    "run": "This token may not start or follow runs: an administrator can allow it in the admin.",
+}
 
 # One statement, so that requests at the same moment are all counted.
 _COUNT = """
@@ -35,15 +43,27 @@ class Use(NamedTuple):
     retry_after: int
 
 
-def make(name: str, requests_per_minute: int = 120) -> tuple[ApiToken, str]:
-    """The row, and the token itself, which is shown here and never again."""
+@transaction.atomic
+def make(
+    name: str,
+    requests_per_minute: int = 120,
+    *,
+    sources: Iterable[Source] = (),
+    rights: Collection[Right] = ("search", "read"),
+) -> tuple[ApiToken, str]:
+    """The row, and the token itself, which is shown here and never again. Without sources it is for
+    every source."""
+    chosen = list(sources)
     token = PREFIX + secrets.token_urlsafe(32)
     row = ApiToken.objects.create(
         name=name,
         beginning=token[:SHOWN],
         digest=digest(token),
         requests_per_minute=requests_per_minute,
+        every_source=not chosen,
+        **{f"may_{right}": right in rights for right in RIGHTS},
     )
+    row.sources.set(chosen)
     return row, token
 
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from ingestion.index import term_statistics
+from ingestion import access
+from ingestion.index import source_terms, term_statistics
 from ingestion.models import Document
 from sources.models import LeftOut
 
@@ -24,13 +25,14 @@ _FOLLOW = """
 def keys() -> list[int]:
     """The keys of the stored documents that are left out."""
     with connection.cursor() as cursor:
-        cursor.execute(term_statistics.LEFT_OUT)
+        cursor.execute(source_terms.LEFT_OUT)
         return [row[0] for row in cursor.fetchall()]
 
 
 def searchable() -> QuerySet[Document]:
-    """The documents that are not left out."""
-    return Document.objects.exclude(url__in=LeftOut.objects.values("url"))
+    """The documents that are not left out, of the sources that may be seen."""
+    seen = Document.objects.filter(access.current().within("source"))
+    return seen.exclude(url__in=LeftOut.objects.values("url"))
 
 
 @transaction.atomic

@@ -12,6 +12,9 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from ingestion import access
+from ingestion.index import source_terms
+from ingestion.index.source_terms import FOUND
 from ingestion.text import analyzer
 
 SHORTEST_CORRECTED = 4  # letters; shorter words are too similar to each other
@@ -26,19 +29,6 @@ UNCOUNTED = " "
 STALE_SHARE = 0.05  # share of changed documents above which all terms are counted again
 _LOCK = 0x766F63
 
-LEFT_OUT = "SELECT d.id FROM sources_leftout l JOIN ingestion_document d ON d.url = l.url"
-"""The keys of the stored documents that people have left out of search: see `left_out`."""
-
-# The chunks that can be found; `NOT EXISTS` would compare each of them.
-_FOUND = f"ingestion_chunk c WHERE c.document_id <> ALL (ARRAY({LEFT_OUT}))"
-_COUNT = f"""
-DROP TABLE IF EXISTS pg_temp.counted;
-CREATE TEMPORARY TABLE counted ON COMMIT DROP AS
-SELECT word AS term, ndoc AS chunks FROM ts_stat('SELECT c.search_vector FROM {_FOUND}')
-UNION ALL SELECT '', count(*) FROM {_FOUND};
-ALTER TABLE counted ADD PRIMARY KEY (term);
-ANALYZE counted
-"""
 _COUNT_NEW = """
 DROP TABLE IF EXISTS pg_temp.counted;
 CREATE TEMPORARY TABLE counted ON COMMIT DROP AS
@@ -49,7 +39,7 @@ _FORGET = f"""
 DELETE FROM ingestion_searchterm s
 USING ts_stat('SELECT search_vector FROM ingestion_chunk WHERE document_id = {{document:d}}') stat
 WHERE s.term = stat.word AND NOT EXISTS (
-    SELECT FROM {_FOUND} AND c.search_vector @@ (
+    SELECT FROM {FOUND} AND c.search_vector @@ (
         '''' || replace(replace(stat.word, '\\', '\\\\'), '''', '''''') || '''')::tsquery)
 """
 _NOTE = """
@@ -86,7 +76,7 @@ CROSS JOIN LATERAL (
     FROM generate_series(1, length(wanted.term) + 1) AS start
 ) AS cut
 CROSS JOIN LATERAL (
-    SELECT s.term, s.chunks FROM ingestion_searchterm s
+    SELECT s.term, s.chunks FROM {terms} AS s
     WHERE s.trigrams && cut.trigrams
       AND length(s.term) BETWEEN length(wanted.term) - 2 AND length(wanted.term) + 2
     ORDER BY cardinality(ARRAY(SELECT unnest(s.trigrams) INTERSECT SELECT unnest(cut.trigrams)))
@@ -98,7 +88,7 @@ _BEGINNING = """
 SELECT wanted.term, longer.term, longer.chunks
 FROM unnest(%s::text[], %s::text[]) AS wanted(term, pattern)
 CROSS JOIN LATERAL (
-    SELECT s.term, s.chunks FROM ingestion_searchterm s
+    SELECT s.term, s.chunks FROM {terms} AS s
     WHERE s.term LIKE wanted.pattern ORDER BY s.chunks DESC, s.term LIMIT %s
 ) AS longer
 """
@@ -112,9 +102,10 @@ def rebuild() -> int:
     """Count the terms of all chunks; return their number. Searches go on meanwhile."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
-        cursor.execute(_COUNT)
+        cursor.execute(source_terms.COUNT)
         cursor.execute(_DROP)
         cursor.execute(_STORE)
+        cursor.execute(source_terms.STORE)
         cursor.execute("SELECT count(*) FROM ingestion_searchterm")
         return int(cursor.fetchone()[0])
 
@@ -135,10 +126,11 @@ def learn(changed: Sequence[int], removed: int = 0) -> None:
 def add(documents: Sequence[int]) -> None:
     """Add the terms of documents that no other has, in the caller's transaction."""
     keys = ",".join(f"{key:d}" for key in documents)
-    chunks = f"SELECT c.search_vector FROM {_FOUND} AND c.document_id IN ({keys})"
+    chunks = f"SELECT c.search_vector FROM {FOUND} AND c.document_id IN ({keys})"
     with connection.cursor() as cursor:
         cursor.execute(_COUNT_NEW.format(chunks=f"'{chunks}'"))
         cursor.execute(_STORE)
+    source_terms.add(documents)
 
 
 @transaction.atomic
@@ -148,6 +140,7 @@ def forget(document: int) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
         cursor.execute(_NOTE, [UNCOUNTED, 1])
         cursor.execute(_FORGET.format(document=document))
+    source_terms.forget(document)
 
 
 def is_stale() -> bool:
@@ -158,7 +151,10 @@ def is_stale() -> bool:
 
 
 def counts(asked: Iterable[str]) -> tuple[dict[str, int], int]:
-    """The number of chunks of each term (if any), and of all chunks."""
+    """The number of chunks of each term (if any), and of all chunks that may be seen."""
+    if (allowed := access.current().sources) is not None:
+        seen = source_terms.counts([ALL_CHUNKS, *asked], allowed)
+        return seen, seen.pop(ALL_CHUNKS, 0)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT term, chunks FROM ingestion_searchterm WHERE term = ANY(%s)",
@@ -168,10 +164,18 @@ def counts(asked: Iterable[str]) -> tuple[dict[str, int], int]:
     return found, found.pop(ALL_CHUNKS, 0)
 
 
+def stored() -> int:
+    """The number of all chunks that can be found, whoever asks: only to choose a plan."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT chunks FROM ingestion_searchterm WHERE term = %s", [ALL_CHUNKS])
+        found = cursor.fetchone()
+        return int(found[0]) if found else 0
+
+
 def corrections(asked: Iterable[str]) -> Found:
     """Terms that differ by a letter or two, the nearest and most frequent first."""
     misspelt = [term for term in asked if len(term) >= SHORTEST_CORRECTED and term.isalpha()]
-    alike = _ask(_ALIKE, [misspelt, CANDIDATES]) if misspelt else {}
+    alike = _ask(_ALIKE, misspelt, CANDIDATES) if misspelt else {}
     return {term: _nearest(term, candidates) for term, candidates in alike.items()}
 
 
@@ -190,17 +194,22 @@ def completions(asked: Iterable[str]) -> Found:
     """Terms that begin with the given one, the most frequent first."""
     beginnings = [term for term in asked if len(term) >= SHORTEST_BEGINNING]
     patterns = [f"{_literal(term)}_%" for term in beginnings]
-    return _ask(_BEGINNING, [beginnings, patterns, COMPLETIONS]) if beginnings else {}
+    return _ask(_BEGINNING, beginnings, patterns, COMPLETIONS) if beginnings else {}
 
 
 def _literal(term: str) -> str:
     return term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _ask(sql: str, parameters: Sequence[Any]) -> Found:
+def _ask(sql: str, *parameters: Any) -> Found:
+    """The answer from the terms that may be seen; the last parameter is the limit."""
+    *asked, limit = parameters
+    allowed = access.current().sources
+    terms = "ingestion_searchterm" if allowed is None else source_terms.TERMS
+    values = [*asked, *([] if allowed is None else [list(allowed)]), limit]
     found: Found = {}
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        for asked, term, chunks in cursor.fetchall():
-            found.setdefault(asked, {})[term] = chunks
+        cursor.execute(sql.replace("{terms}", terms), values)
+        for term, other, chunks in cursor.fetchall():
+            found.setdefault(term, {})[other] = chunks
     return found

@@ -13,6 +13,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ingestion import access
+from ingestion.access import Access
 from ingestion.api import tokens
 from ingestion.mcp.server import server
 
@@ -45,19 +47,28 @@ def http_app(host: str, *, behind_proxy: bool = False) -> ASGIApp:
 
 
 class WithToken:
-    """Lets requests pass that show a token of the HTTP API, or are direct and trusted for that."""
+    """Lets requests pass that show a token of the HTTP API, with what it allows; and those that are
+    direct and trusted for that, with everything."""
 
     def __init__(self, app: ASGIApp, *, trusts_direct: bool) -> None:
         self.app = app
         self.trusts_direct = trusts_direct
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not (self.trusts_direct and is_direct(scope)):
-            refused = await sync_to_async(_refusal)(Headers(scope=scope).get("authorization", ""))
-            if refused:
-                await refused(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        found = await self._access(scope)
+        if isinstance(found, JSONResponse):
+            await found(scope, receive, send)
+            return
+        with access.granted(found):
+            await self.app(scope, receive, send)
+
+    async def _access(self, scope: Scope) -> Access | JSONResponse:
+        if self.trusts_direct and is_direct(scope):
+            return access.EVERYTHING
+        return await sync_to_async(_allowed)(Headers(scope=scope).get("authorization", ""))
 
 
 def is_direct(scope: Scope) -> bool:
@@ -81,14 +92,15 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def _refusal(authorization: str) -> JSONResponse | None:
+def _allowed(authorization: str) -> Access | JSONResponse:
+    """What the token allows, or the refusal."""
     try:
         return _judged(authorization)
     finally:
         connection.close()
 
 
-def _judged(authorization: str) -> JSONResponse | None:
+def _judged(authorization: str) -> Access | JSONResponse:
     scheme, _, token = authorization.partition(" ")
     row = tokens.find(token.strip()) if scheme.casefold() == "bearer" else None
     if row is None:
@@ -96,6 +108,6 @@ def _judged(authorization: str) -> JSONResponse | None:
         return JSONResponse(message, 401, {"WWW-Authenticate": "Bearer"})
     use = tokens.use(row)
     if use.allowed:
-        return None
+        return access.of_token(row)
     message = {"error": f"This token may ask {row.requests_per_minute} times a minute."}
     return JSONResponse(message, 429, {"Retry-After": str(use.retry_after)})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
+from ingestion import access
 from ingestion.index import texts
 from ingestion.models import Document, DocumentText
 
@@ -95,8 +96,11 @@ class Pages:
 
 def sections(document: Document) -> list[Section]:
     """The sections of a document: from its text if that is stored, else from its chunks."""
-    rows = list(document.chunks.order_by("ordinal").values_list("heading_path", "content"))
-    stored = DocumentText.objects.filter(document=document).values_list("text", "chunks").first()
+    seen = access.current()
+    chunks = document.chunks.filter(seen.within("document__source")).order_by("ordinal")
+    rows = list(chunks.values_list("heading_path", "content"))
+    kept = DocumentText.objects.filter(seen.within("document__source"), document=document)
+    stored = kept.values_list("text", "chunks").first()
     if stored and len(parts := texts.parts(stored[1])) == len(rows):
         ends = [(tuple(path), end) for (path, _), (_, end) in zip(rows, parts, strict=True)]
         text = texts.unpacked(stored[0])

@@ -19,6 +19,9 @@ from django.utils.timesince import timesince
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
+from ingestion import access
+from ingestion.access import Right
+from ingestion.api import tokens
 from ingestion.documents import counted
 from ingestion.index import left_out
 from ingestion.mcp import pages
@@ -36,20 +39,27 @@ Given = ParamSpec("Given")
 Name = Annotated[str, Field(max_length=60, description="Empty: all.")]
 
 
-def tool(function: Callable[Given, str]) -> Callable[Given, str]:
-    """Close the database connection of the thread that ran the call when the call ends."""
+def tool(
+    right: Right | None = None,
+) -> Callable[[Callable[Given, str]], Callable[Given, str]]:
+    """A tool that needs this right. It closes the database connection of the thread that ran it."""
 
-    @functools.wraps(function)
-    def with_connection(*args: Given.args, **kwargs: Given.kwargs) -> str:
-        try:
-            return function(*args, **kwargs)
-        finally:
-            connection.close()
+    def wrap(function: Callable[Given, str]) -> Callable[Given, str]:
+        @functools.wraps(function)
+        def with_connection(*args: Given.args, **kwargs: Given.kwargs) -> str:
+            if right and not access.current().may(right):
+                raise ToolError(tokens.MAY_NOT[right])
+            try:
+                return function(*args, **kwargs)
+            finally:
+                connection.close()
 
-    return with_connection
+        return with_connection
+
+    return wrap
 
 
-@tool
+@tool("search")
 def search_bbj_knowledge(
     query: Annotated[str, Field(max_length=LONGEST_QUERY, description="Question, name or code.")],
     generation: Annotated[
@@ -88,8 +98,9 @@ def _chosen(value: str) -> list[str]:
 
 
 def _check_source(name: str) -> None:
-    if name and not Source.objects.filter(name=name).exists():
-        known = ", ".join(Source.objects.order_by("name").values_list("name", flat=True))
+    seen = Source.objects.filter(access.current().within("pk"))
+    if name and not seen.filter(name=name).exists():
+        known = ", ".join(seen.order_by("name").values_list("name", flat=True))
         raise ToolError(f"There is no source {name!r}. There are: {known}.")
 
 
@@ -113,8 +124,9 @@ def _passage(number: int, hit: Hit, neighbours: int) -> str:
 
 def _surrounded(hit: Hit, neighbours: int) -> str:
     """The chunk with those before and after it in its document, without what they repeat."""
-    ordinal = Chunk.objects.values_list("ordinal", flat=True).get(pk=hit.chunk_id)
-    near = Chunk.objects.filter(
+    seen = Chunk.objects.filter(access.current().within("document__source"))
+    ordinal = seen.values_list("ordinal", flat=True).get(pk=hit.chunk_id)
+    near = seen.filter(
         document_id=hit.document_id,
         ordinal__gte=ordinal - neighbours,
         ordinal__lte=ordinal + neighbours,
@@ -136,7 +148,7 @@ def _within_limit(parts: Sequence[str]) -> str:
     return text
 
 
-@tool
+@tool("read")
 def get_document(
     url: Annotated[
         str, Field(max_length=2000, description="Address or source of a passage, or its number.")
@@ -162,7 +174,7 @@ def get_document(
     return cut.shown(page)
 
 
-@tool
+@tool("read")
 def document(document_id: str) -> str:
     """The first page of a document, as a resource."""
     return get_document(document_id)
@@ -181,7 +193,7 @@ def _document(url: str) -> Document | None:
     return searchable.filter(pk=int(url)).first() if is_number else None
 
 
-@tool
+@tool()
 def list_sources() -> str:
     """What is in the index: each source with its documents, passages and age."""
     lines = []

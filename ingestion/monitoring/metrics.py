@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from ingestion import access
 from ingestion.models import Failure, SourceRun
 from ingestion.monitoring import statistics
 from ingestion.runs import reembedding
@@ -43,7 +44,9 @@ class Tables(Collector):
             "When a reading of the source last ended well.",
             labels=["source"],
         )
-        for count in statistics.by_source():
+        with access.everything():
+            counts = statistics.by_source()
+        for count in counts:
             documents.add_metric([count.name], count.documents)
             chunks.add_metric([count.name], count.chunks)
             if count.last_success:

@@ -12,7 +12,16 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from ingestion.models import OPEN_STATES, Chunk, Document, Failure, Run, SourceRun, State
+from ingestion.models import (
+    OPEN_STATES,
+    ApiToken,
+    Chunk,
+    Document,
+    Failure,
+    Run,
+    SourceRun,
+    State,
+)
 from ingestion.runs import log
 from ingestion.runs.state_machine import DELETED, move
 from sources.models import Source
@@ -34,12 +43,20 @@ class Request:
         return sorted([*self.started, *self.joined], key=lambda item: item.source_name)
 
 
+def unready(source: Source) -> str:
+    """Why a run cannot read the source now, and what to do; empty if it can."""
+    if not source.enabled:
+        return "It is disabled: enable it."
+    return " ".join(text for texts in source.problems().values() for text in texts)
+
+
 @transaction.atomic
 def request(
     sources: Iterable[Source],
     *,
     origin: str,
     requested_by: Any = None,
+    token: ApiToken | None = None,
     clean: bool = False,
     retry_failed: bool = False,
     addresses: Iterable[str] = (),
@@ -55,7 +72,7 @@ def request(
         options["addresses"] = chosen
     if data_dir is not None:
         options["data_dir"] = str(data_dir)
-    run = Run.objects.create(origin=origin, requested_by=requested_by, options=options)
+    run = Run.objects.create(origin=origin, requested_by=requested_by, token=token, options=options)
     started, joined = [], []
     for source in _locked(sources):
         if open_run := SourceRun.objects.open().filter(source=source).first():

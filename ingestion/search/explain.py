@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import connection
 
+from ingestion import access
 from ingestion.index import left_out
 from ingestion.models import Chunk, Document, EmbeddingProfile
 from ingestion.search import hybrid
@@ -19,6 +20,7 @@ from ingestion.search.retrievers import (
     DEPTH,
     LONGEST_EMBEDDED,
     MATCHED,
+    Filters,
     candidates,
     profiles_in_use,
     text_value,
@@ -119,14 +121,16 @@ def _by_words(asked: QueryTerms, document: Document) -> Place | None:
         return None
     value, gains = text_value(wanted, asked.pairs)
     matching = candidates(wanted, asked.chunks, MATCHED)
+    seen = Filters()
+    condition, parameters = seen.sql()
     sql = f"""
         WITH ranked AS (
             SELECT c.document_id, {value} AS value
-            FROM ingestion_chunk c WHERE c.search_vector @@ %s::tsquery
+            FROM {seen.table} WHERE c.search_vector @@ %s::tsquery{condition}
         ), mine AS (SELECT max(value) AS best FROM ranked WHERE document_id = %s)
         SELECT best, (SELECT count(*) FROM ranked WHERE value > best) FROM mine"""
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*gains, matching, document.pk])
+        cursor.execute(sql, [*gains, matching, *parameters, document.pk])
         best, better = cursor.fetchone()
     return None if best is None else Place("words", better + 1, float(best))
 
@@ -145,14 +149,16 @@ def _by_meaning(query: str, document: Document, reasons: list[str]) -> Iterator[
 
 def _nearest(profile: EmbeddingProfile, vector: str, document: Document) -> Place | None:
     size = f"halfvec({profile.dimensions:d})"
+    seen = Filters()
+    condition, parameters = seen.sql()
     sql = f"""
         WITH ranked AS (
             SELECT c.document_id, c.embedding::{size} <=> %s::{size} AS distance
-            FROM ingestion_chunk c WHERE c.profile_id = %s OFFSET 0
+            FROM {seen.table} WHERE c.profile_id = %s{condition} OFFSET 0
         ), mine AS (SELECT min(distance) AS best FROM ranked WHERE document_id = %s)
         SELECT best, (SELECT count(*) FROM ranked WHERE distance < best) FROM mine"""
     with connection.cursor() as cursor:
-        cursor.execute(sql, [vector, profile.pk, document.pk])
+        cursor.execute(sql, [vector, profile.pk, *parameters, document.pk])
         best, nearer = cursor.fetchone()
     return None if best is None else Place(f"meaning, {profile}", nearer + 1, 1 - float(best))
 
@@ -179,6 +185,7 @@ def _rules(explanation: Explanation, document: Document) -> Sequence[str]:
 def _twin(document: Document) -> Document | None:
     keys = document.chunks.values("content_hash")
     hidden = [document.pk, *left_out.keys()]
-    others = Chunk.objects.filter(content_hash__in=keys).exclude(document__in=hidden)
+    seen = access.current().within("document__source")
+    others = Chunk.objects.filter(seen, content_hash__in=keys).exclude(document__in=hidden)
     chunk = others.select_related("document").defer("embedding", "search_vector").first()
     return chunk.document if chunk else None

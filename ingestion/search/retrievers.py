@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
 
+from ingestion import access
+from ingestion.index import term_statistics
 from ingestion.models import EmbeddingProfile
 from ingestion.search.query_analysis import Named, named, prose
 from ingestion.search.query_embedding import NotAskable, query_vectors
@@ -62,11 +64,13 @@ class Filters:
     doc_types: Sequence[str] = ()
     deprecated: bool = True
     left_out: Sequence[int] = ()  # documents that nothing finds
+    allowed: Sequence[int] | None = field(default_factory=lambda: access.current().sources)
 
     @property
     def is_narrow(self) -> bool:
         """Whether documents are chosen by what they are, so that few may be left."""
-        return bool(self.sources or self.generations or self.doc_types or not self.deprecated)
+        chosen = self.sources or self.generations or self.doc_types or not self.deprecated
+        return bool(chosen) or self.allowed is not None
 
     @property
     def table(self) -> str:
@@ -81,6 +85,9 @@ class Filters:
         if self.left_out:
             conditions.append("c.document_id <> ALL(%s)")
             parameters.append(list(self.left_out))
+        if self.allowed is not None:
+            conditions.append("d.source_id = ANY(%s)")
+            parameters.append(list(self.allowed))
         if self.sources:
             conditions.append("d.source_id IN (SELECT id FROM sources_source WHERE name = ANY(%s))")
             parameters.append(list(self.sources))
@@ -100,6 +107,8 @@ class Filters:
         if not self.is_narrow:
             return False
         condition, parameters = self.sql()
+        if self.allowed is not None:
+            chunks = term_statistics.stored()
         with connection.cursor() as cursor:
             few = max(LEAST_FEW, int(FEW * math.sqrt(chunks)))
             some = f"SELECT FROM {self.table} WHERE true{condition} LIMIT {few + 1}"
@@ -255,11 +264,14 @@ def _dense_weight(profile: EmbeddingProfile, text: str) -> float:
 
 
 def profiles_in_use() -> frozenset[int]:
-    """The profiles that have chunks. A loose index scan: one step per profile."""
+    """The profiles of the chunks that may be seen. A loose index scan: one step per profile."""
+    allowed = Filters()
+    condition, parameters = allowed.sql()
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT p.id FROM ingestion_embeddingprofile p WHERE EXISTS"
-            " (SELECT FROM ingestion_chunk c WHERE c.profile_id = p.id)"
+            f" (SELECT FROM {allowed.table} WHERE c.profile_id = p.id{condition})",
+            parameters,
         )
         return frozenset(row[0] for row in cursor.fetchall())
 

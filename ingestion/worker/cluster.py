@@ -250,6 +250,12 @@ class Canary:
         OrmQ.objects.filter(pk=self.row).delete()
 
 
+NO_WORKER = (
+    "No worker is alive, so it waits in the queue: start one with `make serve` or "
+    "`python manage.py worker`."
+)
+
+
 class Presence:
     """A shared advisory lock that each worker holds while it runs: if nobody holds it, there is no
     worker."""

@@ -9,17 +9,24 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
+from ingestion import access
 from ingestion.api import tokens
 from ingestion.models import ApiToken
 from tests.admin.test_admin import page, post
 from tests.admin.test_roles import person
+from tests.support.indexed import source as make_source
 
 pytestmark = pytest.mark.django_db
 
 
+TYPED = {
+    **{"name": "editor", "requests_per_minute": "30", "every_source": "True"},
+    **{"may_search": "on", "may_read": "on"},
+}
+
+
 def add(client: Client, **changes: str) -> str:
-    typed = {"name": "editor", "requests_per_minute": "30", **changes}
-    return post(client, "ingestion_apitoken_add", **typed)
+    return post(client, "ingestion_apitoken_add", **{**TYPED, **changes})
 
 
 def token_in(html: str) -> str:
@@ -47,7 +54,7 @@ def test_a_token_is_made_and_shown_once(admin_client: Client) -> None:
 
 def test_the_page_with_the_token_is_kept_nowhere(admin_client: Client) -> None:
     url = reverse("admin:ingestion_apitoken_add")
-    response = admin_client.post(url, {"name": "editor", "requests_per_minute": "30"})
+    response = admin_client.post(url, TYPED)
     assert "no-store" in response["Cache-Control"]
     token = token_in(response.content.decode())
     assert token not in str(response.cookies)
@@ -68,7 +75,7 @@ def test_changing_a_token_keeps_what_it_is_and_counts(admin_client: Client) -> N
     tokens.use(row)  # a request while somebody edits
     assert "valid" in html
     url = reverse("admin:ingestion_apitoken_change", args=[row.pk])
-    admin_client.post(url, {"name": "editor", "requests_per_minute": "60"})
+    admin_client.post(url, {**TYPED, "requests_per_minute": "60"})
     again = ApiToken.objects.get()
     assert (again.requests_per_minute, again.window_requests) == (60, 1)
     assert tokens.find(token) == row
@@ -93,5 +100,50 @@ def test_only_an_administrator_keeps_tokens() -> None:
     for role, code in (("Viewer", 403), ("Manager", 403), ("Administrator", 200)):
         client = person(role, name=role)
         assert client.get(url).status_code == code, role
-        client.post(url, {"name": "editor", "requests_per_minute": "30"})
+        client.post(url, TYPED)
     assert ApiToken.objects.count() == 1
+
+
+def test_a_token_is_limited_to_sources_and_rights(admin_client: Client) -> None:
+    harbours, hills = make_source("harbours"), make_source("hills")
+    chosen = {"every_source": "False", "sources": [harbours.pk], "may_read": "", "may_run": "on"}
+    html = post(admin_client, "ingestion_apitoken_add", **{**TYPED, **chosen})
+    assert "It may search and start runs, in harbours only." in html
+    row = ApiToken.objects.get()
+    assert access.of_token(row).sources == (harbours.pk,)
+    assert access.of_token(row).rights == {"search", "run"}
+    url = reverse("admin:ingestion_apitoken_change", args=[row.pk])
+    admin_client.post(url, {**TYPED, "every_source": "False", "sources": [hills.pk]})
+    row.refresh_from_db()
+    assert access.of_token(row).sources == (hills.pk,)
+    assert access.of_token(row).rights == {"search", "read"}
+    assert "search and read documents, in hills only" in page(
+        admin_client, "ingestion_apitoken_changelist"
+    )
+
+
+def test_a_token_whose_sources_are_deleted_sees_nothing(admin_client: Client) -> None:
+    source = make_source("harbours")
+    row, _ = tokens.make("editor", sources=[source])
+    source.delete()
+    row = ApiToken.objects.get()
+    assert access.of_token(row).sources == ()
+    html = page(admin_client, "ingestion_apitoken_changelist")
+    assert "nothing: its sources were deleted" in html
+    url = reverse("admin:ingestion_apitoken_change", args=[row.pk])
+    admin_client.post(url, {**TYPED, "every_source": "False"})
+    assert access.of_token(ApiToken.objects.get()).sources == ()
+
+
+def test_a_token_without_rights_or_sources_is_not_made(admin_client: Client) -> None:
+    assert "at least one thing" in add(admin_client, may_search="", may_read="")
+    assert "or choose all" in add(admin_client, every_source="False")
+    assert not ApiToken.objects.exists()
+
+
+def test_a_new_token_searches_and_reads_every_source_and_runs_nothing(
+    admin_client: Client,
+) -> None:
+    html = page(admin_client, "ingestion_apitoken_add")
+    checked = set(re.findall(r'<input[^>]* name="(\w+)"[^>]* checked', html))
+    assert checked == {"may_search", "may_read", "every_source"}

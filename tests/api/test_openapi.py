@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,13 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 from hypothesis import HealthCheck, assume, given, settings
+from pytest_django import Settings
 
+from ingestion.access import RIGHTS
 from ingestion.api import tokens
 from ingestion.api.openapi import description
 from tests.support.indexed import document, index
+from tests.support.reading import write_pages
 
 pytestmark = [
     pytest.mark.django_db,
@@ -26,7 +30,19 @@ OPERATIONS = [
     ("/api/search", "POST"),
     ("/api/documents/{id}", "GET"),
     ("/api/stats", "GET"),
+    ("/api/sources", "GET"),
+    ("/api/runs", "POST"),
+    ("/api/runs/{id}", "GET"),
+    ("/api/runs/{id}/cancel", "POST"),
+    ("/api/runs/{id}/removals", "POST"),
 ]
+
+
+@pytest.fixture
+def configuration(request: pytest.FixtureRequest) -> Settings:
+    """Django's settings; hypothesis has others of this name."""
+    found: Settings = request.getfixturevalue("settings")
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +58,13 @@ def one_connection() -> Iterator[None]:
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
-def test_answers_are_as_described(path: str, method: str, mode: Any) -> None:
+def test_answers_are_as_described(
+    path: str, method: str, mode: Any, configuration: Settings, tmp_path: Path
+) -> None:
+    configuration.DATA_DIR = tmp_path
+    write_pages(tmp_path / "docs", ["files"])
     index(document("Files", "## Locks\n\nThe verb EXTRACT reads a record and locks it."))
-    _, token = tokens.make("tests", requests_per_minute=100_000)
+    _, token = tokens.make("tests", requests_per_minute=100_000, rights=RIGHTS)
     shown = {"Authorization": f"Bearer {token}"}
     schema = schemathesis.openapi.from_wsgi(
         "/api/openapi.json", get_wsgi_application(), headers=shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ingestion import access
 from ingestion.mcp.tools import get_document, search_bbj_knowledge
 from ingestion.models import Document
 from ingestion.parsers.permalinks import commit_link, line_link, template_of, without_commit
@@ -114,6 +115,7 @@ def test_a_commit_alone_changes_no_document(source: Source, project: Project) ->
 
 
 @pytest.mark.django_db(transaction=True)
+@access.everything()
 def test_search_and_assistants_link_the_line(source: Source) -> None:
     commit = read(source).commit
     link = f"https://git.example.com/docs/blob/{commit}/docs/sub/a%20b.md"
@@ -124,6 +126,7 @@ def test_search_and_assistants_link_the_line(source: Source) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@access.everything()
 def test_where_documents_are_published_comes_first(source: Source) -> None:
     source.display_base_url = "https://docs.example.com/"
     source.save()

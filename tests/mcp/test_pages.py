@@ -156,12 +156,12 @@ def test_the_sources_are_listed_with_their_age(server: Any) -> None:
     assert "- one: one (1 document, 1 passage, not read)" in answer.content[0].text
 
 
-def test_a_document_is_a_resource_and_there_is_a_prompt() -> None:
+def test_a_document_is_a_resource_and_there_is_a_prompt(server: Any) -> None:
     index(document("Window", "A window holds controls."))
     number = Document.objects.get(url="docs://Window").pk
 
     async def asking() -> tuple[Any, Any, Any]:
-        async with Client(made_server()) as client:
+        async with Client(server) as client:
             templates = await client.list_resource_templates()
             read = await client.read_resource(f"bbjrag://documents/{number}")
             return templates, read, await client.get_prompt("cite_bbj_sources")

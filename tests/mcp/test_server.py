@@ -21,6 +21,7 @@ import uvicorn
 from django.db import connections
 from mcp import Client, StdioServerParameters, stdio_client
 
+from ingestion import access
 from ingestion.api import tokens
 from ingestion.mcp.over_http import http_app
 from ingestion.mcp.server import server as made_server
@@ -61,7 +62,9 @@ def titles(answer: Any) -> list[str]:
 
 @pytest.fixture
 def server() -> Iterator[Any]:
-    yield made_server()
+    """A server that a program on this machine started itself."""
+    with access.everything():
+        yield made_server()
     connections.close_all()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
+from ingestion import access
 from ingestion.embedding.configured import configured_embedder
 from ingestion.index import hnsw
 from ingestion.index.writer import profile_of
@@ -45,6 +46,7 @@ def providers() -> dict[str, int]:
     return {provider: list(found).count(provider) for provider in set(found)}
 
 
+@access.everything()
 def not_found() -> list[str]:
     """The chunks that their own texts do not find, by their vectors alone."""
     missed = []

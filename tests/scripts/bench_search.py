@@ -33,6 +33,7 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection, connections  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from ingestion import access  # noqa: E402
 from ingestion.embedding.stage import pack_vector  # noqa: E402
 from ingestion.index import hnsw, term_statistics  # noqa: E402
 from ingestion.index.writer import CHUNK_COLUMNS  # noqa: E402
@@ -244,6 +245,7 @@ def batched(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield block
 
 
+@access.everything()
 def recall(
     profile: EmbeddingProfile,
     queries: Mapping[str, str],
@@ -270,6 +272,7 @@ def recall(
 def latency(queries: dict[str, str], clients: int, sources: tuple[str, ...]) -> dict[str, float]:
     """p50 and p95 of the whole search, in milliseconds."""
 
+    @access.everything()
     def one(text: str) -> float:
         started = time.perf_counter()
         hybrid.search(text, sources=sources)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
+from ingestion import access
 from ingestion.models import EmbeddingProfile, SourceRun, State
 from ingestion.search import retrievers, search
 from ingestion.search.query_embedding import QueryVectors
@@ -59,6 +60,7 @@ class Searcher(threading.Thread):
         finally:
             connections.close_all()
 
+    @access.everything()
     def _ask(self, name: str, mode: Mode) -> None:
         hits = search(f"{name}3word7 {name}3word8 of {name}", limit=3, mode=mode).hits
         self.asked += 1

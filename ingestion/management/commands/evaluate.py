@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.table import Table
 
+from ingestion import access
 from ingestion.exceptions import BbjragError
 from ingestion.search import comparison, evaluation, search
 from ingestion.search.results import MODES, Mode, Results
@@ -50,6 +51,7 @@ class Command(BaseCommand):
         for line in [*sorted(self.notes), *evaluation.differences(report, earlier)]:
             self.stderr.write(line)
 
+    @access.everything()
     def _find(self, query: str, mode: Mode) -> Results:
         results = search(query, limit=evaluation.DEPTH, sources=self.sources, mode=mode)
         self.notes.update(results.notes)

@@ -5,6 +5,7 @@ from typing import Any
 import uvicorn
 from django.core.management.base import BaseCommand, CommandParser
 
+from ingestion import access
 from ingestion.mcp.over_http import http_app
 from ingestion.mcp.server import server
 
@@ -28,7 +29,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not options["http"]:
-            server().run("stdio")
+            with access.everything():
+                server().run("stdio")
             return
         host, port = options["host"], options["port"]
         self.stderr.write(f"The MCP server is at http://{host}:{port}/mcp")

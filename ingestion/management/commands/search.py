@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.text import Text
 
+from ingestion import access
 from ingestion.search import search
 from ingestion.search.hybrid import MAX_LIMIT
 from ingestion.search.results import MODES, Hit, Results
@@ -28,6 +29,7 @@ class Command(BaseCommand):
         add("--scores", action="store_true", help="show what each ranking gave")
         add("--json", action="store_true", help="print one JSON object and nothing else")
 
+    @access.everything()
     def handle(self, *args: Any, **options: Any) -> None:
         _check_sources(options["source"])
         try:
