@@ -22,7 +22,7 @@ from ingestion.index import left_out
 from ingestion.monitoring import metrics, statistics
 from ingestion.monitoring.readiness import readiness
 from ingestion.runs import reembedding
-from ingestion.search import search
+from ingestion.search.hybrid import search
 from sources.models import Source
 
 

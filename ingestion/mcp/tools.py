@@ -27,8 +27,7 @@ from ingestion.index import left_out
 from ingestion.mcp import pages
 from ingestion.models import Chunk, Document
 from ingestion.monitoring import statistics
-from ingestion.search import search
-from ingestion.search.hybrid import LONGEST_QUERY
+from ingestion.search.hybrid import LONGEST_QUERY, search
 from ingestion.search.results import Hit, Results
 from sources.models import Source
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -47,7 +47,7 @@ LONGEST_QUERY = 8192  # characters; the rest is ignored
 # because two lists are fused and not dozens.
 RANK_CONSTANT = 10
 LEAST_TRUST = 0.1
-CANDIDATES = 100  # fused hits that are put in order by their relevance
+CANDIDATES = 60  # fused hits that are put in order by their relevance
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
 # Real texts repeat themselves, which lowers recall: with ef_search 120 HNSW found 0.81 of the
@@ -57,6 +57,16 @@ WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 QUERY_SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
     set_config('hnsw.ef_search', '1000', true), set_config('enable_seqscan', 'off', true)"""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+
+
+class Candidates(NamedTuple):
+    """What the rankings found, best first; `notes` are for the user. `sentences`: whether a model
+    of sentences made some of the vectors."""
+
+    terms: QueryTerms
+    hits: list[Hit]
+    notes: tuple[str, ...]
+    sentences: bool
 
 
 def search(
@@ -79,11 +89,11 @@ def search(
         raise ValueError(f"There is no mode {mode!r}: use one of {', '.join(MODES)}.")
     if not 1 <= limit <= MAX_LIMIT:
         raise ValueError(f"A limit of {limit} is not between 1 and {MAX_LIMIT}.")
-    asked = _CONTROL.sub(" ", query[:LONGEST_QUERY]).strip()
+    asked = _cleaned(query)
     filters = Filters(
-        _cleaned(sources),
-        _cleaned(generations),
-        _cleaned(doc_types),
+        _without_control(sources),
+        _without_control(generations),
+        _without_control(doc_types),
         deprecated=include_deprecated is not False,
         left_out=left_out.keys(),
     )
@@ -91,8 +101,11 @@ def search(
         nothing = "The query holds no word to search for."
         return Results(query=query, mode=mode, notes=(nothing,))
     asked_terms = query_terms(asked)
-    hits, notes = _found(asked, asked_terms, filters, mode, limit)
-    hits, of_reranker = reranked(asked, hits)
+    found = _found(asked, asked_terms, filters, mode, max(CANDIDATES, 2 * limit + 20))
+    hits = found.hits
+    if mode == "hybrid":
+        hits = _in_order(asked, asked_terms, hits, sentences=found.sentences)
+    hits, of_reranker = reranked(asked, _each_clause_first(hits))
     gains = Gains(asked_terms.gains)
     chosen = [hit.with_snippet(snippet(hit.content, gains)) for hit in varied(hits, limit, gains)]
     if include_deprecated is None:
@@ -101,32 +114,39 @@ def search(
         query=query,
         mode=mode,
         hits=tuple(chosen),
-        notes=(*notes, *of_reranker),
+        notes=(*found.notes, *of_reranker),
         corrected={term: tuple(meant) for term, meant in asked_terms.corrected.items()},
     )
 
 
-def _cleaned(values: Sequence[str]) -> list[str]:
+def candidates(query: str) -> Candidates:
+    """What is put in order for a query without filters, as the rankings found it."""
+    asked = _cleaned(query)
+    terms = query_terms(asked)
+    filters = Filters(left_out=left_out.keys())
+    return _found(asked, terms, filters, "hybrid", CANDIDATES)
+
+
+def _cleaned(query: str) -> str:
+    return _CONTROL.sub(" ", query[:LONGEST_QUERY]).strip()
+
+
+def _without_control(values: Sequence[str]) -> list[str]:
     return [_CONTROL.sub("", value) for value in values]
 
 
-def _found(
-    asked: str, asked_terms: QueryTerms, filters: Filters, mode: Mode, limit: int
-) -> tuple[list[Hit], tuple[str, ...]]:
-    """The hits, and notes for the user. Asked again if a profile has come into use meanwhile:
-    documents that a run re-embeds with another model leave the profiles that were asked."""
+def _found(asked: str, terms: QueryTerms, filters: Filters, mode: Mode, number: int) -> Candidates:
+    """Asked again if a profile has come into use meanwhile: documents that a run re-embeds with
+    another model leave the profiles that were asked."""
     by_meaning = mode != "text"
     in_use = profiles_in_use() if by_meaning else frozenset[int]()
     while True:
         notes = list[str]()
-        rankings = [*_rankings(asked, asked_terms, filters, mode, in_use, notes)]
-        hits = _hits(rankings, max(CANDIDATES, 2 * limit + 20)) if rankings else []
-        if mode == "hybrid":
-            hits = _in_order(asked, asked_terms, hits, sentences=embeds_sentences(in_use))
-        hits = _each_clause_first(hits)
+        rankings = [*_rankings(asked, terms, filters, mode, in_use, notes)]
+        hits = _hits(rankings, number) if rankings else []
         now = profiles_in_use() if by_meaning else in_use
         if now <= in_use:
-            return hits, tuple(notes)
+            return Candidates(terms, hits, tuple(notes), embeds_sentences(in_use))
         in_use = now
 
 

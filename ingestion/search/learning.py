@@ -1,8 +1,8 @@
 """Learn the weights of the relevance of passages from questions whose answers are known.
 
-The likelihood that a passage is chosen is the softmax of the scores of all that were found, and that
-of an answer is raised for each question (a listwise loss; Cao and others 2007), with a penalty on
-large weights. The features are brought to the same spread first.
+The likelihood that a passage is chosen is the softmax of the scores of all that were found, and
+that of an answer is raised for each question (a listwise loss; Cao and others 2007), with a penalty
+on large weights. The features are brought to the same spread first.
 """
 
 from __future__ import annotations

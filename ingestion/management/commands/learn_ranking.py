@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from ingestion import access
 from ingestion.exceptions import BbjragError
 from ingestion.search import evaluation, learning, relevance
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--half", default="tune", help="only these questions (tune)")
         parser.add_argument("--into", type=Path, default=relevance.WEIGHTS, metavar="FILE")
 
+    @access.everything()
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             questions = evaluation.read_questions(options["file"], options["half"])
