@@ -192,7 +192,7 @@ def ended() -> QuerySet[Evaluation]:
 def overall(request: HttpRequest) -> dict[str, Any]:
     """What the page shows that is not about one evaluation alone, and the last one."""
     last = ended().first()
-    kinds = list(last.figures[_first_mode(last)]) if last else []
+    kinds = _kinds(last.figures[_first_mode(last)]) if last else []
     kind = request.GET.get("kind", evaluation.ALL)
     kind = kind if kind in kinds else evaluation.ALL
     recent = list(ended().filter(modes__contains=["hybrid"])[:DRAWN])[::-1]
@@ -209,6 +209,11 @@ def overall(request: HttpRequest) -> dict[str, Any]:
         "listed": [(row, _headline(row)) for row in listed.order_by("-pk")[:LISTED]],
         **(details(last) if last else {}),
     }
+
+
+def _kinds(scores: Mapping[str, Any]) -> list[str]:
+    """All questions first, then each kind."""
+    return [evaluation.ALL, *sorted(scores.keys() - {evaluation.ALL})]
 
 
 def _headline(row: Evaluation) -> list[float | None]:
@@ -261,7 +266,7 @@ def table(row: Evaluation, earlier: Evaluation | None, mode: Mode) -> list[Kind]
     now = row.figures[mode]
     then = earlier.figures.get(mode, {}) if earlier else {}
     worse = row.change.get("worse", []) if row.change.get("mode") == mode else []
-    order = [evaluation.ALL, *(kind for kind in now if kind != evaluation.ALL)]
+    order = _kinds(now)
     return [
         Kind(kind, now[kind]["questions"], _cells(now[kind], then.get(kind)), kind in worse)
         for kind in order
@@ -282,7 +287,7 @@ def groups(row: Evaluation, earlier: Evaluation | None) -> dict[str, Any]:
     moved = comparison.moved(now, then)
     fell = [one.query for one in moved if one.gain < 0]
     rose = [one.query for one in reversed(moved) if one.gain > 0]
-    lost = [query for query in now["questions"] if _is_never_found(query, now, then)]
+    lost = [query for query in sorted(now["questions"]) if _is_never_found(query, now, then)]
     shown = _Shown(
         now["questions"], then["questions"], [*fell[:QUESTIONS], *rose[:QUESTIONS]], lost
     )
