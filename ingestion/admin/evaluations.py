@@ -27,6 +27,8 @@ DRAWN = 60  # evaluations in the drawing
 LISTED = 20  # evaluations in the table
 QUESTIONS = 40  # of each group
 WIDTH, HEIGHT, EDGE = 600, 150, 8
+FOUND = "Each question has an answer among its first ten hits."
+FOUND_ONCE = "Each question has an answer among its first ten hits, or had one the time before."
 NAMES: dict[Mode, str] = {
     "hybrid": "meaning and words",
     "dense": "meaning only",
@@ -296,6 +298,7 @@ def groups(row: Evaluation, earlier: Evaluation | None) -> dict[str, Any]:
         "fell": [shown.question(query) for query in fell[:QUESTIONS]],
         "rose": [shown.question(query) for query in rose[:QUESTIONS]],
         "lost": [shown.question(query) for query in lost[:QUESTIONS]],
+        "none_lost": FOUND_ONCE if earlier else FOUND,
         "numbers": {"fell": len(fell), "rose": len(rose), "lost": len(lost)},
     }
 

@@ -118,7 +118,7 @@ def test_figures_are_drawn_over_time(admin_client: Client, stored: None) -> None
     index(document("Locks", "Lock a record, a record to lock."))
     evaluated()
     html = shown(admin_client)
-    assert len(re.findall(r'<circle class="dot-mrr"', html)) == 2
+    assert len(re.findall(r'<path class="dot line-mrr"', html)) == 2
     assert "MRR from 0.667 to 0.500" in html
     assert "MRR from 0.500 to 0.250" in shown(admin_client, kind="natural")
     assert "MRR from 0.667 to 0.500" in shown(admin_client, kind="no such kind")
