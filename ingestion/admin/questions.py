@@ -136,10 +136,12 @@ class QuestionAdmin(Admin):
         for text in questions.warnings(questions.asked(obj)):
             messages.warning(request, text)
 
-    def response_post_save_add(self, request: HttpRequest, obj: Question) -> HttpResponse:
+    def response_post_save_add(self, request: HttpRequest, obj: Question) -> HttpResponseRedirect:
         return _back(request) or super().response_post_save_add(request, obj)
 
-    def response_post_save_change(self, request: HttpRequest, obj: Question) -> HttpResponse:
+    def response_post_save_change(
+        self, request: HttpRequest, obj: Question
+    ) -> HttpResponseRedirect:
         return _back(request) or super().response_post_save_change(request, obj)
 
     def export(self, request: HttpRequest) -> HttpResponse:
@@ -190,7 +192,7 @@ def _of_chunk(pk: int, query: str) -> Passage:
     return Passage(document=chunk.document.url, phrase=phrase_of(chunk.content, text, query))
 
 
-def _back(request: HttpRequest) -> HttpResponse | None:
+def _back(request: HttpRequest) -> HttpResponseRedirect | None:
     """Lead back to the page whose link made the question."""
     back = request.GET.get("back", "")
     own = url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure())

@@ -180,10 +180,10 @@ def before(row: Evaluation) -> Evaluation | None:
 
 def comparable(
     report: Mapping[str, Any], earlier: Evaluation
-) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
+) -> tuple[Mode, Mapping[str, Any], Mapping[str, Any]]:
     """The first mode of both, with the report of each; of the earlier one without the questions
     whose answers were others then."""
-    mode = next(mode for mode in report if mode in earlier.report)
+    mode = next(mode for mode in MODES if mode in report and mode in earlier.report)
     now, then = report[mode]["questions"], earlier.report[mode]["questions"]
     same = {
         query: told

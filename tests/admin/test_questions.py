@@ -98,7 +98,7 @@ def test_words_that_are_not_in_the_document_are_stored_with_a_warning(
 
 
 def answer_link(html: str) -> str:
-    return re.findall(r'class="answer" href="([^"]*)"', html)[0].replace("&amp;", "&")
+    return str(re.findall(r'class="answer" href="([^"]*)"', html)[0]).replace("&amp;", "&")
 
 
 def test_a_hit_is_made_the_answer(admin_client: Client, stored: None) -> None:
@@ -126,7 +126,7 @@ def test_another_answer_is_added_to_the_question_that_is_there(
         query="window", passages=[{"document": "docs://Windows", "phrase": "holds controls"}]
     )
     chunk = Chunk.objects.get(document__url="docs://More windows")
-    asked = {"query": "window", "chunk": chunk.pk}
+    asked = {"query": "window", "chunk": str(chunk.pk)}
     answer = admin_client.get(url("answer"), asked, follow=True)
     assert answer.redirect_chain[-1][0].startswith(url("change", row.pk))
     html = answer.content.decode()
