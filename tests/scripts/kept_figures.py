@@ -175,6 +175,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keep", action="store_true", help="keep the figures of now")
     given = parser.parse_args(arguments)
     chosen = material(given.material)
+    if not given.keep and not chosen.kept.exists():
+        sys.exit(f"No figures of the {chosen.name} are kept yet: run make evaluate-sample-keep.")
     with installation(chosen) as made:
         report = made.report()
     if given.keep:
