@@ -13,7 +13,8 @@ help:
 	@echo "make ingest       set everything up and read all sources into the index"
 	@echo "make test         run the tests"
 	@echo "make test-fast    run only the tests that take a moment"
-	@echo "make check        format, lint, imports, types, migrations, tests"
+	@echo "make check        format, lint, imports, types, migrations, tests, figures of search"
+	@echo "make evaluate-sample  whether search answers as well as the kept figures say"
 	@echo "make serve        the admin on http://$(ADDRESS), with a worker"
 	@echo "make worker       the worker alone"
 	@echo "make bench        how fast it is here, ratios first (ten minutes)"
@@ -57,6 +58,19 @@ check: $(DEV_STAMP)
 	$(BIN)/mypy bbjrag sources ingestion bench tests
 	$(MANAGE) makemigrations --check --dry-run
 	$(TESTS)
+	$(MAKE) --no-print-directory evaluate-sample
+
+# Whether search answers as well as the figures kept in tests/data say: on the sample data, and on real
+# material if BBJRAG_CORPUS names it. evaluate-sample-keep keeps the figures of now.
+KEPT_FIGURES := $(BIN)/python -m tests.scripts.kept_figures
+.PHONY: evaluate-sample evaluate-sample-keep
+evaluate-sample: $(DEV_STAMP)
+	$(KEPT_FIGURES) sample
+	$(if $(BBJRAG_CORPUS),$(KEPT_FIGURES) corpus)
+
+evaluate-sample-keep: $(DEV_STAMP)
+	$(KEPT_FIGURES) sample --keep
+	$(if $(BBJRAG_CORPUS),$(KEPT_FIGURES) corpus --keep)
 
 test-faults: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m faults

@@ -222,6 +222,7 @@ EMBEDDER_WAIT_FIRST = env.number("EMBEDDER_WAIT_FIRST", 10.0, minimum=0.1)
 EMBEDDER_WAIT_MAX = env.number("EMBEDDER_WAIT_MAX", 600.0, minimum=0.1)
 REMOVAL_GATE_SHARE = env.number("REMOVAL_GATE_SHARE", 0.2, maximum=1.0)
 REMOVAL_GATE_DOCUMENTS = env.integer("REMOVAL_GATE_DOCUMENTS", 10)
+EVALUATE_AFTER_RUNS = env.boolean("EVALUATE_AFTER_RUNS", True)
 RETENTION_DAYS = env.integer("RETENTION_DAYS", 90, maximum=36500)
 
 # The web server (bbjrag/web_server.py).

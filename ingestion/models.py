@@ -1,6 +1,6 @@
 """The tables: what is stored of a source (Document with DocumentText and Original, Chunk,
-EmbeddingProfile), and what happened (Run, SourceRun, Failure, LogLine). Behaviour lives in
-`pipeline` and `runs`."""
+EmbeddingProfile), what happened (Run, SourceRun, Failure, LogLine), and how well search answers
+(Question, Evaluation). Behaviour lives in `pipeline` and `runs`."""
 
 from __future__ import annotations
 
@@ -654,3 +654,112 @@ class PreviewDocument(models.Model):
 
     def __str__(self) -> str:
         return self.title or self.url
+
+
+class Question(models.Model):
+    """A question with known answers, which search is measured by. See `search.questions`."""
+
+    query = models.TextField(max_length=8000, help_text="As somebody types it.")
+    kind = models.CharField(
+        max_length=60,
+        default="question",
+        help_text="Figures are shown by kind. One of those that are used, or your own.",
+    )
+    passages = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Each with the address of its document and a phrase of the passage.",
+    )
+    expected = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Addresses of documents, or their beginnings: any of their text is an answer.",
+    )
+    phrases = models.JSONField(
+        default=list, blank=True, help_text="Any text with one of these phrases is an answer."
+    )
+    all = models.BooleanField(
+        "needs all of its answers",
+        default=False,
+        help_text="Otherwise one of them is enough.",
+    )
+    half = models.CharField(
+        max_length=20,
+        blank=True,
+        help_text="Of a set in two halves: tune, to change search by, or held-out, to judge it.",
+    )
+    note = models.TextField(blank=True, help_text="Who asked, or why this is the answer.")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            # The query may be too long for an index.
+            models.UniqueConstraint(
+                MD5("query"),
+                name="question_unique",
+                violation_error_message="This question is there already.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.query
+
+
+class Evaluation(models.Model):
+    """One time that all questions were asked, and how well search answered.
+
+    `runs.evaluations` moves it between states.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    run = models.ForeignKey(
+        Run,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="evaluations",
+        help_text="The run that it followed, if nobody asked for it.",
+    )
+    modes = ArrayField(models.CharField(max_length=20))
+    state = models.CharField(max_length=20, choices=State, default=State.QUEUED, db_index=True)
+    questions = models.PositiveIntegerField(default=0)
+    asked = models.PositiveIntegerField(default=0, help_text="In all modes together.")
+    profiles = ArrayField(models.TextField(), default=list, help_text="In use when it ran.")
+    chunk_size = models.PositiveIntegerField(null=True, help_text="CHUNK_SIZE when it ran.")
+    chunks = models.PositiveIntegerField(default=0, help_text="In the index when it ran.")
+    figures = models.JSONField(default=dict, help_text="By mode and kind.")
+    change = models.JSONField(default=dict, help_text="What fell and rose since the one before.")
+    report = models.JSONField(default=dict, help_text="See `search.evaluation.report`.")
+    notes = ArrayField(models.TextField(), default=list, help_text="What limited the results.")
+    error = models.TextField(blank=True, help_text="What stopped it, and the way out.")
+    cancel_requested = models.BooleanField(default=False)
+    attempt = models.PositiveIntegerField(default=0)
+    worker = models.CharField(max_length=200, blank=True, help_text="Host and process.")
+    heartbeat = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        default_permissions = ("view",)
+        permissions = [("start_evaluation", "Can start and stop evaluations of search")]
+
+    def __str__(self) -> str:
+        return f"Evaluation {self.pk}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in (self.State.QUEUED, self.State.RUNNING)

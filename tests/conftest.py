@@ -39,6 +39,7 @@ SLOW = (
     "parsers/web/test_runs.py",
     "project",
     "runs/test_dry_run.py",
+    "runs/test_worse_chunks.py",
     "search/test_search_meanwhile.py",
     "settings",
     "test_access.py",

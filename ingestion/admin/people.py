@@ -28,7 +28,7 @@ else:
 
 MAY = {
     "Viewer": "sees and searches everything, changes nothing",
-    "Manager": "adds and edits sources, starts and cancels runs, approves removals",
+    "Manager": "adds and edits sources, runs them, approves removals, measures search",
     "Administrator": "does all that, deletes sources, and keeps people and tokens",
 }
 

@@ -17,7 +17,7 @@ from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 
-from ingestion.admin import overview, preview, quality, search, starting
+from ingestion.admin import evaluations, overview, preview, quality, search, starting
 from ingestion.admin.api_tokens import ApiTokenAdmin
 from ingestion.admin.chunks import ChunkAdmin
 from ingestion.admin.documents import DocumentAdmin, EmbeddingProfileAdmin
@@ -25,9 +25,18 @@ from ingestion.admin.lookups import limited
 from ingestion.admin.menu import menu
 from ingestion.admin.people import Invitation, People
 from ingestion.admin.problems import ProblemAdmin
+from ingestion.admin.questions import QuestionAdmin
 from ingestion.admin.runs import RunAdmin
 from ingestion.admin.standings import open_failures
-from ingestion.models import ApiToken, Chunk, Document, EmbeddingProfile, Failure, Run
+from ingestion.models import (
+    ApiToken,
+    Chunk,
+    Document,
+    EmbeddingProfile,
+    Failure,
+    Question,
+    Run,
+)
 from ingestion.monitoring import health
 
 # In the order of the list.
@@ -36,6 +45,7 @@ PAGES: dict[type[Model], type[admin.ModelAdmin[Any]]] = {
     Failure: ProblemAdmin,
     Document: DocumentAdmin,
     Chunk: ChunkAdmin,
+    Question: QuestionAdmin,
     EmbeddingProfile: EmbeddingProfileAdmin,
     ApiToken: ApiTokenAdmin,
 }
@@ -96,7 +106,8 @@ class Site(admin.AdminSite):
             path("quality/", wrap(self.quality), name="quality"),
         ]
         previews = preview.paths(wrap, self.each_context)
-        return [*own, *previews, *super().get_urls()]
+        measured = evaluations.paths(wrap, self.each_context)
+        return [*own, *previews, *measured, *super().get_urls()]
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -158,7 +169,8 @@ class Site(admin.AdminSite):
         """The quality page."""
         if not request.user.has_perm("ingestion.view_chunk"):
             raise PermissionDenied
-        context = {**self.each_context(request), "title": "Quality", **quality.page()}
+        context = {**self.each_context(request), "title": "Quality", "tab": "stored"}
+        context |= quality.page()
         return TemplateResponse(request, "admin/quality.html", context)
 
     def _refuse(self, request: HttpRequest) -> None:

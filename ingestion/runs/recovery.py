@@ -114,7 +114,7 @@ def put_to_wait(source_run: SourceRun, reason: str, what: str = "the embedder") 
 def reap(now: datetime | None = None) -> list[str]:
     """Queue or end every source run that is stuck; a sentence for each."""
     messages = [*revive(now), *wake(now)]
-    tasks = _tasks()
+    tasks = tasks_of(RUN_SOURCE)
     ringing = {pk for pk, lost in tasks.values() if not lost}
     for pk in (
         SourceRun.objects.filter(state=State.QUEUED)
@@ -172,16 +172,17 @@ def end_without_source(source_run: SourceRun) -> str:
     return f"{source_run}: {DELETED}"
 
 
-def _tasks() -> dict[int, tuple[int, bool]]:
-    """The queued tasks: the source run of each, and whether the worker that took it is lost.
+def tasks_of(name: str) -> dict[int, tuple[int, bool]]:
+    """The queued tasks of one name: the row that each is about, and whether the worker that took it
+    is lost.
 
-    A living worker claims the source run at once, and removes the task when it is done.
+    A living worker claims the row at once, and removes the task when it is done.
     """
     now = timezone.now()
     taken_long_ago = now + timedelta(seconds=Conf.RETRY) - CLAIMED_WITHIN
     found = {}
     for row in OrmQ.objects.all():
-        if row.task.get("func") == RUN_SOURCE:
+        if row.task.get("func") == name:
             found[row.pk] = row.task["args"][0], now < row.lock < taken_long_ago
     return found
 

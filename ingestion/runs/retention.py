@@ -1,6 +1,6 @@
 """Retention: remove old runs with their log lines and failures, the texts before a document's last
-change, the admin log, sessions, cache rows and task results (setting RETENTION_DAYS); and the
-previews of sources, which are kept for a day.
+change, evaluations, the admin log, sessions, cache rows and task results (setting RETENTION_DAYS);
+and the previews of sources, which are kept for a day.
 
 What is still needed stays, however old it is. Rows are deleted in batches, each in its own
 transaction, so that nobody waits for long; the next pruning continues an interrupted one.
@@ -26,11 +26,21 @@ from django_q.models import Task
 
 from ingestion.index import texts
 from ingestion.index.session_lock import session_lock
-from ingestion.models import DocumentText, Failure, LogLine, Preview, Run, SourceRun, State
+from ingestion.models import (
+    DocumentText,
+    Evaluation,
+    Failure,
+    LogLine,
+    Preview,
+    Run,
+    SourceRun,
+    State,
+)
 from ingestion.runs.state_machine import DONE_STATES
 from sources.models import Source
 
 RUNS_KEPT = 10  # of each source, the newest
+EVALUATIONS_KEPT = 10  # the newest
 BATCH = 5000  # rows of one transaction
 SOURCE_RUNS = 200  # whose log lines and failures are selected at once
 PREVIEWS_KEPT = timedelta(days=1)
@@ -127,6 +137,7 @@ def _prune(pruning: Pruning, now: datetime, moment: datetime) -> None:
     pruning.remove_source_runs(_source_runs(moment))
     parts = SourceRun.objects.filter(run=OuterRef("pk"))
     pruning.remove(_before(Run.objects.filter(~Exists(parts)), moment))
+    pruning.remove(_evaluations(moment))
     pruning.remove(LogEntry.objects.filter(action_time__lt=moment))
     pruning.remove(Task.objects.filter(stopped__lt=moment))
     pruning.remove(Session.objects.filter(expire_date__lt=now))
@@ -184,6 +195,11 @@ def _source_runs(moment: datetime) -> QuerySet[SourceRun]:
         return old
     needed = Failure.objects.filter(source_run=OuterRef("pk"), resolved=False)
     return old.filter(~Exists(needed)).exclude(pk__in=_kept())
+
+
+def _evaluations(moment: datetime) -> QuerySet[Evaluation]:
+    kept = Evaluation.objects.order_by("-pk").values_list("pk", flat=True)[:EVALUATIONS_KEPT]
+    return Evaluation.objects.filter(created_at__lt=moment).exclude(pk__in=list(kept))
 
 
 def _kept() -> set[int]:

@@ -62,6 +62,36 @@ def changes(
     return {kind: _change(np.array(gains)) for kind, gains in kinds.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A question whose answers are at other ranks than before; 0 is not found."""
+
+    query: str
+    kind: str
+    before: Sequence[int]
+    after: Sequence[int]
+    gain: float
+
+
+def moved(
+    now: Mapping[str, Any], earlier: Mapping[str, Any], measure: Measure = reciprocal_rank
+) -> list[Moved]:
+    """The questions of two reports of one mode whose measure changed; those that fell most are
+    first."""
+    before = earlier["questions"]
+    found = [
+        Moved(query, answer["kind"], _ranks(before[query]), _ranks(answer), gain)
+        for query, answer in now["questions"].items()
+        if query in before
+        and (gain := measure(answer["places"]) - measure(before[query]["places"]))
+    ]
+    return sorted(found, key=lambda one: one.gain)
+
+
+def _ranks(answer: Mapping[str, Any]) -> list[int]:
+    return [rank for rank, _ in answer["places"]]
+
+
 def _change(gains: np.ndarray[Any, np.dtype[np.float64]]) -> Change:
     drawn = np.random.default_rng(SEED).choice(gains, (DRAWS, len(gains))).mean(axis=1)
     low, high = np.percentile(drawn, INTERVAL)

@@ -96,7 +96,12 @@ def _end(hit: Hit, phrase: str) -> int:
     spelt = [match[0].casefold() for match in found]
     for start in _starts(spelt, words):
         return found[start + len(words) - 1].end()
-    return len(hit.content) if any(_starts(_words(hit.context_header), words)) else 0
+    return len(hit.content) if holds(hit.context_header, phrase) else 0
+
+
+def holds(text: str, phrase: str) -> bool:
+    """Whether a text has the phrase; case, punctuation and Markdown do not matter."""
+    return any(True for _ in _starts(_words(text), _words(phrase)))
 
 
 def _words(text: str) -> list[str]:
@@ -114,6 +119,7 @@ def _starts(text: Sequence[str], words: Sequence[str]) -> Iterator[int]:
 class Answer:
     question: Question
     places: Sequence[Place]
+    hits: Sequence[Hit] = ()
 
     def recall(self, k: int) -> float:
         return self._share(lambda place: place.rank <= k)
@@ -142,32 +148,56 @@ class Score:
         return {"questions": self.questions, "mrr": round(self.mrr, 4)} | recalls | within
 
 
-def read_questions(path: Path, half: str = "") -> list[Question]:
-    """Read questions. Raises ConfigError naming the invalid line, or if there are none."""
-    questions = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    for number, line in enumerate(lines, 1):
+class Line(NamedTuple):
+    """A line of a file of questions: its number, and the question, or what is wrong with it."""
+
+    number: int
+    question: Question | None
+    problem: str = ""
+
+
+def lines_of(text: str) -> Iterator[Line]:
+    """The lines of a file of questions that are not empty."""
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
-            questions.append(Question.model_validate_json(line))
+            yield Line(number, Question.model_validate_json(line))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the line"
-            raise ConfigError(f"{path}, line {number}, {place}: {first['msg']}") from error
+            yield Line(number, None, f"{place}: {first['msg']}")
+
+
+def read_questions(path: Path, half: str = "") -> list[Question]:
+    """Read questions. Raises ConfigError naming the invalid line, or if there are none."""
+    try:
+        lines = list(lines_of(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    for line in lines:
+        if line.problem:
+            raise ConfigError(f"{path}, line {line.number}, {line.problem}")
+    return of_half((line.question for line in lines if line.question), half, str(path))
+
+
+def of_half(questions: Iterable[Question], half: str, place: str) -> list[Question]:
+    """Those of a half, or all. Raises ConfigError, which names the place, if there are none."""
     chosen = [question for question in questions if half in ("", question.half)]
     if not chosen:
         raise ConfigError(
-            f"{path} holds no question" + (f" of the half {half!r}." if half else ".")
+            f"{place} holds no question" + (f" of the half {half!r}." if half else ".")
         )
     return chosen
 
 
 def ask(questions: Iterable[Question], mode: Mode, find: Find) -> list[Answer]:
-    return [Answer(q, q.places(find(q.query, mode).hits[:DEPTH])) for q in questions]
+    return [answer(question, mode, find) for question in questions]
+
+
+def answer(question: Question, mode: Mode, find: Find) -> Answer:
+    hits = find(question.query, mode).hits[:DEPTH]
+    return Answer(question, question.places(hits), hits)
 
 
 def scores(answers: Sequence[Answer]) -> dict[str, Score]:
@@ -186,19 +216,28 @@ def _score(answers: Sequence[Answer]) -> Score:
     return Score(number, mrr, recall, within)
 
 
-def report(answers: Mapping[Mode, Sequence[Answer]]) -> dict[str, Any]:
+def report(answers: Mapping[Mode, Sequence[Answer]], *, with_hits: bool = False) -> dict[str, Any]:
     """The report that is saved and compared: scores by mode and kind, and for each question its
-    kind and where its answers are, as rank and characters."""
+    kind, where its answers are, as rank and characters, and the hits if they are asked for."""
     return {
         mode: {
             "scores": {kind: score.as_json() for kind, score in scores(given).items()},
-            "questions": {
-                answer.question.query: {"kind": answer.question.kind, "places": [*answer.places]}
-                for answer in given
-            },
+            "questions": {one.question.query: _told(one, with_hits) for one in given},
         }
         for mode, given in answers.items()
     }
+
+
+def _told(answer: Answer, with_hits: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {"kind": answer.question.kind, "places": [*answer.places]}
+    if with_hits:
+        told["hits"] = [_hit(rank, hit) for rank, hit in enumerate(answer.hits, 1)]
+    return told
+
+
+def _hit(rank: int, hit: Hit) -> dict[str, Any]:
+    named = {"chunk": hit.chunk_id, "url": hit.url, "title": hit.title}
+    return {"rank": rank, **named, "heading": [*hit.heading_path]}
 
 
 def differences(now: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str]:

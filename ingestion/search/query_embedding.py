@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -50,6 +51,10 @@ class QueryVectors:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
+        self.begin()
+
+    def begin(self) -> None:
+        """Start with nothing, also in a forked process: its parent's threads do not exist there."""
         self.lock = threading.Lock()
         self.pool = ThreadPoolExecutor(ASKING, "query")
         self.opened: dict[int, Opened] = {}
@@ -158,3 +163,4 @@ def _matching(profile: EmbeddingProfile) -> Embedder:
 
 
 query_vectors = QueryVectors()
+os.register_at_fork(after_in_child=query_vectors.begin)

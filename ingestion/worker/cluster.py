@@ -33,10 +33,10 @@ from django_q.worker import worker as run_tasks
 
 from ingestion.git import store
 from ingestion.index import hnsw, source_lock
-from ingestion.models import SourceRun, State
+from ingestion.models import Evaluation, SourceRun, State
 from ingestion.processes.parent_death import die_with_parent
 from ingestion.processes.shared_state import Flag, Pulse
-from ingestion.runs import recovery, retention, schedules
+from ingestion.runs import evaluations, recovery, retention, schedules
 from ingestion.worker import supervisor
 from ingestion.worker.reembedder import Reembedder
 from sources.models import Source
@@ -284,8 +284,8 @@ class Presence:
 
 
 def is_alive(seconds: float | None = None) -> bool:
-    """Whether some worker reads a source, or claims a canary within `seconds` (setting
-    CANARY_TIMEOUT)."""
+    """Whether some worker reads a source or evaluates search, or claims a canary within `seconds`
+    (setting CANARY_TIMEOUT)."""
     if not Presence.anybody():
         return False
     if _reads_now():
@@ -299,7 +299,8 @@ def is_alive(seconds: float | None = None) -> bool:
 
 def _reads_now() -> bool:
     lately = timezone.now() - timedelta(seconds=3 * settings.RUN_HEARTBEAT)
-    return SourceRun.objects.filter(state=State.RUNNING, heartbeat__gte=lately).exists()
+    busy = {"state": State.RUNNING, "heartbeat__gte": lately}
+    return any(model.objects.filter(**busy).exists() for model in (SourceRun, Evaluation))
 
 
 class Worker:
@@ -367,8 +368,10 @@ class Worker:
             logger.info("%s", line)
 
     def tend(self) -> None:
-        for line in recovery.reap():
+        for line in [*recovery.reap(), *evaluations.reap()]:
             logger.warning("%s", line)
+        if line := evaluations.follow_runs():
+            logger.info("%s", line)
         self._look_for_work_left()
         for name in hnsw.drop_unused():
             logger.info("%s was dropped: no chunk is in it any more.", name)
@@ -390,7 +393,11 @@ class Worker:
         late = timezone.now() - timedelta(seconds=settings.WORKER_STALL_LIMIT)
         if not OrmQ.objects.filter(lock__lt=late).exists():
             return
-        busy = set(SourceRun.objects.filter(state=State.RUNNING).values_list("worker", flat=True))
+        busy = {
+            worker
+            for model in (SourceRun, Evaluation)
+            for worker in model.objects.filter(state=State.RUNNING).values_list("worker", flat=True)
+        }
         for slot in self.cluster.slots:
             if not any(worker.endswith(f" {slot.process.pid}") for worker in busy):
                 logger.error("A task waits though process %s is free: replaced.", slot.process.pid)

@@ -23,6 +23,8 @@ LOOKING = (
     ("pulse",),
     ("search",),
     ("quality",),
+    ("search_quality",),
+    ("ingestion_question_changelist",),
     ("sources_source_changelist",),
     ("ingestion_document_changelist",),
     ("ingestion_chunk_changelist",),

@@ -10,18 +10,19 @@ from rich.table import Table
 
 from ingestion import access
 from ingestion.exceptions import BbjragError
-from ingestion.search import comparison, evaluation, search
+from ingestion.search import comparison, evaluation, questions
 from ingestion.search.results import MODES, Mode, Results
 
 WIDTH_IN_A_LOG = 120
 
 
 class Command(BaseCommand):
-    help = "Asks the questions of a file (JSON Lines) and says how well search answers them."
+    help = "Asks the questions of a file, or of the admin, and says how well search answers them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add("file", type=Path, help='lines as {"query", "kind", "expected": [addresses]}')
+        lines = 'lines as {"query", "kind", "expected": [addresses]}; without: those of the admin'
+        add("file", type=Path, nargs="?", help=lines)
         add("--mode", action="append", choices=MODES, help="only this; repeatable")
         add("--half", default="", help="only questions with this half, e.g. tune")
         add("--source", action="append", default=[], metavar="NAME", help="only this; repeatable")
@@ -34,9 +35,9 @@ class Command(BaseCommand):
         modes: list[Mode] = options["mode"] or list(MODES)
         self.notes: set[str] = set()
         try:
-            questions = evaluation.read_questions(options["file"], options["half"])
+            asked = self._questions(options["file"], options["half"])
             earlier = evaluation.read_report(options["compare"]) if options["compare"] else {}
-            answers = {mode: evaluation.ask(questions, mode, self._find) for mode in modes}
+            answers = {mode: evaluation.ask(asked, mode, self._find) for mode in modes}
         except BbjragError as error:
             raise CommandError(str(error)) from error
         report = evaluation.report(answers)
@@ -51,9 +52,12 @@ class Command(BaseCommand):
         for line in [*sorted(self.notes), *evaluation.differences(report, earlier)]:
             self.stderr.write(line)
 
+    def _questions(self, file: Path | None, half: str) -> list[evaluation.Question]:
+        return evaluation.read_questions(file, half) if file else questions.stored(half)
+
     @access.everything()
     def _find(self, query: str, mode: Mode) -> Results:
-        results = search(query, limit=evaluation.DEPTH, sources=self.sources, mode=mode)
+        results = questions.find(query, mode, self.sources)
         self.notes.update(results.notes)
         return results
 
