@@ -36,6 +36,7 @@ SETTINGS = (
     ),
     ("auth_user_changelist", "People", "people", "auth.view_user", ("auth/",)),
     ("ingestion_apitoken_changelist", "API tokens", "tokens", "ingestion.view_apitoken", ()),
+    ("notifications", "Notifications", "bell", "ingestion.view_notification", ()),
 )
 
 
