@@ -639,7 +639,7 @@ class AskedQuery(models.Model):
         ordering = ["-pk"]
         default_permissions = ("view",)
         verbose_name_plural = "asked queries"
-        indexes = [models.Index(fields=["same", "at"], name="asked_query_same")]
+        indexes = [models.Index(fields=["same", "-at"], name="asked_query_same")]
 
     def __str__(self) -> str:
         return self.query

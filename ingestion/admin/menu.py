@@ -21,6 +21,7 @@ SECTIONS = (
     ("ingestion_run_changelist", "Runs", "runs", "ingestion.view_run", ()),
     ("ingestion_failure_changelist", "Problems", "problems", "ingestion.view_failure", ()),
     ("search", "Search", "search", "ingestion.view_chunk", ()),
+    ("asked", "Asked", "asked", "ingestion.view_askedquery", ()),
     ("quality", "Quality", "quality", "ingestion.view_chunk", ()),
     (
         "ingestion_document_changelist",

@@ -17,7 +17,7 @@ from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 
-from ingestion.admin import notifications, overview, preview, quality, search, starting
+from ingestion.admin import asked, notifications, overview, preview, quality, search, starting
 from ingestion.admin.api_tokens import ApiTokenAdmin
 from ingestion.admin.chunks import ChunkAdmin
 from ingestion.admin.documents import DocumentAdmin, EmbeddingProfileAdmin
@@ -97,7 +97,8 @@ class Site(admin.AdminSite):
         ]
         previews = preview.paths(wrap, self.each_context)
         told = notifications.paths(wrap, self.each_context)
-        return [*own, *previews, *told, *super().get_urls()]
+        questions = asked.paths(wrap, self.each_context)
+        return [*own, *previews, *told, *questions, *super().get_urls()]
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

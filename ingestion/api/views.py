@@ -6,7 +6,7 @@ import functools
 import logging
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -23,6 +23,7 @@ from ingestion.models import ApiToken
 from ingestion.monitoring import metrics, statistics
 from ingestion.monitoring.readiness import readiness
 from ingestion.search import search
+from ingestion.search.query_log import query_log
 from sources.models import Source
 
 logger = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ def _check_token(request: HttpRequest) -> None:
             f"This token may ask {row.requests_per_minute} times a minute.",
             Retry_After=str(use.retry_after),
         )
+    cast(Any, request).token_name = row.name  # for the log of queries
 
 
 def _json(body: BaseModel, status: int = 200) -> HttpResponse:
@@ -122,6 +124,8 @@ def search_view(request: HttpRequest) -> HttpResponse:
         raise Refused(400, "The request is not valid.", {"sources": [message]})
     with metrics.search_seconds.labels(asked.mode).time():
         results = search(**asked.model_dump())
+    filters = asked.model_dump(include={"sources", "generations", "doc_types"})
+    query_log.note(results, cast(Any, request).token_name, **filters)
     return _json(results)
 
 

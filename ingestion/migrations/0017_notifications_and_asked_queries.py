@@ -113,7 +113,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "asked queries",
                 "ordering": ["-pk"],
                 "default_permissions": ("view",),
-                "indexes": [models.Index(fields=["same", "at"], name="asked_query_same")],
+                "indexes": [models.Index(fields=["same", "-at"], name="asked_query_same")],
             },
         ),
         migrations.CreateModel(
