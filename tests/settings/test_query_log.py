@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.settings.place import Place, end
@@ -14,11 +12,11 @@ KEPT = "SELECT count(*) FROM ingestion_askedquery"
 
 
 @pytest.fixture
-def asked(place: Place) -> Iterator[Place]:
+def asked(place: Place) -> Place:
     place.do("TRUNCATE ingestion_askedquery")
     place.ingest()
     make_manager(place)
-    yield place
+    return place
 
 
 def ask(place: Place, **given: str) -> None:
