@@ -366,6 +366,7 @@ WORDED = {
     "DATABASE_URL": "the embedded PostgreSQL",
     "EMBEDDING_MODEL": "the provider's",
     "ALLOWED_HOSTS": "this machine",
+    "NOTIFY_MAIL_TO": "nobody",
 }
 
 
