@@ -1,7 +1,8 @@
 """What was asked, written beside the searches (setting QUERY_LOG_DAYS).
 
-A search only puts its results into a queue. One thread of the process judges and stores them; if it
-cannot keep up, the newest are lost rather than a search slowed down.
+A search only puts its results into a queue. One thread of the process judges and stores them, many
+at once and when nobody asks just then, because both would wait for each other. If it cannot keep
+up, the newest are lost rather than a search slowed down.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import logging
 import queue
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,12 +28,13 @@ from ingestion.models import AskedQuery, EmbeddingProfile
 from ingestion.search.query_embedding import NotAskable, query_vectors
 from ingestion.search.results import Results
 from ingestion.search.retrievers import LONGEST_EMBEDDED, profiles_in_use
-from ingestion.search.trust import trusted
+from ingestion.search.trust import LOOKED_AT, trusted
 
 logger = logging.getLogger(__name__)
 
 WAITING = 1000  # results that may wait to be stored
-AT_ONCE = 100  # rows of one statement
+AT_ONCE = 250  # rows of one statement; so many are stored even if people go on asking
+QUIET = 1.0  # seconds without a query, after which what waits is stored
 LONGEST_QUERY = 1000  # characters that are kept
 AT_EXIT = 2.0  # seconds for what still waits when the process ends
 
@@ -39,6 +42,7 @@ AT_EXIT = 2.0  # seconds for what still waits when the process ends
 @dataclass(frozen=True, slots=True)
 class Asked:
     results: Results
+    hits: int
     by: str
     filters: Mapping[str, Any]
     at: datetime = field(default_factory=timezone.now)
@@ -52,14 +56,18 @@ class QueryLog:
         self.lock = threading.Lock()
         self.thread: threading.Thread | None = None
         self.lost = 0
+        self.last = 0.0
+        self.hurry = threading.Event()
 
     def note(self, results: Results, by: str, **filters: Any) -> None:
         """Keep what was asked, with the filters that it was asked with, if people want that."""
         if not settings.QUERY_LOG_DAYS or not results.query.strip():
             return
         given = {name: value for name, value in filters.items() if value}
+        kept = results.model_copy(update={"hits": results.hits[:LOOKED_AT]})
+        self.last = time.monotonic()
         try:
-            self.waiting.put_nowait(Asked(results, by, given))
+            self.waiting.put_nowait(Asked(kept, len(results.hits), by, given))
         except queue.Full:
             self._lose()
             return
@@ -78,15 +86,24 @@ class QueryLog:
 
     def _work(self) -> None:
         while True:
-            batch = [self.waiting.get(), *self._rest()]
+            first = self.waiting.get()
+            self._settle()
+            batch = [first, *self._rest()]
             try:
-                AskedQuery.objects.bulk_create(map(row, batch))
+                profile = _profile()
+                AskedQuery.objects.bulk_create(row(asked, profile) for asked in batch)
             except db.Error as error:
                 logger.warning("%s queries are not in the log: %s", len(batch), error)
             finally:
                 connection.close()
                 for _ in batch:
                     self.waiting.task_done()
+
+    def _settle(self) -> None:
+        """Wait until nobody has asked for a moment, many wait, or the process ends."""
+        while self.waiting.qsize() < AT_ONCE and time.monotonic() - self.last < QUIET:
+            if self.hurry.wait(QUIET / 4):
+                return
 
     def _rest(self) -> Iterator[Asked]:
         for _ in range(AT_ONCE - 1):
@@ -98,14 +115,16 @@ class QueryLog:
     def finish(self, seconds: float = AT_EXIT) -> None:
         """Wait until everything is stored, but not for ever."""
         waiting = self.waiting
+        self.hurry.set()
         with waiting.all_tasks_done:
             waiting.all_tasks_done.wait_for(lambda: not waiting.unfinished_tasks, seconds)
+        self.hurry.clear()
 
 
-def row(asked: Asked) -> AskedQuery:
+def row(asked: Asked, profile: EmbeddingProfile | None) -> AskedQuery:
     results = asked.results
     best = results.hits[0] if results.hits else None
-    profile, vector = _vector(results.query)
+    vector = _vector(profile, results.query)
     query = results.query.strip().replace("\0", "")[:LONGEST_QUERY]
     return AskedQuery(
         at=asked.at,
@@ -114,26 +133,30 @@ def row(asked: Asked) -> AskedQuery:
         mode=results.mode,
         filters=dict(asked.filters),
         asked_by=asked.by[:100],
-        hits=len(results.hits),
+        hits=asked.hits,
         trusted=trusted(results),
         source_name=best.source if best else "",
         url=best.url if best else "",
-        profile=profile,
+        profile=profile if vector is not None else None,
         embedding=vector,
     )
 
 
-def _vector(query: str) -> tuple[EmbeddingProfile | None, np.ndarray[Any, Any] | None]:
-    """The query's vector by the newest profile in use, which the search has just asked for; none
-    if its model does not answer."""
-    profile = EmbeddingProfile.objects.filter(pk__in=profiles_in_use()).order_by("pk").last()
+def _profile() -> EmbeddingProfile | None:
+    """The newest profile in use."""
+    return EmbeddingProfile.objects.filter(pk__in=profiles_in_use()).order_by("pk").last()
+
+
+def _vector(profile: EmbeddingProfile | None, query: str) -> np.ndarray[Any, Any] | None:
+    """The query's vector, which the search has just asked for; none if its model does not
+    answer."""
     if profile is None:
-        return None, None
+        return None
     try:
         text = query_vectors.vector(profile, query.strip()[:LONGEST_EMBEDDED])
     except NotAskable:
-        return None, None
-    return profile, np.fromstring(text.strip("[]"), dtype=np.float32, sep=",")
+        return None
+    return np.fromstring(text.strip("[]"), dtype=np.float32, sep=",")
 
 
 query_log = QueryLog()

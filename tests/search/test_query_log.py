@@ -184,7 +184,7 @@ def test_questions_are_grouped_by_meaning() -> None:
 
 
 def test_a_query_without_a_vector_is_a_group_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_vector", lambda query: (None, None))
+    monkeypatch.setattr(module, "_vector", lambda profile, query: None)
     groups = grouped(asked_in_many_words("sftp upload", "upload by sftp"))
     assert [len(group.queries) for group in groups] == [1, 1]
 
