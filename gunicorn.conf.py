@@ -22,5 +22,11 @@ logconfig_dict = LOGGING
 _counts = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="bbjrag-metrics-")
 
 
+def post_worker_init(worker: Any) -> None:
+    from ingestion.notifications import watching  # noqa: PLC0415 - needs the application
+
+    watching.start_thread()
+
+
 def on_exit(server: Any) -> None:
     shutil.rmtree(_counts, ignore_errors=True)

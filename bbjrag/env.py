@@ -6,10 +6,11 @@ import io
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from dotenv.main import DotEnv
@@ -21,6 +22,18 @@ EXAMPLE = SHIPPED / ".env.example"
 LISTED = re.compile(r"^# ([A-Z][A-Z_]*)=", re.MULTILINE)
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
+MAIL_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """`scheme` is one of MAIL_PORTS; an empty host means that there is none."""
+
+    scheme: str = "smtp"
+    host: str = ""
+    port: int = 0
+    user: str = ""
+    password: str = ""
 
 
 def listed() -> set[str]:
@@ -170,3 +183,33 @@ def origins(name: str) -> dict[str, str]:
                 )
         found[real.rstrip("/")] = target.rstrip("/")
     return found
+
+
+def mail_server(name: str) -> MailServer:
+    """`smtp+starttls://user:password@host:587`; user, password and port may be left out. What is
+    special in user or password is written as in any address: %40 for @."""
+    given = text(name, "")
+    if not given:
+        return MailServer()
+    try:
+        parts = urlsplit(given)
+        host, port = parts.hostname or "", parts.port or MAIL_PORTS[parts.scheme]
+    except (KeyError, ValueError):
+        host, port = "", 0
+    if not host or parts.path.strip("/"):
+        raise ImproperlyConfigured(
+            f"{name} is not the address of a mail server. "
+            "Example: smtp+starttls://user:password@mail.example.com:587 (or smtp:, smtps:)"
+        )
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return MailServer(parts.scheme, host, port, user, password)
+
+
+def web_address(name: str) -> str:
+    """An address that begins with http:// or https://; empty if unset. It may be a secret, so the
+    message does not show it."""
+    given = text(name, "")
+    parts = urlsplit(given)
+    if given and (parts.scheme not in ("http", "https") or not parts.netloc):
+        raise ImproperlyConfigured(f"{name} is not a web address. Example: https://example.com/in")
+    return given

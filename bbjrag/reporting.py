@@ -11,5 +11,6 @@ class SecretsFilter(SafeExceptionReporterFilter):
     """Hides what Django hides, and addresses that may contain a password."""
 
     hidden_settings = re.compile(
-        f"{SafeExceptionReporterFilter.hidden_settings.pattern}|DATABASE|OLLAMA|COOKIE|^GIT$", re.I
+        f"{SafeExceptionReporterFilter.hidden_settings.pattern}|DATABASE|OLLAMA|COOKIE|WEBHOOK|^GIT$",
+        re.I,
     )

@@ -224,6 +224,35 @@ REMOVAL_GATE_SHARE = env.number("REMOVAL_GATE_SHARE", 0.2, maximum=1.0)
 REMOVAL_GATE_DOCUMENTS = env.integer("REMOVAL_GATE_DOCUMENTS", 10)
 EVALUATE_AFTER_RUNS = env.boolean("EVALUATE_AFTER_RUNS", True)
 RETENTION_DAYS = env.integer("RETENTION_DAYS", 90, maximum=36500)
+QUERY_LOG_DAYS = env.integer("QUERY_LOG_DAYS", 0, maximum=36500)
+
+# Messages to people (ingestion/notifications), if there is somewhere to send them.
+_mail_server = env.mail_server("EMAIL_URL")
+EMAIL_HOST = _mail_server.host
+EMAIL_PORT = _mail_server.port
+EMAIL_HOST_USER = _mail_server.user
+EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD", _mail_server.password)
+EMAIL_USE_TLS = _mail_server.scheme == "smtp+starttls"
+EMAIL_USE_SSL = _mail_server.scheme == "smtps"
+EMAIL_TIMEOUT = 10
+NOTIFY_MAIL_TO = env.listing("NOTIFY_MAIL_TO")
+NOTIFY_MAIL_FROM = env.text("NOTIFY_MAIL_FROM", "bbjrag@localhost")
+NOTIFY_WEBHOOK_URL = env.web_address("NOTIFY_WEBHOOK_URL")
+NOTIFY_WEBHOOK_SECRET = env.text("NOTIFY_WEBHOOK_SECRET", "")
+NOTIFY_NOT_READ_DAYS = env.number("NOTIFY_NOT_READ_DAYS", 30.0, maximum=36500.0)
+NOTIFY_AWAY_MINUTES = env.number("NOTIFY_AWAY_MINUTES", 10.0, maximum=10080.0)
+if NOTIFY_MAIL_TO and not EMAIL_HOST:
+    raise ImproperlyConfigured(
+        "NOTIFY_MAIL_TO needs a mail server: set EMAIL_URL, "
+        "such as smtp+starttls://user:password@mail.example.com:587."
+    )
+SHORTEST_WEBHOOK_SECRET = 16
+if NOTIFY_WEBHOOK_URL and len(NOTIFY_WEBHOOK_SECRET) < SHORTEST_WEBHOOK_SECRET:
+    raise ImproperlyConfigured(
+        f"NOTIFY_WEBHOOK_URL needs a NOTIFY_WEBHOOK_SECRET of at least {SHORTEST_WEBHOOK_SECRET} "
+        "characters, by which the receiver knows that a message is ours. "
+        "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'."
+    )
 
 # The web server (bbjrag/web_server.py).
 SERVER_PROCESSES = env.integer("SERVER_PROCESSES", 2, minimum=1, maximum=64)

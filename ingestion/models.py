@@ -1,6 +1,7 @@
 """The tables: what is stored of a source (Document with DocumentText and Original, Chunk,
-EmbeddingProfile), what happened (Run, SourceRun, Failure, LogLine), and how well search answers
-(Question, Evaluation). Behaviour lives in `pipeline` and `runs`."""
+EmbeddingProfile), what happened (Run, SourceRun, Failure, LogLine), how well search answers
+(Question, Evaluation), and what people were told and asked (Notification, AskedQuery). Behaviour
+lives in `pipeline`, `runs`, `search` and `notifications`."""
 
 from __future__ import annotations
 
@@ -763,3 +764,97 @@ class Evaluation(models.Model):
     @property
     def is_open(self) -> bool:
         return self.state in (self.State.QUEUED, self.State.RUNNING)
+
+
+class Notification(models.Model):
+    """Something that people are told of once, and once more when it is over.
+
+    `notifications` keeps it up to date. A cause has one row while it lasts.
+    """
+
+    cause = models.CharField(max_length=100, help_text="For programs. Example: failed:12")
+    title = models.CharField(max_length=200)
+    text = models.TextField(help_text="What happened, and what to do.")
+    source_name = models.CharField(max_length=60, blank=True)
+    since = models.DateTimeField()
+    seen = models.DateTimeField(help_text="When it was last seen to be so.")
+    told = models.DateTimeField(
+        null=True, help_text="When its messages were written; empty while it may end by itself."
+    )
+    over = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        default_permissions = ("view",)
+        permissions = [("test_notification", "Can send test messages")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cause"], condition=Q(over=None), name="one_notification_per_cause"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class NotificationMessage(models.Model):
+    """What is sent of a notification over one channel; a test belongs to none."""
+
+    class Event(models.TextChoices):
+        BEGAN = "began"
+        OVER = "over"
+        TEST = "test"
+
+    notification = models.ForeignKey(
+        Notification, null=True, on_delete=models.CASCADE, related_name="messages"
+    )
+    channel = models.CharField(max_length=20)
+    event = models.CharField(max_length=10, choices=Event)
+    attempts = models.PositiveIntegerField(default=0)
+    next_try = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)
+    answer = models.TextField(blank=True, help_text="What the receiver said, or the last problem.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["notification", "channel", "event"], name="notification_message_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} by {self.channel}"
+
+
+class AskedQuery(models.Model):
+    """What somebody asked, and how well it was answered (setting QUERY_LOG_DAYS).
+
+    `search.query_log` writes it.
+    """
+
+    at = models.DateTimeField(db_index=True)
+    query = models.CharField(max_length=1000)
+    same = models.CharField(max_length=32, help_text="The same for the same words.")
+    mode = models.CharField(max_length=10)
+    filters = models.JSONField(default=dict)
+    asked_by = models.CharField(max_length=100, help_text="The name of a token, admin or mcp.")
+    hits = models.PositiveIntegerField()
+    trusted = models.FloatField(help_text="From 0 to 1: see `search.trust`.")
+    source_name = models.CharField(max_length=60, blank=True, help_text="Of the best hit.")
+    url = models.CharField(max_length=2000, blank=True, help_text="Of the best hit.")
+    profile = models.ForeignKey(
+        EmbeddingProfile, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    embedding = VectorField(null=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        default_permissions = ("view",)
+        verbose_name_plural = "asked queries"
+        indexes = [models.Index(fields=["same", "-at"], name="asked_query_same")]
+
+    def __str__(self) -> str:
+        return self.query

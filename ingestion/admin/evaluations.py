@@ -20,7 +20,7 @@ from ingestion.models import Chunk, Document, Evaluation, Question
 from ingestion.runs import evaluations
 from ingestion.search import comparison, evaluation
 from ingestion.search.results import MODES, Mode
-from ingestion.worker.cluster import Presence
+from ingestion.worker.cluster import NO_WORKER, Presence
 
 PAUSE = 1000  # milliseconds between two looks at one that runs
 DRAWN = 60  # evaluations in the drawing
@@ -152,7 +152,7 @@ def start(request: HttpRequest) -> HttpResponse:
     chosen = MODES if request.POST.get("modes") == "all" else evaluations.USUAL
     row = evaluations.request(request.user, modes=chosen)
     if not Presence.anybody():
-        messages.warning(request, actions.NO_WORKER)
+        messages.warning(request, NO_WORKER)
     return HttpResponseRedirect(address(row))
 
 

@@ -21,6 +21,7 @@ SECTIONS = (
     ("ingestion_run_changelist", "Runs", "runs", "ingestion.view_run", ()),
     ("ingestion_failure_changelist", "Problems", "problems", "ingestion.view_failure", ()),
     ("search", "Search", "search", "ingestion.view_chunk", ()),
+    ("asked", "Asked", "asked", "ingestion.view_askedquery", ()),
     ("quality", "Quality", "quality", "ingestion.view_chunk", ("ingestion/question/",)),
     (
         "ingestion_document_changelist",
@@ -36,6 +37,7 @@ SETTINGS = (
     ),
     ("auth_user_changelist", "People", "people", "auth.view_user", ("auth/",)),
     ("ingestion_apitoken_changelist", "API tokens", "tokens", "ingestion.view_apitoken", ()),
+    ("notifications", "Notifications", "bell", "ingestion.view_notification", ()),
 )
 
 

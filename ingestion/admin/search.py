@@ -19,6 +19,7 @@ from ingestion.search import explain, hybrid
 from ingestion.search.highlighting import Gains
 from ingestion.search.query_analysis import content_words
 from ingestion.search.query_expansion import query_terms
+from ingestion.search.query_log import query_log
 from ingestion.search.results import MODES, Contribution, Hit, Mode
 from ingestion.text import analyzer
 
@@ -88,6 +89,8 @@ def results(asked: QueryDict) -> dict[str, Any]:
     limit = min(-(-page * PAGE // BLOCK) * BLOCK, hybrid.MAX_LIMIT)
     found = hybrid.search(query, limit=limit, mode=context["mode"], **filters)
     took = round(1000 * (time.monotonic() - started))
+    if page == 1:
+        query_log.note(found, "admin", **{name: filters[name] for name in FILTERS.values()})
     shown = _shown(query, found.hits)
     here = shown[(page - 1) * PAGE : page * PAGE]
     return context | {

@@ -17,7 +17,16 @@ from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 
-from ingestion.admin import evaluations, overview, preview, quality, search, starting
+from ingestion.admin import (
+    asked,
+    evaluations,
+    notifications,
+    overview,
+    preview,
+    quality,
+    search,
+    starting,
+)
 from ingestion.admin.api_tokens import ApiTokenAdmin
 from ingestion.admin.chunks import ChunkAdmin
 from ingestion.admin.documents import DocumentAdmin, EmbeddingProfileAdmin
@@ -107,7 +116,9 @@ class Site(admin.AdminSite):
         ]
         previews = preview.paths(wrap, self.each_context)
         measured = evaluations.paths(wrap, self.each_context)
-        return [*own, *previews, *measured, *super().get_urls()]
+        told = notifications.paths(wrap, self.each_context)
+        questions = asked.paths(wrap, self.each_context)
+        return [*own, *previews, *measured, *told, *questions, *super().get_urls()]
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -23,6 +23,7 @@ from ingestion.monitoring import metrics, statistics
 from ingestion.monitoring.readiness import readiness
 from ingestion.runs import reembedding
 from ingestion.search.hybrid import search
+from ingestion.search.query_log import query_log
 from sources.models import Source
 
 
@@ -32,6 +33,9 @@ def search_view(request: HttpRequest) -> HttpResponse:
     check_sources(asked.sources)
     with metrics.search_seconds.labels(asked.mode).time():
         results = search(**asked.model_dump())
+    token = access.current().token
+    filters = asked.model_dump(include={"sources", "generations", "doc_types"})
+    query_log.note(results, token.name if token else "", **filters)
     return as_json(results)
 
 

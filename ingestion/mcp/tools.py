@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any, ParamSpec
 from urllib.parse import urldefrag
 
 from django.conf import settings
@@ -28,6 +28,7 @@ from ingestion.mcp import pages
 from ingestion.models import Chunk, Document
 from ingestion.monitoring import statistics
 from ingestion.search.hybrid import LONGEST_QUERY, search
+from ingestion.search.query_log import query_log
 from ingestion.search.results import Hit, Results
 from sources.models import Source
 
@@ -81,13 +82,13 @@ def search_bbj_knowledge(
     if unclear := [name for name, value in named.items() if "\0" in value]:
         raise ToolError(f"A {unclear[0]} holds no NUL.")
     _check_source(source.strip())
-    results = search(
-        query,
-        limit=limit,
-        sources=_chosen(source),
-        generations=_chosen(generation),
-        doc_types=_chosen(doc_type),
-    )
+    filters: dict[str, Any] = {
+        "sources": _chosen(source),
+        "generations": _chosen(generation),
+        "doc_types": _chosen(doc_type),
+    }
+    results = search(query, limit=limit, **filters)
+    query_log.note(results, "mcp", **filters)
     parts = [_passage(number, hit, neighbours) for number, hit in enumerate(results.hits, 1)]
     return _within_limit([*_corrected(results), *parts, *results.notes]) or "Nothing was found."
 

@@ -1,6 +1,6 @@
 """Retention: remove old runs with their log lines and failures, the texts before a document's last
 change, evaluations, the admin log, sessions, cache rows and task results (setting RETENTION_DAYS);
-and the previews of sources, which are kept for a day.
+the previews of sources, which are kept for a day, and what was asked (QUERY_LOG_DAYS).
 
 What is still needed stays, however old it is. Rows are deleted in batches, each in its own
 transaction, so that nobody waits for long; the next pruning continues an interrupted one.
@@ -27,10 +27,12 @@ from django_q.models import Task
 from ingestion.index import texts
 from ingestion.index.session_lock import session_lock
 from ingestion.models import (
+    AskedQuery,
     DocumentText,
     Evaluation,
     Failure,
     LogLine,
+    Notification,
     Preview,
     Run,
     SourceRun,
@@ -123,6 +125,8 @@ def prune(seconds: float = math.inf) -> Pruning | None:
     pruning = Pruning(seconds)
     now = timezone.now()
     pruning.remove(Preview.objects.filter(created_at__lt=now - PREVIEWS_KEPT))
+    asked = AskedQuery.objects.filter(at__lt=now - timedelta(days=settings.QUERY_LOG_DAYS))
+    pruning.remove(asked)
     if not settings.RETENTION_DAYS:
         return pruning
     with session_lock(PRUNING, 0) as is_held:
@@ -140,6 +144,7 @@ def _prune(pruning: Pruning, now: datetime, moment: datetime) -> None:
     pruning.remove(_evaluations(moment))
     pruning.remove(LogEntry.objects.filter(action_time__lt=moment))
     pruning.remove(Task.objects.filter(stopped__lt=moment))
+    pruning.remove(Notification.objects.filter(over__lt=moment))
     pruning.remove(Session.objects.filter(expire_date__lt=now))
     pruning.remove_cache_rows(now)
     pruning.remove_previous_texts(moment)

@@ -138,6 +138,9 @@ BOUNDS: dict[str, tuple[float, float | None]] = {
     "REMOVAL_GATE_SHARE": (0, 1),
     "REMOVAL_GATE_DOCUMENTS": (0, None),
     "RETENTION_DAYS": (0, 36500),
+    "QUERY_LOG_DAYS": (0, 36500),
+    "NOTIFY_NOT_READ_DAYS": (0, 36500),
+    "NOTIFY_AWAY_MINUTES": (0, 10080),
     "MCP_MAX_CHARACTERS": (4000, None),
     "WEB_STATEMENT_TIMEOUT": (0, 3600),
     "SERVER_PROCESSES": (1, 64),
@@ -259,7 +262,7 @@ def test_web_settings_reach_the_sources(tmp_path: Path) -> None:
 
 
 def _another(value: float) -> float | int:
-    return value / 2 if value < 1 else int(value) + 1
+    return value / 2 if 0 < value < 1 else int(value) + 1
 
 
 def loaded(tmp_path: Path, code: str, **given: str) -> Any:
@@ -274,3 +277,38 @@ def loaded(tmp_path: Path, code: str, **given: str) -> Any:
         check=True,
     )
     return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("smtp://mail", ("smtp", "mail", 25, "", "")),
+        ("smtp+starttls://me:a%40b@mail.lan", ("smtp+starttls", "mail.lan", 587, "me", "a@b")),
+        ("smtps://me@[::1]:4650/", ("smtps", "::1", 4650, "me", "")),
+        ("", ("smtp", "", 0, "", "")),
+    ],
+)
+def test_a_mail_server_is_an_address(
+    monkeypatch: pytest.MonkeyPatch, url: str, server: tuple[str, str, int, str, str]
+) -> None:
+    monkeypatch.setenv("X", url)
+    assert env.mail_server("X") == env.MailServer(*server)
+
+
+@pytest.mark.parametrize(
+    "url", ["mail.lan", "imap://mail", "smtp://:secret@", "smtp://a:secret@b:c"]
+)
+def test_one_that_does_not_fit_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("X", url)
+    with pytest.raises(ImproperlyConfigured, match="Example: smtp") as refused:
+        env.mail_server("X")
+    assert "secret" not in str(refused.value)
+
+
+def test_a_web_address_that_does_not_fit_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "hook.example/secret")
+    with pytest.raises(ImproperlyConfigured, match="X is not a web address") as refused:
+        env.web_address("X")
+    assert "secret" not in str(refused.value)

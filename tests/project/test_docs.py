@@ -382,6 +382,7 @@ WORDED = {
     "ALLOWED_HOSTS": "this machine",
     "RERANKER_URL": "none",
     "ENRICHMENT_MODEL": "none",
+    "NOTIFY_MAIL_TO": "nobody",
 }
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from ingestion.notifications import watching
 from ingestion.worker.cluster import Worker
 
 
@@ -16,4 +17,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stdout.write("The worker is running. Stop it with Ctrl-C.")
+        watching.start_process()
         Worker(options["workers"]).run()
