@@ -24,6 +24,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from ingestion import access
 from ingestion.models import AskedQuery, EmbeddingProfile
 from ingestion.search.query_embedding import NotAskable, query_vectors
 from ingestion.search.results import Results
@@ -142,6 +143,7 @@ def row(asked: Asked, profile: EmbeddingProfile | None) -> AskedQuery:
     )
 
 
+@access.everything()
 def _profile() -> EmbeddingProfile | None:
     """The newest profile in use."""
     return EmbeddingProfile.objects.filter(pk__in=profiles_in_use()).order_by("pk").last()
