@@ -27,10 +27,14 @@ class WordMeanings:
 
     def vectors(self, words: Sequence[str]) -> Vectors:
         """Shape (len(words), DIMENSIONS)."""
+        most = len(self.known)
+        parts = [self._few(words[start : start + most]) for start in range(0, len(words), most)]
+        return np.concatenate(parts) if parts else np.empty((0, DIMENSIONS), np.float32)
+
+    def _few(self, words: Sequence[str]) -> Vectors:
         with self.lock:
             if len(self.rows) + len(words) > len(self.known):
                 self.rows.clear()
-            words = words[: len(self.known)]
             found = self.known[[self._row(word) for word in words]]
         return found.astype(np.float32)
 

@@ -322,7 +322,9 @@ def test_metrics_count_chunks_and_searches(client: Client, stored: None) -> None
 
 def test_the_description_names_every_address(client: Client) -> None:
     shown = client.get("/api/openapi.json").json()
-    assert set(shown["paths"]) == {"/api/search", "/api/documents/{id}", "/api/stats"}
+    runs = {"/api/runs", *(f"/api/runs/{{id}}{what}" for what in ("", "/cancel", "/removals"))}
+    others = {"/api/search", "/api/documents/{id}", "/api/stats", "/api/sources"}
+    assert set(shown["paths"]) == runs | others
 
 
 def test_only_a_token_is_told_the_names_of_sources(client: Client) -> None:

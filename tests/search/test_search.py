@@ -215,14 +215,14 @@ def test_words_before_the_first_count_are_found() -> None:
     assert first("addButton", mode="text") == "BBjWindow"
 
 
-def test_a_document_fills_only_two_places_while_there_are_others(stored: EmbeddingProfile) -> None:
+def test_a_document_fills_only_four_places_while_there_are_others(stored: EmbeddingProfile) -> None:
     sections = "\n\n".join(
         f"## Window part {n}\n\n" + f"Opening a window, way {n}: {'window detail ' * 60}word{n}."
         for n in range(8)
     )
     index(document("Long", sections), document("Short", "Opening a window in one line."))
-    found = titles(search("opening a window", limit=5))
-    assert found.count("Long") == 2
+    found = titles(search("opening a window", limit=6))
+    assert found.count("Long") == 4
     assert "Short" in found
 
 
@@ -287,6 +287,9 @@ def test_hits_say_what_each_ranking_gave(stored: EmbeddingProfile) -> None:
     assert names == ["text", f"dense {stored}"]
     assert hit.parts[0].place == 1
     assert 0 < hit.parts[1].value <= 1
+    assert hit.near == pytest.approx(hit.parts[1].value)
+    assert hit.score == pytest.approx(sum(hit.relevance.values()))
+    hit = search("addButton", mode="text").hits[0]
     gained = sum(part.weight / (10 + part.place) for part in hit.parts)
     assert hit.score == pytest.approx(gained)
 
