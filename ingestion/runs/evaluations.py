@@ -19,6 +19,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
+from ingestion import access
 from ingestion.exceptions import ConfigError
 from ingestion.models import Chunk, EmbeddingProfile, Evaluation, Question, Run, SourceRun
 from ingestion.runs import recovery
@@ -153,6 +154,7 @@ class _Asking:
                 ring(self.row.pk)
         return f"{self.row}: the worker was stopped; the next one begins it again."
 
+    @access.everything()
     def _result(self, answers: Mapping[Mode, Sequence[Answer]]) -> dict[str, Any]:
         report = evaluation.report(answers, with_hits=True)
         for mode, given in answers.items():

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from ingestion import access
 from ingestion.search.highlighting import Gains
 from ingestion.search.query_expansion import query_terms
 
@@ -17,6 +18,7 @@ Window = tuple[int, int]
 """The first word of a phrase, and the one after its last."""
 
 
+@access.everything()
 def phrase_of(passage: str, text: str, query: str) -> str:
     """Words of the passage around those of the query, which are once in the text of its document;
     if none are, the longest phrase with most of them."""

@@ -92,8 +92,7 @@ class QueryLog:
             self._settle()
             batch = [first, *self._rest()]
             try:
-                with access.everything():
-                    profile = _profile()
+                profile = _profile()
                 AskedQuery.objects.bulk_create(row(asked, profile) for asked in batch)
             except db.Error as error:
                 logger.warning("%s queries are not in the log: %s", len(batch), error)
@@ -151,6 +150,7 @@ def _trusted(asked: Asked) -> float:
         return trusted(asked.results)
 
 
+@access.everything()
 def _profile() -> EmbeddingProfile | None:
     """The newest profile in use."""
     return EmbeddingProfile.objects.filter(pk__in=profiles_in_use()).order_by("pk").last()
