@@ -46,6 +46,7 @@ class Asked:
     hits: int
     by: str
     filters: Mapping[str, Any]
+    access: access.Access
     at: datetime = field(default_factory=timezone.now)
 
 
@@ -68,7 +69,7 @@ class QueryLog:
         kept = results.model_copy(update={"hits": results.hits[:LOOKED_AT]})
         self.last = time.monotonic()
         try:
-            self.waiting.put_nowait(Asked(kept, len(results.hits), by, given))
+            self.waiting.put_nowait(Asked(kept, len(results.hits), by, given, access.current()))
         except queue.Full:
             self._lose()
             return
@@ -123,6 +124,7 @@ class QueryLog:
 
 
 def row(asked: Asked, profile: EmbeddingProfile | None) -> AskedQuery:
+    """What is stored, judged by what was allowed to be seen for the answer."""
     results = asked.results
     best = results.hits[0] if results.hits else None
     vector = _vector(profile, results.query)
@@ -135,12 +137,17 @@ def row(asked: Asked, profile: EmbeddingProfile | None) -> AskedQuery:
         filters=dict(asked.filters),
         asked_by=asked.by[:100],
         hits=asked.hits,
-        trusted=trusted(results),
+        trusted=_trusted(asked),
         source_name=best.source if best else "",
         url=best.url if best else "",
         profile=profile if vector is not None else None,
         embedding=vector,
     )
+
+
+def _trusted(asked: Asked) -> float:
+    with access.granted(asked.access):
+        return trusted(asked.results)
 
 
 @access.everything()
