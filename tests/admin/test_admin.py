@@ -18,7 +18,21 @@ from django.utils import timezone
 
 from ingestion.admin import reports
 from ingestion.admin.markdown import marked
-from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run, SourceRun, State
+from ingestion.api import tokens
+from ingestion.models import (
+    AskedQuery,
+    Chunk,
+    Document,
+    EmbeddingProfile,
+    Evaluation,
+    Failure,
+    Notification,
+    NotificationMessage,
+    Question,
+    Run,
+    SourceRun,
+    State,
+)
 from ingestion.runs import dry_run
 from ingestion.text.analyzer import forms, words
 from sources.models import Source
@@ -493,16 +507,20 @@ def test_the_policy_allows_nothing_inline(admin_client: Client) -> None:
 
 def measured_and_asked() -> None:
     """Rows of each kind, so that a page that asks once for each asks for too many."""
+    now = timezone.now()
     for number in range(15):
         Question.objects.create(query=f"gap {number}")
         Question.objects.create(query=f"window {number}", expected=["docs://window.md"])
         Evaluation.objects.create(modes=["hybrid"], state=Evaluation.State.FAILED)
         tokens.make(f"token {number}", sources=list(Source.objects.all()[:3]))
-        now = timezone.now()
         asked = {"at": now, "mode": "hybrid", "asked_by": "mcp", "hits": 0, "trusted": 0.1}
         AskedQuery.objects.create(query=f"q{number}", same=str(number), **asked)
-        told = Notification.objects.create(cause=f"c{number}", title="Down", since=now, told=now)
-        NotificationMessage.objects.create(notification=told, channel="mail", event="begin")
+        told = Notification.objects.create(
+            cause=f"c{number}", title="Down", since=now, seen=now, told=now
+        )
+        NotificationMessage.objects.create(
+            notification=told, channel="mail", event="began", next_try=now
+        )
 
 
 @pytest.mark.parametrize(
