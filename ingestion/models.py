@@ -658,7 +658,8 @@ class PreviewDocument(models.Model):
 
 
 class Question(models.Model):
-    """A question with known answers, which search is measured by. See `search.questions`."""
+    """A question with known answers, which search is measured by; without one it is a gap, kept
+    until somebody writes the answer. See `search.questions`."""
 
     query = models.TextField(max_length=8000, help_text="As somebody types it.")
     kind = models.CharField(
@@ -708,6 +709,11 @@ class Question(models.Model):
 
     def __str__(self) -> str:
         return self.query
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether nothing answers it: somebody has to write that first."""
+        return not (self.expected or self.phrases or self.passages)
 
 
 class Evaluation(models.Model):

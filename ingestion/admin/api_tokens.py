@@ -36,6 +36,12 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
         initial=True,
         help_text="Of other sources nothing shows: no hit, no document, no number, no name.",
     )
+    sources = forms.ModelMultipleChoiceField(
+        Source.objects.order_by("name"),
+        label="Which",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
 
     class Meta:
         model = ApiToken
@@ -43,14 +49,11 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
             *("name", "requests_per_minute", "may_search", "may_read", "may_run"),
             *("every_source", "sources"),
         )
-        widgets = {"sources": forms.CheckboxSelectMultiple}
         labels = {
             "may_search": "May search",
             "may_read": "May read documents",
             "may_run": "May start and cancel runs, and decide on removals",
-            "sources": "Which",
         }
-        help_texts = {"sources": ""}
 
     def clean(self) -> dict[str, Any]:
         typed = super().clean() or self.cleaned_data
@@ -114,16 +117,19 @@ class ApiTokenAdmin(Admin):
     list_display = ("name", "starts", "state", "may", "requests_per_minute", "used", "created_at")
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
     search_fields = ("name",)
-    fields = TokenForm.Meta.fields
     actions = (revoke,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         rows: QuerySet[ApiToken] = super().get_queryset(request)
         return rows.prefetch_related("sources")
 
-    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[Any]:
+    def get_fieldsets(self, request: HttpRequest, obj: ApiToken | None = None) -> list[Any]:
         known = ["may", "starts", "state", "used", "created_at"] if obj else []
-        return [*self.fields, *known]
+        return [
+            (None, {"fields": ["name", "requests_per_minute", *known]}),
+            ("What it may do", {"fields": [f"may_{right}" for right in RIGHTS]}),
+            ("What it may see", {"fields": ["every_source", "sources"]}),
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[str]:
         return ["may", "starts", "state", "used", "created_at"]

@@ -18,7 +18,7 @@ from django.urls import URLPattern, path, reverse
 from ingestion.admin import actions
 from ingestion.models import Chunk, Document, Evaluation, Question
 from ingestion.runs import evaluations
-from ingestion.search import comparison, evaluation
+from ingestion.search import comparison, evaluation, questions
 from ingestion.search.results import MODES, Mode
 from ingestion.worker.cluster import NO_WORKER, Presence
 
@@ -146,7 +146,7 @@ def start(request: HttpRequest) -> HttpResponse:
     there = reverse("admin:search_quality")
     if request.method != "POST":
         return actions.not_done(request, there)
-    if not Question.objects.exists():
+    if not questions.answered().exists():
         messages.error(request, "Nothing was started: there is no question. Add one, or import.")
         return HttpResponseRedirect(there)
     chosen = MODES if request.POST.get("modes") == "all" else evaluations.USUAL
@@ -201,7 +201,7 @@ def overall(request: HttpRequest) -> dict[str, Any]:
     listed = Evaluation.objects.defer("report").select_related("requested_by", "run")
     return {
         "last": last,
-        "number": Question.objects.count(),
+        "number": questions.answered().count(),
         "kinds": kinds,
         "kind": kind,
         "lines": lines(recent, kind),

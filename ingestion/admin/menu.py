@@ -21,8 +21,7 @@ SECTIONS = (
     ("ingestion_run_changelist", "Runs", "runs", "ingestion.view_run", ()),
     ("ingestion_failure_changelist", "Problems", "problems", "ingestion.view_failure", ()),
     ("search", "Search", "search", "ingestion.view_chunk", ()),
-    ("asked", "Asked", "asked", "ingestion.view_askedquery", ()),
-    ("quality", "Quality", "quality", "ingestion.view_chunk", ("ingestion/question/",)),
+    ("quality", "Quality", "quality", "ingestion.view_chunk", ("ingestion/question/", "asked/")),
     (
         "ingestion_document_changelist",
         *("Documents", "documents", "ingestion.view_document"),

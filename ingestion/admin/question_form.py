@@ -18,6 +18,7 @@ CANDIDATES = 12  # documents offered for a part of a title or address
 EMPTY_ROWS = 2
 HALVES = ("tune", "held-out")
 NO_ANSWER = "Say what answers it: at least one passage, address or phrase."
+GAP = "Kept as a gap, because nothing answers it. Name the passage when somebody has written it."
 NO_WORD = "Give some words of the passage, as they are in the document."
 
 
@@ -128,6 +129,10 @@ def _help(name: str) -> str:
     return str(getattr(Question._meta.get_field(name), "help_text", ""))
 
 
+def _is_gap(typed: Mapping[str, Any]) -> bool:
+    return not any(typed[name] for name in questions.ANSWERS)
+
+
 class QuestionForm(forms.ModelForm):  # type: ignore[type-arg]
     passages = Passages(
         required=False,
@@ -149,17 +154,20 @@ class QuestionForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.was_gap = bool(self.instance.pk) and self.instance.is_gap
         if "kind" in self.fields:  # a person who may only look has no fields
             used = Question.objects.order_by("kind").values_list("kind", flat=True).distinct()
             self.fields["kind"].widget = Choices([*used, *questions.KINDS])
             self.fields["half"].widget = Choices(HALVES)
+            if self.was_gap:
+                self.fields["passages"].help_text = GAP
 
     def clean_query(self) -> str:
         return str(self.cleaned_data["query"]).strip()
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if self.errors:
+        if self.errors or (self.was_gap and _is_gap(cleaned)):
             return cleaned
         try:
             evaluation.Question.model_validate(

@@ -15,7 +15,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from ingestion.admin.display import ago
+from ingestion.admin import actions
+from ingestion.admin.display import ago, badge
 from ingestion.admin.lookups import number_in
 from ingestion.admin.question_form import Passage, QuestionForm
 from ingestion.admin.read_only import Admin
@@ -24,11 +25,17 @@ from ingestion.models import Chunk, Document, Question
 from ingestion.search import questions
 from ingestion.search.phrases import phrase_of
 
+LONGEST = 8000  # characters of a question
 LISTED = 160  # characters of a question in the list
 SHOWN_PROBLEMS = 100
 MOST_BYTES = 10_000_000
 ASKED = ("query", "chunk", "document", "back")  # what a link that makes a question may say
-IMPORTING = ("ingestion.add_question", "ingestion.change_question")
+NAMING = ("ingestion.add_question", "ingestion.change_question")
+
+
+def may_name(request: HttpRequest) -> bool:
+    """Whether somebody may say what answers a question."""
+    return request.user.has_perms(NAMING)
 
 
 class ImportForm(forms.Form):
@@ -42,6 +49,22 @@ class ImportForm(forms.Form):
             return str(file.read().decode("utf-8-sig")).replace("\x00", "")
         except UnicodeDecodeError:
             raise forms.ValidationError("The file is not a text in UTF-8.") from None
+
+
+class AnswerFilter(admin.SimpleListFilter):
+    title = "answer"
+    parameter_name = "answer"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("known", "known"), ("gap", "none: a gap")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Question]) -> QuerySet[Question]:
+        match self.value():
+            case "known":
+                return queryset.exclude(questions.GAP)
+            case "gap":
+                return queryset.filter(questions.GAP)
+        return queryset
 
 
 @admin.action(description="Export as JSON Lines", permissions=["view"])
@@ -59,7 +82,13 @@ def exported_file(rows: Iterable[Question]) -> HttpResponse:
 class QuestionAdmin(Admin):
     form = QuestionForm
     list_display = ("short_query", "kind", "answers", "half", "by", "created")
-    list_filter = ("kind", "half", "all", ("author", admin.RelatedOnlyFieldListFilter))
+    list_filter = (
+        AnswerFilter,
+        "kind",
+        "half",
+        "all",
+        ("author", admin.RelatedOnlyFieldListFilter),
+    )
     list_select_related = ("author",)
     list_per_page = 50
     search_fields = ("query", "note")
@@ -82,6 +111,8 @@ class QuestionAdmin(Admin):
 
     @admin.display(description="answers")
     def answers(self, row: Question) -> str:
+        if row.is_gap:
+            return badge("warn", "gap")
         named = (row.passages, "passage"), (row.expected, "document"), (row.phrases, "phrase")
         told = [counted(len(given), name) for given, name in named if given]
         return ", ".join(told) + (", all needed" if row.all else "")
@@ -98,6 +129,7 @@ class QuestionAdmin(Admin):
         wrap = self.admin_site.admin_view
         own = [
             path("answer/", wrap(self.answer), name="ingestion_question_answer"),
+            path("gap/", wrap(self.keep_gap), name="ingestion_question_gap"),
             path("import/", wrap(self.import_page), name="ingestion_question_import"),
             path("export/", wrap(self.export), name="ingestion_question_export"),
         ]
@@ -106,7 +138,7 @@ class QuestionAdmin(Admin):
     def answer(self, request: HttpRequest) -> HttpResponse:
         """Lead to the form of a question whose answer a link names: a new one, or the one that is
         there already."""
-        if not request.user.has_perms(IMPORTING):
+        if not may_name(request):
             raise PermissionDenied
         asked = {name: request.GET[name] for name in ASKED if request.GET.get(name)}
         query = asked.get("query", "").strip()
@@ -114,6 +146,20 @@ class QuestionAdmin(Admin):
         place, args = ("change", [there.pk]) if there else ("add", [])
         url = reverse(f"admin:ingestion_question_{place}", args=args)
         return HttpResponseRedirect(f"{url}?{urlencode(asked)}")
+
+    def keep_gap(self, request: HttpRequest) -> HttpResponse:
+        """Keep a question that nothing answers, and lead back."""
+        if not may_name(request):
+            raise PermissionDenied
+        if request.method != "POST":
+            return actions.not_done(request, reverse("admin:search"))
+        query = request.POST.get("query", "").strip()[:LONGEST]
+        if query:
+            kept = {"author": request.user}
+            row, is_new = Question.objects.get_or_create(query=query, defaults=kept)
+            messages.success(request, _kept(row, is_new))
+        back = _own(request, request.POST.get("back", ""))
+        return HttpResponseRedirect(back or reverse("admin:asked"))
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         query = request.GET.get("query", "").strip()
@@ -133,7 +179,7 @@ class QuestionAdmin(Admin):
         if not change:
             obj.author_id = request.user.pk
         super().save_model(request, obj, form, change)
-        for text in questions.warnings(questions.asked(obj)):
+        for text in () if obj.is_gap else questions.warnings(questions.asked(obj)):
             messages.warning(request, text)
 
     def response_post_save_add(self, request: HttpRequest, obj: Question) -> HttpResponseRedirect:
@@ -151,7 +197,7 @@ class QuestionAdmin(Admin):
 
     def import_page(self, request: HttpRequest) -> HttpResponse:
         """Take the questions of a file, and say what is wrong in which line."""
-        if not request.user.has_perms(IMPORTING):
+        if not may_name(request):
             raise PermissionDenied
         form = ImportForm(request.POST or None, request.FILES or None)
         context = {
@@ -192,8 +238,21 @@ def _of_chunk(pk: int, query: str) -> Passage:
     return Passage(document=chunk.document.url, phrase=phrase_of(chunk.content, text, query))
 
 
+def _kept(row: Question, is_new: bool) -> str:
+    if is_new:
+        return f"“{row}” is kept as a gap until somebody names its answer."
+    if row.is_gap:
+        return f"“{row}” is kept as a gap already."
+    return f"“{row}” is no gap: its answer is known."
+
+
 def _back(request: HttpRequest) -> HttpResponseRedirect | None:
     """Lead back to the page whose link made the question."""
-    back = request.GET.get("back", "")
-    own = url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure())
-    return HttpResponseRedirect(back) if own and back.startswith(reverse("admin:index")) else None
+    back = _own(request, request.GET.get("back", ""))
+    return HttpResponseRedirect(back) if back else None
+
+
+def _own(request: HttpRequest, address: str) -> str:
+    """The address, if it is one of the admin."""
+    own = url_has_allowed_host_and_scheme(address, {request.get_host()}, request.is_secure())
+    return address if own and address.startswith(reverse("admin:index")) else ""

@@ -14,7 +14,7 @@ from django.http import QueryDict
 
 from ingestion import access
 from ingestion.admin.lookups import number_in
-from ingestion.models import Chunk, Document
+from ingestion.models import Chunk, Document, Question
 from ingestion.search import explain, hybrid
 from ingestion.search.highlighting import Gains
 from ingestion.search.query_analysis import content_words
@@ -80,6 +80,8 @@ def results(asked: QueryDict) -> dict[str, Any]:
         "chosen": chosen,
         "deprecated": asked.get("deprecated", ""),
         "wanted": asked.get("document", "").strip(),
+        "question": asked.get("for", "").strip(),
+        "asks": asked.get("for", "").strip() or query,
     }
     if not query:
         return context
@@ -89,7 +91,7 @@ def results(asked: QueryDict) -> dict[str, Any]:
     limit = min(-(-page * PAGE // BLOCK) * BLOCK, hybrid.MAX_LIMIT)
     found = hybrid.search(query, limit=limit, mode=context["mode"], **filters)
     took = round(1000 * (time.monotonic() - started))
-    if page == 1:
+    if page == 1 and not context["question"]:
         query_log.note(found, "admin", **{name: filters[name] for name in FILTERS.values()})
     shown = _shown(query, found.hits)
     here = shown[(page - 1) * PAGE : page * PAGE]
@@ -98,6 +100,7 @@ def results(asked: QueryDict) -> dict[str, Any]:
         "shown": here,
         "places": (here[0].place, here[-1].place) if here else None,
         "took": took,
+        "known": Question.objects.filter(query=context["asks"]).first(),
         "facets": facets(found.hits, asked),
         "page": page,
         "before": _turned(asked, page - 1) if page > 1 else "",

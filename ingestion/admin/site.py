@@ -34,7 +34,7 @@ from ingestion.admin.lookups import limited
 from ingestion.admin.menu import menu
 from ingestion.admin.people import Invitation, People
 from ingestion.admin.problems import ProblemAdmin
-from ingestion.admin.questions import QuestionAdmin
+from ingestion.admin.questions import QuestionAdmin, may_name
 from ingestion.admin.runs import RunAdmin
 from ingestion.admin.standings import open_failures
 from ingestion.models import (
@@ -174,6 +174,7 @@ class Site(admin.AdminSite):
             raise PermissionDenied
         found = search.results(request.GET)
         context = {**self.each_context(request), "title": "Search", **found}
+        context["may_name"] = may_name(request)
         return TemplateResponse(request, "admin/search.html", context)
 
     def quality(self, request: HttpRequest) -> HttpResponse:

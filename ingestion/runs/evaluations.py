@@ -21,7 +21,7 @@ from django_q.tasks import async_task
 
 from ingestion import access
 from ingestion.exceptions import ConfigError
-from ingestion.models import Chunk, EmbeddingProfile, Evaluation, Question, Run, SourceRun
+from ingestion.models import Chunk, EmbeddingProfile, Evaluation, Run, SourceRun
 from ingestion.runs import recovery
 from ingestion.search import comparison, evaluation, questions
 from ingestion.search.evaluation import Answer
@@ -50,7 +50,7 @@ def request(
     if open_one is not None:
         return open_one
     row = Evaluation.objects.create(
-        requested_by=person, run=run, modes=list(modes), questions=Question.objects.count()
+        requested_by=person, run=run, modes=list(modes), questions=questions.answered().count()
     )
     ring(row.pk)
     return row
@@ -222,7 +222,7 @@ def follow_runs() -> str:
     since = Q(run=last.run_id) | Q(created_at__gte=last.finished_at)
     if Evaluation.objects.filter(since | Q(state__in=OPEN)).exists():
         return ""
-    if not Question.objects.exists():
+    if not questions.answered().exists():
         return ""
     return f"{request(run=last.run)} follows {last.run}, which changed the index."
 

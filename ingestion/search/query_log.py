@@ -46,7 +46,7 @@ class Asked:
     hits: int
     by: str
     filters: Mapping[str, Any]
-    access: access.Access
+    allowed: access.Access
     at: datetime = field(default_factory=timezone.now)
 
 
@@ -146,7 +146,7 @@ def row(asked: Asked, profile: EmbeddingProfile | None) -> AskedQuery:
 
 
 def _trusted(asked: Asked) -> float:
-    with access.granted(asked.access):
+    with access.granted(asked.allowed):
         return trusted(asked.results)
 
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from ingestion.index import texts
 from ingestion.models import Chunk, Document, DocumentText, Question
@@ -19,6 +19,7 @@ from ingestion.search.results import Mode, Results
 ANSWERS = ("expected", "phrases", "passages")
 FIELDS = ("kind", *ANSWERS, "all", "half")
 KINDS = ("question", "paraphrase", "where", "code", "number", "error message", "language", "typo")
+GAP = Q(expected=[], phrases=[], passages=[])
 LOOKED_AT = 20  # documents of one passage, whose address is the beginning of many
 
 
@@ -29,7 +30,17 @@ def find(query: str, mode: Mode, sources: Sequence[str] = ()) -> Results:
 
 def stored(half: str = "") -> list[evaluation.Question]:
     """The questions of the database. Raises ConfigError if there are none."""
-    return evaluation.of_half(map(asked, Question.objects.all()), half, "The database")
+    return evaluation.of_half(map(asked, answered()), half, "The database")
+
+
+def answered() -> QuerySet[Question]:
+    """The questions that evaluations ask."""
+    return Question.objects.exclude(GAP)
+
+
+def gaps() -> QuerySet[Question]:
+    """Those that were kept because nothing answers them: somebody has to write that first."""
+    return Question.objects.filter(GAP)
 
 
 def asked(row: Question) -> evaluation.Question:
@@ -50,8 +61,11 @@ def digest(question: evaluation.Question) -> str:
 
 
 def exported(rows: Iterable[Question]) -> Iterator[str]:
-    """A line for each question, as `evaluation.lines_of` reads it; empty values are left out."""
+    """A line for each question, as `evaluation.lines_of` reads it; empty values are left out, and
+    so are gaps."""
     for row in rows:
+        if row.is_gap:
+            continue
         told = {"query": row.query} | {name: getattr(row, name) for name in FIELDS}
         yield json.dumps({k: v for k, v in told.items() if v}, ensure_ascii=False) + "\n"
 

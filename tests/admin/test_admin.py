@@ -18,7 +18,21 @@ from django.utils import timezone
 
 from ingestion.admin import reports
 from ingestion.admin.markdown import marked
-from ingestion.models import Chunk, Document, EmbeddingProfile, Failure, Run, SourceRun, State
+from ingestion.api import tokens
+from ingestion.models import (
+    AskedQuery,
+    Chunk,
+    Document,
+    EmbeddingProfile,
+    Evaluation,
+    Failure,
+    Notification,
+    NotificationMessage,
+    Question,
+    Run,
+    SourceRun,
+    State,
+)
 from ingestion.runs import dry_run
 from ingestion.text.analyzer import forms, words
 from sources.models import Source
@@ -491,6 +505,24 @@ def test_the_policy_allows_nothing_inline(admin_client: Client) -> None:
     assert "unsafe" not in policy
 
 
+def measured_and_asked() -> None:
+    """Rows of each kind, so that a page that asks once for each asks for too many."""
+    now = timezone.now()
+    for number in range(15):
+        Question.objects.create(query=f"gap {number}")
+        Question.objects.create(query=f"window {number}", expected=["docs://window.md"])
+        Evaluation.objects.create(modes=["hybrid"], state=Evaluation.State.FAILED)
+        tokens.make(f"token {number}", sources=list(Source.objects.all()[:3]))
+        asked = {"at": now, "mode": "hybrid", "asked_by": "mcp", "hits": 0, "trusted": 0.1}
+        AskedQuery.objects.create(query=f"q{number}", same=str(number), **asked)
+        told = Notification.objects.create(
+            cause=f"c{number}", title="Down", since=now, seen=now, told=now
+        )
+        NotificationMessage.objects.create(
+            notification=told, channel="mail", event="began", next_try=now
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "most"),
     [
@@ -502,6 +534,13 @@ def test_the_policy_allows_nothing_inline(admin_client: Client) -> None:
         ("ingestion_chunk_changelist", 14),
         ("ingestion_document_changelist", 12),
         ("ingestion_failure_changelist", 12),
+        ("asked", 16),
+        ("search_quality", 12),
+        ("ingestion_question_changelist", 12),
+        ("ingestion_question_add", 10),
+        ("ingestion_apitoken_changelist", 12),
+        ("ingestion_apitoken_add", 10),
+        ("notifications", 12),
     ],
 )
 def test_pages_ask_a_bounded_number_of_queries(
@@ -515,5 +554,7 @@ def test_pages_ask_a_bounded_number_of_queries(
         row = source_run(extra, State.RUNNING, started_at=timezone.now())
         source_run(extra, State.NEEDS_APPROVAL, vanished=["s://x"])
         Failure.objects.create(source_run=row, source=extra, stage="parse", message="Torn.")
+    measured_and_asked()
+    given = {} if name.endswith("_add") else {"q": "window"}
     with django_assert_max_num_queries(most):
-        page(admin_client, name, q="window")
+        page(admin_client, name, **given)

@@ -136,6 +136,49 @@ def test_another_answer_is_added_to_the_question_that_is_there(
     assert len(row.passages) == 1
 
 
+def test_a_question_without_an_answer_is_kept_as_a_gap(admin_client: Client, stored: None) -> None:
+    search = f"{reverse('admin:search')}?q=kafka"
+    assert "Keep as a gap" in admin_client.get(search).content.decode()
+    html = sent(admin_client, "gap", query="kafka", back=search)
+    assert "“kafka” is kept as a gap until somebody names its answer." in html
+    row = Question.objects.get()
+    assert row.is_gap
+    assert (row.author and row.author.get_username()) == "admin"
+    assert "is kept as a gap already" in sent(admin_client, "gap", query="kafka", back=search)
+    assert "Keep as a gap" not in admin_client.get(search).content.decode()
+    listed = admin_client.get(url("changelist"), {"answer": "gap"}).content.decode()
+    assert ">gap</span>" in listed
+    assert "kafka" not in admin_client.get(url("changelist"), {"answer": "known"}).content.decode()
+
+
+def test_evaluations_and_files_leave_gaps_out(admin_client: Client, stored: None) -> None:
+    sent(admin_client, "gap", query="kafka")
+    assert (
+        "Nothing was started"
+        in admin_client.post(reverse("admin:evaluation_start"), follow=True).content.decode()
+    )
+    Question.objects.create(query="window", expected=["docs://Windows"])
+    assert [one.query for one in questions.stored()] == ["window"]
+    assert "kafka" not in admin_client.get(url("export")).content.decode()
+
+
+def test_a_gap_gets_its_answer(admin_client: Client, stored: None) -> None:
+    sent(admin_client, "gap", query="kafka")
+    row = Question.objects.get()
+    assert "Kept as a gap" in admin_client.get(url("change", row.pk)).content.decode()
+    sent(admin_client, "change", row.pk, **typed(query="kafka", note="Ask the team."))
+    row.refresh_from_db()
+    assert (row.note, row.is_gap) == ("Ask the team.", True)
+    chunk = Chunk.objects.get(document__url="docs://Windows")
+    asked = {"query": "kafka", "chunk": str(chunk.pk)}
+    form = admin_client.get(url("answer"), asked, follow=True)
+    assert 'value="docs://Windows"' in form.content.decode()
+    sent(admin_client, "change", row.pk, **typed(("docs://Windows", "holds"), query="kafka"))
+    row.refresh_from_db()
+    assert not row.is_gap
+    assert "Say what answers it" in sent(admin_client, "change", row.pk, **typed(query="kafka"))
+
+
 def test_a_link_leads_back_to_the_admin_only(admin_client: Client, stored: None) -> None:
     given = typed(("docs://Files", "locks a record"))
     answer = admin_client.post(f"{url('add')}?back=https://example.org/", given)
@@ -188,8 +231,10 @@ def test_a_viewer_sees_questions_and_changes_none(stored: None) -> None:
     assert client.post(url("add"), typed(("docs://Files", "x"))).status_code == 403
     assert client.get(url("answer"), {"query": "x"}).status_code == 403
     assert client.post(url("import"), uploaded("")).status_code == 403
+    assert client.post(url("gap"), {"query": "x"}).status_code == 403
     search = client.get(reverse("admin:search"), {"q": "window"}).content.decode()
     assert "This is the answer" not in search
+    assert "Keep as a gap" not in search
 
 
 def test_a_manager_makes_questions(stored: None) -> None:
