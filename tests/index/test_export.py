@@ -217,6 +217,6 @@ def test_a_backup_restored_on_another_server_answers_the_same(
     found, again = json.loads(one.run(*query)), json.loads(other.run(*query))
     assert found["hits"]
     assert found["hits"] == again["hits"]
-    assert "has 3" in other.run("restore", saved, code=1)
+    assert "tables already, and nothing is overwritten" in other.run("restore", saved, code=1)
     assert "is not a file" in other.run("restore", str(tmp_path / "nope"), code=1)
     assert "cannot be written" in one.run("backup", str(tmp_path / "no" / "x"), code=1)
