@@ -24,6 +24,7 @@ LOOKING = (
     ("search",),
     ("quality",),
     ("search_quality",),
+    ("asked",),
     ("ingestion_question_changelist",),
     ("sources_source_changelist",),
     ("ingestion_document_changelist",),
