@@ -7,7 +7,7 @@ A question for two things is asked as a whole and by its parts, each a ranking o
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -60,11 +60,13 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 class Candidates(NamedTuple):
-    """What the rankings found, best first; `notes` are for the user. `sentences`: whether a model
-    of sentences made some of the vectors."""
+    """What the rankings found, best first; `notes` are for the user. `added` are the words of a
+    language model by chunk, which are found and not shown. `sentences`: whether a model of
+    sentences made some of the vectors."""
 
     terms: QueryTerms
     hits: list[Hit]
+    added: Mapping[int, str]
     notes: tuple[str, ...]
     sentences: bool
 
@@ -104,7 +106,7 @@ def search(
     found = _found(asked, asked_terms, filters, mode, max(CANDIDATES, 2 * limit + 20))
     hits = found.hits
     if mode == "hybrid":
-        hits = _in_order(asked, asked_terms, hits, sentences=found.sentences)
+        hits = _in_order(asked, found)
     hits, of_reranker = reranked(asked, _each_clause_first(hits))
     gains = Gains(asked_terms.gains)
     chosen = [hit.with_snippet(snippet(hit.content, gains)) for hit in varied(hits, limit, gains)]
@@ -143,10 +145,10 @@ def _found(asked: str, terms: QueryTerms, filters: Filters, mode: Mode, number: 
     while True:
         notes = list[str]()
         rankings = [*_rankings(asked, terms, filters, mode, in_use, notes)]
-        hits = _hits(rankings, number) if rankings else []
+        hits, added = _hits(rankings, number) if rankings else ([], {})
         now = profiles_in_use() if by_meaning else in_use
         if now <= in_use:
-            return Candidates(terms, hits, tuple(notes), embeds_sentences(in_use))
+            return Candidates(terms, hits, added, tuple(notes), embeds_sentences(in_use))
         in_use = now
 
 
@@ -170,8 +172,8 @@ def _rankings(
         yield from dense_rankings(texts, asked_terms.chunks, profiles, filters, notes)
 
 
-def _hits(rankings: Sequence[Ranking], number: int) -> list[Hit]:
-    """The fused rankings, best first.
+def _hits(rankings: Sequence[Ranking], number: int) -> tuple[list[Hit], dict[int, str]]:
+    """The fused rankings, best first, and the words that were added to some of their chunks.
 
     One message to the server: the index scan settings apply to its transaction only.
     """
@@ -188,16 +190,19 @@ def _hits(rankings: Sequence[Ranking], number: int) -> list[Hit]:
             FROM ranked GROUP BY id ORDER BY score DESC, id LIMIT %s
         )
         SELECT {", ".join((*COLUMNS.values(), *HOST_COLUMNS))},
+               concat_ws(' ', e.context, array_to_string(e.questions, ' ')),
                {near}, f.score, f.rankings, f.places, f.values, f.weights
         FROM fused f JOIN ingestion_chunk c ON c.id = f.id
         JOIN ingestion_document d ON d.id = c.document_id
         JOIN sources_source s ON s.id = d.source_id
+        LEFT JOIN ingestion_enrichment e ON e.id = c.enrichment_id
         ORDER BY f.score DESC, c.id"""
     parameters = [value for r in rankings for value in (r.weight, *r.parameters)]
     with connection.cursor() as cursor:
         cursor.execute(sql, [*parameters, number, *vectors])
         cursor.nextset()
-        return [_hit(row, rankings) for row in cursor.fetchall()]
+        found = [_hit(row, rankings) for row in cursor.fetchall()]
+    return [hit for hit, _ in found], {hit.chunk_id: added for hit, added in found if added}
 
 
 def _near(rankings: Sequence[Ranking]) -> tuple[str, list[str]]:
@@ -209,9 +214,10 @@ def _near(rankings: Sequence[Ranking]) -> tuple[str, list[str]]:
     return f"CASE c.profile_id {cases} END", [ranking.vector for ranking in asked]
 
 
-def _in_order(asked: str, terms: QueryTerms, hits: Sequence[Hit], *, sentences: bool) -> list[Hit]:
+def _in_order(asked: str, found: Candidates) -> list[Hit]:
     """By relevance; what the query names comes first, whatever else is known of it."""
-    scored = relevance.ordered(asked, terms, hits, sentences=sentences)
+    hits = found.hits
+    scored = relevance.ordered(asked, found.terms, hits, found.added, sentences=found.sentences)
     places = {hit.chunk_id: place for place, hit in enumerate(hits) if _is_named(hit)}
     return sorted(scored, key=lambda hit: places.get(hit.chunk_id, len(hits)))
 
@@ -227,8 +233,8 @@ def weighed(number: int, ranking: Ranking) -> str:
     )
 
 
-def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> Hit:
-    *found, repository, template, base, near, score, numbers, places, values, weights = row
+def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> tuple[Hit, str]:
+    *found, repository, template, base, added, near, score, numbers, places, values, weights = row
     facts = dict(zip(COLUMNS, found, strict=True))
     line = line_link_of(facts["display_url"], facts["start_line"], repository, template, base)
     parts = tuple(
@@ -241,7 +247,7 @@ def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> Hit:
         )
         for number, place, value, weight in zip(numbers, places, values, weights, strict=True)
     )
-    return Hit(**facts, line_link=line, near=near, score=score, parts=parts)
+    return Hit(**facts, line_link=line, near=near, score=score, parts=parts), added
 
 
 def _each_clause_first(hits: Sequence[Hit]) -> list[Hit]:

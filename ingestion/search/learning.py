@@ -44,7 +44,7 @@ def examples(questions: Iterable[Question]) -> Examples:
         models = "sentences" if asked.sentences else "words"
         answers = np.array([any(p.rank for p in question.places([hit])) for hit in asked.hits])
         if answers.any():
-            features = relevance.features(question.query, asked.terms, asked.hits)
+            features = relevance.features(question.query, asked.terms, asked.hits, asked.added)
             found.append(Found(features, answers))
     return Examples(found, models)
 

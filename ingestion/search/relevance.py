@@ -26,6 +26,8 @@ WEIGHTS = Path(__file__).with_name("relevance.json")
 MOST_WORDS = 32  # of a query whose meaning is compared, the rarest
 LONGEST_COMPARED = 6000  # characters of a passage
 
+_NONE: Mapping[int, str] = {}
+
 FEATURES = (
     "said",
     "said in headings",
@@ -64,13 +66,20 @@ class Wanted:
     rarities: Sequence[float]
 
 
-def ordered(query: str, terms: QueryTerms, hits: Sequence[Hit], *, sentences: bool) -> list[Hit]:
-    """The hits by their relevance, best first, with it as their score. `sentences`: whether chunks
-    are embedded by a model of sentences."""
+def ordered(
+    query: str,
+    terms: QueryTerms,
+    hits: Sequence[Hit],
+    added: Mapping[int, str],
+    *,
+    sentences: bool,
+) -> list[Hit]:
+    """The hits by their relevance, best first, with it as their score. `added` are words of chunks
+    that are not shown. `sentences`: whether chunks are embedded by a model of sentences."""
     if not hits:
         return []
     weights = _weights()["sentences" if sentences else "words"]
-    values = features(query, terms, hits) * weights
+    values = features(query, terms, hits, added) * weights
     scored = [
         hit.model_copy(update={"score": float(row.sum()), "relevance": _named(row)})
         for hit, row in zip(hits, values, strict=True)
@@ -91,10 +100,12 @@ def _weights() -> dict[str, Features]:
     }
 
 
-def features(query: str, terms: QueryTerms, hits: Sequence[Hit]) -> Features:
+def features(
+    query: str, terms: QueryTerms, hits: Sequence[Hit], added: Mapping[int, str] = _NONE
+) -> Features:
     """Shape (len(hits), len(FEATURES))."""
     wanted = _wanted(query, terms)
-    texts = [set(analyzer.words(hit.content[:LONGEST_COMPARED])) for hit in hits]
+    texts = [set(analyzer.words(_text(hit, added))) for hit in hits]
     headings = [set(analyzer.words(hit.context_header)) for hit in hits]
     holding = _Holding(wanted)
     in_text, in_headings = [holding.terms(t) for t in texts], [holding.terms(h) for h in headings]
@@ -118,6 +129,11 @@ def features(query: str, terms: QueryTerms, hits: Sequence[Hit]) -> Features:
             np.log1p([len(hit.content) for hit in hits]),
         ]
     )
+
+
+def _text(hit: Hit, added: Mapping[int, str]) -> str:
+    text = hit.content[:LONGEST_COMPARED]
+    return f"{text}\n{added[hit.chunk_id]}" if hit.chunk_id in added else text
 
 
 def _wanted(query: str, terms: QueryTerms) -> Wanted:

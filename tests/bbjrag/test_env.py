@@ -138,6 +138,7 @@ BOUNDS: dict[str, tuple[float, float | None]] = {
     "REMOVAL_GATE_SHARE": (0, 1),
     "REMOVAL_GATE_DOCUMENTS": (0, None),
     "RETENTION_DAYS": (0, 36500),
+    "RERANKER_TIMEOUT": (0.1, 60),
     "QUERY_LOG_DAYS": (0, 36500),
     "NOTIFY_NOT_READ_DAYS": (0, 36500),
     "NOTIFY_AWAY_MINUTES": (0, 10080),
