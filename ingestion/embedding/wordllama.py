@@ -86,12 +86,18 @@ class WordLlamaEmbedder:
         return mean
 
 
-def word_vector(word: str) -> Vectors:
-    """The vector of one word, of length 1 (of 0 if it has no token). Shape (dimensions,)."""
+def word_vectors(words: Sequence[str]) -> Vectors:
+    """The vectors of single words, of length 1 (of 0 without a token).
+    Shape (len(words), DIMENSIONS)."""
     rows, tokenizer, _ = _weights()
-    ids = tokenizer.encode(word, add_special_tokens=False).ids
-    mean: Vectors = rows[ids].mean(axis=0) if ids else np.zeros(rows.shape[1], np.float32)
-    return mean / max(float(np.linalg.norm(mean)), 1e-9)
+    means = np.zeros((len(words), DIMENSIONS), np.float32)
+    encodings = tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
+    for mean, encoding in zip(means, encodings, strict=True):
+        if encoding.ids:
+            rows[encoding.ids].mean(axis=0, out=mean)
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    means /= np.maximum(lengths, 1e-9)
+    return means
 
 
 @cache

@@ -47,7 +47,7 @@ LONGEST_QUERY = 8192  # characters; the rest is ignored
 # because two lists are fused and not dozens.
 RANK_CONSTANT = 10
 LEAST_TRUST = 0.1
-CANDIDATES = 60  # fused hits that are put in order by their relevance
+CANDIDATES = 40  # fused hits that are put in order by their relevance
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
 # Real texts repeat themselves, which lowers recall: with ef_search 120 HNSW found 0.81 of the

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from ingestion.embedding.base import Vectors
-from ingestion.embedding.wordllama import DIMENSIONS, word_vector
+from ingestion.embedding.wordllama import DIMENSIONS, word_vectors
 
 UNRELATED = 0.3  # cosine; words that have nothing to do with each other are often that near
 REMEMBERED = 1 << 15  # words: 16 MB in half precision
@@ -35,15 +35,15 @@ class WordMeanings:
         with self.lock:
             if len(self.rows) + len(words) > len(self.known):
                 self.rows.clear()
-            found = self.known[[self._row(word) for word in words]]
+            self._add([*dict.fromkeys(word for word in words if word not in self.rows)])
+            found = self.known[[self.rows[word] for word in words]]
         return found.astype(np.float32)
 
-    def _row(self, word: str) -> int:
-        row = self.rows.get(word)
-        if row is None:
-            row = self.rows[word] = len(self.rows)
-            self.known[row] = word_vector(word)
-        return row
+    def _add(self, words: Sequence[str]) -> None:
+        first = len(self.rows)
+        if words:
+            self.known[first : first + len(words)] = word_vectors(words)
+        self.rows.update(zip(words, range(first, first + len(words)), strict=True))
 
     def nearness(self, asked: Sequence[str], texts: Sequence[Collection[str]]) -> Vectors:
         """How near the nearest word of each text is to each word that is asked for: 1 for the same
