@@ -200,7 +200,7 @@ class OllamaEmbedder:
             tokens = self.count(text)
             if tokens <= self.context:
                 fitting.append(index)
-            elif getattr(self.count, "exact", False):
+            elif isinstance(self.count, Tokens):
                 raise TextTooLong(self._too_long(tokens))
             else:
                 yield [index]

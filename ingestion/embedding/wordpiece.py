@@ -36,8 +36,6 @@ class TokenBound:
     characters become many). The other bound is measured.
     """
 
-    exact = False
-
     def __call__(self, text: str) -> int:
         normalised = text if text.isascii() else unicodedata.normalize("NFKD", text)
         by_bytes = max(len(text.encode()), len(normalised.encode())) + 1
@@ -55,8 +53,6 @@ class WordPieceTokens(Tokens):
     Marks written in a text ("[SEP]"), letters that are joined from parts and very long words count
     for more here than with the server, never for less.
     """
-
-    exact = True
 
     def __init__(self, vocabulary: Sequence[str], unknown: str) -> None:
         super().__init__()

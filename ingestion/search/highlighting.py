@@ -59,12 +59,8 @@ class Gains(dict[str, float]):
         return found
 
     def _is_foreign(self, word: str) -> bool:
-        """Whether a word cannot match: it is not indexed, or is a plain word that starts with
-        another letter than all terms. This saves stemming most words of a text."""
-        if len(word) > analyzer.LONGEST_WORD:
-            return True
-        plain = word.isascii() and word.isalpha() and (word.islower() or word.istitle())
-        return plain and word[0].lower() not in self.initials
+        """Whether a word cannot match: it is not indexed, or begins with another letter."""
+        return len(word) > analyzer.LONGEST_WORD or analyzer.is_foreign(word, self.initials)
 
     def _best(self, word: str) -> float:
         best = 0.0

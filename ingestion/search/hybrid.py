@@ -61,14 +61,17 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 class Candidates(NamedTuple):
     """What the rankings found, best first; `notes` are for the user. `added` are the words of a
-    language model by chunk, which are found and not shown. `sentences`: whether a model of
-    sentences made some of the vectors."""
+    language model by chunk, which are found and not shown; `profiles` are those in use."""
 
     terms: QueryTerms
     hits: list[Hit]
     added: Mapping[int, str]
     notes: tuple[str, ...]
-    sentences: bool
+    profiles: frozenset[int]
+
+    def sentences(self) -> bool:
+        """Whether a model of sentences made some of the vectors."""
+        return embeds_sentences(self.profiles)
 
 
 def search(
@@ -148,7 +151,7 @@ def _found(asked: str, terms: QueryTerms, filters: Filters, mode: Mode, number: 
         hits, added = _hits(rankings, number) if rankings else ([], {})
         now = profiles_in_use() if by_meaning else in_use
         if now <= in_use:
-            return Candidates(terms, hits, added, tuple(notes), embeds_sentences(in_use))
+            return Candidates(terms, hits, added, tuple(notes), in_use)
         in_use = now
 
 
@@ -217,7 +220,7 @@ def _near(rankings: Sequence[Ranking]) -> tuple[str, list[str]]:
 def _in_order(asked: str, found: Candidates) -> list[Hit]:
     """By relevance; what the query names comes first, whatever else is known of it."""
     hits = found.hits
-    scored = relevance.ordered(asked, found.terms, hits, found.added, sentences=found.sentences)
+    scored = relevance.ordered(asked, found.terms, hits, found.added, sentences=found.sentences())
     places = {hit.chunk_id: place for place, hit in enumerate(hits) if _is_named(hit)}
     return sorted(scored, key=lambda hit: places.get(hit.chunk_id, len(hits)))
 

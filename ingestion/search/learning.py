@@ -41,7 +41,7 @@ def examples(questions: Iterable[Question]) -> Examples:
     found, models = list[Found](), "words"
     for question in questions:
         asked = hybrid.candidates(question.query)
-        models = "sentences" if asked.sentences else "words"
+        models = "sentences" if asked.sentences() else "words"
         answers = np.array([any(p.rank for p in question.places([hit])) for hit in asked.hits])
         if answers.any():
             features = relevance.features(question.query, asked.terms, asked.hits, asked.added)

@@ -169,13 +169,9 @@ class _Holding(dict[str, frozenset[str]]):
         return _NOTHING.union(*map(self.__getitem__, words))
 
     def __missing__(self, word: str) -> frozenset[str]:
-        found = self[word] = _NOTHING if self._is_foreign(word) else self._found(word)
+        is_foreign = analyzer.is_foreign(word, self.initials)
+        found = self[word] = _NOTHING if is_foreign else self._found(word)
         return found
-
-    def _is_foreign(self, word: str) -> bool:
-        """A plain word that begins with another letter than all terms; this saves stemming most."""
-        plain = word.isascii() and word.isalpha() and (word.islower() or word.istitle())
-        return plain and word[0].lower() not in self.initials
 
     def _found(self, word: str) -> frozenset[str]:
         whole, parts = analyzer.forms(word)

@@ -12,7 +12,7 @@ import re
 import struct
 import threading
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -58,6 +58,13 @@ class Forms(NamedTuple):
 def words(text: str) -> list[str]:
     """The words of a text as written, in order."""
     return _WORD.findall(_folded(text))
+
+
+def is_foreign(word: str, initials: Container[str]) -> bool:
+    """Whether a word cannot be any of some terms, which begin with these letters: it is a plain
+    word that begins with another. This saves stemming most words of a text."""
+    plain = word.isascii() and word.isalpha() and (word.islower() or word.istitle())
+    return plain and word[0].lower() not in initials
 
 
 @lru_cache(maxsize=1 << 14)

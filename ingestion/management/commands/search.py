@@ -76,7 +76,7 @@ def _show(console: Console, number: int, hit: Hit, scores: bool) -> None:
     lines.append(Text(f"{hit.source} · {', '.join(facts)}", "dim"))
     if scores:
         parts = [f"{part.ranking}: {part.place}. ({part.value:.3f})" for part in hit.parts]
-        lines.append(Text(f"score {hit.score:.4f} = {'; '.join(parts)}", "dim"))
+        lines.append(Text(f"score {hit.score:.4f}; {'; '.join(parts)}", "dim"))
     lines.append(_marked(hit, console.is_terminal))
     for line in lines:
         console.print(Text("   ") + line)
