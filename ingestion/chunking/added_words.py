@@ -53,13 +53,18 @@ def with_words(
     return Prepared(chunks, vectors)
 
 
-def _enriched(chunk: TextChunk, added: Added, limit: int) -> EnrichedChunk:
-    text = chunk.embedded_text
-    for words in (added.words.context, *added.words.questions):
-        longer = f"{text}\n\n{words}"
+def text_with_words(text: str, words: Words, limit: int) -> str:
+    """The text with as many of the words after it as fit into `limit` tokens."""
+    for more in (words.context, *words.questions):
+        longer = f"{text}\n\n{more}"
         if count_tokens(longer) > limit:
             break
         text = longer
+    return text
+
+
+def _enriched(chunk: TextChunk, added: Added, limit: int) -> EnrichedChunk:
+    text = text_with_words(chunk.embedded_text, added.words, limit)
     own = {field.name: getattr(chunk, field.name) for field in fields(TextChunk)}
     own["content_hash"] = hashlib.sha256(text.encode()).hexdigest()
     return EnrichedChunk(**own, enrichment=added.key, with_words=text)

@@ -18,15 +18,18 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count
 
+from ingestion.chunking.added_words import text_with_words
 from ingestion.chunking.chunker import embedded_text
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.configured import AUTO, FIRST, LAST, configured_embedder
 from ingestion.embedding.stage import pack_vector, unpack_vector
+from ingestion.enrichment.passages import Words
 from ingestion.exceptions import TextRejected, TextTooLong
 from ingestion.index import hnsw
 from ingestion.index.session_lock import session_lock
 from ingestion.index.writer import profile_of, stored_vectors
 from ingestion.models import Chunk, EmbeddingProfile
+from ingestion.text.tokenizer import counted_in
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +37,10 @@ LOCK = 0x626272  # the first key of the lock of who re-embeds; there is one in a
 AT_ONCE = 16  # texts in a transaction: a second or two of work
 
 _NEXT = """
-    SELECT DISTINCT ON (content_hash) content_hash, context_header, content FROM ingestion_chunk
-    WHERE profile_id = %s AND content_hash > %s ORDER BY content_hash LIMIT %s"""
+    SELECT DISTINCT ON (c.content_hash)
+        c.content_hash, c.context_header, c.content, e.context, e.questions
+    FROM ingestion_chunk c LEFT JOIN ingestion_enrichment e ON e.id = c.enrichment_id
+    WHERE c.profile_id = %s AND c.content_hash > %s ORDER BY c.content_hash LIMIT %s"""
 _GIVE = """
     WITH given AS (
         SELECT c.id, v.vector FROM unnest(%s::text[], %s::text[]) AS v(hash, vector)
@@ -151,7 +156,18 @@ class _Pass:
         """The texts that come next, by hash."""
         with connection.cursor() as cursor:
             cursor.execute(_NEXT, [self.first.pk, after, AT_ONCE])
-            return {key: embedded_text(header, text) for key, header, text in cursor.fetchall()}
+            return {key: self._text(*parts) for key, *parts in cursor.fetchall()}
+
+    def _text(
+        self, header: str, content: str, context: str | None, questions: list[str] | None
+    ) -> str:
+        """What is embedded of a chunk, with the words that a language model added to it."""
+        text = embedded_text(header, content)
+        if context is None:
+            return text
+        with counted_in(self.embedder.tokens):
+            words = Words(context, tuple(questions or ()))
+            return text_with_words(text, words, self.embedder.chunk_limit)
 
     def _vectors(self, texts: Mapping[str, str]) -> dict[str, bytes]:
         found = stored_vectors([self.last], texts)

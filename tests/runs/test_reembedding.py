@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from django.db import connections
 
 from ingestion import access
 from ingestion.embedding.configured import configured_embedder
-from ingestion.index import hnsw
+from ingestion.enrichment.passages import Words
+from ingestion.index import enrichments, hnsw
 from ingestion.index.writer import profile_of
 from ingestion.models import Chunk, EmbeddingProfile, State
 from ingestion.runs import preflight, reembedding
@@ -69,6 +71,23 @@ def test_it_works(pages: Source) -> None:
     assert reembedding.progress() == reembedding.Progress(total, total)
     assert not reembedding.is_needed()
     assert wrong() == []
+
+
+def test_the_words_of_a_language_model_are_embedded_with_their_chunk(
+    pages: Source, settings: Any
+) -> None:
+    settings.ENRICHMENT_MODEL = "writer"
+    words = Words("It is about the moon.", ("How far is the moon?",))
+    for chunk in Chunk.objects.all():
+        enrichments.keep("writer", chunk.content_hash, words)
+    assert read(pages).state == State.SUCCEEDED
+    list(reembedding.steps())
+    chunk = Chunk.objects.earliest("pk")
+    assert chunk.enrichment_id is not None
+    text = f"{chunk.context_header}\n\n{chunk.content}\n\n{words.context}\n\n{words.questions[0]}"
+    assert sha256(text.encode()).hexdigest() == chunk.content_hash
+    made = configured_embedder().embed([text])[0]
+    assert list(chunk.embedding) == pytest.approx(made.tolist(), abs=1e-6)
 
 
 def test_a_vector_is_the_one_that_the_model_gives(pages: Source) -> None:
