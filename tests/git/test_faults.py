@@ -108,9 +108,9 @@ def test_a_reading_that_is_killed_in_a_fetch_goes_on(
 
 
 def kill_reading() -> None:
-    """Kill the process that reads: the parent of Git's."""
-    (fetch,) = [process for process in gits() if "fetch" in process.cmdline()]
-    parent = fetch.parent()
+    """Kill the process that reads, the parent of the oldest fetch: its children look the same."""
+    fetching = [process for process in gits() if "fetch" in process.cmdline()]
+    parent = min(fetching, key=psutil.Process.create_time).parent()
     assert parent
     parent.send_signal(signal.SIGKILL)
 

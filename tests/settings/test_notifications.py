@@ -10,12 +10,13 @@ import pytest
 from tests.settings.place import Place, end
 from tests.settings.test_web_server import serve
 from tests.support.mail_server import MailServer
-from tests.support.ollama_server import honest, status
+from tests.support.ollama_server import status
 from tests.support.reading import until
 from tests.support.webhook import SECRET, Webhook
 
 AT_ONCE = {"REAPER_INTERVAL": "0.3", "EMBEDDER_WAIT_LIMIT": "0"}
 FORGET = "TRUNCATE ingestion_notification CASCADE"
+IN_A_CHUNK = "Section"  # a word of every page, and of no question whether the embedder is there
 WAITED_FOR = 1.5  # seconds in which a message too many would have come
 
 
@@ -32,11 +33,10 @@ def by_webhook(webhook: Webhook, **given: str) -> dict[str, str]:
 
 
 def fail(place: Place) -> None:
-    """The embedder answers the command, and not the reading."""
-    place.ollama.next(honest())
-    place.ollama.always(status(503))
+    """The embedder answers whoever asks whether it is there, and not the reading."""
+    place.ollama.for_text(IN_A_CHUNK, status(503))
     place.ingest(code=1, **AT_ONCE)
-    place.ollama.always(None)
+    place.ollama.by_text.clear()
 
 
 @pytest.mark.setting("NOTIFY_WEBHOOK_URL")
