@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import Literal
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock, table
 from markdown_it.token import Token
 
 Kind = Literal["heading", "text", "code", "table", "list", "item", "quote", "rule"]
@@ -34,8 +35,52 @@ _CONTAINERS = ("list", "item", "quote")
 _MARKS = re.compile(r"[*_`\\\\]")
 _CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`) ?(.+?) ?(?<!`)\1(?!`)")
 
+
+def _line_of_prose(state: StateBlock, line: int, end: int, silent: bool) -> bool:
+    """A paragraph of one line, as most are. What begins with a letter and is alone can be nothing
+    else, so that none of the other rules need be asked."""
+    if line + 1 < state.lineMax and not state.isEmpty(line + 1):
+        return False
+    start = state.bMarks[line] + state.tShift[line]
+    if not state.src[start].isalpha() or state.is_code_block(line):
+        return False
+    state.line = line + 1
+    opening = state.push("paragraph_open", "p", 1)
+    opening.map = [line, line + 1]
+    state.push("paragraph_close", "p", -1)
+    return True
+
+
+def _table_without_cells(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A table by markdown-it's rule, without tokens for its cells, which nobody here asks for."""
+    if not table(state, start, end, True):
+        return False
+    if silent:
+        return True
+    outside, state.parentType = state.parentType, "table"
+    line = start + 2
+    while line < end and _goes_on(state, line, end):
+        line += 1
+    opening = state.push("table_open", "table", 1)
+    opening.map = [start, line]
+    state.push("table_close", "table", -1)
+    state.parentType, state.line = outside, line
+    return True
+
+
+def _goes_on(state: StateBlock, line: int, end: int) -> bool:
+    """Whether a table goes on with this line."""
+    if state.isEmpty(line) or state.sCount[line] < state.blkIndent or state.is_code_block(line):
+        return False
+    return not any(
+        rule(state, line, end, True) for rule in state.md.block.ruler.getRules("blockquote")
+    )
+
+
 _markdown = MarkdownIt("commonmark", {"maxNesting": DEEPEST_NESTING}).enable("table")
 _markdown.disable(["html_block", "reference", "inline"])
+_markdown.block.ruler.at("table", _table_without_cells, {"alt": ["paragraph", "reference"]})
+_markdown.block.ruler.before("table", "line_of_prose", _line_of_prose)
 
 
 class Lines(list[str]):

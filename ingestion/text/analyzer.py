@@ -12,7 +12,7 @@ import re
 import struct
 import threading
 import unicodedata
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ _HEADING = re.compile(r"\s{0,3}#{1,6}\s")
 _ROW = re.compile(r"\s*\|([^|\n]*)\|")
 _LISTED = re.compile(r"\s*[-*+]\s+`([^`\n]+)`")
 _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})")
+_MARKS = frozenset("#|-*+`~")  # with which headings, rows, items and fences begin
 _PLACES = [struct.Struct(f">BH{number}H") for number in range(POSITIONS_KEPT + 1)]
 
 
@@ -96,20 +97,11 @@ def vector(title: str, context_header: str, content: str, added: str = "") -> by
     for text, weight in ((title, A), (context_header, B)):
         placing.add(words(text), weight)
         placing.position += GAP
-    for line, key_end, heading in _lines(content):
-        if key_end and not heading:
-            key = sum(match.start() < key_end for match in _WORD.finditer(line))
-            found = _WORD.findall(line)
-            placing.add(found[:key], B)
-            placing.add(found[key:], C)
-        else:
-            placing.add(_WORD.findall(line), B if heading else C)
+    for text, weight in _weighed(_folded(content)):
+        placing.add(_WORD.findall(text), weight)
     placing.position += GAP
     placing.add(words(added), D)
-    places = placing.places
-    return struct.pack(">I", len(places)) + b"".join(
-        [_packed(term, places[term]) for term in sorted(places)]
-    )
+    return placing.packed()
 
 
 class _Placing:
@@ -119,24 +111,31 @@ class _Placing:
         self.position = 1
         self.places: dict[bytes, list[int]] = {}
 
-    def add(self, found: Iterable[str], weight: int) -> None:
-        for word in found:
-            position = self.position
-            if position > LAST_POSITION:
-                return
-            whole, parts = _encoded(word)
-            if whole:
-                self._place(whole, weight << 14 | position)
+    def add(self, found: Sequence[str], weight: int) -> None:
+        whole_weight, part_weight = weight << 14, max(weight - 1, D) << 14
+        positions = range(self.position, LAST_POSITION + 1)
+        places = self.places
+        for position, (whole, parts) in zip(positions, map(_encoded, found), strict=False):
+            if whole not in places:
+                places[whole] = [whole_weight | position]
+            elif len(places[whole]) < POSITIONS_KEPT:
+                places[whole].append(whole_weight | position)
             for part in parts:
-                self._place(part, max(weight - 1, D) << 14 | position)
-            self.position = position + 1
+                self._add_part(part, part_weight | position)
+        self.position += len(found)
 
-    def _place(self, term: bytes, place: int) -> None:
-        places = self.places.get(term)
-        if places is None:
-            self.places[term] = [place]
-        elif len(places) < POSITIONS_KEPT and (places[-1] ^ place) & LAST_POSITION:
-            places.append(place)  # a part that equals the whole keeps the greater weight
+    def _add_part(self, term: bytes, place: int) -> None:
+        places = self.places.setdefault(term, [])
+        is_the_whole = places and not (places[-1] ^ place) & LAST_POSITION  # of greater weight
+        if len(places) < POSITIONS_KEPT and not is_the_whole:
+            places.append(place)
+
+    def packed(self) -> bytes:
+        self.places.pop(b"", None)  # of words without a term
+        packed = [struct.pack(">I", len(self.places))]
+        for term, places in sorted(self.places.items()):
+            packed += term, _PLACES[len(places)].pack(0, len(places), *places)
+        return b"".join(packed)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -147,19 +146,30 @@ def _encoded(word: str) -> tuple[bytes, list[bytes]]:
     return whole.encode(), [part.encode() for part in parts]
 
 
-def _packed(term: bytes, places: list[int]) -> bytes:
-    return term + _PLACES[len(places)].pack(0, len(places), *places)
-
-
-def _lines(content: str) -> Iterator[tuple[str, int, bool]]:
-    """Each line, where its key ends (0 without one), and whether it is a heading."""
+def _weighed(content: str) -> Iterator[tuple[str, int]]:
+    """The parts of a text with their weights: headings, the keys of rows, and what is between."""
     fenced = False
-    for line in _folded(content).split("\n"):
-        if _FENCE.match(line):
-            fenced = not fenced
-        key = None if fenced else _ROW.match(line) or _LISTED.match(line)
-        is_key = key and len(key[1].strip()) <= LONGEST_KEY
-        yield line, key.end() if key and is_key else 0, not fenced and bool(_HEADING.match(line))
+    plain: list[str] = []
+    for line in content.split("\n"):
+        if line.lstrip()[:1] not in _MARKS:
+            plain.append(line)
+            continue
+        fenced ^= bool(_FENCE.match(line))
+        end = 0 if fenced else _end_of_key(line)
+        if end:
+            yield "\n".join(plain), C
+            yield line[:end], B
+        plain = [line[end:]] if end else [*plain, line]
+    yield "\n".join(plain), C
+
+
+def _end_of_key(line: str) -> int:
+    """Where the part of a line ends that says what it is about: all of a heading, the first cell of
+    a row, the name that begins an item of a list. 0 for none."""
+    if _HEADING.match(line):
+        return len(line)
+    key = _ROW.match(line) or _LISTED.match(line)
+    return key.end() if key and len(key[1].strip()) <= LONGEST_KEY else 0
 
 
 def _folded(text: str) -> str:

@@ -5,9 +5,10 @@ Which one counts is said around the work, as with the precision of decimals:
     with counted_in(tokens):
         chunks = ...
 
-In each of them the count of a text is the exact sum of the counts of its words (each with the
-spaces before it), so each word needs to be encoded only once. In wordllama's, a byte-pair encoding,
+In each of them the tokens of a text are those of its words (each with the spaces before it), one
+after the other, so each word needs to be encoded only once. In wordllama's, a byte-pair encoding,
 no token has a space after another character, and none has a line break or tab beside another one.
+The counts of lines are remembered, too, because each is counted with several others around it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import json
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from tokenizers import Encoding, Tokenizer
 
@@ -30,6 +32,9 @@ from ingestion.exceptions import ConfigError
 TOKENIZER_FILE = "tokenizers/l2_supercat_tokenizer_config.json"
 REMEMBERED_WORDS = 1 << 17
 REMEMBERED_LENGTH = 64
+REMEMBERED_LINES = 1 << 11
+
+Value = TypeVar("Value")
 
 _WORD = re.compile(r" *[^ \n\t]+| +|[\n\t]")
 _CROSSES_WORDS = re.compile(r"[^▁]▁|[\n\t]")
@@ -44,26 +49,39 @@ class Tokens(ABC):
     key = ""
     """What chunks that are counted in it depend on; empty for wordllama's."""
 
+    left_out: tuple[str, ...] = ("counts", "line_counts", "_tokenizer")
+    """What is not sent along."""
+
     def __init__(self) -> None:
-        self.counts = _Counts(self)
+        self._forget()
 
     def __getstate__(self) -> dict[str, object]:
-        left_out = ("counts", "_tokenizer")
-        return {name: value for name, value in vars(self).items() if name not in left_out}
+        return {name: value for name, value in vars(self).items() if name not in self.left_out}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        vars(self).update(state, counts=_Counts(self))
+        vars(self).update(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.counts = _Remembered(self.length)
+        self.line_counts = _LineCounts(self.counts)
 
     @abstractmethod
     def ends(self, text: str) -> list[int]:
         """The character after each token of a text at the beginning of a line."""
+
+    def length(self, word: str) -> int:
+        """The number of tokens of a word."""
+        return len(self.ends(word))
 
     def count(self, text: str) -> int:
         """The number of tokens of a text, without begin and end marks; 0 for an empty one."""
         return self.count_within(f" {text}") if text else 0
 
     def count_within(self, text: str) -> int:
-        return sum(map(self.counts.__getitem__, _WORD.findall(text.replace("▁", " "))))
+        lines = text.replace("▁", " ").split("\n")
+        breaks = self.counts["\n"] * (len(lines) - 1)
+        return breaks + sum(map(self.line_counts.__getitem__, lines))
 
 
 @contextmanager
@@ -133,25 +151,60 @@ def _extends(character: str) -> bool:
     )
 
 
-class _Counts(dict[str, int]):
-    """The token count of each word so far; cleared when it has grown large."""
+class _Remembered(dict[str, Value]):
+    """What was found out for each word so far; cleared when it has grown large."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, find: Callable[[str], Value]) -> None:
         super().__init__()
-        self.tokens = tokens
+        self.find = find
 
-    def __missing__(self, word: str) -> int:
-        count = len(self.tokens.ends(word))
+    def __missing__(self, word: str) -> Value:
+        value = self.find(word)
         if len(word) <= REMEMBERED_LENGTH:
             if len(self) >= REMEMBERED_WORDS:
                 self.clear()
-            self[word] = count
+            self[word] = value
+        return value
+
+
+class _LineCounts(dict[str, int]):
+    """The token count of each line of late."""
+
+    def __init__(self, counts: _Remembered[int]) -> None:
+        super().__init__()
+        self.counts = counts
+
+    def __missing__(self, line: str) -> int:
+        count = sum(map(self.counts.__getitem__, _WORD.findall(line)))
+        if len(self) >= REMEMBERED_LINES:
+            self.clear()
+        self[line] = count
         return count
 
 
 class WordLlamaTokens(Tokens):
+    left_out = (*Tokens.left_out, "_numbers")
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._numbers = _Remembered(_numbers_of)
+
     def ends(self, text: str) -> list[int]:
         return [end - 1 for _, end in _encode(text).offsets[2:]]
+
+    def length(self, word: str) -> int:
+        return len(self._numbers[word])
+
+    def numbers(self, text: str) -> list[int]:
+        """The place of each token of a text in the vocabulary."""
+        found: list[int] = []
+        for word in _WORD.findall(f" {text}".replace("▁", " ") if text else ""):
+            found += self._numbers[word]
+        return found
+
+
+def _numbers_of(word: str) -> tuple[int, ...]:
+    return tuple(_encode(word).ids[2:])
 
 
 def _encode(word: str) -> Encoding:

@@ -7,9 +7,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import snowballstemmer
 from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
+from snowballstemmer.english_stemmer import EnglishStemmer
 
 from ingestion.text import analyzer
 
@@ -158,3 +160,11 @@ ENDINGS = (
     "abilities",
     "icated",
 )
+
+
+def test_a_compiled_stemmer_gives_the_same_stems() -> None:
+    compiled, pure = snowballstemmer.stemmer("english"), EnglishStemmer()
+    words = "generally events windows happy skies dying running databases news sky's proceed"
+
+    assert type(compiled) is not EnglishStemmer
+    assert compiled.stemWords(words.split()) == pure.stemWords(words.split())

@@ -40,7 +40,10 @@ def test_it_works() -> None:
 @settings(max_examples=300, deadline=None, database=None)
 @given(awkward)
 def test_the_count_is_the_tokenizers_own(tokenizer: Tokenizer, text: str) -> None:
-    assert count_tokens(text) == len(tokenizer.encode(text, add_special_tokens=False))
+    encoded = tokenizer.encode(text, add_special_tokens=False)
+
+    assert count_tokens(text) == len(encoded)
+    assert tokens.WORDLLAMA.numbers(text) == encoded.ids
 
 
 @settings(max_examples=100, deadline=None, database=None)
