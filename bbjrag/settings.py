@@ -177,7 +177,7 @@ WHITENOISE_AUTOREFRESH = DEBUG
 CHUNK_SIZE = env.integer("CHUNK_SIZE", 400, minimum=32, maximum=8192)
 CHUNK_OVERLAP = env.integer("CHUNK_OVERLAP", 50)
 TRUST_FILE_TIMES = env.boolean("TRUST_FILE_TIMES", True)
-CHUNKING_PROCESSES = env.integer("CHUNKING_PROCESSES", 1, minimum=0, maximum=64)
+CHUNKING_PROCESSES = env.integer("CHUNKING_PROCESSES", 0, minimum=0, maximum=64)
 ORIGINAL_LIMIT_KB = env.integer("ORIGINAL_LIMIT_KB", 2048, minimum=0, maximum=65536)
 ORIGINAL_LIMIT = 1024 * ORIGINAL_LIMIT_KB  # bytes
 

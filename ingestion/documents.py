@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 ROOM_FOR_NOTE = 60  # characters of the note on what is left out of a text
@@ -64,10 +64,12 @@ class ParsedDocument:
 
         Where and when the text was read (`inputs`, `validators`) is not part of it.
         """
-        fields = asdict(self)
-        del fields["inputs"], fields["validators"]
-        payload = json.dumps([fields, [str(v) for v in versions]], sort_keys=True, default=str)
+        covered = {name: getattr(self, name) for name in _FINGERPRINTED}
+        payload = json.dumps([covered, [str(v) for v in versions]], sort_keys=True, default=str)
         return hashlib.sha256(payload.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_FINGERPRINTED = [f.name for f in fields(ParsedDocument) if f.name not in ("inputs", "validators")]
 
 
 @dataclass(frozen=True, slots=True)

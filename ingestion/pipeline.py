@@ -16,10 +16,17 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from ingestion.chunking.chunker import Chunker
-from ingestion.chunking.stage import Preparation, Prepared
+from ingestion.chunking.stage import Preparation, Prepared, PreparedDocument
 from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, Unchanged, places_of
 from ingestion.embedding.base import Embedder
-from ingestion.embedding.stage import EmbeddedDocument, EmbeddingStage, Enrich, LookUp, Vector
+from ingestion.embedding.stage import (
+    EmbeddedDocument,
+    EmbeddingStage,
+    Enrich,
+    LookUp,
+    Vector,
+    embedding_in_passing,
+)
 from ingestion.exceptions import EmbedderError
 from ingestion.index.change_detection import KnownDocuments, Stored
 from ingestion.index.stage import Settled, StoringStage
@@ -133,13 +140,16 @@ class Observer(Protocol):
 
 
 class Reading:
-    """One reading of one source, from what its parser yields to its tables. `helpers` processes cut
-    documents into chunks beside this one, each document within the `limits`."""
+    """One reading of one source, from what its parser yields to its tables.
+
+    Documents that come unprepared are cut by `helpers` processes beside this one, each within the
+    `limits`.
+    """
 
     def __init__(
         self,
         *,
-        parsed: Iterator[Parsed],
+        parsed: Iterator[Parsed | PreparedDocument],
         known: KnownDocuments,
         writer: Writer,
         chunker: Chunker,
@@ -161,7 +171,9 @@ class Reading:
         stored: LookUp = (
             partial(stored_vectors, writer.profiles) if scope.reuse else _nothing_stored
         )
-        self.chunking = Preparation(chunker, helpers, limits, partial(report, "chunking"))
+        self.chunking = Preparation(
+            chunker, helpers, limits, partial(report, "chunking"), embedding_in_passing(embedder)
+        )
         self.embedding = EmbeddingStage(
             embedder, chunker, stored, clock=clock, beat=self._beat, enrich=enrich
         )
@@ -190,28 +202,41 @@ class Reading:
         self.outcome.vanished = self._vanished()
         return self.outcome
 
-    def _take(self, parsed: Parsed) -> None:
+    def _take(self, parsed: Parsed | PreparedDocument) -> None:
         self.observer.report("reading", parsed.url)
         if isinstance(parsed, DocumentFailure):
             self._failed(parsed)
         elif isinstance(parsed, Unchanged):
             self._unchanged(parsed.url)
+        elif isinstance(parsed, PreparedDocument) and self.scope.covers(parsed.url):
+            if self._is_new(parsed.document, parsed.fingerprint) and parsed.prepared:
+                self._prepared(parsed.document, parsed.fingerprint, parsed.prepared)
         elif isinstance(parsed, ParsedDocument) and self.scope.covers(parsed.url):
-            self._document(parsed)
+            fingerprint = parsed.fingerprint(*self.scope.versions)
+            if self._is_new(parsed, fingerprint):
+                with self.timings.clock("chunk"):
+                    self.chunking.put(parsed, fingerprint)
 
     def _embed(
         self, chunked: Iterator[tuple[ParsedDocument, str, Prepared | DocumentFailure]]
     ) -> None:
         for document, fingerprint, prepared in self.timings.timed("chunk", chunked):
-            if isinstance(prepared, DocumentFailure):
-                self._failed(prepared)
-                continue
-            if not prepared.chunks:
-                self._failed(DocumentFailure(document.url, NO_TEXT, stage="chunk", warning=True))
-            if stored := self.textless.pop(document.url, None):
-                self.storing.keep_text(stored, document, prepared.chunks)
-                continue
-            self.embedding.put(document, fingerprint, prepared)
+            self._prepared(document, fingerprint, prepared)
+
+    def _prepared(
+        self, document: ParsedDocument, fingerprint: str, prepared: Prepared | DocumentFailure
+    ) -> None:
+        if isinstance(prepared, DocumentFailure):
+            self._failed(prepared)
+            return
+        if not prepared.chunks:
+            self._failed(DocumentFailure(document.url, NO_TEXT, stage="chunk", warning=True))
+        if stored := self.textless.pop(document.url, None):
+            self.storing.keep_text(stored, document, prepared.chunks)
+            return
+        if prepared.embeddings:
+            self.observer.report("embedding", document.url)
+        self.embedding.put(document, fingerprint, prepared, is_first_load=not self.known.by_url)
 
     def _store(self, embedded: Iterator[EmbeddedDocument]) -> None:
         for item in embedded:
@@ -230,22 +255,22 @@ class Reading:
                 self._failed(failure)
             self.embedding.release(embedded)
 
-    def _document(self, document: ParsedDocument) -> None:
+    def _is_new(self, document: ParsedDocument, fingerprint: str) -> bool:
+        """Count a document, and note where it was read from if it is stored already. Whether its
+        chunks are needed."""
         self.counters.read += 1
         self.outcome.reread.add(document.url)
         if problem := self._unfit(document.url):
             self._failed(DocumentFailure(document.url, problem, stage="store"))
-            return
+            return False
         self.outcome.seen.add(document.url)
-        fingerprint = document.fingerprint(*self.scope.versions)
         if stored := self.known.holds(document.url, fingerprint):
             self.counters.unchanged += self._is_of_before(document.url)
             self.storing.refresh(stored, document)
             if stored.has_text:
-                return
+                return False
             self.textless[document.url] = stored
-        with self.timings.clock("chunk"):
-            self.chunking.put(document, fingerprint)
+        return True
 
     def _unfit(self, url: str) -> str:
         """Why a document cannot be stored at this address; empty if it can."""
@@ -295,11 +320,11 @@ class Reading:
 class _Source:
     """What a parser yields; an error that ends it is kept for the end of the reading."""
 
-    def __init__(self, parsed: Iterator[Parsed]) -> None:
+    def __init__(self, parsed: Iterator[Parsed | PreparedDocument]) -> None:
         self.parsed = parsed
         self.error: Exception | None = None
 
-    def __iter__(self) -> Iterator[Parsed]:
+    def __iter__(self) -> Iterator[Parsed | PreparedDocument]:
         try:
             yield from self.parsed
         except MemoryError:

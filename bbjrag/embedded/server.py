@@ -20,6 +20,7 @@ from bbjrag.embedded.launch import run_as_server
 from bbjrag.embedded.roles import ROLE, create_missing, offer_vectors, superuser
 from bbjrag.embedded.settings import default_settings, memory_limit
 from bbjrag.embedded.sockets import PORT, Sockets
+from ingestion.processes import processors
 
 LISTEN_TIMEOUT = 60.0
 STOP_TIMEOUT = 120.0
@@ -209,7 +210,7 @@ class EmbeddedPostgres:
             "port": str(PORT),
             "unix_socket_directories": _quoted(self._host),
             "unix_socket_permissions": "0700",
-            **default_settings(memory_limit()),
+            **default_settings(memory_limit(), processors.usable()),
             **self.settings,
         }
 

@@ -27,12 +27,20 @@ LOGGING = {
 }
 
 
-def default_settings(memory: int) -> dict[str, str]:
+MOST_BUILDERS = 16
+"""Processes of a build beside its own: more wait for each other."""
+
+
+def default_settings(memory: int, processors: int = 2) -> dict[str, str]:
     """Server settings for one machine with `memory` bytes that mainly does other things."""
     for_index = _share(memory, INDEX_MEGABYTES)
+    builders = max(1, min(processors - 1, MOST_BUILDERS))
     settings = {
         "shared_buffers": f"{_share(memory, 256)}MB",
         "maintenance_work_mem": f"{for_index}MB",
+        "max_parallel_maintenance_workers": str(builders),
+        "max_parallel_workers": str(max(8, builders)),
+        "max_worker_processes": str(8 + builders),
         "effective_cache_size": f"{max(memory // 2 // MEGABYTE, 64)}MB",
         "work_mem": "16MB",
         "max_connections": "100",

@@ -6,8 +6,8 @@ The reading goes on meanwhile, and a document that exceeds its limits costs noth
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ingestion.chunking.chunker import Chunker, TextChunk
@@ -20,16 +20,69 @@ MAX_TITLE = 1000
 
 
 class Prepared(NamedTuple):
-    """The chunks of a document, and for each its full text vector (see `text.analyzer.vector`)."""
+    """The chunks of a document, and for each its full text vector (see `text.analyzer.vector`).
+
+    `embeddings` are their packed vectors if the embedder works in passing, else empty.
+    """
 
     chunks: list[TextChunk]
     vectors: list[bytes]
+    embeddings: list[bytes] = []
 
 
-def prepare(chunker: Chunker, document: ParsedDocument) -> Prepared:
+Embed = Callable[[Sequence[str]], list[bytes]]
+"""Packed vectors of texts; none if any of them cannot be embedded."""
+
+
+def prepare(chunker: Chunker, document: ParsedDocument, embed: Embed | None = None) -> Prepared:
+    """Cut a document, analyze its terms, and with `embed` embed its chunks."""
     chunks = chunker.chunk(document)
     title = document.title[:MAX_TITLE]
-    return Prepared(chunks, [analyzer.vector(title, c.context_header, c.content) for c in chunks])
+    terms = [analyzer.vector(title, c.context_header, c.content) for c in chunks]
+    embeddings = embed([c.embedded_text for c in chunks]) if embed and chunks else []
+    return Prepared(chunks, terms, embeddings)
+
+
+def prepare_or_fail(
+    chunker: Chunker, document: ParsedDocument, embed: Embed | None = None
+) -> Prepared | DocumentFailure:
+    try:
+        return prepare(chunker, document, embed)
+    except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
+        return failure_at(document.url, error, "chunk")
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedDocument:
+    """A document that was prepared where it was read. Without `prepared`, it is stored with this
+    fingerprint already, and its content is left out."""
+
+    document: ParsedDocument
+    fingerprint: str
+    prepared: Prepared | DocumentFailure | None
+
+    @property
+    def url(self) -> str:
+        return self.document.url
+
+
+@dataclass(frozen=True)
+class PreparingOnTheSpot:
+    """What the processes that read a document go on to do with it. `versions` are part of its
+    fingerprint; `is_needed` says whether the document at an address, with a fingerprint, is to be
+    prepared."""
+
+    chunker: Chunker
+    versions: tuple[object, ...]
+    is_needed: Callable[[str, str], bool]
+    embed: Embed | None = None
+
+    def __call__(self, document: ParsedDocument) -> PreparedDocument:
+        fingerprint = document.fingerprint(*self.versions)
+        if not self.is_needed(document.url, fingerprint):
+            return PreparedDocument(replace(document, content=""), fingerprint, None)
+        prepared = prepare_or_fail(self.chunker, document, self.embed)
+        return PreparedDocument(document, fingerprint, prepared)
 
 
 class Preparation:
@@ -49,10 +102,11 @@ class Preparation:
         helpers: int,
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
         in_hand: Callable[[str], object] = str,
+        embed: Embed | None = None,
     ) -> None:
         self.in_hand = in_hand
         self.helpers: Isolated[ParsedDocument, Prepared | DocumentFailure] = Isolated(
-            _Work(chunker), helpers, limits
+            lambda document: [prepare_or_fail(chunker, document, embed)], helpers, limits
         )
         self.under_way: deque[tuple[ParsedDocument, str]] = deque()
 
@@ -84,14 +138,3 @@ class Preparation:
             if isinstance(result, GaveUp):
                 result = DocumentFailure(document.url, result.reason, stage="chunk")
             yield document, mark, result
-
-
-@dataclass(frozen=True)
-class _Work:
-    chunker: Chunker
-
-    def __call__(self, document: ParsedDocument) -> Iterator[Prepared | DocumentFailure]:
-        try:
-            yield prepare(self.chunker, document)
-        except Exception as error:  # noqa: BLE001 - all but what concerns the whole source
-            yield failure_at(document.url, error, "chunk")

@@ -41,7 +41,8 @@ class Embedder(Protocol):
     `context` is the largest text of the model, in its own tokens. `tokens` are those that chunks
     are measured in: the model's own if they are known, else wordllama's; `chunk_limit` is the
     largest safe chunk in them. `batch_size` texts go into one `embed` call; up to `concurrency`
-    calls may run at once, from threads of one process.
+    calls may run at once, from threads of one process. With `in_passing`, embedding takes so
+    little that it is done where a text is cut, in each of the processes that do so.
     """
 
     provider: str
@@ -55,6 +56,7 @@ class Embedder(Protocol):
     query_prefix: str
     batch_size: int
     concurrency: int
+    in_passing: bool
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embed document texts (the document prefix is put before each).

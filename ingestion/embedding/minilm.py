@@ -10,7 +10,6 @@ open model can be shared by the processes that are forked later.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
@@ -23,6 +22,7 @@ from ingestion.embedding.base import EmbedderSettings, Vectors
 from ingestion.embedding.checks import BadVectors, check_texts, checked
 from ingestion.embedding.wordpiece import WordPieceTokens
 from ingestion.exceptions import EmbedderError, TextRejected, TextTooLong
+from ingestion.processes import processors
 from ingestion.text.tokenizer import Tokens, installed_file
 
 MODEL = "all-MiniLM-L6-v2"
@@ -52,6 +52,7 @@ class Model(NamedTuple):
 
 class MiniLMEmbedder:
     provider = "minilm"
+    in_passing = False
     model = MODEL
     digest = DIGEST
     dimensions = DIMENSIONS
@@ -114,7 +115,7 @@ class MiniLMEmbedder:
 
 def threads() -> int:
     """How many texts are embedded at once: half of the cores, so that the others stay free."""
-    return max(1, min(MOST_THREADS, len(os.sched_getaffinity(0)) // 2))
+    return max(1, min(MOST_THREADS, processors.usable() // 2))
 
 
 @cache

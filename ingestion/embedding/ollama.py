@@ -135,6 +135,7 @@ class Gate:
 
 class OllamaEmbedder:
     provider = "ollama"
+    in_passing = False
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ingestion.chunking.chunker import SMALLEST_SIZE, Chunker, TextChunk
-from ingestion.chunking.stage import Prepared, prepare
+from ingestion.chunking.stage import Embed, Prepared, prepare
 from ingestion.documents import ParsedDocument
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.registry import embed_each
@@ -40,6 +40,18 @@ LookUp = Callable[[Collection[str]], Mapping[str, Vector]]
 def pack_vector(vector: np.ndarray[Any, np.dtype[np.float32]]) -> Vector:
     """pgvector's binary format: dimensions and a zero as int16, then float4s, all big-endian."""
     return struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes()
+
+
+def embedding_in_passing(embedder: Embedder) -> Embed | None:
+    """What embeds texts where they are cut, if that is where the embedder works."""
+
+    def embed(texts: Sequence[str]) -> list[Vector]:
+        try:
+            return [pack_vector(vector) for vector in embedder.embed(texts)]
+        except TextRejected:
+            return []  # the stage finds the text at fault
+
+    return embed if embedder.in_passing else None
 
 
 def dimensions_of(vector: Vector) -> int:
@@ -215,8 +227,20 @@ class EmbeddingStage:
         self.waiting: dict[str, list[_Pending]] = {}
         self.complete: deque[EmbeddedDocument] = deque()
 
-    def put(self, document: ParsedDocument, fingerprint: str, prepared: Prepared) -> None:
-        self._gather(_Pending(document, fingerprint, self.chunker, prepared))
+    def put(
+        self,
+        document: ParsedDocument,
+        fingerprint: str,
+        prepared: Prepared,
+        is_first_load: bool = False,
+    ) -> None:
+        """Take a document. In the first load of a source, nothing is looked up for what is embedded
+        already: that would take longer than embedding did."""
+        pending = self._gather(_Pending(document, fingerprint, self.chunker, prepared))
+        if is_first_load and pending.prepared.embeddings:
+            self.gathered.remove(pending)
+            pending.missing = self.vectors.missing(pending.missing)
+            self._ask(pending)
         if sum(len(pending.missing) for pending in self.gathered) >= self.looked_up_at_once:
             self._look_up()
             self._keep_busy()
@@ -239,11 +263,12 @@ class EmbeddingStage:
     def close(self) -> None:
         self.requests.close()
 
-    def _gather(self, pending: _Pending) -> None:
+    def _gather(self, pending: _Pending) -> _Pending:
         pending.prepared = self.enrich(pending.document, pending.prepared)
         pending.missing = pending.hashes
         self.vectors.need(pending.missing)
         self.gathered.append(pending)
+        return pending
 
     def _look_up(self) -> None:
         """Give the gathered documents the vectors that are known or stored; ask for the others."""
@@ -257,6 +282,7 @@ class EmbeddingStage:
             self._ask(pending)
 
     def _ask(self, pending: _Pending) -> None:
+        self._take_embedded(pending)
         if not pending.missing:
             self._complete(pending)
             return
@@ -266,6 +292,13 @@ class EmbeddingStage:
                 self.requests.texts[key] = chunk.embedded_text
         for key in pending.missing:
             self.waiting.setdefault(key, []).append(pending)
+
+    def _take_embedded(self, pending: _Pending) -> None:
+        """Take the vectors that were made where the document was cut."""
+        for chunk, vector in zip(pending.chunks, pending.prepared.embeddings, strict=False):
+            if chunk.content_hash in pending.missing:
+                self.vectors.add(chunk.content_hash, vector)
+                pending.missing.discard(chunk.content_hash)
 
     def _keep_busy(self) -> None:
         """Wait for the embedder only where enough batches are under way."""

@@ -12,8 +12,9 @@
 when the whole source cannot be read. It yields `Unchanged(url)` when `known.current(url)` is true.
 An error of the parser itself in one document is a Failure too (`exceptions.failure_at`).
 
-The work on a document is done by a reader of the `isolation`: a function that is given one Task at
-a time, in a process that may be ended.
+The work on documents is done by `isolation.documents(work, tasks)`: `work` is a function that is
+given one Task at a time, in one of several processes that may be ended. If the parser goes on with
+what comes of it, `isolation.reader(work)` does it, in one process.
 """
 
 from __future__ import annotations

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from ingestion.documents import Parsed, ParsedDocument, storable
 from ingestion.enrichment.generations import UNTAGGED
 from ingestion.parsers import parser_class, permalinks
 from ingestion.parsers.base import NOTHING_KNOWN, Known, SourceConfig
-from ingestion.parsers.readers import OwnProcess
+from ingestion.parsers.readers import Finished, OwnProcesses
 
 
 def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
@@ -18,10 +19,27 @@ def read(parser: str, config: SourceConfig, known: Known = NOTHING_KNOWN) -> Ite
     Each document is read in a process that is ended if it exceeds the limits of `config`.
     Raises ConfigError for invalid options and SourceError when the source cannot be read.
     """
-    isolation = OwnProcess(config.limits)
+    return worked_on(parser, config, known, lambda document: document, processes=1)
+
+
+def worked_on(
+    parser: str,
+    config: SourceConfig,
+    known: Known,
+    work: Callable[[ParsedDocument], Any],
+    processes: int,
+) -> Iterator[Any]:
+    """The same, read in so many `processes`. Where documents are read from files, `work` is done
+    there, and its result comes in place of the document."""
+    isolation = OwnProcesses(config.limits, processes, lambda d: work(finished(d, config)))
     try:
         for parsed in parser_class(parser)(config).parse(known, isolation):
-            yield finished(parsed, config) if isinstance(parsed, ParsedDocument) else parsed
+            if isinstance(parsed, Finished):
+                yield parsed.result
+            elif isinstance(parsed, ParsedDocument):
+                yield finished(parsed, config)
+            else:
+                yield parsed
     finally:
         isolation.close()
 

@@ -1,19 +1,20 @@
-"""Where a parser's work on its documents is done: in this process, or in one that may be ended."""
+"""Where a parser's work on documents is done: in this process, or in some that may be ended."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from ingestion.documents import DocumentFailure, StillReading
+from ingestion.documents import DocumentFailure, ParsedDocument, StillReading
 from ingestion.processes.isolation import GaveUp, InHand, Isolated, Limits
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AHEAD = 3  # batches that are read ahead
+AHEAD = 3  # batches that are read ahead, for each process
 BATCH_BYTES = 20_000  # of files, in one batch
+LONG = 100_000  # characters of a document from which on its parts have a time limit of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,36 @@ class Reader(Protocol[Item, Result]):
         the place of a task that was given up. Take all of them before you call it again."""
 
 
+Finish = Callable[[ParsedDocument], Any]
+"""What is done with each document where it was read."""
+
+
+class Finished(NamedTuple):
+    """What `Finish` gave for a document."""
+
+    result: Any
+
+
 class Isolation(Protocol):
     """Where the work on documents is done."""
 
-    def reader(self, work: Work[Item, Result]) -> Reader[Item, Result]: ...
+    def reader(self, work: Work[Item, Result]) -> Reader[Item, Result]:
+        """For results that the parser goes on with."""
+
+    def documents(
+        self, work: Work[Item, Result], tasks: Iterable[Task[Item] | Result]
+    ) -> Iterator[Any]:
+        """The results of the tasks, in order, as they leave the parser: their documents may have
+        been worked on further, and are none any more."""
 
 
 class SameProcess:
     """Does the work in this process, without limits: for documents that are known to be good."""
+
+    def documents(
+        self, work: Work[Item, Result], tasks: Iterable[Task[Item] | Result]
+    ) -> Iterator[Any]:
+        return self.reader(work)(tasks)
 
     def reader(self, work: Work[Item, Result]) -> Reader[Item, Result]:
         def read(tasks: Iterable[Task[Item] | Result]) -> Iterator[Result]:
@@ -57,19 +80,34 @@ class SameProcess:
         return read
 
 
-class OwnProcess:
-    """Does the work in a forked process, each document within the limits. Close it at the end.
+class OwnProcesses:
+    """Does the work in forked processes, each document within the limits. Close it at the end.
 
-    A new reader ends the process of the one before: a parser uses one at a time.
+    Documents that leave the parser are read by so many `processes` at once; with `finish`, what
+    that gives leaves it, as Finished. A new reader ends the processes of the one before: a parser
+    uses one at a time.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, processes: int = 1, finish: Finish | None = None) -> None:
         self.limits = limits
+        self.processes = processes
+        self.finish = finish
         self.isolated: Isolated[Any, Any] | None = None
 
     def reader(self, work: Work[Item, Result]) -> Reader[Item, Result]:
+        return self._reader(work, 1)
+
+    def documents(
+        self, work: Work[Item, Result], tasks: Iterable[Task[Item] | Result]
+    ) -> Iterator[Any]:
+        finishing = _finishing(work, self.finish) if self.finish else work
+        return self._reader(finishing, self.processes)(tasks)
+
+    def _reader(self, work: Work[Item, Result], processes: int) -> Reader[Item, Result]:
         self.close()
-        isolated: Isolated[Task[Item], Result] = Isolated(work, 1, self.limits, AHEAD, BATCH_BYTES)
+        isolated: Isolated[Task[Item], Result] = Isolated(
+            work, processes, self.limits, AHEAD * processes, BATCH_BYTES
+        )
         self.isolated = isolated
 
         def read(
@@ -90,6 +128,19 @@ class OwnProcess:
     def close(self) -> None:
         if self.isolated:
             self.isolated.close()
+
+
+def _finishing(work: Work[Item, Any], finish: Finish) -> Work[Item, Any]:
+    def finishing(task: Task[Item]) -> Iterator[Any]:
+        for result in work(task):
+            if not isinstance(result, ParsedDocument):
+                yield result
+                continue
+            if len(result.content) > LONG:
+                yield None
+            yield Finished(finish(result))
+
+    return finishing
 
 
 def _once(results: Iterator[Result]) -> Iterator[Result]:

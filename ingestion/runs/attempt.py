@@ -15,8 +15,10 @@ from django.utils import timezone
 
 from ingestion import documents
 from ingestion.chunking.chunker import Chunker
+from ingestion.chunking.stage import PreparedDocument, PreparingOnTheSpot
 from ingestion.embedding.base import Embedder
 from ingestion.embedding.configured import configured_embedder, first_embedder
+from ingestion.embedding.stage import embedding_in_passing
 from ingestion.exceptions import BbjragError, EmbedderUnavailable
 from ingestion.index import enrichments
 from ingestion.index.change_detection import KnownDocuments, read_key
@@ -28,6 +30,7 @@ from ingestion.log_context import log_context
 from ingestion.models import Document, Failure, SourceRun, State
 from ingestion.parsers import parser_class
 from ingestion.pipeline import Reading, Scope
+from ingestion.processes import processors
 from ingestion.processes.shared_state import ChildStatus
 from ingestion.runs import log as run_log
 from ingestion.runs import material, recovery, state_machine
@@ -138,6 +141,8 @@ class Attempt:
         chunker: Chunker,
     ) -> str:
         known = self._known(key, scope, found.config.data_dir)
+        processes = reading_processes()
+        preparing = _preparing(known, scope, chunker, embedder)
         writer = Writer(
             self.source,
             progress.profiles,
@@ -149,14 +154,14 @@ class Attempt:
             found.commit,
         )
         reading = Reading(
-            parsed=self._parsed(found, known, scope),
+            parsed=self._parsed(found, known, scope, preparing, processes),
             known=known,
             writer=writer,
             chunker=chunker,
             embedder=embedder,
             scope=scope,
             observer=progress,
-            helpers=settings.CHUNKING_PROCESSES,
+            helpers=processes,
             limits=settings.DOCUMENT_LIMITS,
             enrich=Enriching(settings.ENRICHMENT_MODEL, embedder.chunk_limit, embedder.tokens),
         )
@@ -224,13 +229,18 @@ class Attempt:
         )
 
     def _parsed(
-        self, found: Material, known: KnownDocuments, scope: Scope
-    ) -> Iterator[documents.Parsed]:
+        self,
+        found: Material,
+        known: KnownDocuments,
+        scope: Scope,
+        preparing: PreparingOnTheSpot,
+        processes: int,
+    ) -> Iterator[documents.Parsed | PreparedDocument]:
         if scope.only is not None and not scope.only:
             return iter(())  # a retry, and nothing has failed
         if found.is_unchanged:
             return chain(self._standing_warnings(), map(documents.Unchanged, known.by_url))
-        return found.read(self.source.parser, known)
+        return found.worked_on(self.source.parser, known, preparing, processes)
 
     def _standing_warnings(self) -> list[documents.DocumentFailure]:
         """What the checkout of this commit left out."""
@@ -265,6 +275,26 @@ def _fetched(found: Material) -> str:
     if found.is_unchanged:
         return f"Nothing has changed since commit {found.commit} was read."
     return f"Commit {found.commit} is there after {found.seconds:.1f} seconds."
+
+
+def reading_processes() -> int:
+    """In how many processes a source is read now: those that are read at once share the
+    processors."""
+    if settings.CHUNKING_PROCESSES:
+        return int(settings.CHUNKING_PROCESSES)
+    open_runs = SourceRun.objects.filter(state__in=[State.QUEUED, State.RUNNING]).count()
+    return max(1, processors.usable() // max(1, min(settings.WORKERS, open_runs)))
+
+
+def _preparing(
+    known: KnownDocuments, scope: Scope, chunker: Chunker, embedder: Embedder
+) -> PreparingOnTheSpot:
+    def is_needed(url: str, fingerprint: str) -> bool:
+        stored = known.holds(url, fingerprint)
+        return scope.covers(url) and not (stored and stored.has_text)
+
+    embed = embedding_in_passing(embedder)
+    return PreparingOnTheSpot(chunker, scope.versions, is_needed, embed)
 
 
 def versions_of(source: Source, chunker: Chunker, profile: int | None) -> tuple[object, ...]:

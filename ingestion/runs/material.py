@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 from django.conf import settings
 
@@ -33,6 +34,13 @@ class Material:
     def read(self, parser: str, known: Known = NOTHING_KNOWN) -> Iterator[Parsed]:
         """What the parser yields, after what the checkout leaves out. Links have no commit yet."""
         return chain(self.warnings, output.read(parser, self.config, known))
+
+    def worked_on(
+        self, parser: str, known: Known, work: Callable[[ParsedDocument], Any], processes: int
+    ) -> Iterator[Any]:
+        """The same, with `work` done where documents are read (see `output.worked_on`)."""
+        found = output.worked_on(parser, self.config, known, work, processes)
+        return chain(self.warnings, found)
 
     def shown(self, parser: str) -> Iterator[Parsed]:
         """The same, with links as people follow them."""

@@ -12,6 +12,7 @@ import re
 import struct
 import threading
 import unicodedata
+from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -109,33 +110,41 @@ class _Placing:
 
     def __init__(self) -> None:
         self.position = 1
-        self.places: dict[bytes, list[int]] = {}
+        self.places: defaultdict[bytes, list[int]] = defaultdict(list)
 
     def add(self, found: Sequence[str], weight: int) -> None:
         whole_weight, part_weight = weight << 14, max(weight - 1, D) << 14
         positions = range(self.position, LAST_POSITION + 1)
         places = self.places
         for position, (whole, parts) in zip(positions, map(_encoded, found), strict=False):
-            if whole not in places:
-                places[whole] = [whole_weight | position]
-            elif len(places[whole]) < POSITIONS_KEPT:
-                places[whole].append(whole_weight | position)
+            places[whole].append(whole_weight | position)
             for part in parts:
                 self._add_part(part, part_weight | position)
         self.position += len(found)
 
     def _add_part(self, term: bytes, place: int) -> None:
-        places = self.places.setdefault(term, [])
-        is_the_whole = places and not (places[-1] ^ place) & LAST_POSITION  # of greater weight
-        if len(places) < POSITIONS_KEPT and not is_the_whole:
+        places = self.places[term]
+        if not places or (places[-1] ^ place) & LAST_POSITION:  # the whole has a greater weight
             places.append(place)
 
     def packed(self) -> bytes:
         self.places.pop(b"", None)  # of words without a term
         packed = [struct.pack(">I", len(self.places))]
-        for term, places in sorted(self.places.items()):
-            packed += term, _PLACES[len(places)].pack(0, len(places), *places)
+        for term in sorted(self.places):
+            packed += term, _packed_places(self.places[term])
         return b"".join(packed)
+
+
+def _packed_places(places: list[int]) -> bytes:
+    if len(places) == 1:
+        return _packed_place(places[0])
+    kept = places[:POSITIONS_KEPT]
+    return _PLACES[len(kept)].pack(0, len(kept), *kept)
+
+
+@lru_cache(maxsize=1 << 16)
+def _packed_place(place: int) -> bytes:
+    return _PLACES[1].pack(0, 1, place)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -7,8 +7,10 @@ Which one counts is said around the work, as with the precision of decimals:
 
 In each of them the tokens of a text are those of its words (each with the spaces before it), one
 after the other, so each word needs to be encoded only once. In wordllama's, a byte-pair encoding,
-no token has a space after another character, and none has a line break or tab beside another one.
-The counts of lines are remembered, too, because each is counted with several others around it.
+no token has a space after another character, none has a line break or tab beside another one, and
+none a letter or digit beside a sign like the full stop.
+What was found out for lines is remembered, too: each is counted with several others around it, and
+then embedded.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,7 +40,10 @@ REMEMBERED_LINES = 1 << 11
 Value = TypeVar("Value")
 
 _WORD = re.compile(r" *[^ \n\t]+| +|[\n\t]")
-_CROSSES_WORDS = re.compile(r"[^▁]▁|[\n\t]")
+_SIGN, _PLAIN = r"[!-/:-@\[-`{-~]", "[A-Za-z0-9]"
+_SIGNS = re.compile(f"(?<={_SIGN})(?={_PLAIN})|(?<={_PLAIN})(?={_SIGN})")
+_CROSSES_WORDS = re.compile(rf"[^▁]▁|[\n\t]|{_SIGN}{_PLAIN}|{_PLAIN}{_SIGN}")
+_OF_NO_TEXT = re.compile(r"<0x[0-9A-F]{2}>|<unk>|</?s>")
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _TAGS = range(0xE0020, 0xE0080)
 _LONGEST_CLUSTER = 32
@@ -49,7 +55,7 @@ class Tokens(ABC):
     key = ""
     """What chunks that are counted in it depend on; empty for wordllama's."""
 
-    left_out: tuple[str, ...] = ("counts", "line_counts", "_tokenizer")
+    left_out = ("counts", "line_counts", "_numbers", "_lines", "_tokenizer")
     """What is not sent along."""
 
     def __init__(self) -> None:
@@ -64,7 +70,7 @@ class Tokens(ABC):
 
     def _forget(self) -> None:
         self.counts = _Remembered(self.length)
-        self.line_counts = _LineCounts(self.counts)
+        self.line_counts = _RememberedLines(self._count_line)
 
     @abstractmethod
     def ends(self, text: str) -> list[int]:
@@ -79,9 +85,16 @@ class Tokens(ABC):
         return self.count_within(f" {text}") if text else 0
 
     def count_within(self, text: str) -> int:
-        lines = text.replace("▁", " ").split("\n")
+        if "▁" in text:
+            text = text.replace("▁", " ")
+        if "\n" not in text:
+            return self.line_counts[text]
+        lines = text.split("\n")
         breaks = self.counts["\n"] * (len(lines) - 1)
         return breaks + sum(map(self.line_counts.__getitem__, lines))
+
+    def _count_line(self, line: str) -> int:
+        return sum(map(self.counts.__getitem__, _WORD.findall(line)))
 
 
 @contextmanager
@@ -167,27 +180,26 @@ class _Remembered(dict[str, Value]):
         return value
 
 
-class _LineCounts(dict[str, int]):
-    """The token count of each line of late."""
+class _RememberedLines(dict[str, Value]):
+    """What was found out for each line of late."""
 
-    def __init__(self, counts: _Remembered[int]) -> None:
+    def __init__(self, find: Callable[[str], Value]) -> None:
         super().__init__()
-        self.counts = counts
+        self.find = find
 
-    def __missing__(self, line: str) -> int:
-        count = sum(map(self.counts.__getitem__, _WORD.findall(line)))
+    def __missing__(self, line: str) -> Value:
+        value = self.find(line)
         if len(self) >= REMEMBERED_LINES:
             self.clear()
-        self[line] = count
-        return count
+        self[line] = value
+        return value
 
 
 class WordLlamaTokens(Tokens):
-    left_out = (*Tokens.left_out, "_numbers")
-
     def _forget(self) -> None:
         super()._forget()
-        self._numbers = _Remembered(_numbers_of)
+        self._numbers = _Remembered(self._numbers_of_word)
+        self._lines = _RememberedLines(self._numbers_of_line)
 
     def ends(self, text: str) -> list[int]:
         return [end - 1 for _, end in _encode(text).offsets[2:]]
@@ -197,14 +209,25 @@ class WordLlamaTokens(Tokens):
 
     def numbers(self, text: str) -> list[int]:
         """The place of each token of a text in the vocabulary."""
-        found: list[int] = []
-        for word in _WORD.findall(f" {text}".replace("▁", " ") if text else ""):
-            found += self._numbers[word]
+        first, *rest = f" {text}".replace("▁", " ").split("\n")
+        found = [*self._lines[first]] if text else []
+        for line in rest:
+            found += self._numbers["\n"]
+            found += self._lines[line]
         return found
 
+    def _count_line(self, line: str) -> int:
+        return len(self._lines[line])
 
-def _numbers_of(word: str) -> tuple[int, ...]:
-    return tuple(_encode(word).ids[2:])
+    def _numbers_of_line(self, line: str) -> list[int]:
+        return [*chain.from_iterable(map(self._numbers.__getitem__, _WORD.findall(line)))]
+
+    def _numbers_of_word(self, word: str) -> tuple[int, ...]:
+        """Signs at a word are looked up by themselves, so that there are fewer words to encode."""
+        parts = _SIGNS.split(word)
+        if len(parts) == 1:
+            return tuple(_encode(word).ids[2:])
+        return tuple(chain.from_iterable(map(self._numbers.__getitem__, parts)))
 
 
 def _encode(word: str) -> Encoding:
@@ -244,7 +267,7 @@ def tokenizer() -> Tokenizer:
 
 def _check_words_are_apart(vocabulary: dict[str, int], path: Path) -> None:
     for token in vocabulary:
-        if _CROSSES_WORDS.search(token):
+        if _CROSSES_WORDS.search(token) and not _OF_NO_TEXT.fullmatch(token):
             raise ConfigError(
                 f"{path} has the token {token!r}, which crosses words, so that tokens cannot be "
                 "counted by word: install the version of wordllama that requirements.txt names."

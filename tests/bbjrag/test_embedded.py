@@ -358,6 +358,8 @@ def test_settings_fit_the_machine() -> None:
     assert (small["shared_buffers"], large["shared_buffers"]) == ("128MB", "256MB")
     assert (small["maintenance_work_mem"], large["maintenance_work_mem"]) == ("128MB", "2048MB")
     assert "fsync" not in large
+    builders = [default_settings(2**30, n)["max_parallel_maintenance_workers"] for n in (1, 2, 64)]
+    assert builders == ["1", "1", "16"]
 
 
 def entry(server: EmbeddedPostgres) -> dict[str, object]:

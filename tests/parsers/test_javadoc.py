@@ -17,7 +17,7 @@ from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, Unchang
 from ingestion.parsers.base import NothingKnown, SourceConfig
 from ingestion.parsers.javadoc import JavaDocParser
 from ingestion.parsers.javadoc.description import read_description
-from ingestion.parsers.readers import OwnProcess
+from ingestion.parsers.readers import OwnProcesses
 from ingestion.processes.isolation import Limits
 
 HELP = "https://documentation.example/WebHelp/"
@@ -428,7 +428,7 @@ def test_only_changed_files_are_read_again(tmp_path: Path) -> None:
 
 def test_a_file_of_many_classes_is_read_in_its_own_process(tmp_path: Path) -> None:
     write(tmp_path, *[a_class(f"C{n}", method("a", "<p>Text.")) for n in range(300)])
-    isolation = OwnProcess(Limits())
+    isolation = OwnProcesses(Limits())
     found = documents(parser(tmp_path).parse(isolation=isolation))
     isolation.close()
     assert [document.title for document in found] == [f"C{n}" for n in range(300)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import datetime
 from itertools import pairwise
 
+import psutil
 import pytest
 
 from tests.settings.place import ODD, Place
@@ -52,6 +54,27 @@ def test_a_document_beyond_its_limits_fails_alone(
     assert place.documents() == 5
     assert place.all("SELECT document_url FROM ingestion_failure") == ["mdx-dwc://cursor.md"]
     assert said in place.ask("SELECT message FROM ingestion_failure")
+
+
+@pytest.mark.setting("CHUNKING_PROCESSES")
+def test_so_many_processes_read_a_source(place: Place) -> None:
+    place.fresh("a", "cursor")
+    place.source("HostileParser", '{"does": "backtrack"}')
+    command = place.manage("ingest_all", script=ODD, CHUNKING_PROCESSES="3")
+    try:
+        until(lambda: 3 in [len(reading.children()) for reading in readings(place)], 60)
+    finally:
+        command.kill()
+        command.communicate()
+
+
+def readings(place: Place) -> list[psutil.Process]:
+    """The processes that read sources: those that the workers have forked."""
+    found: list[psutil.Process] = []
+    for worker in place.all("SELECT worker FROM ingestion_sourcerun WHERE state = 'running'"):
+        with contextlib.suppress(psutil.NoSuchProcess, ValueError, IndexError):
+            found += psutil.Process(int(worker.split()[-1])).children()
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
 import pytest
 
 from ingestion.text.tokenizer import count_tokens
@@ -27,7 +26,6 @@ SETTINGS = {
     "EMBEDDING_CONCURRENCY": "4",
     "CHUNK_SIZE": "150",
     "CHUNK_OVERLAP": "0",
-    "CHUNKING_PROCESSES": "3",
     "ORIGINAL_LIMIT_KB": "1",
     "WORKERS": "3",
     "LOG_FORMAT": "json",
@@ -41,7 +39,6 @@ class Seen:
 
     at_once: set[str] = field(default_factory=set)
     requests: Counter[str] = field(default_factory=Counter)
-    processes: list[int] = field(default_factory=list)
     log: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     chunks: list[str] = field(default_factory=list)
@@ -82,9 +79,6 @@ def look(place: Place, command: Any, seen: Seen) -> None:
     )
     for call in requests:
         seen.requests.update(name for name in SOURCES if any(name in text for text in call[:1]))
-    for worker in place.all("SELECT DISTINCT worker FROM ingestion_sourcerun WHERE worker <> ''"):
-        (reading,) = psutil.Process(int(worker.split()[-1])).children()
-        seen.processes.append(len(reading.children()))
 
 
 @pytest.fixture(scope="module")
@@ -153,11 +147,6 @@ def test_so_many_requests_are_under_way(seen: Seen) -> None:
 @pytest.mark.setting("WORKERS")
 def test_so_many_sources_are_read_at_once(seen: Seen) -> None:
     assert seen.at_once == set(SOURCES.values())
-
-
-@pytest.mark.setting("CHUNKING_PROCESSES")
-def test_so_many_processes_help_each_reading(seen: Seen) -> None:
-    assert seen.processes == [3, 3, 3]
 
 
 @pytest.mark.setting("ORIGINAL_LIMIT_KB")

@@ -12,7 +12,7 @@ from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, Unchang
 from ingestion.exceptions import SourceError
 from ingestion.parsers.base import NOTHING_KNOWN, Known, Parser, ParserOptions
 from ingestion.parsers.files import SourceFile, find_files, read_file, tasks_of
-from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Task
 
 
 class OddOptions(ParserOptions):
@@ -63,8 +63,8 @@ class HostileParser(OddParser):
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
-        read: Reader[SourceFile, Parsed] = isolation.reader(self._read)
-        yield from read(tasks_of(self.config, find_files(self.config, {".md"}), known))
+        tasks = tasks_of(self.config, find_files(self.config, {".md"}), known)
+        yield from isolation.documents(self._read, tasks)
 
     def _read(self, task: Task[SourceFile]) -> Iterator[Parsed]:
         if task.item.path.stem == self.options.at:

@@ -25,7 +25,7 @@ from ingestion.parsers.bbj.lines import split_lines
 from ingestion.parsers.bbj.syntax import Outline, Unit, outline
 from ingestion.parsers.bbj.text import BinaryContent, SourceText, decode, is_bbj
 from ingestion.parsers.files import SourceFile, find_files, kept, read_file, tasks_of
-from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Task
 
 ENDINGS = (".bbj", ".src", ".bbx", ".bbjt", ".aon", ".prc", ".txt")
 
@@ -63,8 +63,7 @@ class BbjSourceParser(Parser):
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
         found = kept(find_files(self.config, self.options.extensions), self.options)
-        read: Reader[SourceFile, Parsed] = isolation.reader(self._file)
-        yield from read(tasks_of(self.config, found, known))
+        yield from isolation.documents(self._file, tasks_of(self.config, found, known))
 
     def _file(self, task: Task[SourceFile]) -> Iterator[Parsed]:
         try:

@@ -30,7 +30,7 @@ from ingestion.parsers.flare.project import (
 from ingestion.parsers.markup.html import Element
 from ingestion.parsers.markup.signatures import refuse_binary
 from ingestion.parsers.markup.xhtml import MADCAP, read_markup
-from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Task
 
 MAX_TOPIC_BYTES = 32 * 1024 * 1024
 MAX_TITLES = 5_000
@@ -66,8 +66,7 @@ class FlareParser(Parser):
             yield from project.failures
             yield from project.warnings.drain()
             topics = _Topics(project, self.options)
-            read: Reader[_Topic, Parsed] = isolation.reader(topics.read)
-            yield from read(topics.tasks(known))
+            yield from isolation.documents(topics.read, topics.tasks(known))
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """The targets that all projects of the source have."""

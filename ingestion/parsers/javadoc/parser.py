@@ -13,7 +13,7 @@ from ingestion.parsers.base import NOTHING_KNOWN, FileOptions, Known, Parser
 from ingestion.parsers.files import SourceFile, find_files, kept, read_file, tasks_of
 from ingestion.parsers.javadoc.content import Content, class_content
 from ingestion.parsers.javadoc.package import JavaClass, Package, classes_of, read_package
-from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Task
 
 MAX_BYTES = 32 * 1024 * 1024
 API = "com.basis.bbj.proxies"
@@ -32,8 +32,7 @@ class JavaDocParser(Parser):
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
         found = kept(find_files(self.config, self.endings), self.options)
-        read: Reader[SourceFile, Parsed] = isolation.reader(self._file)
-        yield from read(tasks_of(self.config, found, known))
+        yield from isolation.documents(self._file, tasks_of(self.config, found, known))
 
     def _file(self, task: Task[SourceFile]) -> Iterator[Parsed]:
         try:

@@ -26,7 +26,7 @@ from ingestion.parsers.mdx.assembly import PAGE_SUFFIXES, Assembly, decode
 from ingestion.parsers.mdx.docusaurus import CATEGORY_FILES, FrontMatter
 from ingestion.parsers.mdx.render import Renderer
 from ingestion.parsers.mdx.writer import MarkdownWriter
-from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Task
 
 _MARKS = re.compile(r"[`*\\]")
 
@@ -71,14 +71,14 @@ class MdxParser(Parser):
     def parse(
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
-        read: Reader[SourceFile, Parsed] = isolation.reader(partial(self._parse_page, {}))
         found = find_files(self.config, self.endings)
         pages = (
             file
             for file in found
             if isinstance(file, DocumentFailure) or self._is_page(file.relative)
         )
-        yield from read(tasks_of(self.config, pages, known))
+        tasks = tasks_of(self.config, pages, known)
+        yield from isolation.documents(partial(self._parse_page, {}), tasks)
 
     def _is_page(self, path: PurePosixPath) -> bool:
         if any(part.startswith("_") for part in path.parts):

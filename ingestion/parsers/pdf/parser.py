@@ -57,7 +57,7 @@ from ingestion.parsers.pdf.outline import (
 from ingestion.parsers.pdf.repair import rebuild
 from ingestion.parsers.pdf.survey import Survey
 from ingestion.parsers.pdf.typography import Typography, drop_boilerplate, study
-from ingestion.parsers.readers import SAME_PROCESS, Isolation, Reader, Task
+from ingestion.parsers.readers import SAME_PROCESS, Isolation, Task
 
 # pypdf logs each oddity that it handles; what matters is reported as a Failure.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
@@ -111,8 +111,7 @@ class PdfParser(Parser):
         self, known: Known = NOTHING_KNOWN, isolation: Isolation = SAME_PROCESS
     ) -> Iterator[Parsed]:
         found = kept(find_files(self.config, self.endings), self.options)
-        read: Reader[SourceFile, Parsed] = isolation.reader(self._read)
-        yield from read(tasks_of(self.config, found, known))
+        yield from isolation.documents(self._read, tasks_of(self.config, found, known))
 
     def _read(self, task: Task[SourceFile]) -> Iterator[Parsed | None]:
         file = task.item
