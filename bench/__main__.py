@@ -1,6 +1,7 @@
 """Measure how fast this installation is, on this machine, against what cannot be spared.
 
     python -m bench [quick|standard|full] [--topics N] [--only loads,workers] [--json FILE]
+                    [--against CHECKOUT]
 
 Everything runs below .data/bench (or BENCH_DIR) with a database of its own; the material is made,
 nothing is downloaded. quick takes under two minutes, standard (7,000 topics) ten, full an hour
@@ -48,7 +49,7 @@ def _keep(given: argparse.Namespace, findings: list[Finding]) -> None:
 
 
 def _size(given: argparse.Namespace) -> Size:
-    size = SIZES[given.size]
+    size = replace(SIZES[given.size], against=given.against)
     return replace(size, topics=given.topics) if given.topics else size
 
 
@@ -58,6 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help=f"of {', '.join(MEASURES)}")
     parser.add_argument("--json", type=Path, default=workspace.FOLDER / "result.json")
     parser.add_argument("--topics", type=int, help="of the main measures, instead of the size's")
+    parser.add_argument("--against", type=Path, help="another checkout, for the measure cpu")
     parser.add_argument("--slack", type=float, default=3.0)
     return parser.parse_args()
 

@@ -167,12 +167,13 @@ class Watch:
         found, level = [], [self.pid]
         while level:
             below = [child for pid in level for child in _children(pid)]
-            found += [pid for pid in below if _is_expendable(pid)]
+            found += [pid for pid in below if is_expendable(pid)]
             level = [pid for pid in below if pid not in found]
         return found
 
 
-def _is_expendable(pid: int) -> bool:
+def is_expendable(pid: int) -> bool:
+    """Whether the kernel may take the process first: so are those that read marked."""
     try:
         return Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == EXPENDABLE
     except OSError:

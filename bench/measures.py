@@ -18,10 +18,12 @@ import httpx
 import numpy as np
 
 from bench import bare, embedder, ingest, material, workspace
+from bench import cpu as bench_cpu
 from bench.ingest import Ingested
 from ingestion.embedding.base import EmbedderSettings
 from ingestion.models import Chunk, EmbeddingProfile
 from ingestion.monitoring import consistency
+from ingestion.processes import processors
 from sources.models import Source
 
 REAL_MODEL = "all-minilm"
@@ -35,18 +37,19 @@ PEERS_PAGES = 7_000
 @dataclass(frozen=True)
 class Size:
     """Topics of the main measures, of the one with a real Ollama, and of those that show growth;
-    chunks to search in; the measures that are taken."""
+    chunks to search in; the measures that are taken; another checkout to compare with."""
 
     topics: int
     ollama_topics: int
     growth: tuple[int, ...]
     searched: int
     measures: tuple[str, ...]
+    against: Path | None = None
 
 
-MOST = ("loads", "pages", "workers", "clusters", "large", "ollama", "search")
+MOST = ("cpu", "cores", "loads", "pages", "workers", "clusters", "large", "ollama", "search")
 SIZES = {
-    "quick": Size(400, 12, (100, 400), 3_000, ("loads", "workers", "clusters", "search")),
+    "quick": Size(400, 12, (100, 400), 3_000, ("cpu", "loads", "workers", "clusters", "search")),
     "standard": Size(7_000, 40, (500, 1_500, 4_500), 50_000, (*MOST, "growth")),
     "full": Size(7_000, 100, (1_000, 10_000, 100_000), 1_000_000, (*MOST, "growth", "memory")),
 }
@@ -175,6 +178,63 @@ def _hashes() -> set[str]:
     return set(Chunk.objects.order_by().values_list("content_hash", flat=True))
 
 
+def cpu_time(size: Size) -> Iterator[Finding]:
+    """The CPU time of a first load with wordllama, and the share of it that only the process that
+    coordinates can do. Against another checkout, each is measured twice, in turn."""
+    material.project("flare", size.topics)
+    ours = [_cpu_load(bench_cpu.Checkout(ingest.ROOT))]
+    if size.against:
+        theirs = [_cpu_load(bench_cpu.Checkout(size.against)) for _ in range(2)]
+        ours.append(_cpu_load(bench_cpu.Checkout(ingest.ROOT)))
+        for name, what in (("CPU", "cpu"), ("time", "seconds")):
+            mine, other = (sum(getattr(load, what) for load in some) for some in (ours, theirs))
+            figures = {"ours": [asdict(x) for x in ours], "theirs": [asdict(x) for x in theirs]}
+            yield Finding(
+                f"first load: {name} / the other checkout's",
+                mine / other,
+                note=f"{mine / 2:.1f} s, {other / 2:.1f} s",
+                figures=figures,
+            )
+    load = ours[-1]
+    yield Finding(
+        "first load: CPU time for 1,000 chunks",
+        load.per_thousand,
+        unit="s",
+        note=f"{load.chunks:,} chunks in {load.seconds:.1f} s; {load.cpu:.1f} s of CPU, of which "
+        f"{load.database:.1f} s in the database",
+        figures=asdict(load),
+    )
+    share = load.coordinator / load.cpu
+    gains = ", ".join(f"{1 / (share + (1 - share) / n):.1f} on {n}" for n in (4, 16, 64))
+    yield Finding(
+        "first load: CPU of the coordinator / of all",
+        share,
+        most=0.15,
+        note=f"by Amdahl's law at most so many times as fast as on one core: {gains}",
+        figures=asdict(load),
+    )
+
+
+def _cpu_load(checkout: bench_cpu.Checkout, **environment: str) -> bench_cpu.Load:
+    return checkout.load("flare", "FlareParser", environment)
+
+
+def cores(size: Size) -> Iterator[Finding]:
+    """A first load with one process that reads, and with more, up to the processors there are."""
+    material.project("flare", size.topics)
+    number, seconds = processors.usable(), {}
+    for processes in sorted({1, 2, 4, 8, 16, 32, 64, number}):
+        if processes <= number:
+            load = _cpu_load(bench_cpu.Checkout(ingest.ROOT), CHUNKING_PROCESSES=str(processes))
+            seconds[processes] = load.seconds
+    yield Finding(
+        f"first load: {number} processes / one",
+        seconds[number] / seconds[1],
+        note=", ".join(f"{n}: {spent:.1f} s" for n, spent in seconds.items()),
+        figures={"seconds": seconds},
+    )
+
+
 def pages(size: Size) -> Iterator[Finding]:
     """Markdown pages, embedded by a server that answers at once with 1024 dimensions.
 
@@ -218,7 +278,7 @@ def workers(size: Size) -> Iterator[Finding]:
     """Two sources with one worker and with two, the vector index left aside: it is built once all
     is stored, by as many processes as there are cores, however many workers there are.
 
-    Without helpers: with them, one worker keeps two cores busy already.
+    With one process for each source: with more, one worker keeps two cores busy already.
     """
     halves = [f"half{number}" for number in (1, 2)]
     for seed, name in enumerate(halves, 1):
@@ -227,7 +287,7 @@ def workers(size: Size) -> Iterator[Finding]:
     for number in (1, 2):
         ingest.empty()
         sources = [ingest.add_source(name) for name in halves]
-        runs[number] = ingest.ingest(sources, {"CHUNKING_PROCESSES": "0"}, workers=number)
+        runs[number] = ingest.ingest(sources, {"CHUNKING_PROCESSES": "1"}, workers=number)
     whole = {number: run.seconds for number, run in runs.items()}
     read = {number: run.seconds - run.timings.get("index", 0.0) for number, run in runs.items()}
     yield Finding(
@@ -406,6 +466,8 @@ def _searched(chunks: int, dimensions: int) -> tuple[dict[str, Any], str]:
 
 
 MEASURES: dict[str, Callable[[Size], Iterator[Finding]]] = {
+    "cpu": cpu_time,
+    "cores": cores,
     "loads": loads,
     "pages": pages,
     "workers": workers,
