@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from ingestion.index import hnsw
 from ingestion.models import EmbeddingProfile
@@ -26,9 +27,24 @@ def build(profile: EmbeddingProfile, allowed: str) -> str:
 
 def test_a_build_takes_what_it_needs(caplog: pytest.LogCaptureFixture) -> None:
     profile = index(document("Files", "The verb EXTRACT locks a record."))
-    assert build(profile, "1GB") == "96MB"  # 32 for each of three processes
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW max_parallel_maintenance_workers")
+        processes = 1 + int(cursor.fetchone()[0])
+    assert build(profile, "1GB") == f"{32 * processes}MB"
     assert hnsw.memory_kb(1_000_000, 256) // 1024 == 1206
     assert not caplog.records
+
+
+def test_a_build_takes_as_many_processes_as_the_server_allows() -> None:
+    profile = index(document("Files", "The verb EXTRACT locks a record."))
+    build(profile, "1GB")
+    with connection.cursor() as cursor, CaptureQueriesContext(connection) as asked:
+        cursor.execute(f"DROP INDEX {profile.index_name}")
+        cursor.execute("SET LOCAL max_parallel_maintenance_workers = 5")
+        hnsw.build(profile)
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'ingestion_chunk'")
+        assert cursor.fetchone()[0] is None
+    assert any("parallel_workers = 5" in query["sql"] for query in asked)
 
 
 def test_a_large_build_takes_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +71,6 @@ def test_a_build_that_several_processes_have_no_room_for_is_left_to_one(
         if cursor.fetchone()[0] != "posix":
             pytest.skip("the server keeps shared memory elsewhere than in /dev/shm")
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("ALTER TABLE ingestion_chunk SET (parallel_workers = 2)")
     build(profile, "2047GB")  # more than any machine has
     assert hnsw.exists(profile)
     assert "is built by one process" in caplog.text
