@@ -19,7 +19,7 @@ from django.core.management import get_commands
 from bbjrag import env
 from ingestion.documents import ParsedDocument
 from ingestion.git.credentials import TOKEN_PREFIX
-from ingestion.parsers import PARSERS, parser_class
+from ingestion.parsers import PARSERS, output, parser_class
 from ingestion.parsers.base import SourceConfig
 from ingestion.parsers.web.client import DEFAULT_DELAY
 from tests.index.test_export import Installation
@@ -443,8 +443,8 @@ def test_the_parser_that_is_shown_works(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "shown", module)
     exec(compile(code, "adding-a-parser.md", "exec"), module.__dict__)
     (tmp_path / "CHANGELOG.md").write_text("# C\n\n## Unreleased\n\nx\n\n## 1.0\n\n- New.\n")
-    parser = module.ChangelogParser(SourceConfig("log", tmp_path, (".",)))
-    (document,) = parser.parse()
+    monkeypatch.setitem(PARSERS, "ChangelogParser", "shown.ChangelogParser")
+    (document,) = output.read("ChangelogParser", SourceConfig("log", tmp_path, (".",)))
     assert isinstance(document, ParsedDocument)
     assert (document.url, document.content) == ("log://CHANGELOG.md#1.0", "- New.")
     assert document.inputs[0].path == "CHANGELOG.md"
