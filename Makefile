@@ -18,6 +18,7 @@ help:
 	@echo "make serve        the admin on http://$(ADDRESS), with a worker"
 	@echo "make worker       the worker alone"
 	@echo "make bench        how fast it is here, ratios first (ten minutes)"
+	@echo "make bench-peers  how fast beside LangChain and LlamaIndex"
 	@echo "make test-faults  the tests that kill processes (minutes)"
 	@echo "make secrets      the passwords that docker-compose.yml asks for"
 	@echo "make audit        known vulnerabilities of the dependencies (needs the network)"
@@ -109,6 +110,11 @@ bench: $(DEV_STAMP)
 
 bench-quick: $(DEV_STAMP)
 	$(BIN)/python -m bench quick
+
+# Beside LangChain's indexer and LlamaIndex's pipeline, which are installed for it (needs the network).
+.PHONY: bench-peers
+bench-peers: $(DEV_STAMP)
+	$(BIN)/python -m bench standard --only peers --topics 2000
 
 bench-full: $(DEV_STAMP)
 	$(BIN)/python -m bench full

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from bench import bare, embedder, ingest, material, workspace
+from bench import bare, embedder, ingest, material, peers, workspace
 from bench import cpu as bench_cpu
 from bench.ingest import Ingested
 from ingestion.embedding.base import EmbedderSettings
@@ -274,6 +274,44 @@ def pages(size: Size) -> Iterator[Finding]:
     )
 
 
+def beside_peers(size: Size) -> Iterator[Finding]:
+    """A first load of Markdown pages and an unchanged one, with an embedder that answers at once,
+    by this product, by LangChain's indexer and by LlamaIndex's pipeline, one after the other.
+
+    This one also has a vector index and full text, which they do not make.
+    """
+    folder = material.pages("pages", size.topics)
+    ingest.empty()
+    peers.forget()
+    peers.install()
+    with embedder.serving(1024) as host:
+        environment, _ = _ollama(host, embedder.MODEL)
+        source = ingest.add_source("pages", "MdxParser")
+        ours = [ingest.ingest([source], environment) for _ in range(2)]
+        for script in ("langchain_index", "llamaindex_pipeline"):
+            cold, same = (peers.load(script, folder, host, embedder.MODEL) for _ in range(2))
+            rate, other = ours[0].chunks / ours[0].command, cold.chunks / cold.seconds
+            is_langchain = script.startswith("langchain")
+            figures = {"ours": [asdict(run) for run in ours], "other": [asdict(cold), asdict(same)]}
+            name = "LangChain" if is_langchain else "LlamaIndex"
+            yield Finding(
+                f"{size.topics:,} Markdown pages: chunks a second / {name}'s",
+                rate / other,
+                least=2.5 if is_langchain else None,
+                note=f"{ours[0].chunks:,} in {ours[0].command:.1f} s, {rate:,.0f}/s; "
+                f"{cold.chunks:,} in {cold.seconds:.1f} s, {other:,.0f}/s",
+                figures=figures,
+            )
+            yield Finding(
+                f"{size.topics:,} Markdown pages, unchanged: seconds / {name}'s",
+                ours[1].command / same.seconds,
+                most=0.5,
+                note=f"{ours[1].command:.2f} s, {same.seconds:.2f} s, of whole commands",
+                figures=figures,
+            )
+    peers.forget()
+
+
 def workers(size: Size) -> Iterator[Finding]:
     """Two sources with one worker and with two, the vector index left aside: it is built once all
     is stored, by as many processes as there are cores, however many workers there are.
@@ -470,6 +508,7 @@ MEASURES: dict[str, Callable[[Size], Iterator[Finding]]] = {
     "cores": cores,
     "loads": loads,
     "pages": pages,
+    "peers": beside_peers,
     "workers": workers,
     "clusters": clusters,
     "large": large_document,
