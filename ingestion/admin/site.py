@@ -60,7 +60,7 @@ PAGES: dict[type[Model], type[admin.ModelAdmin[Any]]] = {
 }
 NAMES = [model._meta.object_name for model in PAGES]
 APPS = ["sources", "ingestion"]  # listed first
-LEFT_OUT = {"django_q", "account", "mfa"}
+LEFT_OUT = {"django_q", "account", "mfa", "socialaccount"}
 PEOPLE = "People and roles"
 SESSION_ENDED = (
     "Your session had ended, so nothing was done. Log in: what you had typed is filled in again, "
@@ -87,8 +87,8 @@ class Site(admin.AdminSite):
         **options: Any,
     ) -> None:
         """Leave out the queue's own tables: a Schedule runs any dotted path and a task's arguments
-        are pickles, which must not be edited in a browser; and those of second factors. Lists
-        filter only by what they offer."""
+        are pickles, which must not be edited in a browser; and those of second factors and single
+        sign-on. Lists filter only by what they offer."""
         given = model_or_iterable
         models = [given] if isinstance(given, ModelBase) else list(given)
         if models == [User] and admin_class:
