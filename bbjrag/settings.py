@@ -427,7 +427,6 @@ if OIDC_ISSUER:
     SOCIALACCOUNT_ADAPTER = "bbjrag.single_sign_on.adapter.Adapter"
     SOCIALACCOUNT_EMAIL_AUTHENTICATION = False  # an address proves nothing about an account here
     SOCIALACCOUNT_STORE_TOKENS = False
-    SOCIALACCOUNT_UID_MAX_LENGTH = 255
     SOCIALACCOUNT_PROVIDERS = {
         "openid_connect": {
             "APPS": [

@@ -19,6 +19,7 @@ from bbjrag.single_sign_on.refusals import Refusal, SignInRefused
 
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]
 LEEWAY = 60  # seconds that clocks may differ by
+LONGEST_SUBJECT = 191  # of the column
 KEPT = 300  # seconds that the provider's description of itself is believed
 
 _described: dict[str, tuple[float, dict[str, Any]]] = {}
@@ -49,9 +50,12 @@ class OpenIDConnect(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
     ) -> SocialLogin:
         signed = self._verified(kwargs["response"].get("id_token"))
         claims = {**self._told(token.token, signed["sub"]), **signed}
-        account = SocialAccount(provider=settings.OIDC_ISSUER, uid=str(claims["sub"]))
+        known = identity(claims, settings.OIDC_ROLE_CLAIM)
+        if len(known.subject) > LONGEST_SUBJECT:
+            raise SignInRefused(Refusal.ODD, reason=f"a subject beyond {LONGEST_SUBJECT} letters")
+        account = SocialAccount(provider=settings.OIDC_ISSUER, uid=known.subject)
         login = SocialLogin(provider=self.get_provider(), account=account)
-        login.identity = identity(claims, settings.OIDC_ROLE_CLAIM)
+        login.identity = known
         return login
 
     def _verified(self, token: str | None) -> dict[str, Any]:

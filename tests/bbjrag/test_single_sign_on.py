@@ -12,9 +12,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from django.conf import settings as live
+from django.test import Client
+from django.urls import NoReverseMatch, reverse
+from playwright.sync_api import Browser, Page, expect
 
+from tests.bbjrag.test_second_factor import PAGE as SECOND_FACTOR
+from tests.bbjrag.test_second_factor import found, hotp
 from tests.settings.place import Place, end
 from tests.settings.test_web_server import PASSWORD, Site, add_manager, serve
+from tests.support.browser import chromium, visit
+from tests.support.looks import serious
 from tests.support.oidc_provider import PASSWORD as THERE
 from tests.support.ollama_server import OllamaServer
 from tests.support.single_sign_on import Provider
@@ -383,3 +391,106 @@ def test_wrong_passwords_still_lock_an_address_out(site: Site, person: Person) -
     assert (answers[0], answers[-1]) == (200, 429)
     address = person.prove(person.begin())
     assert person.come_back(address).status_code == 302, "the provider counts its own guesses"
+
+
+@pytest.fixture(scope="module")
+def strict(place: Place, provider: Provider) -> Iterator[Site]:
+    running = start(place, provider, TRUSTED_PROXIES="1", SECOND_FACTOR="required")
+    yield running
+    end(running.process)
+
+
+def test_a_second_factor_of_here_is_asked_for_and_none_is_demanded(
+    strict: Site, person: Person
+) -> None:
+    person.site = strict
+    person.sign_in()
+    assert person.sees(RUNS) == 200, "the provider decides about its own second factor"
+    page = person.site.ask(SECOND_FACTOR).text
+    secret = found(r"Secret: <code>(\w+)</code>", page)
+    form, origin = with_code(person, secret, 0), f"https://{HOST}"
+    assert "recovery codes" in person.site.ask(SECOND_FACTOR, form, Origin=origin).text
+    person.sign_in()
+    asked = person.site.ask(RUNS).headers["location"]
+    assert asked.startswith("/admin/login/code/")
+    assert person.sees("/admin/single-sign-on/") == 302, "nobody is logged in before the code"
+    answer = person.site.ask(asked, with_code(person, secret, 1, asked), Origin=origin)
+    assert answer.headers["location"] == RUNS
+    assert person.sees(RUNS) == 200
+
+
+def with_code(person: Person, secret: str, later: int, page: str = SECOND_FACTOR) -> dict[str, str]:
+    code = hotp(secret, int(time.time()) // 30 + later)
+    return {"code": code, "csrfmiddlewaretoken": person.site.token(page)}
+
+
+def test_no_migration_is_missing(place: Place, provider: Provider) -> None:
+    given = provider.settings(ROLES)
+    out, _ = place.says("makemigrations", "--check", "--dry-run", **given)
+    assert "No changes detected" in out
+
+
+def test_the_admin_shows_no_rows_of_it(person: Person, provider: Provider) -> None:
+    provider.add(person.name, groups=["keepers"])
+    person.sign_in()
+    assert "socialaccount" not in person.site.ask("/admin/").text
+    assert person.sees("/admin/socialaccount/socialaccount/") == 404
+    assert person.sees("/accounts/login/") == 404
+
+
+def test_the_list_of_people_calls_them_active(person: Person, provider: Provider) -> None:
+    provider.add(person.name, groups=["keepers"])
+    person.sign_in()
+    row = found(rf"{person.name}</a>(.*?)</tr>", re.sub(r"\s", "", person.site.ask(PEOPLE).text))
+    assert ">active<" in row
+
+
+@pytest.mark.django_db
+def test_it_is_off_unless_it_is_asked_for(client: Client) -> None:
+    names: list[str] = [*live.INSTALLED_APPS, *live.MIDDLEWARE, *live.AUTHENTICATION_BACKENDS]
+    assert not [name for name in names if "allauth" in name or "single_sign_on" in name]
+    with pytest.raises(NoReverseMatch):
+        reverse("single_sign_on:start")
+    assert "Sign in with" not in client.get("/admin/login/", secure=True).content.decode()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.mark.browser
+def test_a_person_signs_in_with_a_browser(
+    browser: Browser, place: Place, provider: Provider
+) -> None:
+    """The pages keep their own policy on the way to another site and back."""
+    running = serve(place, HOST, **SMALL, **provider.settings(ROLES))
+    address = f"http://{HOST}:{running.port}"
+    provider.admits(f"{address}{CALLBACK}")
+    provider.add("grace", groups=["docs"])
+    try:
+        with visit(browser, address) as page:
+            sign_in_with(page)
+    finally:
+        end(running.process)
+
+
+def sign_in_with(page: Page) -> None:
+    page.goto(RUNS)
+    assert serious(page) == []
+    page.get_by_role("button", name="Sign in with Example Login").click()
+    page.get_by_label("Username").fill("grace")
+    page.get_by_label("Password").fill(THERE)
+    page.get_by_role("button", name="Enter").click()
+    page.get_by_role("button", name="Authorize").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
+    page.get_by_role("link", name="Single sign-on").click()
+    expect(page.get_by_text("This account is linked to Example Login")).to_be_visible()
+    assert serious(page) == []
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("link", name="Sign out of Example Login, too").click()
+    page.get_by_role("button", name="Logout").click()
+    expect(page.get_by_role("button", name="Sign in with Example Login")).to_be_visible()
+    page.get_by_role("button", name="Sign in with Example Login").click()
+    expect(page.get_by_label("Username")).to_be_visible()
