@@ -28,6 +28,7 @@ from ingestion.admin import (
     starting,
 )
 from ingestion.admin.api_tokens import ApiTokenAdmin
+from ingestion.admin.changes import kept
 from ingestion.admin.chunks import ChunkAdmin
 from ingestion.admin.documents import DocumentAdmin, EmbeddingProfileAdmin
 from ingestion.admin.lookups import limited
@@ -88,13 +89,13 @@ class Site(admin.AdminSite):
     ) -> None:
         """Leave out the queue's own tables: a Schedule runs any dotted path and a task's arguments
         are pickles, which must not be edited in a browser; and those of second factors and single
-        sign-on. Lists filter only by what they offer."""
+        sign-on. Lists filter only by what they offer, and forms keep the values of changes."""
         given = model_or_iterable
         models = [given] if isinstance(given, ModelBase) else list(given)
         if models == [User] and admin_class:
             admin_class = type("PeopleAdmin", (People, admin_class), {})
         shown = [model for model in models if model._meta.app_label not in LEFT_OUT]
-        super().register(shown, limited(admin_class or admin.ModelAdmin), **options)
+        super().register(shown, kept(limited(admin_class or admin.ModelAdmin)), **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """The apps by importance instead of the alphabet."""
