@@ -63,7 +63,7 @@ def refusal_of(exception: Exception) -> SignInRefused:
     """What a failure of the conversation means. No token gets into it."""
     if isinstance(exception, SignInRefused):
         return exception
-    if isinstance(exception, RequestException):
+    if isinstance(exception, RequestException) and not isinstance(exception, ValueError):
         return _of_request(exception)
     if isinstance(exception, OAuth2Error):
         code = _code(str(exception))

@@ -44,7 +44,7 @@ class Refusal(Enum):
     )
     AWAY = Words(
         503,
-        "{label} cannot be reached.",
+        "{label} cannot be reached, or does not work at this moment.",
         "Try again in a minute. If it stays, an administrator finds the reason in the log.",
     )
     BUSY = Words(

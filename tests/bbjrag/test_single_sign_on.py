@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -25,7 +26,9 @@ from tests.support.browser import chromium, visit
 from tests.support.looks import serious
 from tests.support.oidc_provider import PASSWORD as THERE
 from tests.support.ollama_server import OllamaServer
+from tests.support.reading import until
 from tests.support.single_sign_on import Provider
+from tests.support.web_server import Answer, WebServer, html, status, typed
 
 HOST = "127.0.0.1"
 CALLBACK = "/admin/login/sso/callback/"
@@ -366,7 +369,7 @@ def test_a_provider_that_is_away_is_named(person: Person, provider: Provider) ->
         answer = person.come_back(address)
     finally:
         provider.start()
-    assert (answer.status_code, "Example Login cannot be reached." in said(answer)) == (503, True)
+    assert (answer.status_code, "Example Login cannot be reached" in said(answer)) == (503, True)
     assert time.monotonic() - began < 60
     assert person.sign_in().status_code == 302
 
@@ -494,3 +497,66 @@ def sign_in_with(page: Page) -> None:
     expect(page.get_by_role("button", name="Sign in with Example Login")).to_be_visible()
     page.get_by_role("button", name="Sign in with Example Login").click()
     expect(page.get_by_label("Username")).to_be_visible()
+
+
+DESCRIBED = "/.well-known/openid-configuration"
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[WebServer]:
+    """A server that is no provider, or a bad one."""
+    with WebServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def trusting(place: Place, provider: Provider, odd: WebServer) -> Iterator[Site]:
+    """One place for who talks to the provider."""
+    given = provider.settings(ROLES, OIDC_ISSUER=odd.origin, TRUSTED_PROXIES="1")
+    running = serve(place, HOST, **SMALL, **given)
+    yield running
+    end(running.process)
+
+
+def pressed(site: Site) -> httpx.Response:
+    form = {"csrfmiddlewaretoken": site.token("/admin/login/")}
+    return site.ask("/admin/login/sso/", form, Origin=f"https://{HOST}")
+
+
+@pytest.mark.parametrize(
+    ("described", "says"),
+    [
+        (status(500), "cannot be reached, or does not work"),
+        (html("Welcome"), "cannot be trusted or understood"),
+        (typed(b"[1]", "application/json"), "cannot be trusted or understood"),
+        (typed(b"{}", "application/json"), "cannot be trusted or understood"),
+        (typed(b'{"issuer": "https://a.example"}', "application/json"), "cannot be trusted"),
+    ],
+)
+def test_what_does_not_describe_itself_as_the_issuer_is_not_believed(
+    trusting: Site, odd: WebServer, described: Answer, says: str
+) -> None:
+    odd.always(DESCRIBED, described)
+    answer = pressed(trusting.stranger())
+    assert (answer.status_code, says in said(answer)) == (503, True)
+
+
+def test_a_provider_that_hangs_leaves_the_server_to_others(trusting: Site, odd: WebServer) -> None:
+    odd.always(DESCRIBED, replace(status(500), hang=4))
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(pressed, trusting.stranger())
+        until(lambda: odd.requests and odd.requests[-1] == DESCRIBED, 10)
+        answer = pressed(trusting.stranger())
+        assert not waiting.done()
+        assert "Many sign-ins wait for Example Login at this moment." in said(answer)
+        assert trusting.ask("/health").status_code == 200
+    assert waiting.result().status_code == 503
+
+
+def test_a_provider_without_an_address_to_sign_out_at_is_named(
+    trusting: Site, odd: WebServer
+) -> None:
+    odd.always(DESCRIBED, typed(f'{{"issuer": "{odd.origin}"}}'.encode(), "application/json"))
+    answer = trusting.ask("/admin/logout/sso/")
+    assert (answer.status_code, "has no address to sign out at" in said(answer)) == (404, True)
+    assert "cannot be trusted" in said(pressed(trusting.stranger())), "it has no other either"
