@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
-from bbjrag import __version__, env, places
+from bbjrag import __version__, env, oidc, places
 from ingestion.git.credentials import TOKEN_PREFIX
 from ingestion.git.settings import GitSettings
 from ingestion.parsers.web_settings import WebSettings
@@ -114,7 +115,7 @@ CONTENT_SECURITY_POLICY = {
 ROOT_URLCONF = "bbjrag.urls"
 WSGI_APPLICATION = "bbjrag.wsgi.application"
 ASGI_APPLICATION = "bbjrag.asgi.application"
-TEMPLATES = [
+TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [places.SHIPPED / "templates"],
@@ -402,6 +403,47 @@ if SECOND_FACTOR != "off":
     MFA_ADAPTER = "bbjrag.second_factor.adapter.Adapter"
     MFA_TOTP_ISSUER = "bbjrag"
     MFA_TOTP_TOLERANCE = 1  # a code before and after: clocks differ
+
+# Single sign-on by OpenID Connect, by parts of allauth (bbjrag/single_sign_on).
+OIDC_ISSUER = env.text("OIDC_ISSUER", "")
+OIDC_CLIENT_ID = env.text("OIDC_CLIENT_ID", "")
+OIDC_CLIENT_SECRET = env.text("OIDC_CLIENT_SECRET", "")
+OIDC_LABEL = env.text("OIDC_LABEL", urlsplit(OIDC_ISSUER).hostname or "")
+OIDC_SCOPES = env.listing("OIDC_SCOPES", "openid,profile,email")
+OIDC_ROLE_CLAIM = env.text("OIDC_ROLE_CLAIM", "groups")
+OIDC_ROLES = env.pairs("OIDC_ROLES")
+OIDC_ONLY = env.boolean("OIDC_ONLY", False)
+oidc.complain(OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, OIDC_SCOPES, OIDC_ROLES, OIDC_ONLY)
+if OIDC_ISSUER:
+    if SECOND_FACTOR == "off":
+        INSTALLED_APPS += ["allauth.account"]
+        MIDDLEWARE += ["allauth.account.middleware.AccountMiddleware"]
+    INSTALLED_APPS += ["allauth.socialaccount", "bbjrag.single_sign_on"]
+    TEMPLATES[0]["OPTIONS"]["context_processors"] += ["bbjrag.single_sign_on.context.button"]
+    AUTHENTICATION_BACKENDS += [oidc.BACKEND]
+    if OIDC_ONLY:
+        AUTHENTICATION_BACKENDS.remove("django.contrib.auth.backends.ModelBackend")
+    ACCOUNT_EMAIL_VERIFICATION = "none"
+    SOCIALACCOUNT_ADAPTER = "bbjrag.single_sign_on.adapter.Adapter"
+    SOCIALACCOUNT_EMAIL_AUTHENTICATION = False  # an address proves nothing about an account here
+    SOCIALACCOUNT_STORE_TOKENS = False
+    SOCIALACCOUNT_PROVIDERS = {
+        "openid_connect": {
+            "APPS": [
+                {
+                    "provider_id": OIDC_ISSUER,
+                    "name": OIDC_LABEL,
+                    "client_id": OIDC_CLIENT_ID,
+                    "secret": OIDC_CLIENT_SECRET,
+                    "settings": {
+                        "server_url": OIDC_ISSUER,
+                        "scope": OIDC_SCOPES,
+                        "oauth_pkce_enabled": True,
+                    },
+                }
+            ]
+        }
+    }
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

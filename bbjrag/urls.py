@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
@@ -16,3 +17,5 @@ urlpatterns = [
     path("", include("ingestion.api.urls")),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]
+if settings.OIDC_ISSUER:
+    urlpatterns.insert(0, path("admin/", include("bbjrag.single_sign_on.urls")))

@@ -17,12 +17,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from ingestion.admin import changes
 from ingestion.exceptions import ConfigError
-from sources.models import Source
+from sources.models import FIELDS, Source
 from sources.moving import Result, exported, import_text
 
 MOST_BYTES = 2_000_000
 IMPORTING = ("sources.add_source", "sources.change_source")
+IMPORTED = "Imported from a file."
 LOOKS = {"create": "ok", "update": "running", "same": "off", "refuse": "bad"}
 WORDS = {"create": "new", "update": "changed", "same": "the same", "refuse": "refused"}
 
@@ -91,7 +93,8 @@ def _looked_at(
     place = settings.DATA_DIR / getattr(form.cleaned_data.get("file"), "name", "sources.json")
     results = import_text(text, place, apply=False)
     if "apply" in request.POST and form.cleaned_data["seen"] == _seen(results):
-        return _applied(request, import_text(text, place, apply=True, partial=partial))
+        before = {source.name: changes.state(source) for source in Source.objects.all()}
+        return _applied(request, import_text(text, place, apply=True, partial=partial), before)
     counts = Counter[str](result.verdict for result in results)
     context |= {
         "rows": [(one, LOOKS[one.verdict], WORDS[one.verdict]) for one in results],
@@ -109,12 +112,14 @@ def _seen(results: list[Result]) -> str:
     return sha256(repr(results).encode()).hexdigest()
 
 
-def _applied(request: HttpRequest, results: list[Result]) -> HttpResponse:
+def _applied(
+    request: HttpRequest, results: list[Result], before: Mapping[str, changes.State]
+) -> HttpResponse:
     verdicts = {one.name: one.verdict for one in results if one.verdict in ("create", "update")}
     if any(one.verdict == "refuse" for one in results) and "partial" not in request.POST:
         messages.error(request, "Nothing was imported, because a row was refused.")
     else:
-        _note(request, verdicts)
+        _note(request, verdicts, before)
         messages.success(
             request,
             f"Imported {len(verdicts)} of {len(results)} sources. Ingest them to read them.",
@@ -122,7 +127,12 @@ def _applied(request: HttpRequest, results: list[Result]) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:sources_source_changelist"))
 
 
-def _note(request: HttpRequest, verdicts: Mapping[str, str]) -> None:
+def _note(
+    request: HttpRequest, verdicts: Mapping[str, str], before: Mapping[str, changes.State]
+) -> None:
     for source in Source.objects.filter(name__in=verdicts):
         flag = ADDITION if verdicts[source.name] == "create" else CHANGE
-        LogEntry.objects.log_actions(request.user.pk, [source], flag, "Imported from a file.")  # type: ignore[arg-type]
+        now = changes.state(source)
+        found = changes.differences(before.get(source.name, now), now, FIELDS)
+        told: Any = changes.message(found, IMPORTED) if found else IMPORTED
+        LogEntry.objects.log_actions(request.user.pk, [source], flag, told)  # type: ignore[arg-type]

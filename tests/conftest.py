@@ -26,6 +26,7 @@ SLOW = (
     "bbjrag/test_embedded.py",
     "bbjrag/test_production.py",
     "bbjrag/test_second_factor.py",
+    "bbjrag/test_single_sign_on.py",
     "chunking/test_stage.py",
     "faults",
     "index/test_export.py",

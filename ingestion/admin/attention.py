@@ -55,7 +55,8 @@ def _broken(checks: Iterable[Check]) -> Iterator[Need]:
         if check.state == "bad":
             yield Need("bad", "down", check.name, "", check.text)
         elif check.state == "warn" and check.name != "Upgrades":
-            yield Need("warn", "slow", check.name, "", check.text)
+            word = "left out" if check.name == "Reranker" else "slow"
+            yield Need("warn", word, check.name, "", check.text)
 
 
 def approval(row: SourceRun) -> Need:

@@ -132,7 +132,7 @@ class People(Admin):
     def standing(self, person: User) -> str:
         if not person.is_active or not person.is_staff:
             return badge("off", "may not log in")
-        if not person.has_usable_password():
+        if not person.has_usable_password() and not person.last_login:
             return badge("warn", "invited")
         return badge("ok", "active")
 

@@ -28,6 +28,7 @@ from ingestion.admin import (
     starting,
 )
 from ingestion.admin.api_tokens import ApiTokenAdmin
+from ingestion.admin.changes import kept
 from ingestion.admin.chunks import ChunkAdmin
 from ingestion.admin.documents import DocumentAdmin, EmbeddingProfileAdmin
 from ingestion.admin.lookups import limited
@@ -60,7 +61,7 @@ PAGES: dict[type[Model], type[admin.ModelAdmin[Any]]] = {
 }
 NAMES = [model._meta.object_name for model in PAGES]
 APPS = ["sources", "ingestion"]  # listed first
-LEFT_OUT = {"django_q", "account", "mfa"}
+LEFT_OUT = {"django_q", "account", "mfa", "socialaccount"}
 PEOPLE = "People and roles"
 SESSION_ENDED = (
     "Your session had ended, so nothing was done. Log in: what you had typed is filled in again, "
@@ -87,14 +88,14 @@ class Site(admin.AdminSite):
         **options: Any,
     ) -> None:
         """Leave out the queue's own tables: a Schedule runs any dotted path and a task's arguments
-        are pickles, which must not be edited in a browser; and those of second factors. Lists
-        filter only by what they offer."""
+        are pickles, which must not be edited in a browser; and those of second factors and single
+        sign-on. Lists filter only by what they offer, and forms keep the values of changes."""
         given = model_or_iterable
         models = [given] if isinstance(given, ModelBase) else list(given)
         if models == [User] and admin_class:
             admin_class = type("PeopleAdmin", (People, admin_class), {})
         shown = [model for model in models if model._meta.app_label not in LEFT_OUT]
-        super().register(shown, limited(admin_class or admin.ModelAdmin), **options)
+        super().register(shown, kept(limited(admin_class or admin.ModelAdmin)), **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """The apps by importance instead of the alphabet."""

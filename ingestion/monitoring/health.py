@@ -27,6 +27,7 @@ EMBEDDER_SECONDS = 20  # that an answer of the embedder is valid
 RERANKER_SECONDS = 20  # that an answer of the reranker is valid
 UPGRADES = "health:upgrades"
 UPGRADES_SECONDS = 60  # that the count of documents to re-make is valid
+START_RERANKER = "Start it, or correct RERANKER_URL."
 SOON = timedelta(seconds=15)  # within which a worker takes a queued run
 
 
@@ -117,7 +118,7 @@ def reranker() -> Check:
     try:
         seconds = reranking.checked()
     except RerankerError as error:
-        return Check("Reranker", "warn", f"It is left out of searches: {error}.")
+        return Check("Reranker", "warn", f"Searches go on without it: {error}. {START_RERANKER}")
     return Check("Reranker", "ok", f"It answers within {seconds:.2f} s")
 
 

@@ -10,13 +10,15 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import capfirst
 
-from ingestion.admin import display
+from ingestion.admin import changes, display
 
 register = template.Library()
 register.filter("ago", display.ago)
 register.filter("duration", display.seconds)
 register.filter("documents", display.documents)
 register.filter("at_host_of", display.commit)
+register.filter("changes", changes.of_entry)
+register.filter("how", changes.how)
 
 
 @register.filter

@@ -179,6 +179,29 @@ def test_a_gap_gets_its_answer(admin_client: Client, stored: None) -> None:
     assert "Say what answers it" in sent(admin_client, "change", row.pk, **typed(query="kafka"))
 
 
+def crumbs(client: Client, address: str) -> str:
+    html = client.get(address).content.decode()
+    shown = html.partition('class="breadcrumbs"')[2].partition("</nav>")[0]
+    return re.sub(r"<[^>]*>", "", shown.partition(">")[2]).replace("\u203a", ">").strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("change", "kafka"), ("delete", "Delete"), ("history", "kafka > Who changed it")],
+)
+def test_its_pages_lead_back_to_the_questions(admin_client: Client, name: str, last: str) -> None:
+    row = Question.objects.create(query="kafka")
+    shown = crumbs(admin_client, url(name, row.pk))
+    assert shown == f"Overview > Quality > Questions > {last}"
+
+
+def test_a_page_of_a_section_names_it_once(admin_client: Client) -> None:
+    assert crumbs(admin_client, url("changelist")) == "Overview > Quality > Questions"
+    assert crumbs(admin_client, url("add")).startswith("Overview > Quality > Questions > Add")
+    token = reverse("admin:ingestion_apitoken_add")
+    assert crumbs(admin_client, token) == "Overview > API tokens > Add API token"
+
+
 def test_a_link_leads_back_to_the_admin_only(admin_client: Client, stored: None) -> None:
     given = typed(("docs://Files", "locks a record"))
     answer = admin_client.post(f"{url('add')}?back=https://example.org/", given)

@@ -71,6 +71,8 @@ ELSEWHERE = {
     PYTHON + "worker": "tests/project/test_containers.py",
     **dict.fromkeys(INSTALLED, "tests/project/test_packaging.py"),
     "deploy/backup.sh bbjrag.dump": "tests/project/test_containers.py",
+    PYTHON + "single_sign_on --link NAME SUBJECT": "tests/bbjrag/test_single_sign_on.py",
+    PYTHON + "single_sign_on --unlink NAME": "tests/bbjrag/test_single_sign_on.py",
     PYTHON + "worker_health": "tests/project/test_containers.py",
     ".venv/bin/gunicorn bbjrag.wsgi --bind 127.0.0.1:8000": "tests/project/test_containers.py",
     ".venv/bin/python -m pip install pyarrow": "requirements-dev.txt has it",
@@ -383,6 +385,7 @@ WORDED = {
     "RERANKER_URL": "none",
     "ENRICHMENT_MODEL": "none",
     "NOTIFY_MAIL_TO": "nobody",
+    "OIDC_ISSUER": "none",
 }
 
 

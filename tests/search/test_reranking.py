@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ingestion.admin import attention
 from ingestion.exceptions import RerankerError
 from ingestion.monitoring import health
 from ingestion.search import reranking as module
@@ -245,6 +246,8 @@ def test_the_overview_says_whether_it_answers(stored: str, server: RerankServer)
     found = health.reranker()
     assert found.state == "warn"
     assert "answers 503" in found.text
+    assert found.text.endswith("Start it, or correct RERANKER_URL.")
+    assert [need.kind for need in attention.needs([], [], [found])] == ["left out"]
     assert "Reranker" in [check.name for check in health.checks()]
 
 

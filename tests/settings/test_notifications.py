@@ -6,9 +6,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from tests.settings.place import Place, end
-from tests.settings.test_web_server import serve
+from tests.settings.test_web_server import PASSWORD, make_manager, serve
+from tests.support.browser import chromium, log_in, visit
+from tests.support.looks import serious, width_beyond
 from tests.support.mail_server import MailServer
 from tests.support.ollama_server import status
 from tests.support.reading import until
@@ -122,3 +125,30 @@ def test_nothing_is_watched_before_it_is_set_up(place: Place) -> None:
     time.sleep(WAITED_FOR + 2)
     end(worker)
     assert place.ask("SELECT count(*) FROM ingestion_notification") == 0
+
+
+@pytest.mark.browser
+def test_the_button_of_the_page_sends_a_test(place: Place, webhook: Webhook) -> None:
+    """On a phone: pressed, taken by both servers, and shown without another press."""
+    make_manager(place)
+    with MailServer() as server, chromium() as browser:
+        given = {"EMAIL_URL": server.url, "NOTIFY_MAIL_TO": "ops@example.com"}
+        web = serve(place, "127.0.0.1", **by_webhook(webhook, **given))
+        try:
+            with visit(browser, f"http://127.0.0.1:{web.port}") as page:
+                press_send_a_test(page)
+        finally:
+            end(web.process)
+    assert server.subjects == ["[bbjrag] Test"]
+    assert [note["event"] for note in webhook.taken] == ["test"]
+
+
+def press_send_a_test(page: Page) -> None:
+    log_in(page, "manager", PASSWORD)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/admin/notifications/")
+    page.get_by_role("button", name="Send a test").click()
+    expect(page.get_by_text("127.0.0.1 took the mail for ops@example.com.")).to_be_visible()
+    expect(page.get_by_text("127.0.0.1 answered 200: thanks")).to_be_visible()
+    assert width_beyond(page) <= 0
+    assert serious(page) == []
