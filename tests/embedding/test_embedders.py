@@ -20,8 +20,9 @@ import pytest
 
 from ingestion.embedding.base import Embedder, EmbedderSettings, Vectors
 from ingestion.embedding.checks import BadVectors, checked
+from ingestion.embedding.host import parse_host
 from ingestion.embedding.ollama import OllamaEmbedder
-from ingestion.embedding.ollama_host import OllamaHost, parse_host
+from ingestion.embedding.ollama_host import OllamaHost
 from ingestion.embedding.prefixes import INSTRUCTION, SENTENCE, prefixes_of
 from ingestion.embedding.registry import EMBEDDERS, embed_each, open_embedder
 from ingestion.embedding.wordllama import CONTEXT, WEIGHTS

@@ -1,0 +1,268 @@
+"""How much one server is asked for at once: found by climbing as long as it does more a second.
+
+A server is given `size` texts in a request and `at_once` requests. From time to time one of the
+two is doubled for a round. What does more a second stays; what does not is taken back, and tried
+again later. Work is counted in characters, since texts are of different lengths. A search that
+comes along may have to wait for what is under way, so that is kept short: no more is under way
+than `SOON` seconds of work, or as much as `Limits.first` took; only the trial of more requests may
+double that, for one round. What a server cannot do (no answer in time, too much to do, out of
+memory) halves what it is asked for.
+
+Why not a library: docs/decisions/0013-adaptive-batches.md.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+GAIN = 1.1
+"""How much more a second is worth twice as much under way; texts differ by less in a round."""
+
+AS_GOOD = 0.95
+SOON = 0.5
+SLACK = 1.1
+ROUND_SECONDS = 0.05
+LONGEST_TRIAL = 5.0
+"""Seconds of a request above which more at once are not tried: a search waits 20 s at most."""
+
+REST, LONGEST_REST = 30.0, 600.0
+"""Seconds until a rise that brought nothing is tried again: at first, and at most."""
+
+SHARE_OF_TIMEOUT = 0.25
+
+
+class Load(NamedTuple):
+    """`size` texts in a request, `at_once` requests."""
+
+    size: int
+    at_once: int
+
+    @property
+    def texts(self) -> int:
+        return self.size * self.at_once
+
+    def up_to(self, most: Load) -> Load:
+        return Load(min(self.size, most.size), min(self.at_once, most.at_once))
+
+
+FIRST = Load(32, 2)
+MOST = Load(512, 32)
+MOST_TEXTS = 2048
+MOST_NUMBERS = MOST_TEXTS * 1024
+"""In all vectors that are under way from all servers: as they arrive, so many take 64 MB."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where to begin and to end; the same value twice is a fixed one. `timeout` is in seconds."""
+
+    first: Load = FIRST
+    most: Load = MOST
+    texts: int = MOST_TEXTS
+    timeout: float = 120.0
+
+    @classmethod
+    def of(cls, size: int, at_once: int, timeout: float, numbers: int = 1) -> Limits:
+        """A size or a number at once that is set (not 0) is a fixed one. `numbers` are those that
+        one text brings: its dimensions, times the servers that are asked side by side."""
+        first = Load(size or FIRST.size, at_once or FIRST.at_once)
+        most = Load(size or MOST.size, at_once or MOST.at_once)
+        texts = min(MOST_TEXTS, MOST_NUMBERS // numbers)
+        return cls(first, most, max(first.texts, texts), timeout)
+
+    def allow(self, load: Load) -> bool:
+        return load == load.up_to(self.most) and load.texts <= self.texts
+
+
+def fixed(size: int, at_once: int) -> Limits:
+    return Limits.of(size, at_once, 0.0)
+
+
+@dataclass
+class _Round:
+    """What came back since `began`, which is when the first answer to a request of this load came
+    (0: not yet). Requests that were sent before `since` do not begin it."""
+
+    since: float
+    began: float = 0.0
+    work: int = 0
+    answers: int = 0
+    waited: float = 0.0
+
+    def add(self, work: int, sent: float, now: float, *, whole: bool) -> None:
+        if not self.began:
+            self.began = now if whole and sent >= self.since else 0.0
+            return
+        self.work += work
+        self.answers += whole
+        self.waited += (now - sent) * whole
+
+    def is_over(self, at_once: int, now: float) -> bool:
+        """Answers may come all at once, so a round has as many as there are requests at once, or a
+        multiple of that."""
+        if not self.answers or self.answers % at_once:
+            return False
+        return now - self.began >= ROUND_SECONDS
+
+
+class _Measured(NamedTuple):
+    """Characters a second, and the seconds that a request takes."""
+
+    rate: float
+    wait: float
+
+
+@dataclass
+class Pace:
+    """Of one server. Thread-safe."""
+
+    limits: Limits
+    clock: Callable[[], float] = time.monotonic
+    load: Load = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lock = threading.Lock()
+        self.load = self.kept = self.limits.first
+        self.round = _Round(self.clock())
+        self.known: _Measured | None = None
+        self.longest_wait = 0.0
+        self.failed: set[str] = set()
+        self.trial = ""
+        self.rest = REST
+        self.resting_until = 0.0
+
+    @property
+    def size(self) -> int:
+        return self.load.size
+
+    @property
+    def at_once(self) -> int:
+        return self.load.at_once
+
+    @property
+    def is_free(self) -> bool:
+        """Whether anything of it is to be found out."""
+        return self.limits.first != self.limits.most
+
+    def answered(self, texts: int, work: int, sent: float) -> None:
+        """A request of so many texts, with so many characters of `work`, was answered."""
+        with self.lock:
+            now = self.clock()
+            self.round.add(work, sent, now, whole=texts >= self.load.size)
+            if self._is_slow_trial(sent, now):
+                self._end_trial(kept=False)
+            elif self.round.is_over(self.load.at_once, now):
+                self._measured(_measured(self.round, now))
+            elif texts == self.load.size < self.limits.first.size:
+                self._recover(now - sent)
+
+    def starved(self) -> None:
+        """There were not enough texts, so that what comes back says nothing of the server."""
+        with self.lock:
+            self.round = _Round(self.clock())
+
+    def too_much(self, texts: int) -> bool:
+        """So many texts in a request were too many. Returns whether fewer are asked from now on."""
+        with self.lock:
+            before = self.load.size
+            self._fall(Load(max(1, min(before, texts // 2)), self.load.at_once))
+            return self.load.size < before
+
+    def too_many(self) -> None:
+        """So many requests were too many, or the server has too much to do."""
+        with self.lock:
+            self._fall(Load(self.load.size, max(1, self.load.at_once // 2)))
+
+    def _fall(self, load: Load) -> None:
+        self.kept = load.up_to(self.kept)
+        self.trial = ""
+        self._put(self.kept)
+        self._take_rest()
+
+    def _recover(self, seconds: float) -> None:
+        """What took under a quarter of its time may be twice as much, up to where it began."""
+        if seconds < SHARE_OF_TIMEOUT * self.limits.timeout:
+            size = min(2 * self.load.size, self.limits.first.size)
+            self.kept = Load(size, self.kept.at_once)
+            self._put(self.kept)
+
+    def _put(self, load: Load) -> None:
+        self.load = load
+        self.round = _Round(self.clock())
+
+    def _is_slow_trial(self, sent: float, now: float) -> bool:
+        """Whether more requests at once only wait for each other."""
+        if self.trial != "at once" or self.known is None or sent < self.round.since:
+            return False
+        return now - sent > max(SOON, 1.5 * self.known.wait)
+
+    def _measured(self, found: _Measured) -> None:
+        if self.trial:
+            self._end_trial(kept=self._is_better(found), found=found)
+            return
+        self.known = found
+        self.longest_wait = self.longest_wait or SLACK * max(SOON, found.wait)
+        if found.wait > 2 * self.longest_wait and self.load.texts > self.limits.first.texts:
+            self._fall(self.limits.first)
+        elif self.clock() >= self.resting_until:
+            self._try()
+        else:
+            self.round = _Round(self.clock())
+
+    def _is_better(self, found: _Measured) -> bool:
+        """Two requests instead of one need not be better: the server never waits for us then."""
+        wanted = AS_GOOD if self.load.at_once <= self.limits.first.at_once else GAIN
+        wanted = GAIN if self.load.size > self.kept.size else wanted
+        return (
+            self.known is not None
+            and found.rate >= wanted * self.known.rate
+            and found.wait <= self.longest_wait
+        )
+
+    def _end_trial(self, *, kept: bool, found: _Measured | None = None) -> None:
+        if kept:
+            self.kept, self.known = self.load, found
+            self.failed.discard("at once")
+        else:
+            self.failed.add(self.trial)
+        self._try()
+
+    def _try(self) -> None:
+        """Double one of the two for a round; rest if nothing is left to try."""
+        for name, load in self._steps():
+            if name not in self.failed and self.limits.allow(load) and self._is_soon(name, load):
+                self.trial = name
+                self._put(load)
+                return
+        self.trial = ""
+        self._put(self.kept)
+        self._take_rest()
+
+    def _steps(self) -> Iterator[tuple[str, Load]]:
+        """Larger requests first, which cost least; then, with as many texts under way as before."""
+        size, at_once = self.kept
+        yield "larger", Load(2 * size, at_once)
+        if at_once > 1 and self.limits.first.at_once < self.limits.most.at_once:
+            yield "larger, but fewer", Load(2 * size, at_once // 2)
+        yield "at once", Load(size, 2 * at_once)
+
+    def _is_soon(self, name: str, load: Load) -> bool:
+        """Whether a search waits no longer than it may, even if the server does one thing at a
+        time."""
+        if self.known is None:
+            return False
+        wait = self.known.wait * load.texts / self.kept.texts
+        return wait <= (2 * LONGEST_TRIAL if name == "at once" else self.longest_wait)
+
+    def _take_rest(self) -> None:
+        self.resting_until = self.clock() + self.rest
+        self.rest = min(2 * self.rest, LONGEST_REST)
+        self.failed.clear()
+
+
+def _measured(over: _Round, now: float) -> _Measured:
+    return _Measured(over.work / (now - over.began), over.waited / over.answers)
