@@ -2,11 +2,10 @@
 
 A server is given `size` texts in a request and `at_once` requests. From time to time one of the
 two is doubled for a round. What does more a second stays; what does not is taken back, and tried
-again later. Work is counted in characters, since texts are of different lengths. A search that
-comes along may have to wait for what is under way, so that is kept short: no more is under way
-than `SOON` seconds of work, or as much as `Limits.first` took; only the trial of more requests may
-double that, for one round. What a server cannot do (no answer in time, too much to do, out of
-memory) halves what it is asked for.
+again later. A search that comes along may have to wait for what is under way, so that is kept
+short: no more is under way than `SOON` seconds of work, or as much as `Limits.first` took; only the
+trial of more requests may double that, for one round. What a server cannot do (no answer in time,
+too much to do, out of memory) halves what it is asked for.
 
 Why not a library: docs/decisions/0013-adaptive-batches.md.
 """
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 GAIN = 1.1
-"""How much more a second is worth twice as much under way; texts differ by less in a round."""
+"""How much more a second is worth twice as much under way."""
 
 AS_GOOD = 0.95
 SOON = 0.5
@@ -89,15 +88,17 @@ class _Round:
 
     since: float
     began: float = 0.0
-    work: int = 0
+    texts: int = 0
+    characters: int = 0
     answers: int = 0
     waited: float = 0.0
 
-    def add(self, work: int, sent: float, now: float, *, whole: bool) -> None:
+    def add(self, texts: int, characters: int, sent: float, now: float, *, whole: bool) -> None:
         if not self.began:
             self.began = now if whole and sent >= self.since else 0.0
             return
-        self.work += work
+        self.texts += texts
+        self.characters += characters
         self.answers += whole
         self.waited += (now - sent) * whole
 
@@ -110,10 +111,16 @@ class _Round:
 
 
 class _Measured(NamedTuple):
-    """Characters a second, and the seconds that a request takes."""
+    """Texts and characters a second, and the seconds that a request takes."""
 
-    rate: float
+    texts: float
+    characters: float
     wait: float
+
+    def gain(self, before: _Measured) -> float:
+        """The lesser one. Texts are of different lengths, and may cost the same or not: what did
+        not change is seen in one of the two."""
+        return min(self.texts / before.texts, self.characters / before.characters)
 
 
 @dataclass
@@ -148,11 +155,11 @@ class Pace:
         """Whether anything of it is to be found out."""
         return self.limits.first != self.limits.most
 
-    def answered(self, texts: int, work: int, sent: float) -> None:
-        """A request of so many texts, with so many characters of `work`, was answered."""
+    def answered(self, texts: int, characters: int, sent: float) -> None:
+        """A request of so many texts was answered."""
         with self.lock:
             now = self.clock()
-            self.round.add(work, sent, now, whole=texts >= self.load.size)
+            self.round.add(texts, characters, sent, now, whole=texts >= self.load.size)
             if self._is_slow_trial(sent, now):
                 self._end_trial(kept=False)
             elif self.round.is_over(self.load.at_once, now):
@@ -219,7 +226,7 @@ class Pace:
         wanted = GAIN if self.load.size > self.kept.size else wanted
         return (
             self.known is not None
-            and found.rate >= wanted * self.known.rate
+            and found.gain(self.known) >= wanted
             and found.wait <= self.longest_wait
         )
 
@@ -265,4 +272,5 @@ class Pace:
 
 
 def _measured(over: _Round, now: float) -> _Measured:
-    return _Measured(over.work / (now - over.began), over.waited / over.answers)
+    seconds = now - over.began
+    return _Measured(over.texts / seconds, over.characters / seconds, over.waited / over.answers)
