@@ -28,7 +28,7 @@ ROUND_SECONDS = 0.05
 LONGEST_TRIAL = 5.0
 """Seconds of a request above which more at once are not tried: a search waits 20 s at most."""
 
-REST, LONGEST_REST = 30.0, 600.0
+REST, LONGEST_REST = 60.0, 600.0
 """Seconds until a rise that brought nothing is tried again: at first, and at most."""
 
 SHARE_OF_TIMEOUT = 0.25
@@ -83,8 +83,8 @@ def fixed(size: int, at_once: int) -> Limits:
 
 @dataclass
 class _Round:
-    """What came back since `began`, which is when the first answer to a request of this load came
-    (0: not yet). Requests that were sent before `since` do not begin it."""
+    """What came back since `began`: since the first answer to a request that was sent after
+    `since`, as those before were of another size (0: not yet)."""
 
     since: float
     began: float = 0.0
@@ -160,12 +160,12 @@ class Pace:
         with self.lock:
             now = self.clock()
             self.round.add(texts, characters, sent, now, whole=texts >= self.load.size)
-            if self._is_slow_trial(sent, now):
+            if texts == self.load.size < self.limits.first.size and self._is_quick(now - sent):
+                self._recover()
+            elif self._is_slow_trial(sent, now):
                 self._end_trial(kept=False)
             elif self.round.is_over(self.load.at_once, now):
                 self._measured(_measured(self.round, now))
-            elif texts == self.load.size < self.limits.first.size:
-                self._recover(now - sent)
 
     def starved(self) -> None:
         """There were not enough texts, so that what comes back says nothing of the server."""
@@ -190,22 +190,29 @@ class Pace:
         self._put(self.kept)
         self._take_rest()
 
-    def _recover(self, seconds: float) -> None:
+    def _is_quick(self, seconds: float) -> bool:
+        return seconds < SHARE_OF_TIMEOUT * self.limits.timeout
+
+    def _recover(self) -> None:
         """What took under a quarter of its time may be twice as much, up to where it began."""
-        if seconds < SHARE_OF_TIMEOUT * self.limits.timeout:
-            size = min(2 * self.load.size, self.limits.first.size)
-            self.kept = Load(size, self.kept.at_once)
-            self._put(self.kept)
+        size = min(2 * self.load.size, self.limits.first.size)
+        self.kept = Load(size, self.kept.at_once)
+        self._put(self.kept)
 
     def _put(self, load: Load) -> None:
+        now = self.clock()
+        self.round = _Round(now, now if load.size == self.load.size else 0.0)
         self.load = load
-        self.round = _Round(self.clock())
 
     def _is_slow_trial(self, sent: float, now: float) -> bool:
         """Whether more requests at once only wait for each other."""
-        if self.trial != "at once" or self.known is None or sent < self.round.since:
+        if not self._explores(self.trial) or not self.known or sent < self.round.since:
             return False
         return now - sent > max(SOON, 1.5 * self.known.wait)
+
+    def _explores(self, trial: str) -> bool:
+        """Only more at once than at first show whether the server works at several requests."""
+        return trial == "at once" and self.kept.at_once >= self.limits.first.at_once
 
     def _measured(self, found: _Measured) -> None:
         if self.trial:
@@ -263,7 +270,7 @@ class Pace:
         if self.known is None:
             return False
         wait = self.known.wait * load.texts / self.kept.texts
-        return wait <= (2 * LONGEST_TRIAL if name == "at once" else self.longest_wait)
+        return wait <= (2 * LONGEST_TRIAL if self._explores(name) else self.longest_wait)
 
     def _take_rest(self) -> None:
         self.resting_until = self.clock() + self.rest
