@@ -207,14 +207,18 @@ class Host(ABC):
                     f"{self.url}: the model {model.name!r} is broken: for the text {HARMLESS!r} "
                     f"{suspicion}. {self.repair(model)}"
                 ) from suspicion
-            raise HostDown(f"{self.url}: {suspicion}", slow=suspicion.slow) from suspicion
+            raise self.down(suspicion) from suspicion
+
+    def down(self, suspicion: Suspicion) -> HostDown:
+        """What a suspicion means if no text can be at fault."""
+        return HostDown(f"{self.url}: {suspicion}", slow=suspicion.slow)
 
     def _learn(self, request: Callable[[], T]) -> T:
         """Ask for what no text can be at fault for."""
         try:
             return self._ask(request)
         except Suspicion as suspicion:
-            raise HostDown(f"{self.url}: {suspicion}", slow=suspicion.slow) from suspicion
+            raise self.down(suspicion) from suspicion
 
     def _ask(self, request: Callable[[], T]) -> T:
         try:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 GAIN = 1.1
@@ -72,6 +72,10 @@ class Limits:
         most = Load(size or MOST.size, at_once or MOST.at_once)
         texts = min(MOST_TEXTS, MOST_NUMBERS // numbers)
         return cls(first, most, max(first.texts, texts), timeout)
+
+    def with_at_most(self, size: int) -> Limits:
+        first, most = (one._replace(size=min(one.size, size)) for one in (self.first, self.most))
+        return replace(self, first=first, most=most)
 
     def allow(self, load: Load) -> bool:
         return load == load.up_to(self.most) and load.texts <= self.texts
@@ -172,12 +176,16 @@ class Pace:
         with self.lock:
             self.round = _Round(self.clock())
 
-    def too_much(self, texts: int) -> bool:
-        """So many texts in a request were too many. Returns whether fewer are asked from now on."""
+    def too_much(self, texts: int, *, for_good: bool = False) -> bool:
+        """So many texts in a request were too many, now or `for_good`. Returns whether fewer are
+        asked from now on."""
         with self.lock:
             before = self.load.size
-            self._fall(Load(max(1, min(before, texts // 2)), self.load.at_once))
-            return self.load.size < before
+            size = max(1, min(before, texts // 2))
+            if for_good:
+                self.limits = self.limits.with_at_most(size)
+            self._fall(Load(size, self.load.at_once))
+            return size < before
 
     def too_many(self) -> None:
         """So many requests were too many, or the server has too much to do."""

@@ -20,6 +20,7 @@ EMBEDDERS: dict[str, str] = {
     "wordllama": "ingestion.embedding.wordllama.WordLlamaEmbedder",
     "minilm": "ingestion.embedding.minilm.MiniLMEmbedder",
     "ollama": "ingestion.embedding.ollama.OllamaEmbedder",
+    "openai": "ingestion.embedding.openai.OpenAIEmbedder",
 }
 
 

@@ -138,7 +138,8 @@ class Gate:
 
 
 class ServedEmbedder:
-    """What all that embed by a server have in common."""
+    """What all that embed by a server have in common. Up to `sure` tokens, the server reads a text
+    whole or refuses it."""
 
     provider: ClassVar[str]
 
@@ -158,6 +159,7 @@ class ServedEmbedder:
         self.digest = digest
         self.dimensions = model.dimensions
         self.context = context
+        self.sure: float = context
         self.batch_size = settings.batch_size or FIRST.size
         self.concurrency = (settings.concurrency or FIRST.at_once) * len(hosts)
         limits = Limits.of(
@@ -206,7 +208,7 @@ class ServedEmbedder:
         fitting = []
         for index, text in enumerate(texts):
             tokens = self.count(text)
-            if tokens <= self.context:
+            if tokens <= self.sure:
                 fitting.append(index)
             elif isinstance(self.count, Tokens):
                 raise TextTooLong(self._too_long(tokens))
@@ -278,7 +280,7 @@ class ServedEmbedder:
         except Suspicion as suspicion:
             with self.gate.alone():
                 vectors, read = self._try_alone(host, texts, suspicion)
-        if len(texts) == 1 and self.count(texts[0]) > self.context and not 0 < read <= self.context:
+        if len(texts) == 1 and self.count(texts[0]) > self.sure and not 0 < read <= self.context:
             raise TextTooLong(self._too_long(read or self.count(texts[0])))
         return vectors
 
@@ -299,7 +301,7 @@ class ServedEmbedder:
             except Suspicion as next_suspicion:
                 suspicion = next_suspicion
         if suspicion.too_long:
-            raise TextTooLong(self._too_long(self.count(texts[0]))) from suspicion
+            raise TextTooLong(self._refused(texts[0], suspicion)) from suspicion
         try:
             host.prove(self.asked)
         finally:
@@ -309,13 +311,19 @@ class ServedEmbedder:
             f"{host.url} cannot embed it: {suspicion}, while other texts work."
         ) from suspicion
 
+    def _refused(self, text: str, suspicion: Suspicion) -> str:
+        tokens = self.count(text)
+        if tokens > self.context:
+            return self._too_long(tokens)
+        return f"{suspicion}: lower CHUNK_SIZE, or choose a model with a larger context."
+
     def _out_of_hosts(self, failures: Iterable[EmbedderError]) -> EmbedderError:
         return out_of_hosts(self.hosts.all[0], failures)
 
 
 def _ask_for_less(host: Host, texts: int, suspicion: Suspicion) -> None:
     """Ask for batches in halves from now on, so that a slow host gets on."""
-    if not host.pace.too_much(texts):
+    if not host.pace.too_much(texts, for_good=suspicion.too_much):
         return
     what = "took too long over" if suspicion.slow else "cannot take"
     logger.warning(
