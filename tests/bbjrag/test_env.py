@@ -118,6 +118,7 @@ BOUNDS: dict[str, tuple[float, float | None]] = {
     "CHUNKING_PROCESSES": (0, 64),
     "ORIGINAL_LIMIT_KB": (0, 65536),
     "EMBEDDING_TIMEOUT": (1, None),
+    "EMBEDDING_CONTEXT": (0, 1_000_000),
     "EMBEDDING_CONCURRENCY": (0, 64),
     "EMBEDDING_BATCH_SIZE": (0, 2048),
     "WORKERS": (1, 64),
