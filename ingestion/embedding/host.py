@@ -21,8 +21,9 @@ import ipaddress
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import ClassVar, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -258,6 +259,33 @@ class Host(ABC):
 
     def _misplaced(self, status: int) -> str:
         return f"check the address and the credentials in {self.setting}."
+
+
+def transport(address: Address, timeout: float) -> dict[str, Any]:
+    """The arguments of an httpx client that asks this host and no other."""
+    return {
+        "follow_redirects": False,
+        "timeout": httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
+        "limits": CONNECTIONS,
+        # A proxy from the environment is for the world outside.
+        "trust_env": not address.loopback,
+        # Certificates take 50 ms to load, and nothing leads from http to https here.
+        "verify": address.url.startswith("https:"),
+    }
+
+
+@contextmanager
+def fitting_environment(address: Address, key: str) -> Iterator[None]:
+    """Raises ConfigError if proxies, certificates or the key that the environment names do not fit;
+    their values may hold credentials and are not shown."""
+    try:
+        yield
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        raise ConfigError(
+            f"{address.url} cannot be asked in this environment ({type(error).__name__}): correct "
+            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY (SOCKS is not supported), SSL_CERT_FILE, "
+            f"SSL_CERT_DIR or {key}."
+        ) from None
 
 
 def retry_after(value: str) -> float:

@@ -16,16 +16,16 @@ import httpx
 from ingestion.embedding.base import Vectors
 from ingestion.embedding.checks import BadVectors, checked
 from ingestion.embedding.host import (
-    CONNECT_TIMEOUT,
-    CONNECTIONS,
     Address,
     Host,
     Model,
     Suspicion,
     brief,
+    fitting_environment,
+    transport,
 )
 from ingestion.embedding.ollama_client import Client, ResponseError
-from ingestion.exceptions import ConfigError, EmbedderError
+from ingestion.exceptions import EmbedderError
 
 T = TypeVar("T")
 
@@ -34,26 +34,9 @@ KEEP_ALIVE = 1800
 
 
 def _client(address: Address, timeout: float) -> Client:
-    """Raises ConfigError if proxies, certificates or a key in the environment do not fit; their
-    values may hold credentials and are not shown."""
-    try:
-        return Client(
-            host=address.url,
-            follow_redirects=False,
-            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
-            auth=address.auth,
-            limits=CONNECTIONS,
-            # A proxy from the environment is for the world outside.
-            trust_env=not address.loopback,
-            # Certificates take 50 ms to load, and nothing leads from http to https here.
-            verify=address.url.startswith("https:"),
-        )
-    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        raise ConfigError(
-            f"{address.url} cannot be asked in this environment ({type(error).__name__}): correct "
-            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY (SOCKS is not supported), SSL_CERT_FILE, "
-            "SSL_CERT_DIR or OLLAMA_API_KEY."
-        ) from None
+    """Raises ConfigError."""
+    with fitting_environment(address, "OLLAMA_API_KEY"):
+        return Client(host=address.url, auth=address.auth, **transport(address, timeout))
 
 
 class OllamaHost(Host):

@@ -20,16 +20,16 @@ from ingestion.embedding.base import Vectors
 from ingestion.embedding.checks import BadVectors, checked
 from ingestion.embedding.host import (
     BUSY,
-    CONNECT_TIMEOUT,
-    CONNECTIONS,
     Address,
     Host,
     Model,
     Suspicion,
     brief,
+    fitting_environment,
     parse_host,
+    transport,
 )
-from ingestion.exceptions import ConfigError, EmbedderError
+from ingestion.exceptions import EmbedderError
 
 PORT = 8000
 NAMED = 10
@@ -133,26 +133,13 @@ class OpenAIHost(Host):
 
 
 def _client(address: Address, timeout: float, key: str) -> httpx.Client:
-    """Raises ConfigError if proxies, certificates or the key do not fit; their values may hold
-    credentials and are not shown. Redirects are not followed: the key is for this host alone."""
-    try:
+    """It follows no redirects: the key is for this host alone. Raises ConfigError."""
+    with fitting_environment(address, "EMBEDDING_KEY"):
         return httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             auth=None if key else address.auth,
-            follow_redirects=False,
-            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
-            limits=CONNECTIONS,
-            # A proxy from the environment is for the world outside.
-            trust_env=not address.loopback,
-            # Certificates take 50 ms to load, and nothing leads from http to https here.
-            verify=address.url.startswith("https:"),
+            **transport(address, timeout),
         )
-    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        raise ConfigError(
-            f"{address.url} cannot be asked in this environment ({type(error).__name__}): correct "
-            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY (SOCKS is not supported), SSL_CERT_FILE, "
-            "SSL_CERT_DIR or EMBEDDING_KEY."
-        ) from None
 
 
 def _rows(entries: Any) -> list[Vectors]:

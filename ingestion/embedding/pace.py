@@ -187,12 +187,16 @@ class Pace:
             self._fall(Load(size, self.load.at_once))
             return size < before
 
-    def too_many(self) -> None:
-        """So many requests were too many, or the server has too much to do."""
+    def too_many(self, sent: float) -> None:
+        """So many requests were too many, or the server has too much to do. Those that were sent
+        before the last change say nothing new."""
         with self.lock:
-            self._fall(Load(self.load.size, max(1, self.load.at_once // 2)))
+            if sent >= self.round.since:
+                self._fall(Load(self.load.size, max(1, self.load.at_once // 2)))
 
     def _fall(self, load: Load) -> None:
+        if load.up_to(self.kept) == self.kept and not self.trial:
+            return
         self.kept = load.up_to(self.kept)
         self.trial = ""
         self._put(self.kept)

@@ -162,20 +162,19 @@ class ServedEmbedder:
         self.sure: float = context
         self.batch_size = settings.batch_size or FIRST.size
         self.concurrency = (settings.concurrency or FIRST.at_once) * len(hosts)
-        limits = Limits.of(
-            settings.batch_size,
-            settings.concurrency,
-            settings.timeout,
-            model.dimensions * len(hosts),
-        )
-        for host in hosts:
-            host.pace = Pace(limits)
         self.hosts = Hosts(hosts)
         self.gate = Gate()
         self.asked = model
         self.count = count
         self.tokens: Tokens = count if isinstance(count, Tokens) else WORDLLAMA
         self.chunk_limit = chunk_limit(self.context, self.document_prefix, count)
+        self._set_limits(settings)
+
+    def _set_limits(self, settings: EmbedderSettings) -> None:
+        numbers = self.dimensions * len(self.hosts.all)
+        limits = Limits.of(settings.batch_size, settings.concurrency, settings.timeout, numbers)
+        for host in self.hosts.all:
+            host.pace = Pace(limits)
 
     def lanes(self) -> list[Lane]:
         return [self._lane(host) for host in self.hosts.all]
@@ -267,6 +266,7 @@ class ServedEmbedder:
         return None, failures
 
     def _ask(self, host: Host, texts: list[str]) -> Vectors:
+        sent = time.monotonic()
         try:
             with self.gate.together():
                 self._admit(host)
@@ -275,7 +275,7 @@ class ServedEmbedder:
                 host.pace.answered(len(texts), sum(map(len, texts)), sent)
         except HostDown as down:
             if down.busy:
-                host.pace.too_many()
+                host.pace.too_many(sent)
             raise
         except Suspicion as suspicion:
             with self.gate.alone():

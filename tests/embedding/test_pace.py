@@ -153,7 +153,8 @@ def test_a_server_that_has_too_much_to_do_is_asked_for_less_at_once_for_a_while(
     server = Server(8, a_batch(0.1), limits=Limits.of(8, 0, 120.0))
     server.embed(2000)
     assert server.pace.at_once == 8
-    server.pace.too_many()
+    server.pace.too_many(server.now)
+    server.pace.too_many(server.now - 0.1)
     server.embed(100)
     assert server.pace.at_once == 4
     server.embed(100_000)
