@@ -17,7 +17,7 @@ help:
 	@echo "make evaluate-sample  whether search answers as well as the kept figures say"
 	@echo "make serve        the admin on http://$(ADDRESS), with a worker"
 	@echo "make worker       the worker alone"
-	@echo "make bench        how fast it is here, ratios first (ten minutes)"
+	@echo "make bench        how fast it is here, ratios first (a quarter of an hour)"
 	@echo "make bench-peers  how fast beside LangChain and LlamaIndex"
 	@echo "make test-faults  the tests that kill processes (minutes)"
 	@echo "make secrets      the passwords that docker-compose.yml asks for"
@@ -104,7 +104,7 @@ audit: $(STAMP)
 screenshots: $(DEV_STAMP)
 	$(BIN)/python -m tests.scripts.screenshots docs/screenshots
 
-# Ratios first; bench takes ten minutes, bench-full an hour and more.
+# Ratios first; bench takes a quarter of an hour, bench-full an hour and more.
 bench: $(DEV_STAMP)
 	$(BIN)/python -m bench standard
 

@@ -11,6 +11,6 @@ class SecretsFilter(SafeExceptionReporterFilter):
     """Hides what Django hides, and addresses that may contain a password."""
 
     hidden_settings = re.compile(
-        f"{SafeExceptionReporterFilter.hidden_settings.pattern}|DATABASE|OLLAMA|COOKIE|WEBHOOK|^GIT$",
+        f"{SafeExceptionReporterFilter.hidden_settings.pattern}|DATABASE|OLLAMA|_URLS?$|COOKIE|WEBHOOK|^GIT$",
         re.I,
     )

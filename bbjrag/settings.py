@@ -187,13 +187,22 @@ EMBEDDING_MODELS = {
     "minilm": "all-MiniLM-L6-v2",
     "auto": "all-MiniLM-L6-v2",
     "ollama": "qwen3-embedding:0.6b",
+    "openai": "",
 }
 EMBEDDING_PROVIDER = env.choice("EMBEDDING_PROVIDER", "wordllama", tuple(EMBEDDING_MODELS))
 EMBEDDING_MODEL = env.text("EMBEDDING_MODEL", EMBEDDING_MODELS[EMBEDDING_PROVIDER])
 OLLAMA_HOSTS = env.listing("OLLAMA_HOST", "http://127.0.0.1:11434")
+EMBEDDING_URLS = env.listing("EMBEDDING_URL")
+EMBEDDING_KEY = env.text("EMBEDDING_KEY", "")
+EMBEDDING_CONTEXT = env.integer("EMBEDDING_CONTEXT", 0, maximum=1_000_000)
+if EMBEDDING_PROVIDER == "openai" and not (EMBEDDING_URLS and EMBEDDING_MODEL):
+    raise ImproperlyConfigured(
+        "EMBEDDING_PROVIDER=openai needs a server and a model: set EMBEDDING_URL, "
+        "such as http://127.0.0.1:8000/v1, and EMBEDDING_MODEL."
+    )
 EMBEDDING_TIMEOUT = env.number("EMBEDDING_TIMEOUT", 120.0, minimum=1.0)
-EMBEDDING_CONCURRENCY = env.integer("EMBEDDING_CONCURRENCY", 2, minimum=1, maximum=64)
-EMBEDDING_BATCH_SIZE = env.integer("EMBEDDING_BATCH_SIZE", 32, minimum=1, maximum=2048)
+EMBEDDING_CONCURRENCY = env.integer("EMBEDDING_CONCURRENCY", 0, maximum=64)
+EMBEDDING_BATCH_SIZE = env.integer("EMBEDDING_BATCH_SIZE", 0, maximum=2048)
 
 ENRICHMENT_MODEL = env.text("ENRICHMENT_MODEL", "")
 

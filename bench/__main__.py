@@ -4,7 +4,7 @@
                     [--against CHECKOUT]
 
 Everything runs below .data/bench (or BENCH_DIR) with a database of its own; the material is made,
-nothing is downloaded. quick takes under two minutes, standard (7,000 topics) ten, full an hour
+nothing is downloaded. quick takes under two minutes, standard (7,000 topics) fifteen, full an hour
 and more. Exits with 1 when a bound is missed by more than --slack times.
 """
 

@@ -1,6 +1,10 @@
-"""An Ollama server that answers at once, for measuring everything around the embedder.
+"""An Ollama server that answers at once, for measuring everything around the embedder; or slowly,
+for measuring how busy it is kept.
 
-    python -m bench.embedder [--dimensions 1024]      # prints its address
+    python -m bench.embedder [--dimensions 1024] [--slots 8 --batch 0.3 --text 0.01]
+
+It prints its address. With `--slots` it works at so many requests at a time, each of which takes so
+many seconds for itself and for each of its texts, and /busy answers how busy it was.
 
 Vectors are seeded, clustered as real ones are, and differ by text: each of a vector's PIECES is one
 of VARIANTS spellings of its cluster's piece, chosen by the text's hash, and written out beforehand.
@@ -15,8 +19,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -51,15 +57,61 @@ class Speller:
         return f"[{','.join(chosen)}]"
 
 
+@dataclass(frozen=True)
+class Speed:
+    """`slots` requests are worked at at a time; 0: everything is answered at once. `batch` and
+    `text` are the seconds of a request, and of each text in it."""
+
+    slots: int = 0
+    batch: float = 0.0
+    text: float = 0.0
+
+    def arguments(self) -> list[str]:
+        return [part for name, value in asdict(self).items() for part in (f"--{name}", str(value))]
+
+
+class Work:
+    """Takes its time, in the order of the requests, and knows from when to when."""
+
+    def __init__(self, speed: Speed) -> None:
+        self.speed = speed
+        self.free = threading.Semaphore(speed.slots)
+        self.spans: list[tuple[float, float, int]] = []
+
+    def do(self, texts: int) -> None:
+        if not self.speed.slots:
+            return
+        with self.free:
+            began = time.monotonic()
+            time.sleep(self.speed.batch + texts * self.speed.text)
+            self.spans.append((began, time.monotonic(), texts))
+
+    def busy(self) -> dict[str, float]:
+        """The share of the time in which it worked at as much as it can, between the first request
+        of several texts and the end of the last; how long that was, and the largest request."""
+        spans = [span for span in self.spans if span[2] > 1]
+        began, ended = min(span[0] for span in spans), max(span[1] for span in spans)
+        worked = sum(end - start for start, end, _ in spans)
+        return {
+            "share": worked / (self.speed.slots * (ended - began)),
+            "seconds": ended - began,
+            "requests": len(spans),
+            "largest": max(texts for _, _, texts in spans),
+        }
+
+
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, dimensions: int) -> None:
+    def __init__(self, dimensions: int, speed: Speed) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.dimensions = dimensions
         self.speller = Speller(dimensions)
+        self.work = Work(speed)
 
     def answer(self, path: str, body: dict[str, object]) -> str:
+        if path == "/busy":
+            return json.dumps(self.work.busy())
         if path == "/api/tags":
             entry = {"name": MODEL, "model": MODEL, "digest": f"bench-{self.dimensions}"}
             return json.dumps({"models": [entry]})
@@ -68,6 +120,7 @@ class Server(ThreadingHTTPServer):
             return json.dumps({"model_info": info, "parameters": f"num_ctx {CONTEXT}"})
         given = body.get("input", [])
         texts = [given] if isinstance(given, str) else list(given)  # type: ignore[call-overload]
+        self.work.do(len(texts))
         vectors = ",".join(map(self.speller.vector, texts))
         counted = sum(len(text) // 4 for text in texts)
         return f'{{"model":"{MODEL}","embeddings":[{vectors}],"prompt_eval_count":{counted}}}'
@@ -98,9 +151,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(dimensions: int) -> Iterator[str]:
+def serving(dimensions: int, speed: Speed = Speed()) -> Iterator[str]:
     """A server in a process of its own; its address."""
     command = [sys.executable, "-m", "bench.embedder", "--dimensions", str(dimensions)]
+    command += speed.arguments()
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stdin=pipe, text=True) as process:
         try:
@@ -113,7 +167,11 @@ def serving(dimensions: int) -> Iterator[str]:
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--dimensions", type=int, default=1024)
-    server = Server(arguments.parse_args().dimensions)
+    arguments.add_argument("--slots", type=int, default=0)
+    arguments.add_argument("--batch", type=float, default=0.0)
+    arguments.add_argument("--text", type=float, default=0.0)
+    given = arguments.parse_args()
+    server = Server(given.dimensions, Speed(given.slots, given.batch, given.text))
     sys.stdout.write(f"http://127.0.0.1:{server.server_address[1]}\n")
     sys.stdout.flush()
     _end_with_parent(server)

@@ -34,6 +34,20 @@ PEERS = {"chunks_per_second": 536.0, "unchanged_seconds": 10.0, "peak_mb": 300.0
 PEERS_PAGES = 7_000
 
 
+SLOW_TOPICS = 550
+SLOW: dict[str, tuple[embedder.Speed, dict[str, str]]] = {
+    "takes 4 s for a request, one at a time": (embedder.Speed(1, batch=4.0), {}),
+    "takes 1 s for each of up to eight requests of eight texts": (
+        embedder.Speed(8, batch=1.0),
+        {"EMBEDDING_BATCH_SIZE": "8"},
+    ),
+    "takes 0.1 s for a request and 8 ms for a text, one at a time": (
+        embedder.Speed(1, batch=0.1, text=0.008),
+        {},
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Size:
     """Topics of the main measures, of the one with a real Ollama, and of those that show growth;
@@ -47,7 +61,10 @@ class Size:
     against: Path | None = None
 
 
-MOST = ("cpu", "cores", "loads", "pages", "workers", "clusters", "large", "ollama", "search")
+MOST = (
+    *("cpu", "cores", "loads", "pages", "workers", "clusters", "large", "busy", "ollama"),
+    "search",
+)
 SIZES = {
     "quick": Size(400, 12, (100, 400), 3_000, ("cpu", "loads", "workers", "clusters", "search")),
     "standard": Size(7_000, 40, (500, 1_500, 4_500), 50_000, (*MOST, "growth")),
@@ -384,6 +401,28 @@ def large_document(size: Size) -> Iterator[Finding]:
     )
 
 
+def busy(size: Size) -> Iterator[Finding]:
+    """How busy one slow embedder is kept by a load of some thousand chunks, from the first request
+    to the end of the last one, while how much it is given at once has yet to be found out."""
+    material.project("flare", min(size.topics, SLOW_TOPICS))
+    for name, (speed, given) in SLOW.items():
+        ingest.empty()
+        source = ingest.add_source("flare")
+        with embedder.serving(64, speed) as host:
+            environment, _ = _ollama(host, embedder.MODEL)
+            run = ingest.ingest([source], environment | given)
+            found = httpx.get(f"{host}/busy").json()
+        yield Finding(
+            f"an embedder that {name}: share of the time that it is busy",
+            found["share"],
+            unit="",
+            least=0.95,
+            note=f"{run.counters['chunks']:,} chunks in {found['seconds']:.1f} s, "
+            f"{found['requests']:.0f} requests, the largest of {found['largest']:.0f} texts",
+            figures={"run": asdict(run), "embedder": found},
+        )
+
+
 def real_ollama(size: Size) -> Iterator[Finding]:
     """A real Ollama against bare concurrent calls for the same texts, where one answers."""
     if not _answers(workspace.REAL_OLLAMA):
@@ -512,6 +551,7 @@ MEASURES: dict[str, Callable[[Size], Iterator[Finding]]] = {
     "workers": workers,
     "clusters": clusters,
     "large": large_document,
+    "busy": busy,
     "ollama": real_ollama,
     "growth": growth,
     "memory": memory,

@@ -48,7 +48,7 @@ IN_FLIGHT = 12  # texts whose documents were not complete yet
 
 @pytest.fixture
 def ollama(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[OllamaServer]:
-    monkeypatch.setattr("ingestion.embedding.ollama.PAUSES", (0.0, 0.05))
+    monkeypatch.setattr("ingestion.embedding.served.PAUSES", (0.0, 0.05))
     with OllamaServer(context_length=2048) as server:
         embed_small(settings, server)
         settings.EMBEDDING_TIMEOUT = 5.0

@@ -12,19 +12,31 @@ FIRST, LAST = "wordllama", "minilm"
 """With AUTO, texts get vectors of FIRST at once, and later those of LAST."""
 
 
+SERVERS = {"ollama": "OLLAMA_HOSTS", "openai": "EMBEDDING_URLS"}
+"""The setting that names the servers of a provider, if it needs any."""
+
+
 def configured_embedder() -> Embedder:
     """Run the preflight of the embedder that the environment names: the one that all chunks are cut
     for and end up with. Raises EmbedderError."""
     named = settings.EMBEDDING_PROVIDER
     return open_embedder(
-        EmbedderSettings(
-            provider=LAST if named == AUTO else named,
-            model=settings.EMBEDDING_MODEL,
-            hosts=tuple(settings.OLLAMA_HOSTS),
-            timeout=settings.EMBEDDING_TIMEOUT,
-            concurrency=settings.EMBEDDING_CONCURRENCY,
-            batch_size=settings.EMBEDDING_BATCH_SIZE,
-        )
+        embedder_settings(LAST if named == AUTO else named, settings.EMBEDDING_MODEL)
+    )
+
+
+def embedder_settings(provider: str, model: str) -> EmbedderSettings:
+    """For any provider and model, as far as the environment says something of it."""
+    hosts = getattr(settings, SERVERS[provider]) if provider in SERVERS else ()
+    return EmbedderSettings(
+        provider=provider,
+        model=model,
+        hosts=tuple(hosts),
+        timeout=settings.EMBEDDING_TIMEOUT,
+        concurrency=settings.EMBEDDING_CONCURRENCY,
+        batch_size=settings.EMBEDDING_BATCH_SIZE,
+        context=settings.EMBEDDING_CONTEXT,
+        key=settings.EMBEDDING_KEY if provider == "openai" else "",
     )
 
 

@@ -20,6 +20,8 @@ import numpy as np
 
 from ingestion.embedding.base import EmbedderSettings, Vectors
 from ingestion.embedding.checks import BadVectors, check_texts, checked
+from ingestion.embedding.lanes import Lane
+from ingestion.embedding.pace import FIRST, Pace, fixed
 from ingestion.embedding.wordpiece import WordPieceTokens
 from ingestion.exceptions import EmbedderError, TextRejected, TextTooLong
 from ingestion.processes import processors
@@ -75,7 +77,7 @@ class MiniLMEmbedder:
                 f"minilm carries no model {settings.model!r}: name {MODEL!r}, or choose the "
                 "provider ollama."
             )
-        return cls(_model(), settings.batch_size)
+        return cls(_model(), settings.batch_size or FIRST.size)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         check_texts(texts)
@@ -84,6 +86,10 @@ class MiniLMEmbedder:
             return checked([self._mean(pieces) for pieces in read], len(texts), DIMENSIONS)
         except BadVectors as problem:
             raise TextRejected(f"minilm gave {problem}.") from None
+
+    def lanes(self) -> list[Lane]:
+        pace = Pace(fixed(self.batch_size, self.concurrency))
+        return [Lane(self.embed, self.dimensions, pace)]
 
     def embed_query(self, text: str) -> Vectors:
         """As `embed`, of what fits into the model: a question may be long."""

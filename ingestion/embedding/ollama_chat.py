@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from ingestion.embedding.ollama_host import Model, OllamaHost, Suspicion, parse_host
+from ingestion.embedding.host import Model, Suspicion, parse_host
+from ingestion.embedding.ollama_host import OllamaHost
 from ingestion.exceptions import ConfigError, EmbedderUnavailable, TextRejected
 
 T = TypeVar("T")

@@ -1,174 +1,53 @@
-"""One Ollama server: its address, what it is asked, and what its answers mean.
+"""One Ollama server: what it is asked through its client library, and what its answers mean.
 
-    what comes back                                              raised
-    -----------------------------------------------------------  --------------------------------
-    refused, unknown name, no route; 408, 429, 502, 503, 504      EmbedderUnavailable
-    404 for the model; 3xx, 401, 403, other 404, 405, 407         EmbedderError
-    400, 413, 500 and the like (also with EOF: a dead runner);    Suspicion: the texts or the host,
-    a broken connection; no answer in time; HTML, broken or       which a harmless text tells apart
-    foreign JSON; a wrong number of vectors, a wrong length,      (`prove`): if it fails as well,
-    NaN, zeros                                                    the host is at fault
-    400 and the like that speak of the context                    Suspicion, `too_long`
-
-Where the harmless text itself gets a wrong number of vectors, a wrong length, NaN or zeros, the
-model is broken: EmbedderError. Where it gets none: EmbedderUnavailable.
+A 404 that names the model means that it is not there any more: EmbedderError. Everything else is as
+with any server (`ingestion.embedding.host`).
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import unquote, urlsplit
+from typing import Any, TypeVar
 
 import httpx
 
 from ingestion.embedding.base import Vectors
 from ingestion.embedding.checks import BadVectors, checked
+from ingestion.embedding.host import (
+    Address,
+    Host,
+    Model,
+    Suspicion,
+    brief,
+    fitting_environment,
+    transport,
+)
 from ingestion.embedding.ollama_client import Client, ResponseError
-from ingestion.exceptions import ConfigError, EmbedderError, EmbedderUnavailable
+from ingestion.exceptions import EmbedderError
 
 T = TypeVar("T")
 
-HARMLESS = "ready"
 KEEP_ALIVE = 1800
 """Seconds that the server keeps the model loaded; an integer, as it refuses "-1" and the like."""
 
-CONNECT_TIMEOUT = 5.0
-BUSY = {408, 429, 502, 503, 504}
-MISPLACED = {301, 302, 303, 307, 308, 401, 403, 404, 405, 407}
-_TOO_LONG = re.compile(
-    r"exceeds? .{0,30}context|context (length|size|window)|too (long|large) to process", re.I
-)
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-class Suspicion(Exception):
-    """The answer is wrong, and may be so because of the texts."""
-
-    def __init__(
-        self, reason: str, *, too_long: bool = False, slow: bool = False, broken: bool = False
-    ) -> None:
-        super().__init__(reason)
-        self.too_long = too_long
-        self.slow = slow
-        self.broken = broken
-
-
-class HostDown(EmbedderUnavailable):
-    """The server cannot be used now; `slow` when it took its whole time to show that."""
-
-    def __init__(self, reason: str, *, slow: bool = False) -> None:
-        super().__init__(reason)
-        self.slow = slow
-
-
-class Address(NamedTuple):
-    """`url` carries no credentials, so that it can be shown; they are in `auth`."""
-
-    url: str
-    auth: tuple[str, str] | None
-    loopback: bool
-
-
-def parse_host(value: str, setting: str = "OLLAMA_HOST") -> Address:
-    """Read one host as Ollama reads OLLAMA_HOST (its envconfig): scheme http unless given, port
-    11434, or the scheme's own if a scheme is given; 127.0.0.1 for an empty or wildcard host.
-
-    Raises ConfigError, which names the `setting` and shows no credentials.
-    """
-    text = value.strip().strip("\"'").strip()
-    shown = re.sub(r"[^/@]*@", "...@", text)
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "http", text
-    scheme = scheme.lower()
-    if scheme not in _DEFAULT_PORTS:
-        raise ConfigError(f"{setting} {shown!r}: use http:// or https://, or no scheme.")
-    try:
-        parts = urlsplit(f"{scheme}://{_bracketed(rest)}")
-        port = parts.port if parts.port is not None else _default_port(scheme, bool(separator))
-    except ValueError:
-        raise ConfigError(
-            f"{setting} {shown!r} is not an address: write it like 127.0.0.1:11434."
-        ) from None
-    host, loopback = _reachable(parts.hostname or "")
-    auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
-    path = f"/{parts.path.strip('/')}" if parts.path.strip("/") else ""
-    return Address(f"{scheme}://{host}:{port}{path}", auth, loopback)
-
-
-def _default_port(scheme: str, given: bool) -> int:
-    return _DEFAULT_PORTS[scheme] if given else 11434
-
-
-def _bracketed(rest: str) -> str:
-    """A bare IPv6 address gets the brackets that a URL needs."""
-    try:
-        return f"[{ipaddress.IPv6Address(rest)}]"
-    except ValueError:
-        return rest
-
-
-def _reachable(host: str) -> tuple[str, bool]:
-    """The host to connect to, and whether it is this machine; servers listen on a wildcard, but
-    nobody can connect to one."""
-    try:
-        address = ipaddress.ip_address(host or "127.0.0.1")
-    except ValueError:
-        return host, host == "localhost"
-    if address.is_unspecified:
-        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
-    return (f"[{address}]" if address.version == 6 else str(address)), address.is_loopback
-
-
-class Model(NamedTuple):
-    """What the requests of one embedder always say, so that the server never reloads the model."""
-
-    name: str
-    options: Mapping[str, int]
-    dimensions: int = 0
-
 
 def _client(address: Address, timeout: float) -> Client:
-    """Raises ConfigError if proxies, certificates or a key in the environment do not fit; their
-    values may hold credentials and are not shown."""
-    try:
-        return Client(
-            host=address.url,
-            follow_redirects=False,
-            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
-            auth=address.auth,
-            # A proxy from the environment is for the world outside.
-            trust_env=not address.loopback,
-            # Certificates take 50 ms to load, and nothing leads from http to https here.
-            verify=address.url.startswith("https:"),
-        )
-    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        raise ConfigError(
-            f"{address.url} cannot be asked in this environment ({type(error).__name__}): correct "
-            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY (SOCKS is not supported), SSL_CERT_FILE, "
-            "SSL_CERT_DIR or OLLAMA_API_KEY."
-        ) from None
+    """Raises ConfigError."""
+    with fitting_environment(address, "OLLAMA_API_KEY"):
+        return Client(host=address.url, auth=address.auth, **transport(address, timeout))
 
 
-class OllamaHost:
-    """`failed_until` and `in_flight` belong to the pool that chooses among hosts."""
+class OllamaHost(Host):
+    kind = "Ollama"
+    setting = "OLLAMA_HOST"
+    advice = "Start it with `ollama serve`, or correct OLLAMA_HOST."
 
     def __init__(self, address: Address, timeout: float) -> None:
-        self.url = address.url
-        self.timeout = timeout
+        super().__init__(address, timeout)
         self.client = _client(address, timeout)
         weakref.finalize(self, self.client.close)
-        self.auth = address.auth
-        self.loopback = address.loopback
-        self.failed_until = 0.0
-        self.in_flight = 0
-        self.turn = 0
-        self.proven = False
 
     def find(self, model: str) -> tuple[str, str]:
         """A model's name as this server writes it, and its digest.
@@ -244,69 +123,27 @@ class OllamaHost:
             spent = max(0.0, reply.total_duration - reply.load_duration) / 1e9
         return reply.message.content or "", reply.done_reason != "length", spent
 
-    def tokens(self, model: Model, text: str) -> int:
-        """How many tokens the server reads in a text; 0 when it does not say."""
-        return self._learn(lambda: self.embed(model, [text]))[1]
+    def same(self, model: str) -> str:
+        return f"run `ollama pull {model}` on"
 
-    def prove(self, model: Model) -> int:
-        """Embed a harmless text and return its dimensions.
-
-        Raises HostDown when the server cannot, EmbedderError when what it returns is broken.
-        """
-        try:
-            return int(self.embed(model, [HARMLESS])[0].shape[1])
-        except Suspicion as suspicion:
-            if suspicion.broken:
-                raise EmbedderError(
-                    f"{self.url}: the model {model.name!r} is broken: for the text {HARMLESS!r} "
-                    f"{suspicion}. Run `ollama pull {model.name}` there again."
-                ) from suspicion
-            raise HostDown(f"{self.url}: {suspicion}", slow=suspicion.slow) from suspicion
-
-    def _learn(self, request: Callable[[], T]) -> T:
-        """Ask for what no text can be at fault for."""
-        try:
-            return self._ask(request)
-        except Suspicion as suspicion:
-            raise HostDown(f"{self.url}: {suspicion}", slow=suspicion.slow) from suspicion
+    def repair(self, model: Model) -> str:
+        return f"Run `ollama pull {model.name}` there again."
 
     def _ask(self, request: Callable[[], T]) -> T:
-        try:
-            return request()
-        except ResponseError as error:
-            raise self._refusal(error.status_code, error.error) from error
-        except httpx.HTTPStatusError as error:
-            raise self._refusal(error.response.status_code, error.response.text) from error
-        except httpx.ConnectTimeout as error:
-            raise EmbedderUnavailable(f"{self.url}: no connection within 5 s") from error
-        except httpx.TimeoutException as error:
-            reason = f"it did not answer within {self.timeout:g} s"
-            raise Suspicion(reason, slow=True) from error
-        except (ConnectionError, httpx.ConnectError, httpx.UnsupportedProtocol) as error:
-            raise EmbedderUnavailable(f"{self.url}: {self._refused(error)}") from error
-        except httpx.HTTPError as error:
-            raise Suspicion(f"the connection broke ({_brief(str(error))})") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            # What the client library raises on an answer that is not the JSON it expects.
-            raise Suspicion("its answer is not Ollama's (a proxy's page, or cut off)") from error
+        def converted() -> T:
+            try:
+                return request()
+            except ResponseError as error:
+                said = error.error if isinstance(error.error, str) else ""
+                raise self._refusal(error.status_code, said) from error
 
-    def _refused(self, error: Exception) -> str:
-        cause = error.__context__ if isinstance(error, ConnectionError) else error
-        reason = _brief(str(cause or error))
-        return f"no connection ({reason})"
+        return super()._ask(converted)
 
-    def _refusal(self, status: int, body: object) -> Exception:
-        text = _brief(body if isinstance(body, str) else "")
+    def _refusal(self, status: int, said: str, wait: float = 0.0) -> Exception:
+        text = brief(said)
         if status == 404 and "model" in text and "not found" in text:
             return EmbedderError(f"{self.url} does not have the model any more: {text}")
-        if status in MISPLACED:
-            return EmbedderError(
-                f"{self.url} answers {status} ({text}): check the address and the credentials "
-                "in OLLAMA_HOST."
-            )
-        if status in BUSY:
-            return EmbedderUnavailable(f"{self.url}: it answers {status} ({text})")
-        return Suspicion(f"it answers {status} ({text})", too_long=bool(_TOO_LONG.search(text)))
+        return super()._refusal(status, said, wait)
 
     def _missing(self, model: str) -> str:
         return (
@@ -318,10 +155,3 @@ class OllamaHost:
 def _full_name(model: str) -> str:
     tag = ":" in model.rpartition("/")[2]
     return (model if tag else f"{model}:latest").lower()
-
-
-def _brief(text: str) -> str:
-    text = " ".join(text.split())
-    if text.startswith("<"):
-        return "an HTML page"
-    return (text[:200] + "..." if len(text) > 200 else text) or "no message"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +20,7 @@ EMBEDDERS: dict[str, str] = {
     "wordllama": "ingestion.embedding.wordllama.WordLlamaEmbedder",
     "minilm": "ingestion.embedding.minilm.MiniLMEmbedder",
     "ollama": "ingestion.embedding.ollama.OllamaEmbedder",
+    "openai": "ingestion.embedding.openai.OpenAIEmbedder",
 }
 
 
@@ -36,7 +38,16 @@ def open_embedder(settings: EmbedderSettings) -> Embedder:
     return embedder
 
 
-def embed_each(embedder: Embedder, texts: Sequence[str]) -> tuple[Vectors, dict[int, TextRejected]]:
+class Embeds(Protocol):
+    """An embedder, or one of its lanes."""
+
+    @property
+    def dimensions(self) -> int: ...
+
+    def embed(self, texts: Sequence[str], /) -> Vectors: ...
+
+
+def embed_each(embedder: Embeds, texts: Sequence[str]) -> tuple[Vectors, dict[int, TextRejected]]:
     """Embed what can be embedded, and find the texts at fault by halving.
 
     The vectors have the shape (len(texts), dimensions); a rejected text's row is NaN, and its

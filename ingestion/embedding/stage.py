@@ -8,11 +8,14 @@ again, finer, as often as that helps.
 from __future__ import annotations
 
 import struct
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from ingestion.chunking.chunker import SMALLEST_SIZE, Chunker, TextChunk
 from ingestion.chunking.stage import Embed, Prepared, prepare
 from ingestion.documents import ParsedDocument
 from ingestion.embedding.base import Embedder
+from ingestion.embedding.lanes import Lane, Lanes
 from ingestion.embedding.registry import embed_each
 from ingestion.exceptions import TextRejected, TextTooLong
 
@@ -29,6 +33,8 @@ LOOKED_UP_AT_ONCE = 4  # batches of texts
 
 Vector = bytes
 """Packed: see `pack_vector`."""
+
+_Answer = dict[str, "Vector | TextRejected"]
 
 Enrich = Callable[[ParsedDocument, Prepared], Prepared]
 """Adds words to the chunks of a document, for which there are any."""
@@ -153,40 +159,81 @@ class _Vectors:
 
 
 class _Requests:
-    """Texts for the embedder, by hash: in batches, several under way at once."""
+    """Texts for the embedder, by hash: in batches, several under way at once.
+
+    The thread that has brought an answer sends the next batch, so that no server waits for the one
+    that reads.
+    """
 
     def __init__(self, embedder: Embedder) -> None:
-        self.embedder = embedder
-        self.most = max(2 * embedder.concurrency, TEXTS_UNDER_WAY // embedder.batch_size)
-        self.pool = ThreadPoolExecutor(embedder.concurrency, "embed")
+        self.lanes = Lanes(embedder.lanes())
+        self.pool = ThreadPoolExecutor(self.lanes.most_at_once, "embed")
+        self.lock = threading.Lock()
+        self.landed: SimpleQueue[Future[_Answer]] = SimpleQueue()
         self.texts: dict[str, str] = {}
-        self.under_way: dict[Future[Any], list[str]] = {}
+        self.under_way: set[Future[_Answer]] = set()
+        self.sent = 0
+        self.rest = False
+        self.ended = False
 
     def __bool__(self) -> bool:
         return bool(self.texts or self.under_way)
 
     @property
     def is_full(self) -> bool:
-        return len(self.under_way) >= self.most
+        with self.lock:
+            most = max(TEXTS_UNDER_WAY, 2 * self.lanes.capacity)
+            return bool(self.under_way) and len(self.texts) + self.sent >= most
 
-    def launch(self, *, partial: bool) -> None:
-        """Send full batches, and with `partial` what is left, as long as there is room."""
-        size = self.embedder.batch_size
-        while not self.is_full and (len(self.texts) >= size or (partial and self.texts)):
-            keys = list(self.texts)[:size]
-            batch = [self.texts.pop(key) for key in keys]
-            self.under_way[self.pool.submit(embed_each, self.embedder, batch)] = keys
+    def add(self, key: str, text: str) -> None:
+        with self.lock:
+            self.texts[key] = text
 
-    def land(self, patience: float) -> Iterator[tuple[str, Vector | TextRejected]]:
-        """Wait so many seconds for a batch; what has come back. Raises EmbedderError."""
-        done, _ = wait(self.under_way, timeout=patience, return_when=FIRST_COMPLETED)
-        for future in done:
-            keys = self.under_way.pop(future)
-            vectors, rejected = future.result()
-            for index, key in enumerate(keys):
-                yield key, rejected[index] if index in rejected else pack_vector(vectors[index])
+    def launch(self, *, rest: bool) -> None:
+        """Send full batches, and with `rest` what is left, as long as there is room."""
+        self.rest = rest
+        with self.lock:
+            self._launch()
+
+    def _launch(self) -> None:
+        while not self.ended and (taken := self.lanes.take(len(self.texts), rest=self.rest)):
+            lane, size = taken
+            keys = [*islice(self.texts, size)]
+            batch = {key: self.texts.pop(key) for key in keys}
+            self.sent += len(batch)
+            future = self.pool.submit(self._ask, lane, batch)
+            self.under_way.add(future)
+            future.add_done_callback(self.landed.put)
+
+    def _ask(self, lane: Lane, batch: dict[str, str]) -> _Answer:
+        try:
+            vectors, rejected = embed_each(lane, list(batch.values()))
+        except BaseException:
+            self.ended = True
+            raise
+        finally:
+            with self.lock:
+                lane.under_way -= 1
+                self.sent -= len(batch)
+                self._launch()
+        return {
+            key: rejected[index] if index in rejected else pack_vector(vectors[index])
+            for index, key in enumerate(batch)
+        }
+
+    def land(self, patience: float) -> _Answer:
+        """Wait so many seconds for a batch; what came back of it, or nothing. Raises
+        EmbedderError."""
+        try:
+            future = self.landed.get(timeout=patience) if patience else self.landed.get_nowait()
+        except Empty:
+            return {}
+        self.under_way.discard(future)
+        return future.result()
 
     def close(self) -> None:
+        with self.lock:
+            self.ended = True
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -253,7 +300,7 @@ class EmbeddingStage:
         self._look_up()
         yield from self.ready()
         while self.requests:
-            self.requests.launch(partial=True)
+            self.requests.launch(rest=True)
             self._land()
             yield from self.ready()
 
@@ -262,6 +309,10 @@ class EmbeddingStage:
 
     def close(self) -> None:
         self.requests.close()
+
+    def settled(self) -> list[str]:
+        """A sentence for each server on how much it was asked for at once in the end."""
+        return list(self.requests.lanes.settled())
 
     def _gather(self, pending: _Pending) -> _Pending:
         pending.prepared = self.enrich(pending.document, pending.prepared)
@@ -289,7 +340,7 @@ class EmbeddingStage:
         for chunk in pending.chunks:
             key = chunk.content_hash
             if key in pending.missing and key not in self.waiting:
-                self.requests.texts[key] = chunk.embedded_text
+                self.requests.add(key, chunk.embedded_text)
         for key in pending.missing:
             self.waiting.setdefault(key, []).append(pending)
 
@@ -302,22 +353,27 @@ class EmbeddingStage:
 
     def _keep_busy(self) -> None:
         """Wait for the embedder only where enough batches are under way."""
-        self.requests.launch(partial=False)
+        self.requests.launch(rest=False)
         self._land(patience=0.0)
         while self.requests.is_full:
             self._land()
-            self.requests.launch(partial=False)
+            self.requests.launch(rest=False)
 
     def _land(self, patience: float = 0.5) -> None:
         with self.clock("embed"):
-            landed = list(self.requests.land(patience))
-        for key, result in landed:
-            self.vectors.add(key, result)
-            for pending in self.waiting.pop(key):
-                pending.missing.discard(key)
-                if not pending.missing:
-                    self._complete(pending)
+            landed = self.requests.land(patience)
+        while landed:
+            for key, result in landed.items():
+                self._add(key, result)
+            landed = self.requests.land(patience=0.0)
         self.beat()
+
+    def _add(self, key: str, result: Vector | TextRejected) -> None:
+        self.vectors.add(key, result)
+        for pending in self.waiting.pop(key):
+            pending.missing.discard(key)
+            if not pending.missing:
+                self._complete(pending)
 
     def _complete(self, pending: _Pending) -> None:
         """All texts of the document have vectors, or were refused: cut it finer if they were too

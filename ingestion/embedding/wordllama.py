@@ -20,6 +20,8 @@ from tokenizers import Tokenizer
 
 from ingestion.embedding.base import EmbedderSettings, Vectors
 from ingestion.embedding.checks import BadVectors, check_texts, checked
+from ingestion.embedding.lanes import Lane
+from ingestion.embedding.pace import FIRST, Pace, fixed
 from ingestion.exceptions import EmbedderError, TextRejected, TextTooLong
 from ingestion.text import tokenizer as measured
 
@@ -63,7 +65,7 @@ class WordLlamaEmbedder:
                 f"wordllama carries no model {settings.model!r}: name {MODEL!r}, or choose the "
                 "provider ollama."
             )
-        return cls(_weights(), settings.batch_size)
+        return cls(_weights(), settings.batch_size or FIRST.size)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         check_texts(texts)
@@ -72,6 +74,10 @@ class WordLlamaEmbedder:
             return checked(means, len(texts), self.dimensions)
         except BadVectors as problem:
             raise TextRejected(f"wordllama gave {problem}.") from None
+
+    def lanes(self) -> list[Lane]:
+        pace = Pace(fixed(self.batch_size, self.concurrency))
+        return [Lane(self.embed, self.dimensions, pace)]
 
     def embed_query(self, text: str) -> Vectors:
         row: Vectors = self.embed([text])[0]

@@ -166,6 +166,8 @@ class Attempt:
             enrich=Enriching(settings.ENRICHMENT_MODEL, embedder.chunk_limit, embedder.tokens),
         )
         outcome = reading.run()
+        for sentence in reading.embedding.settled():
+            progress.log.say(sentence)
         progress.finishing()
         return Conclusion(self.source_run, self.source, known, writer, scope, progress).draw(
             outcome

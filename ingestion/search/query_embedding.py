@@ -9,13 +9,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from django.conf import settings
 
-from ingestion.embedding.base import Embedder, EmbedderSettings
-from ingestion.embedding.configured import configured_embedder
+from ingestion.embedding.base import Embedder
+from ingestion.embedding.configured import configured_embedder, embedder_settings
 from ingestion.embedding.registry import open_embedder
 from ingestion.exceptions import BbjragError, EmbedderUnavailable
 from ingestion.models import EmbeddingProfile
@@ -145,15 +145,8 @@ def _matching(profile: EmbeddingProfile) -> Embedder:
     if (profile.provider, profile.model) == named:
         embedder = configured_embedder()
     else:
-        embedder = open_embedder(
-            EmbedderSettings(
-                provider=profile.provider,
-                model=profile.model,
-                hosts=tuple(settings.OLLAMA_HOSTS),
-                timeout=settings.EMBEDDING_TIMEOUT,
-                query_prefix=profile.query_prefix,
-            )
-        )
+        asked = embedder_settings(profile.provider, profile.model)
+        embedder = open_embedder(replace(asked, query_prefix=profile.query_prefix))
     if (embedder.digest, embedder.dimensions) != (profile.digest, profile.dimensions):
         raise NotAskable(
             f"{profile.provider} answers with another version of {profile.model} than the chunks "

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from ingestion.embedding.ollama_host import Address, parse_host
+from ingestion.embedding.host import Address, parse_host
 from ingestion.exceptions import ConfigError, RerankerError
 
 CONNECT_TIMEOUT = 2.0

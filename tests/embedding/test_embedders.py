@@ -20,8 +20,9 @@ import pytest
 
 from ingestion.embedding.base import Embedder, EmbedderSettings, Vectors
 from ingestion.embedding.checks import BadVectors, checked
+from ingestion.embedding.host import parse_host
 from ingestion.embedding.ollama import OllamaEmbedder
-from ingestion.embedding.ollama_host import OllamaHost, parse_host
+from ingestion.embedding.ollama_host import OllamaHost
 from ingestion.embedding.prefixes import INSTRUCTION, SENTENCE, prefixes_of
 from ingestion.embedding.registry import EMBEDDERS, embed_each, open_embedder
 from ingestion.embedding.wordllama import CONTEXT, WEIGHTS
@@ -33,6 +34,7 @@ from ingestion.exceptions import (
     TextTooLong,
 )
 from tests.support.ollama_server import DIGEST, OllamaServer
+from tests.support.openai_server import NAME, OpenAIServer
 
 TEXTS = ["PRINT writes to a channel.", "OPEN opens a channel.", "rem Größe: ½ “q” 漢字"]
 
@@ -134,21 +136,31 @@ def test_opening_wordllama_leaves_the_root_logger_and_the_library_alone() -> Non
 
 
 @pytest.fixture(params=sorted(EMBEDDERS))
-def embedder(request: pytest.FixtureRequest, server: OllamaServer) -> Embedder:
+def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
     provider = str(request.param)
-    return open_embedder(EmbedderSettings(provider, MODELS[provider], (server.host,)))
+    model, kind = MODELS[provider]
+    with kind() as server:
+        yield open_embedder(EmbedderSettings(provider, model, (server.host,)))
 
 
-MODELS = {"wordllama": "", "minilm": "", "ollama": "all-minilm"}
+MODELS: dict[str, tuple[str, type[OllamaServer]]] = {
+    "wordllama": ("", OllamaServer),
+    "minilm": ("", OllamaServer),
+    "ollama": ("all-minilm", OllamaServer),
+    "openai": (NAME, OpenAIServer),
+}
 
 
 def test_every_embedder_tells_what_the_pipeline_asks(embedder: Embedder) -> None:
     for name in Embedder.__annotations__:
         assert getattr(embedder, name) is not None
-    assert embedder.digest
+    assert embedder.digest or embedder.provider == "openai"
     assert 0 < embedder.chunk_limit <= embedder.context
     assert embedder.batch_size > 0
     assert embedder.concurrency > 0
+    (lane,) = embedder.lanes()
+    assert lane.pace.load == (embedder.batch_size, embedder.concurrency)
+    assert np.array_equal(lane.embed(TEXTS), embedder.embed(TEXTS))
 
 
 def test_every_embedder_normalises_and_repeats_itself(embedder: Embedder) -> None:
@@ -167,8 +179,8 @@ def test_every_embedder_refuses_a_text_without_meaning(embedder: Embedder, text:
 
 
 def test_an_unknown_provider_names_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"'openai'.*wordllama, minilm, ollama"):
-        open_embedder(EmbedderSettings("openai"))
+    with pytest.raises(ConfigError, match=r"'cohere'.*wordllama, minilm, ollama, openai"):
+        open_embedder(EmbedderSettings("cohere"))
 
 
 # embed_each

@@ -17,8 +17,8 @@ from django.conf import settings
 
 from ingestion.embedding import minilm as module
 from ingestion.embedding.base import Embedder, EmbedderSettings
+from ingestion.embedding.host import parse_host
 from ingestion.embedding.minilm import DIGEST, VOCABULARY, MiniLMEmbedder
-from ingestion.embedding.ollama_host import parse_host
 from ingestion.embedding.registry import embed_each, open_embedder
 from ingestion.exceptions import EmbedderError, TextTooLong
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ingestion.embedding import ollama
+from ingestion.embedding import served
 from ingestion.embedding.base import EmbedderSettings
 from ingestion.embedding.ollama import OllamaEmbedder
 from ingestion.embedding.registry import embed_each
@@ -37,7 +37,7 @@ TEXTS = [f"text number {number}" for number in range(8)]
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ollama, "PAUSES", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(served, "PAUSES", (0.0, 0.01, 0.02))
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_a_server_that_goes_down_is_unavailable_and_comes_back(server: OllamaSer
 def test_a_server_that_restarts_meanwhile_is_waited_for(
     server: OllamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ollama, "PAUSES", (0.0, 0.2, 0.5))
+    monkeypatch.setattr(served, "PAUSES", (0.0, 0.2, 0.5))
     embedder = connect(server)
     server.stop()
     threading.Timer(0.1, server.start).start()
@@ -307,7 +307,7 @@ def test_a_failed_host_is_skipped_for_a_while(server: OllamaServer, other: Ollam
 def test_a_host_that_is_down_at_the_start_is_used_when_it_comes(
     server: OllamaServer, other: OllamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ollama, "SKIPPED_SECONDS", 0.0)
+    monkeypatch.setattr(served, "SKIPPED_SECONDS", 0.0)
     other.stop()
     embedder = connect(server, other)
     embedder.embed(["before"])
@@ -320,7 +320,7 @@ def test_a_host_that_is_down_at_the_start_is_used_when_it_comes(
 def test_a_host_that_comes_with_another_model_is_not_used(
     server: OllamaServer, other: OllamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ollama, "SKIPPED_SECONDS", 0.0)
+    monkeypatch.setattr(served, "SKIPPED_SECONDS", 0.0)
     other.stop()
     embedder = connect(server, other)
     other.models["all-minilm:latest"] = "0" * 64

@@ -47,7 +47,7 @@ HONEST = 3  # answers before the fault: one to the probe, two batches
 
 @pytest.fixture
 def ollama(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[OllamaServer]:
-    monkeypatch.setattr("ingestion.embedding.ollama.PAUSES", (0.0, 0.05))
+    monkeypatch.setattr("ingestion.embedding.served.PAUSES", (0.0, 0.05))
     with OllamaServer() as server:
         embed_small(settings, server)
         settings.EMBEDDING_TIMEOUT = 5.0

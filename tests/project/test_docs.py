@@ -383,6 +383,8 @@ WORDED = {
     "EMBEDDING_MODEL": "the provider's",
     "ALLOWED_HOSTS": "this machine",
     "RERANKER_URL": "none",
+    "EMBEDDING_URL": "none",
+    "EMBEDDING_KEY": "none",
     "ENRICHMENT_MODEL": "none",
     "NOTIFY_MAIL_TO": "nobody",
     "OIDC_ISSUER": "none",

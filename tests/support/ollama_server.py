@@ -39,6 +39,7 @@ class Reply:
     body: bytes = b""
     status: int = 200
     content_type: str = "application/json; charset=utf-8"
+    headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
     disconnect: bool = False
 
@@ -55,9 +56,7 @@ class Request:
         if vectors is None:
             vectors = [self.server.vector(text) for text in self.texts]
         counted = sum(map(self.server.count_tokens, self.texts))
-        return as_json(
-            {"model": self.body["model"], "embeddings": vectors, "prompt_eval_count": counted}
-        )
+        return as_json(self.server.shaped(self.body, vectors, counted))
 
 
 Fault = Callable[[Request], Reply]
@@ -142,7 +141,8 @@ def hanging(seconds: float = 60.0) -> Fault:
 class OllamaServer:
     """`calls` holds the texts of each embed call, `bodies` what was sent, `embedded` counts the
     texts that were answered with a vector, `paths` counts every request. `chats` holds what was
-    sent to /api/chat, where no model is behind it: `answer_to` makes the answer of the question."""
+    sent to /api/chat, where no model is behind it: `answer_to` makes the answer of the question.
+    `headers` are those of every request."""
 
     dimensions: int = 16
     context_length: int = 2048
@@ -156,6 +156,7 @@ class OllamaServer:
     embedded: Counter[str] = field(default_factory=Counter)
     paths: Counter[str] = field(default_factory=Counter)
     chats: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     answer_to: Callable[[str], str] = field(default_factory=lambda: _words_for)
     most_at_once: int = 0
 
@@ -265,6 +266,11 @@ class OllamaServer:
             }
         )
 
+    def shaped(
+        self, body: Mapping[str, Any], vectors: list[list[float]], tokens: int
+    ) -> dict[str, Any]:
+        return {"model": body["model"], "embeddings": vectors, "prompt_eval_count": tokens}
+
     def _embed(self, body: dict[str, Any]) -> Reply:
         given = body["input"]
         texts = [given] if isinstance(given, str) else list(given)
@@ -342,9 +348,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Listener
 
     def do_GET(self) -> None:
+        self.server.owner.headers.append(dict(self.headers))
         self._reply(self.server.owner.answer(self.path, {}))
 
     def do_POST(self) -> None:
+        self.server.owner.headers.append(dict(self.headers))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._reply(self.server.owner.answer(self.path, json.loads(body or b"{}")))
 
@@ -356,6 +364,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(reply.body)))
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(reply.body[: len(reply.body) // 2] if reply.cut else reply.body)
         if reply.cut:
