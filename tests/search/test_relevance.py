@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from ingestion.search import relevance, search
+from ingestion.search.lexicon import Lexicon, Lexicons, Text
 from ingestion.search.query_expansion import query_terms
-from ingestion.search.word_meanings import WordMeanings, word_meanings
+from ingestion.text import analyzer
 from tests.support.indexed import document, index
 
 OTHERS = [
@@ -64,25 +66,67 @@ def test_each_weight_belongs_to_a_feature() -> None:
     assert all(set(weights) == set(relevance.FEATURES) for weights in kept.values())
 
 
-def test_the_nearest_word_of_a_text_counts() -> None:
-    near = word_meanings.nearness(
-        ["delete", "window"], [["Delete", "it"], ["remove", "it"], [], ["zebra"]]
-    )
-    assert near.shape == (2, 4)
-    assert near[0, 0] == pytest.approx(1, abs=1e-3)
-    assert 0 < near[0, 1] < 1
-    assert near[0, 2] == near[1, 2] == 0
-    assert near[0, 3] < near[0, 1]
+def test_a_word_is_near_to_itself_and_to_what_means_the_same() -> None:
+    lexicon = Lexicon()
+    read = lexicon.passages([Text(n, word, "") for n, word in enumerate(["Delete", "remove", "x"])])
+    near = [lexicon.nearness(["delete"], passage.text).max() for passage in read]
+    assert near[0] == pytest.approx(1, abs=1e-3)
+    assert 0 < near[1] < 1
+    assert near[2] < near[1]
 
 
-def test_as_many_words_are_remembered_as_there_is_room_for() -> None:
-    small = WordMeanings(most=10)
-    first = small.vectors(["delete"])
+def test_a_text_without_words_holds_and_means_nothing() -> None:
+    lexicon = Lexicon()
+    (read,) = lexicon.passages([Text(1, "--", "Window")])
+    assert lexicon.nearness(["window"], read.text).tolist() == [[0]]
+    assert lexicon.masks(read.text, ["window"], []).tolist() == [0]
+    assert 1 in lexicon.masks(read.headings, ["window"], [])
+
+
+def test_a_word_holds_the_terms_of_its_parts_and_what_it_begins_with() -> None:
+    lexicon = Lexicon()
+    (read,) = lexicon.passages([Text(1, "addButton", "")])
+    terms = ["addbutton", "button", "addbut", "window"]
+    assert lexicon.masks(read.text, terms, []).max() == 0b0011
+    assert lexicon.masks(read.text, terms, ["addbut"]).max() == 0b0111
+
+
+def test_a_text_that_has_changed_is_read_again() -> None:
+    lexicon = Lexicon()
+    for said, held in (("window", True), ("button", False)):
+        (read,) = lexicon.passages([Text(1, said, "")])
+        assert lexicon.masks(read.text, ["window"], []).any() == held
+
+
+def test_a_word_longer_than_the_index_has_is_left_out() -> None:
+    lexicon = Lexicon()
+    lexicon.passages([Text(1, "a" * 5000, "b" * (analyzer.LONGEST_WORD + 1))])
+    assert len(lexicon.numbers) == 1
+
+
+def test_no_more_words_and_passages_are_kept_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ingestion.search.lexicon.PASSAGES", 5)
+    small = Lexicons(most=10)
     for number in range(100):
-        small.vectors([f"word{number}"])
-        assert len(small.rows) <= 10
-    assert np.array_equal(first, small.vectors(["delete"]))
-    assert small.vectors([f"word{number}" for number in range(50)]).shape == (50, 256)
+        lexicon = small.current()
+        lexicon.passages([Text(number, f"word{number} more{number}", "")])
+        assert len(lexicon.numbers) <= 12
+        assert len(lexicon.read) <= 5
+
+
+def test_threads_share_a_lexicon() -> None:
+    lexicon = Lexicon()
+    said = [" ".join(f"word{number * 7 % 500}" for number in range(n, n + 90)) for n in range(200)]
+
+    def held(number: int) -> bool:
+        (read,) = lexicon.passages([Text(number, said[number], "")])
+        masks = lexicon.masks(read.text, [f"word{number * 7 % 500}", "absent"], [])
+        return int(masks.max()) == 1
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(held, [*range(200)] * 3))
 
 
 @pytest.mark.django_db
