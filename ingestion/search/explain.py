@@ -136,8 +136,7 @@ def _by_words(asked: QueryTerms, document: Document) -> Place | None:
 
 
 def _by_meaning(query: str, document: Document, reasons: list[str]) -> Iterator[Place]:
-    in_use = profiles_in_use()
-    for profile in EmbeddingProfile.objects.filter(pk__in=in_use).order_by("pk"):
+    for profile in profiles_in_use():
         try:
             vector = query_vectors.vector(profile, query[:LONGEST_EMBEDDED])
         except NotAskable as error:

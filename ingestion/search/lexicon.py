@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from array import array
+from collections import OrderedDict, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -28,7 +30,9 @@ PASSAGES = 1 << 13  # whose words are kept: 6 MB
 GROWTH = 1 << 12
 UNRELATED = 0.3  # cosine; words that have nothing to do with each other are often that near
 
+_NONE = array("i")
 Numbers = NDArray[np.int32]
+Values = NDArray[np.float64]
 Masks = NDArray[np.uint64]
 
 
@@ -58,7 +62,7 @@ class Lexicon:
         self.lock = threading.Lock()
         self.numbers = {NO_WORD: 0}
         self.wholes = [NO_WORD]
-        self.holders: dict[str, list[int]] = {}
+        self.holders: defaultdict[str, array[int]] = defaultdict(partial(array, "i"))
         self.folded = {NO_WORD: 0}
         self.rows = np.zeros(GROWTH, np.int32)
         self.vectors = np.zeros((GROWTH, DIMENSIONS), np.float16)
@@ -107,7 +111,7 @@ class Lexicon:
         whole, parts = analyzer.forms(word)
         self.wholes.append(whole)
         for term in {whole, *parts}:
-            self.holders.setdefault(term, []).append(number)
+            self.holders[term].append(number)
 
     def masks(self, among: Numbers, terms: Sequence[str], beginnings: Collection[str]) -> Masks:
         """For each of some words a bit for each term that it is a form of, the first term's the
@@ -116,10 +120,22 @@ class Lexicon:
             masks = np.zeros(len(self.numbers), np.uint64)
             begun = [*self._begun(among, beginnings)] if beginnings else []
             for place, term in enumerate(terms):
-                masks[self.holders.get(term, [])] |= np.uint64(1 << place)
+                masks[self._holding(term)] |= np.uint64(1 << place)
         for number, beginning in begun:
             masks[number] |= np.uint64(1 << terms.index(beginning))
         return masks[among]
+
+    def _holding(self, term: str) -> Numbers:
+        """The words that are forms of a term; to be used before one more may be added."""
+        return np.frombuffer(self.holders.get(term, _NONE), np.int32)
+
+    def gains(self, terms: Mapping[str, float]) -> Values:
+        """The greatest value of the terms that each word is a form of."""
+        with self.lock:
+            gains = np.zeros(len(self.numbers))
+            for term, gain in sorted(terms.items(), key=lambda item: item[1]):
+                gains[self._holding(term)] = gain
+        return gains
 
     def _begun(self, among: Numbers, beginnings: Collection[str]) -> Iterator[tuple[int, str]]:
         for number in np.unique(among).tolist():

@@ -7,7 +7,7 @@ HNSW index. Chunks whose model is not available are found by full text only.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -241,13 +241,13 @@ def candidates(wanted: Sequence[Wanted], chunks: int, room: int) -> str:
 def dense_rankings(
     texts: Sequence[tuple[str, float]],
     chunks: int,
-    profiles: Collection[int],
+    profiles: Iterable[EmbeddingProfile],
     filters: Filters,
     notes: list[str],
 ) -> Iterator[Ranking]:
     """A ranking by each profile for each text, given with its share of the weight."""
     exact = filters.keep_few(chunks)
-    for profile in EmbeddingProfile.objects.filter(pk__in=profiles).order_by("pk"):
+    for profile in profiles:
         try:
             for number, (text, share) in enumerate(texts):
                 vector = query_vectors.vector(profile, text[:LONGEST_EMBEDDED])
@@ -263,23 +263,25 @@ def _dense_weight(profile: EmbeddingProfile, text: str) -> float:
     return DENSE_WEIGHT + prose(text) * (of_prose - DENSE_WEIGHT)
 
 
-def profiles_in_use() -> frozenset[int]:
-    """The profiles of the chunks that may be seen. A loose index scan: one step per profile."""
+def profiles_in_use() -> list[EmbeddingProfile]:
+    """The profiles of the chunks that may be seen, the oldest first."""
+    sql, parameters = in_use("*")
+    return [*EmbeddingProfile.objects.raw(sql, parameters)]
+
+
+def in_use(column: str) -> tuple[str, list[Any]]:
+    """A column of the profiles of the chunks that may be seen, as SQL, with its parameters. A loose
+    index scan: one step per profile."""
     allowed = Filters()
     condition, parameters = allowed.sql()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT p.id FROM ingestion_embeddingprofile p WHERE EXISTS"
-            f" (SELECT FROM {allowed.table} WHERE c.profile_id = p.id{condition})",
-            parameters,
-        )
-        return frozenset(row[0] for row in cursor.fetchall())
+    chunks = f"SELECT FROM {allowed.table} WHERE c.profile_id = p.id{condition}"
+    sql = f"SELECT p.{column} FROM ingestion_embeddingprofile p WHERE EXISTS ({chunks})"
+    return f"{sql} ORDER BY p.id", parameters
 
 
-def embeds_sentences(profiles: Collection[int]) -> bool:
+def embeds_sentences(profiles: Iterable[EmbeddingProfile]) -> bool:
     """Whether one of these profiles is of a model that embeds sentences, and not only words."""
-    used = EmbeddingProfile.objects.filter(pk__in=profiles)
-    return used.exclude(provider__in=STATIC_PROVIDERS).exists()
+    return any(profile.provider not in STATIC_PROVIDERS for profile in profiles)
 
 
 _AVERAGE = f"(sum(r.value) OVER () / greatest(count(*) OVER (), {LEAST_COMPARED}))"
