@@ -119,7 +119,7 @@ def _by_words(asked: QueryTerms, document: Document) -> Place | None:
     wanted = [term for term in asked.wanted if term.gain > 0]
     if not wanted:
         return None
-    value, gains = text_value(wanted, asked.pairs)
+    value, gains = text_value([*wanted, *asked.pairs])
     matching = candidates(wanted, asked.chunks, MATCHED)
     seen = Filters()
     condition, parameters = seen.sql()
