@@ -25,9 +25,10 @@ from ingestion.embedding.wordllama import DIMENSIONS, word_vectors
 from ingestion.text import analyzer
 from ingestion.text.analyzer import LONGEST_WORD
 
-WORDS = 1 << 16  # after which a process begins with none: 33 MB of vectors, 20 MB of terms
+WORDS = 1 << 16  # after which a process begins with none: 17 MB of vectors, 20 MB of terms
 PASSAGES = 1 << 13  # whose words are kept: 6 MB
 GROWTH = 1 << 12
+LARGEST = 127  # of a number in a vector, in units of its own: cosines are exact to .001
 UNRELATED = 0.3  # cosine; words that have nothing to do with each other are often that near
 
 _NONE = array("i")
@@ -65,7 +66,8 @@ class Lexicon:
         self.holders: defaultdict[str, array[int]] = defaultdict(partial(array, "i"))
         self.folded = {NO_WORD: 0}
         self.rows = np.zeros(GROWTH, np.int32)
-        self.vectors = np.zeros((GROWTH, DIMENSIONS), np.float16)
+        self.vectors = np.zeros((GROWTH, DIMENSIONS), np.int8)
+        self.units = np.zeros(GROWTH, np.float32)
         self.read: OrderedDict[tuple[int, int], Passage] = OrderedDict()
 
     def passages(self, texts: Sequence[Text]) -> list[Passage]:
@@ -103,8 +105,12 @@ class Lexicon:
         new = [word for word in folded if word not in self.folded]
         first, end = len(self.folded), len(self.folded) + len(new)
         self.vectors = _with_room(self.vectors, end)
+        self.units = _with_room(self.units, end)
         if new:
-            self.vectors[first:end] = word_vectors(new)
+            vectors = word_vectors(new)
+            units = np.abs(vectors).max(axis=1) / LARGEST
+            self.vectors[first:end] = np.rint(vectors / np.maximum(units, 1e-9)[:, None])
+            self.units[first:end] = units
         self.folded.update(zip(new, range(first, end), strict=True))
 
     def _add_terms(self, number: int, word: str) -> None:
@@ -147,31 +153,19 @@ class Lexicon:
         """How near each of some words is to each that is asked for, in lower case: 1 for the same
         word, 0 for an unrelated one. Shape (len(asked), len(among))."""
         with self.lock:
-            vectors, rows = self.vectors, self.rows[among]
-            known = [self.folded.get(word) for word in asked]
-        met = np.zeros(len(vectors), np.bool_)
-        met[rows] = True
-        cosines = _of(asked, known, vectors) @ vectors[met].astype(np.float32).T
+            vectors, units, rows = self.vectors, self.units, self.rows[among]
+        there = np.zeros(len(vectors), np.bool_)
+        there[rows] = True
+        met = np.flatnonzero(there)
+        cosines = word_vectors(asked) @ vectors.take(met, 0).astype(np.float32).T * units[met]
         near = np.clip((cosines - UNRELATED) / (1 - UNRELATED), 0, 1)
-        found: Vectors = near[:, (np.cumsum(met) - 1)[rows]]
+        found: Vectors = near.take((np.cumsum(there) - 1)[rows], 1)
         return found
 
 
 def _words(text: str) -> set[str]:
     """The words that a full text index may hold, and NO_WORD."""
     return {word for word in analyzer.words(text) if len(word) <= LONGEST_WORD} | {NO_WORD}
-
-
-def _of(asked: Sequence[str], known: Sequence[int | None], vectors: NDArray[np.float16]) -> Vectors:
-    """The vectors of words, of which some are known by their rows."""
-    found = np.empty((len(asked), DIMENSIONS), np.float32)
-    for place, row in enumerate(known):
-        if row is not None:
-            found[place] = vectors[row]
-    new = [place for place, row in enumerate(known) if row is None]
-    if new:
-        found[new] = word_vectors([asked[place] for place in new])
-    return found
 
 
 def _with_room(values: Any, size: int) -> Any:

@@ -273,17 +273,21 @@ def _dense_weight(profile: EmbeddingProfile, text: str) -> float:
 
 def profiles_in_use() -> list[EmbeddingProfile]:
     """The profiles of the chunks that may be seen, the oldest first."""
-    sql, parameters = in_use("*")
-    return [*EmbeddingProfile.objects.raw(sql, parameters)]
+    names = [field.attname for field in EmbeddingProfile._meta.concrete_fields]
+    sql, parameters = in_use(*names)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return [EmbeddingProfile.from_db(None, names, row) for row in cursor.fetchall()]
 
 
-def in_use(column: str) -> tuple[str, list[Any]]:
-    """A column of the profiles of the chunks that may be seen, as SQL, with its parameters. A loose
+def in_use(*columns: str) -> tuple[str, list[Any]]:
+    """Columns of the profiles of the chunks that may be seen, as SQL, with its parameters. A loose
     index scan: one step per profile."""
     allowed = Filters()
     condition, parameters = allowed.sql()
     chunks = f"SELECT FROM {allowed.table} WHERE c.profile_id = p.id{condition}"
-    sql = f"SELECT p.{column} FROM ingestion_embeddingprofile p WHERE EXISTS ({chunks})"
+    named = ", ".join(f"p.{column}" for column in columns)
+    sql = f"SELECT {named} FROM ingestion_embeddingprofile p WHERE EXISTS ({chunks})"
     return f"{sql} ORDER BY p.id", parameters
 
 
