@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from ingestion.search import relevance, search
-from ingestion.search.lexicon import Lexicon, Lexicons, Text
-from ingestion.search.query_expansion import query_terms
+from ingestion.search.lexicon import lexicons
+from ingestion.search.query_expansion import Wanted, query_terms
 from ingestion.text import analyzer
 from tests.support.indexed import document, index
 
@@ -66,67 +65,36 @@ def test_each_weight_belongs_to_a_feature() -> None:
     assert all(set(weights) == set(relevance.FEATURES) for weights in kept.values())
 
 
-def test_a_word_is_near_to_itself_and_to_what_means_the_same() -> None:
-    lexicon = Lexicon()
-    read = lexicon.passages([Text(n, word, "") for n, word in enumerate(["Delete", "remove", "x"])])
-    near = [lexicon.nearness(["delete"], passage.text).max() for passage in read]
-    assert near[0] == pytest.approx(1, abs=1e-3)
-    assert 0 < near[1] < 1
-    assert near[2] < near[1]
+@pytest.mark.django_db
+def test_all_passages_at_once_hold_and_mean_what_each_does() -> None:
+    """The features of many passages, against those of sets of words, one after the other."""
+    index(*OTHERS, document("Widths", "## Wide columns\n\nWiden a column, or its border."))
+    query = "How wide is the colum border"
+    terms = query_terms(query)
+    hits = search(query).hits
+    said = relevance.features(query, terms, hits)[:, relevance.FEATURES.index("said")]
+    everything = sum(term.gain for term in terms.wanted)
+    for hit, share in zip(hits, said, strict=True):
+        forms = [analyzer.forms(w) for w in analyzer.words(f"{hit.content} {hit.context_header}")]
+        held = [term for term in terms.wanted if any(_is(form, term) for form in forms)]
+        assert share == pytest.approx(sum(term.gain for term in held) / everything)
+    assert said.min() < said.max()
 
 
-def test_a_text_without_words_holds_and_means_nothing() -> None:
-    lexicon = Lexicon()
-    (read,) = lexicon.passages([Text(1, "--", "Window")])
-    assert lexicon.nearness(["window"], read.text).tolist() == [[0]]
-    assert lexicon.masks(read.text, ["window"], []).tolist() == [0]
-    assert 1 in lexicon.masks(read.headings, ["window"], [])
+def _is(form: analyzer.Forms, term: Wanted) -> bool:
+    begins = term.beginning and form.whole.startswith(term.term)
+    return begins or term.term in (form.whole, *form.parts)
 
 
-def test_a_word_holds_the_terms_of_its_parts_and_what_it_begins_with() -> None:
-    lexicon = Lexicon()
-    (read,) = lexicon.passages([Text(1, "addButton", "")])
-    terms = ["addbutton", "button", "addbut", "window"]
-    assert lexicon.masks(read.text, terms, []).max() == 0b0011
-    assert lexicon.masks(read.text, terms, ["addbut"]).max() == 0b0111
-
-
-def test_a_text_that_has_changed_is_read_again() -> None:
-    lexicon = Lexicon()
-    for said, held in (("window", True), ("button", False)):
-        (read,) = lexicon.passages([Text(1, said, "")])
-        assert lexicon.masks(read.text, ["window"], []).any() == held
-
-
-def test_a_word_longer_than_the_index_has_is_left_out() -> None:
-    lexicon = Lexicon()
-    lexicon.passages([Text(1, "a" * 5000, "b" * (analyzer.LONGEST_WORD + 1))])
-    assert len(lexicon.numbers) == 1
-
-
-def test_no_more_words_and_passages_are_kept_than_there_is_room_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("ingestion.search.lexicon.PASSAGES", 5)
-    small = Lexicons(most=10)
-    for number in range(100):
-        lexicon = small.current()
-        lexicon.passages([Text(number, f"word{number} more{number}", "")])
-        assert len(lexicon.numbers) <= 12
-        assert len(lexicon.read) <= 5
-
-
-def test_threads_share_a_lexicon() -> None:
-    lexicon = Lexicon()
-    said = [" ".join(f"word{number * 7 % 500}" for number in range(n, n + 90)) for n in range(200)]
-
-    def held(number: int) -> bool:
-        (read,) = lexicon.passages([Text(number, said[number], "")])
-        masks = lexicon.masks(read.text, [f"word{number * 7 % 500}", "absent"], [])
-        return int(masks.max()) == 1
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(held, [*range(200)] * 3))
+@pytest.mark.django_db
+def test_a_passage_that_was_met_is_not_read_again() -> None:
+    index(*OTHERS)
+    search("the width of a column")
+    lexicon = lexicons.current()
+    words, read = len(lexicon.numbers), {*lexicon.read}
+    search("the colour of a column")
+    assert len(lexicon.numbers) == words
+    assert {*lexicon.read} == read
 
 
 @pytest.mark.django_db

@@ -158,3 +158,17 @@ ENDINGS = (
     "abilities",
     "icated",
 )
+
+
+@given(st.text("abcdefghinostuyBX", min_size=1, max_size=9))
+def test_no_word_is_foreign_to_its_own_terms(word: str) -> None:
+    whole, parts = analyzer.forms(word)
+    for term in (whole, *parts):
+        assert not analyzer.is_foreign(word, analyzer.beginnings([term]))
+
+
+def test_a_plain_word_that_begins_otherwise_is_foreign() -> None:
+    beginnings = analyzer.beginnings(["window", "die"])
+    assert analyzer.is_foreign("wall", beginnings)
+    assert not analyzer.is_foreign("dying", beginnings)
+    assert not analyzer.is_foreign("BBjWindow", beginnings)
