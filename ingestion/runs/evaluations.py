@@ -21,7 +21,7 @@ from django_q.tasks import async_task
 
 from ingestion import access
 from ingestion.exceptions import ConfigError
-from ingestion.models import Chunk, EmbeddingProfile, Evaluation, Run, SourceRun
+from ingestion.models import Chunk, Evaluation, Run, SourceRun
 from ingestion.runs import recovery
 from ingestion.search import comparison, evaluation, questions
 from ingestion.search.evaluation import Answer
@@ -162,13 +162,12 @@ class _Asking:
                 told = report[mode]["questions"][one.question.query]
                 told["answers"] = questions.digest(one.question)
         earlier = before(self.row)
-        profiles = EmbeddingProfile.objects.filter(pk__in=profiles_in_use())
         return {
             "report": report,
             "figures": {mode: told["scores"] for mode, told in report.items()},
             "change": change(report, earlier) if earlier else {},
             "notes": sorted(self.notes),
-            "profiles": [str(profile) for profile in profiles],
+            "profiles": [str(profile) for profile in profiles_in_use()],
             "chunk_size": settings.CHUNK_SIZE,
             "chunks": Chunk.objects.count(),
         }

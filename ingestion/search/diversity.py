@@ -27,30 +27,31 @@ def varied(hits: Sequence[Hit], limit: int, gains: Gains) -> list[Hit]:
     for hit in hits:
         if len(chosen) == limit:
             break
-        text = frozenset(words(hit.content.casefold()))
+        found = words(hit.content)
+        text = frozenset(map(str.casefold, found))
         if any(_alike(text, other) for other in texts):
             continue
         texts.append(text)
-        found = _lines_found(hit, gains)
+        in_lines = _lines_found(hit, {word for word in {*found} if gains[word]}, gains)
         nth = per_document.get(hit.document_id, 0) + 1
-        if _is_echo(found, lines):
+        if _is_echo(in_lines, lines):
             echoes.append(hit)
         elif nth > PER_DOCUMENT:
             spare.append(hit)
         else:
             chosen.append(hit)
             per_document[hit.document_id] = nth
-            lines |= found.keys()
+            lines |= in_lines.keys()
     return [*chosen, *spare, *echoes][:limit]
 
 
-def _lines_found(hit: Hit, gains: Gains) -> dict[str, float]:
-    """The lines of a hit that contain query terms, and the score of each."""
+def _lines_found(hit: Hit, wanted: set[str], gains: Gains) -> dict[str, float]:
+    """The lines of a hit that contain words of the query, which are `wanted`, with their scores."""
     found: dict[str, float] = {}
-    for line in hit.content.split("\n"):
+    for line in hit.content.split("\n") if wanted else ():
         in_line = words(line)
-        if len(in_line) >= SHORTEST_ECHO and (gain := sum(gains[word] for word in set(in_line))):
-            found[" ".join(in_line).casefold()] = gain
+        if len(in_line) >= SHORTEST_ECHO and (met := wanted.intersection(in_line)):
+            found[" ".join(in_line).casefold()] = sum(map(gains.__getitem__, met))
     return found
 
 
@@ -60,4 +61,6 @@ def _is_echo(found: Mapping[str, float], lines: set[str]) -> bool:
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    if min(len(one), len(other)) < ALIKE * max(len(one), len(other)):
+        return False  # they would be too different even if one held the other
     return len(one & other) >= ALIKE * len(one | other)

@@ -119,7 +119,7 @@ def _by_words(asked: QueryTerms, document: Document) -> Place | None:
     wanted = [term for term in asked.wanted if term.gain > 0]
     if not wanted:
         return None
-    value, gains = text_value(wanted, asked.pairs)
+    value, gains = text_value([*wanted, *asked.pairs])
     matching = candidates(wanted, asked.chunks, MATCHED)
     seen = Filters()
     condition, parameters = seen.sql()
@@ -136,8 +136,7 @@ def _by_words(asked: QueryTerms, document: Document) -> Place | None:
 
 
 def _by_meaning(query: str, document: Document, reasons: list[str]) -> Iterator[Place]:
-    in_use = profiles_in_use()
-    for profile in EmbeddingProfile.objects.filter(pk__in=in_use).order_by("pk"):
+    for profile in profiles_in_use():
         try:
             vector = query_vectors.vector(profile, query[:LONGEST_EMBEDDED])
         except NotAskable as error:

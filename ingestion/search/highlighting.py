@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
+from ingestion.search.lexicon import lexicons
 from ingestion.text import analyzer
 
 LENGTH = 280
 LEAST_MARKED = 0.2  # of the best gain; bbj in each BBjString is not a useful hit
-_WORD = re.compile(r"\d+(?:\.\d+)+|\w+")
+_WORD = re.compile(r"(\d+(?:\.\d+)+|\w+)")
 _MARKUP = re.compile(
     r"^[ \t]*(?:`{3,}|~{3,}).*$|^ {0,3}#{1,6}(?=\s)|^[ \t]*\|[-:| \t]+\|[ \t]*$", re.M
 )
@@ -50,25 +53,31 @@ class Gains(dict[str, float]):
     def __init__(self, gains: Mapping[str, float]) -> None:
         super().__init__()
         self.gains = gains
-        self.beginnings = [(term[:-1], gain) for term, gain in gains.items() if term.endswith("*")]
-        self.initials = {term[0] for term in gains}
+        self.prefixes = [(term[:-1], gain) for term, gain in gains.items() if term.endswith("*")]
+        self.beginnings = analyzer.beginnings(gains)
+        self.lexicon = lexicons.current()
+        self.known = self.lexicon.gains(gains)
 
     def __missing__(self, word: str) -> float:
-        found = 0.0 if self._is_foreign(word) else self._best(word)
+        number = len(self.known) if self.prefixes else self.lexicon.numbers.get(word)
+        if number is not None and number < len(self.known):
+            found = self.known.item(number)
+        else:
+            found = 0.0 if self._is_foreign(word) else self._best(word)
         self[word] = found
         return found
 
     def _is_foreign(self, word: str) -> bool:
-        """Whether a word cannot match: it is not indexed, or begins with another letter."""
-        return len(word) > analyzer.LONGEST_WORD or analyzer.is_foreign(word, self.initials)
+        """Whether a word cannot match: it is not indexed, or begins otherwise."""
+        return len(word) > analyzer.LONGEST_WORD or analyzer.is_foreign(word, self.beginnings)
 
     def _best(self, word: str) -> float:
         best = 0.0
-        for folded in analyzer.words(word):
+        for folded in (word,) if word.isascii() else analyzer.words(word):
             whole, parts = analyzer.forms(folded)
             best = max(best, *(self.gains.get(term, 0.0) for term in (whole, *parts)))
-            for beginning, gain in self.beginnings:
-                if whole.startswith(beginning):
+            for prefix, gain in self.prefixes:
+                if whole.startswith(prefix):
                     best = max(best, gain)
         return best
 
@@ -79,8 +88,7 @@ def snippet(content: str, gain: Gains, length: int = LENGTH) -> Snippet:
     White space is collapsed; fences, heading marks and table rules are left out.
     """
     text = _SPACE.sub(" ", _MARKUP.sub("", content)).strip()
-    found = ((match.start(), match.end(), gain[match[0]]) for match in _WORD.finditer(text))
-    hits = [hit for hit in found if hit[2]]
+    hits = _hits(text, gain)
     start, stop = _window(text, hits, length)
     before, after = "… " if start else "", " …" if stop < len(text) else ""
     shift = len(before) - start
@@ -90,14 +98,28 @@ def snippet(content: str, gain: Gains, length: int = LENGTH) -> Snippet:
     return Snippet(f"{before}{text[start:stop]}{after}", marks)
 
 
-def _window(text: str, hits: list[tuple[int, int, float]], length: int) -> tuple[int, int]:
+Found = tuple[int, int, float]
+"""Where a word of the query begins and ends, and its gain."""
+
+
+def _hits(text: str, gain: Gains) -> list[Found]:
+    pieces = _WORD.split(text)  # what is between the words, and the words, in turns
+    gains = [*map(gain.__getitem__, pieces[1::2])]
+    if not any(gains):
+        return []
+    ends = [*accumulate(map(len, pieces))]
+    return [hit for hit in zip(ends[::2], ends[1::2], gains, strict=False) if hit[2]]
+
+
+def _window(text: str, hits: Sequence[Found], length: int) -> tuple[int, int]:
     """The start and end of the best passage, at word boundaries. Each word counts once."""
     if len(text) <= length:
         return 0, len(text)
     best, begin = -1.0, 0
-    for place, (start, _, _) in enumerate(hits):
-        near = hits[place : place + length]  # no more than one begins at each character
-        seen = {text[a:b].casefold(): gain for a, b, gain in near if b <= start + length}
+    starts, ends = [start for start, _, _ in hits], [end for _, end, _ in hits]
+    words = [(text[start:end].casefold(), gain) for start, end, gain in hits]
+    for place, start in enumerate(starts):
+        seen = dict(words[place : bisect_right(ends, start + length)])
         if (total := sum(seen.values())) > best + 1e-9:
             best, begin = total, start
     begin = max(0, min(begin - length // 5, len(text) - length))

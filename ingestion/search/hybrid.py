@@ -7,12 +7,13 @@ A question for two things is asked as a whole and by its parts, each a ranking o
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connection
 
 from ingestion.index import left_out
+from ingestion.models import EmbeddingProfile
 from ingestion.search import relevance
 from ingestion.search.diversity import varied
 from ingestion.search.highlighting import Gains, snippet
@@ -36,6 +37,7 @@ from ingestion.search.retrievers import (
     Ranking,
     dense_rankings,
     embeds_sentences,
+    in_use,
     name_rankings,
     profiles_in_use,
     text_rankings,
@@ -50,12 +52,14 @@ LEAST_TRUST = 0.1
 CANDIDATES = 40  # fused hits that are put in order by their relevance
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
-# Real texts repeat themselves, which lowers recall: with ef_search 120 HNSW found 0.81 of the
-# ten nearest among 25,000 chunks of all-minilm, with 800 it finds 0.97, for 3 ms more; 1000 is the
-# maximum. Without the last setting, the planner scans the whole table as soon as a word is in a
-# fifth of it, because it assumes that matching and ranking a text is as cheap as comparing numbers.
+# Real texts repeat themselves, which lowers recall. With ef_search 600 HNSW found .998 and 1.000 of
+# the ten nearest (wordllama, minilm), and 400 lost two of 280 answers; 1000, which is the maximum,
+# takes 1.6 times as long. Without the last setting, the planner scans the whole table as soon as a
+# word is in a fifth of it, because it assumes that matching and ranking a text is as cheap as
+# comparing numbers; and it would compile a statement whose cost it overestimates.
 QUERY_SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
-    set_config('hnsw.ef_search', '1000', true), set_config('enable_seqscan', 'off', true)"""
+    set_config('hnsw.ef_search', '600', true), set_config('enable_seqscan', 'off', true),
+    set_config('jit', 'off', true)"""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
@@ -67,7 +71,7 @@ class Candidates(NamedTuple):
     hits: list[Hit]
     added: Mapping[int, str]
     notes: tuple[str, ...]
-    profiles: frozenset[int]
+    profiles: Sequence[EmbeddingProfile]
 
     def sentences(self) -> bool:
         """Whether a model of sentences made some of the vectors."""
@@ -144,15 +148,14 @@ def _found(asked: str, terms: QueryTerms, filters: Filters, mode: Mode, number: 
     """Asked again if a profile has come into use meanwhile: documents that a run re-embeds with
     another model leave the profiles that were asked."""
     by_meaning = mode != "text"
-    in_use = profiles_in_use() if by_meaning else frozenset[int]()
+    used = profiles_in_use() if by_meaning else []
     while True:
         notes = list[str]()
-        rankings = [*_rankings(asked, terms, filters, mode, in_use, notes)]
-        hits, added = _hits(rankings, number) if rankings else ([], {})
-        now = profiles_in_use() if by_meaning else in_use
-        if now <= in_use:
-            return Candidates(terms, hits, added, tuple(notes), in_use)
-        in_use = now
+        rankings = [*_rankings(asked, terms, filters, mode, used, notes)]
+        hits, added, now = _hits(rankings, number) if rankings else ([], {}, _keys_in_use())
+        if not by_meaning or now <= {profile.pk for profile in used}:
+            return Candidates(terms, hits, added, tuple(notes), used)
+        used = profiles_in_use()
 
 
 def _rankings(
@@ -160,7 +163,7 @@ def _rankings(
     asked_terms: QueryTerms,
     filters: Filters,
     mode: Mode,
-    profiles: Collection[int],
+    profiles: Sequence[EmbeddingProfile],
     notes: list[str],
 ) -> Iterator[Ranking]:
     parts = clauses(asked)
@@ -175,13 +178,18 @@ def _rankings(
         yield from dense_rankings(texts, asked_terms.chunks, profiles, filters, notes)
 
 
-def _hits(rankings: Sequence[Ranking], number: int) -> tuple[list[Hit], dict[int, str]]:
-    """The fused rankings, best first, and the words that were added to some of their chunks.
+Found = tuple[list[Hit], dict[int, str], set[int]]
+
+
+def _hits(rankings: Sequence[Ranking], number: int) -> Found:
+    """The fused rankings, best first; the words that were added to some of their chunks; and the
+    keys of the profiles that are in use after that.
 
     One message to the server: the index scan settings apply to its transaction only.
     """
     lists = " UNION ALL ".join(weighed(nr, ranking) for nr, ranking in enumerate(rankings))
     near, vectors = _near(rankings)
+    after, seen = in_use("id")
     sql = f"""
         {QUERY_SETTINGS};
         WITH ranked AS ({lists}), fused AS (
@@ -199,13 +207,20 @@ def _hits(rankings: Sequence[Ranking], number: int) -> tuple[list[Hit], dict[int
         JOIN ingestion_document d ON d.id = c.document_id
         JOIN sources_source s ON s.id = d.source_id
         LEFT JOIN ingestion_enrichment e ON e.id = c.enrichment_id
-        ORDER BY f.score DESC, c.id"""
+        ORDER BY f.score DESC, c.id;
+        {after}"""
     parameters = [value for r in rankings for value in (r.weight, *r.parameters)]
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*parameters, number, *vectors])
+        cursor.execute(sql, [*parameters, number, *vectors, *seen])
         cursor.nextset()
         found = [_hit(row, rankings) for row in cursor.fetchall()]
-    return [hit for hit, _ in found], {hit.chunk_id: added for hit, added in found if added}
+        cursor.nextset()
+        now = {key for (key,) in cursor.fetchall()}
+    return [hit for hit, _ in found], {hit.chunk_id: added for hit, added in found if added}, now
+
+
+def _keys_in_use() -> set[int]:
+    return {profile.pk for profile in profiles_in_use()}
 
 
 def _near(rankings: Sequence[Ranking]) -> tuple[str, list[str]]:

@@ -153,7 +153,7 @@ def _trusted(asked: Asked) -> float:
 @access.everything()
 def _profile() -> EmbeddingProfile | None:
     """The newest profile in use."""
-    return EmbeddingProfile.objects.filter(pk__in=profiles_in_use()).order_by("pk").last()
+    return next(reversed(profiles_in_use()), None)
 
 
 def _vector(profile: EmbeddingProfile | None, query: str) -> np.ndarray[Any, Any] | None:

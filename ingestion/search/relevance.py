@@ -11,15 +11,16 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingestion.search.lexicon import Masks, Text, lexicons
 from ingestion.search.query_analysis import content_words
 from ingestion.search.query_expansion import QueryTerms, rarity
 from ingestion.search.results import Hit
-from ingestion.search.word_meanings import word_meanings
 from ingestion.text import analyzer
 
 WEIGHTS = Path(__file__).with_name("relevance.json")
@@ -58,12 +59,20 @@ Features = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a query asks for: its terms with their gains, and its words with their rarity."""
+    """What a query asks for: its terms with their gains, `beginnings` being those that a word may
+    only begin with, and its words with their rarity."""
 
     gains: Mapping[str, float]
-    beginnings: Mapping[str, float]
+    beginnings: Collection[str]
     words: Sequence[str]
     rarities: Sequence[float]
+
+    def shares(self, *held: Masks) -> Features:
+        """The share of the gains in each list of bits. Shape (len(held), number of hits)."""
+        gains = np.array([*self.gains.values()])
+        bits = np.stack(held)[..., None] >> np.arange(len(gains), dtype=np.uint64) & np.uint64(1)
+        shares: Features = bits @ gains / (gains.sum() or 1.0)
+        return shares
 
 
 def ordered(
@@ -105,21 +114,17 @@ def features(
 ) -> Features:
     """Shape (len(hits), len(FEATURES))."""
     wanted = _wanted(query, terms)
-    texts = [set(analyzer.words(_text(hit, added))) for hit in hits]
-    headings = [set(analyzer.words(hit.context_header)) for hit in hits]
-    holding = _Holding(wanted)
-    in_text, in_headings = [holding.terms(t) for t in texts], [holding.terms(h) for h in headings]
-    in_both = [one | other for one, other in zip(in_text, in_headings, strict=True)]
+    compared = _Compared(wanted, hits, added)
+    in_text, in_headings = np.split(compared.held(), 2)
+    in_both = in_text | in_headings
     near = _near(hits)
     fused = np.array([hit.score for hit in hits])
     fused = fused / max(fused.max(), 1e-9)
     documents = _Documents(hits)
     return np.column_stack(
         [
-            holding.shares(in_both),
-            holding.shares(in_headings),
-            holding.shares(documents.united(in_both)),
-            *np.split(_meant(wanted, [*texts, *headings]), 2),
+            *wanted.shares(in_both, in_headings, documents.united(in_both)),
+            *np.split(compared.meant(), 2),
             near,
             documents.best(near),
             fused,
@@ -146,52 +151,38 @@ def _wanted(query: str, terms: QueryTerms) -> Wanted:
     }
     words = sorted(rare, key=lambda word: (-rare[word], word))[:MOST_WORDS]
     return Wanted(
-        {term.term: term.gain for term in gaining if not term.beginning},
-        {term.term: term.gain for term in gaining if term.beginning},
+        {term.term: term.gain for term in sorted(gaining, key=lambda term: term.beginning)},
+        {term.term for term in gaining if term.beginning},
         words,
         [rare[word] for word in words],
     )
 
 
-_NOTHING = frozenset[str]()
+class _Compared:
+    """The words of the texts of hits, and then those of their headings, beside those wanted."""
 
+    def __init__(self, wanted: Wanted, hits: Sequence[Hit], added: Mapping[int, str]) -> None:
+        self.wanted = wanted
+        self.lexicon = lexicons.current()
+        texts = [Text(hit.chunk_id, _text(hit, added), hit.context_header) for hit in hits]
+        read = self.lexicon.passages(texts)
+        parts = [*(one.text for one in read), *(one.headings for one in read)]
+        self.words = np.concatenate(parts)
+        self.starts = [0, *accumulate(map(len, parts[:-1]))]
 
-class _Holding(dict[str, frozenset[str]]):
-    """Which of the wanted terms each word of a text is, found when it is asked for."""
+    def held(self) -> Masks:
+        """Which of the wanted terms each text holds, as bits."""
+        gains, beginnings = self.wanted.gains, self.wanted.beginnings
+        masks = self.lexicon.masks(self.words, [*gains], beginnings)
+        return np.bitwise_or.reduceat(masks, self.starts)
 
-    def __init__(self, wanted: Wanted) -> None:
-        super().__init__()
-        self.gains = {**wanted.gains, **wanted.beginnings}
-        self.beginnings = tuple(wanted.beginnings)
-        self.initials = {term[0] for term in self.gains if term}
-
-    def terms(self, words: Collection[str]) -> frozenset[str]:
-        return _NOTHING.union(*map(self.__getitem__, words))
-
-    def __missing__(self, word: str) -> frozenset[str]:
-        is_foreign = analyzer.is_foreign(word, self.initials)
-        found = self[word] = _NOTHING if is_foreign else self._found(word)
-        return found
-
-    def _found(self, word: str) -> frozenset[str]:
-        whole, parts = analyzer.forms(word)
-        if self.beginnings and whole.startswith(self.beginnings):
-            begun = [term for term in self.beginnings if whole.startswith(term)]
-            return frozenset(term for term in (whole, *parts, *begun) if term in self.gains)
-        if whole in self.gains or not self.gains.keys().isdisjoint(parts):
-            return frozenset(term for term in (whole, *parts) if term in self.gains)
-        return _NOTHING
-
-    def shares(self, held: Sequence[frozenset[str]]) -> Features:
-        everything = sum(self.gains.values()) or 1.0
-        return np.array([sum(self.gains[term] for term in terms) for terms in held]) / everything
-
-
-def _meant(wanted: Wanted, texts: Sequence[Collection[str]]) -> Features:
-    near = word_meanings.nearness(wanted.words, texts)
-    rarities = np.array(wanted.rarities)
-    shares: Features = rarities @ near / max(rarities.sum(), 1e-9)
-    return shares
+    def meant(self) -> Features:
+        """The share of the wanted words that each text means, each by its rarity."""
+        near = self.lexicon.nearness(self.wanted.words, self.words)
+        rarities = np.array(self.wanted.rarities)
+        nearest = np.maximum.reduceat(near, self.starts, axis=1)
+        shares: Features = rarities @ nearest / max(rarities.sum(), 1e-9)
+        return shares
 
 
 def _near(hits: Sequence[Hit]) -> Features:
@@ -220,8 +211,8 @@ class _Documents:
         numbers = Counter(self.keys)
         return np.log1p([numbers[key] for key in self.keys])
 
-    def united(self, held: Sequence[frozenset[str]]) -> list[frozenset[str]]:
-        together: dict[int, frozenset[str]] = {}
-        for key, terms in zip(self.keys, held, strict=True):
-            together[key] = together.get(key, _NOTHING) | terms
-        return [together[key] for key in self.keys]
+    def united(self, held: Masks) -> Masks:
+        together: dict[int, int] = {}
+        for key, terms in zip(self.keys, held.tolist(), strict=True):
+            together[key] = together.get(key, 0) | terms
+        return np.array([together[key] for key in self.keys], np.uint64)

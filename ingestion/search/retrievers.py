@@ -7,7 +7,7 @@ HNSW index. Chunks whose model is not available are found by full text only.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,7 @@ LEAST_COMPARED = 20  # hits; a shorter list, of a model with few chunks, counts 
 
 MATCHED = 2000  # approximate number of candidates, selected by the rarest terms
 MATCHED_FILTERED = 20_000  # with a filter, which keeps only few
+PAIRS_RANKED = 200  # chunks, the best by their terms, that are also ranked by pairs of terms
 LEAST_MATCHED = 500  # expected matches of several common terms for them to be required together
 MOST_RANKED = 100_000  # chunks times terms, if all terms are nearly everywhere
 # If a filter keeps more chunks than this times the square root of all, an index scan is cheaper
@@ -53,8 +54,10 @@ MOST_RANKED = 100_000  # chunks times terms, if all terms are nearly everywhere
 FEW = 20
 LEAST_FEW = 2_000
 WEIGHTS = "{0.3, 0.5, 0.8, 1.0}"  # of D, C, B, A: parts, text, headings and keys, title
-# Like b of BM25: a long chunk contains more terms by chance.
-LENGTH_NORM = "0.8 + 0.2 * c.tokens / 250.0 + 0.4 * greatest(0, 1 - c.tokens / 80.0)"
+# Like b of BM25: a long chunk contains more terms by chance. Not in PostgreSQL's exact numbers,
+# which take longer than comparing a term.
+LENGTH_NORM = """0.8::float8 + 0.2::float8 * c.tokens / 250
+    + 0.4::float8 * greatest(0, 1 - c.tokens / 80::float8)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,22 +145,26 @@ def text_rankings(
     if not wanted:
         return
     condition, parameters = filters.sql()
-    value, gains = text_value(wanted, asked.pairs)
+    words, gains = text_value(wanted)
+    pairs, gains_of_pairs = text_value(asked.pairs)
     sql = f"""
         SELECT id, row_number() OVER (ORDER BY value DESC, id) AS place, value FROM (
             SELECT id, value, row_number() OVER (
                 PARTITION BY document_id ORDER BY value DESC, id) AS nth
             FROM (
-                SELECT c.id, c.document_id, {value} AS value
-                FROM {filters.table} WHERE c.search_vector @@ %s::tsquery{condition}
-                LIMIT {max(MATCHED, MOST_RANKED // (len(wanted) + len(asked.pairs)))}
+                SELECT c.id, c.document_id, c.value + {pairs} AS value FROM (
+                    SELECT c.id, c.document_id, c.tokens, c.search_vector, {words} AS value
+                    FROM {filters.table} WHERE c.search_vector @@ %s::tsquery{condition}
+                    LIMIT {max(MATCHED, MOST_RANKED // (len(wanted) + len(asked.pairs)))}
+                ) AS c ORDER BY c.value DESC, c.id LIMIT {PAIRS_RANKED}
             ) AS matched
         ) AS ranked WHERE nth <= {PER_DOCUMENT_RANKED} ORDER BY value DESC, id LIMIT {DEPTH}"""
     trust = f"max(r.value) OVER () / {sum(term.gain for term in wanted):.9g}"
     room = MATCHED_FILTERED if filters.is_narrow else MATCHED
     choosing = candidates(wanted, asked.chunks, room)
     name = f"text {clause}" if clause else "text"
-    yield Ranking(name, clause, weight, sql, [*gains, choosing, *parameters], trust)
+    values = [*gains_of_pairs, *gains, choosing, *parameters]
+    yield Ranking(name, clause, weight, sql, values, trust)
 
 
 def name_rankings(query: str, filters: Filters) -> Iterator[Ranking]:
@@ -209,9 +216,10 @@ def _matching(asked: Named) -> str:
     return " & ".join([f"{quoted(terms[-1])}:AB", *map(quoted, terms[:-1])])
 
 
-def text_value(wanted: Sequence[Wanted], pairs: Sequence[Pair]) -> tuple[str, list[float | str]]:
-    """The score of a chunk `c` for these terms as an SQL expression, with its parameters."""
-    gaining: list[Wanted | Pair] = [*wanted, *pairs]
+def text_value(gaining: Sequence[Wanted | Pair]) -> tuple[str, list[float | str]]:
+    """The score of a chunk `c` for terms or pairs as an SQL expression, with its parameters."""
+    if not gaining:
+        return "0", []
     scores = " + ".join(["%s * ts_rank(%s, c.search_vector, %s::tsquery)"] * len(gaining))
     gains = [value for g in gaining for value in (g.gain, WEIGHTS, g.tsquery)]
     return f"({scores}) / ({LENGTH_NORM})", gains
@@ -241,13 +249,13 @@ def candidates(wanted: Sequence[Wanted], chunks: int, room: int) -> str:
 def dense_rankings(
     texts: Sequence[tuple[str, float]],
     chunks: int,
-    profiles: Collection[int],
+    profiles: Iterable[EmbeddingProfile],
     filters: Filters,
     notes: list[str],
 ) -> Iterator[Ranking]:
     """A ranking by each profile for each text, given with its share of the weight."""
     exact = filters.keep_few(chunks)
-    for profile in EmbeddingProfile.objects.filter(pk__in=profiles).order_by("pk"):
+    for profile in profiles:
         try:
             for number, (text, share) in enumerate(texts):
                 vector = query_vectors.vector(profile, text[:LONGEST_EMBEDDED])
@@ -263,23 +271,29 @@ def _dense_weight(profile: EmbeddingProfile, text: str) -> float:
     return DENSE_WEIGHT + prose(text) * (of_prose - DENSE_WEIGHT)
 
 
-def profiles_in_use() -> frozenset[int]:
-    """The profiles of the chunks that may be seen. A loose index scan: one step per profile."""
+def profiles_in_use() -> list[EmbeddingProfile]:
+    """The profiles of the chunks that may be seen, the oldest first."""
+    names = [field.attname for field in EmbeddingProfile._meta.concrete_fields]
+    sql, parameters = in_use(*names)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return [EmbeddingProfile.from_db(None, names, row) for row in cursor.fetchall()]
+
+
+def in_use(*columns: str) -> tuple[str, list[Any]]:
+    """Columns of the profiles of the chunks that may be seen, as SQL, with its parameters. A loose
+    index scan: one step per profile."""
     allowed = Filters()
     condition, parameters = allowed.sql()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT p.id FROM ingestion_embeddingprofile p WHERE EXISTS"
-            f" (SELECT FROM {allowed.table} WHERE c.profile_id = p.id{condition})",
-            parameters,
-        )
-        return frozenset(row[0] for row in cursor.fetchall())
+    chunks = f"SELECT FROM {allowed.table} WHERE c.profile_id = p.id{condition}"
+    named = ", ".join(f"p.{column}" for column in columns)
+    sql = f"SELECT {named} FROM ingestion_embeddingprofile p WHERE EXISTS ({chunks})"
+    return f"{sql} ORDER BY p.id", parameters
 
 
-def embeds_sentences(profiles: Collection[int]) -> bool:
+def embeds_sentences(profiles: Iterable[EmbeddingProfile]) -> bool:
     """Whether one of these profiles is of a model that embeds sentences, and not only words."""
-    used = EmbeddingProfile.objects.filter(pk__in=profiles)
-    return used.exclude(provider__in=STATIC_PROVIDERS).exists()
+    return any(profile.provider not in STATIC_PROVIDERS for profile in profiles)
 
 
 _AVERAGE = f"(sum(r.value) OVER () / greatest(count(*) OVER (), {LEAST_COMPARED}))"

@@ -13,7 +13,7 @@ import struct
 import threading
 import unicodedata
 from collections import defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -62,11 +62,18 @@ def words(text: str) -> list[str]:
     return _WORD.findall(_folded(text))
 
 
-def is_foreign(word: str, initials: Container[str]) -> bool:
-    """Whether a word cannot be any of some terms, which begin with these letters: it is a plain
-    word that begins with another. This saves stemming most words of a text."""
+def beginnings(terms: Iterable[str]) -> frozenset[str]:
+    """How terms begin: what `is_foreign` needs. Two letters, because stemming may change the third
+    (`using` is `use`), and of those y, which it may make i (`dying` is `die`)."""
+    return frozenset(term[:2].replace("y", "i") for term in terms)
+
+
+def is_foreign(word: str, beginnings: Container[str]) -> bool:
+    """Whether a word cannot be any of the terms with these beginnings: it is a plain word that
+    begins otherwise. This saves stemming most words of a text."""
     plain = word.isascii() and word.isalpha() and (word.islower() or word.istitle())
-    return plain and word[0].lower() not in initials
+    begins = word[:2].lower().replace("y", "i")
+    return plain and begins not in beginnings and begins[0] not in beginnings
 
 
 @lru_cache(maxsize=1 << 14)

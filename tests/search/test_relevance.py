@@ -11,8 +11,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from ingestion.search import relevance, search
-from ingestion.search.query_expansion import query_terms
-from ingestion.search.word_meanings import WordMeanings, word_meanings
+from ingestion.search.lexicon import lexicons
+from ingestion.search.query_expansion import Wanted, query_terms
+from ingestion.text import analyzer
 from tests.support.indexed import document, index
 
 OTHERS = [
@@ -64,25 +65,36 @@ def test_each_weight_belongs_to_a_feature() -> None:
     assert all(set(weights) == set(relevance.FEATURES) for weights in kept.values())
 
 
-def test_the_nearest_word_of_a_text_counts() -> None:
-    near = word_meanings.nearness(
-        ["delete", "window"], [["Delete", "it"], ["remove", "it"], [], ["zebra"]]
-    )
-    assert near.shape == (2, 4)
-    assert near[0, 0] == pytest.approx(1, abs=1e-3)
-    assert 0 < near[0, 1] < 1
-    assert near[0, 2] == near[1, 2] == 0
-    assert near[0, 3] < near[0, 1]
+@pytest.mark.django_db
+def test_all_passages_at_once_hold_and_mean_what_each_does() -> None:
+    """The features of many passages, against those of sets of words, one after the other."""
+    index(*OTHERS, document("Widths", "## Wide columns\n\nWiden a column, or its border."))
+    query = "How wide is the colum border"
+    terms = query_terms(query)
+    hits = search(query).hits
+    said = relevance.features(query, terms, hits)[:, relevance.FEATURES.index("said")]
+    everything = sum(term.gain for term in terms.wanted)
+    for hit, share in zip(hits, said, strict=True):
+        forms = [analyzer.forms(w) for w in analyzer.words(f"{hit.content} {hit.context_header}")]
+        held = [term for term in terms.wanted if any(_is(form, term) for form in forms)]
+        assert share == pytest.approx(sum(term.gain for term in held) / everything)
+    assert said.min() < said.max()
 
 
-def test_as_many_words_are_remembered_as_there_is_room_for() -> None:
-    small = WordMeanings(most=10)
-    first = small.vectors(["delete"])
-    for number in range(100):
-        small.vectors([f"word{number}"])
-        assert len(small.rows) <= 10
-    assert np.array_equal(first, small.vectors(["delete"]))
-    assert small.vectors([f"word{number}" for number in range(50)]).shape == (50, 256)
+def _is(form: analyzer.Forms, term: Wanted) -> bool:
+    begins = term.beginning and form.whole.startswith(term.term)
+    return begins or term.term in (form.whole, *form.parts)
+
+
+@pytest.mark.django_db
+def test_a_passage_that_was_met_is_not_read_again() -> None:
+    index(*OTHERS)
+    search("the width of a column")
+    lexicon = lexicons.current()
+    words, read = len(lexicon.numbers), {*lexicon.read}
+    search("the colour of a column")
+    assert len(lexicon.numbers) == words
+    assert {*lexicon.read} == read
 
 
 @pytest.mark.django_db

@@ -168,3 +168,17 @@ def test_a_compiled_stemmer_gives_the_same_stems() -> None:
 
     assert type(compiled) is not EnglishStemmer
     assert compiled.stemWords(words.split()) == pure.stemWords(words.split())
+
+
+@given(st.text("abcdefghinostuyBX", min_size=1, max_size=9))
+def test_no_word_is_foreign_to_its_own_terms(word: str) -> None:
+    whole, parts = analyzer.forms(word)
+    for term in (whole, *parts):
+        assert not analyzer.is_foreign(word, analyzer.beginnings([term]))
+
+
+def test_a_plain_word_that_begins_otherwise_is_foreign() -> None:
+    beginnings = analyzer.beginnings(["window", "die"])
+    assert analyzer.is_foreign("wall", beginnings)
+    assert not analyzer.is_foreign("dying", beginnings)
+    assert not analyzer.is_foreign("BBjWindow", beginnings)
