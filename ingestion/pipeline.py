@@ -235,7 +235,7 @@ class Reading:
             self.storing.keep_text(stored, document, prepared.chunks)
             return
         if prepared.embeddings:
-            self.observer.report("embedding", document.url)
+            self.observer.report("embedding", "")
         self.embedding.put(document, fingerprint, prepared, is_first_load=not self.known.by_url)
 
     def _store(self, embedded: Iterator[EmbeddedDocument]) -> None:
