@@ -25,8 +25,8 @@ from ingestion.embedding.wordllama import DIMENSIONS, word_vectors
 from ingestion.text import analyzer
 from ingestion.text.analyzer import LONGEST_WORD
 
-WORDS = 1 << 16  # after which a process begins with none: 17 MB of vectors, 20 MB of terms
-PASSAGES = 1 << 13  # whose words are kept: 6 MB
+WORDS = 60_000  # after which a process begins with none; with the passages 75 MB at most
+PASSAGES = 1 << 13  # whose words are kept
 GROWTH = 1 << 12
 LARGEST = 127  # of a number in a vector, in units of its own: cosines are exact to .001
 UNRELATED = 0.3  # cosine; words that have nothing to do with each other are often that near

@@ -29,7 +29,7 @@ SLIP = 5  # letters of the shortest word that may be misspelt; of the shortest w
 SLIP_GAIN = 4.0
 ENDING = 8  # letters
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-STRANGE_WEIGHT, BEST_WEIGHT, SHARE_WEIGHT, REST = -2.5, 0.39, 2.7, -5.33
+STRANGE_WEIGHT, BEST_WEIGHT, SHARE_WEIGHT, REST = -2.5, 0.39, 2.7, -5.26
 
 
 @dataclass(frozen=True, slots=True)

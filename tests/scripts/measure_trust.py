@@ -22,6 +22,7 @@ django.setup()
 
 from django.conf import settings  # noqa: E402
 
+from ingestion import access  # noqa: E402
 from ingestion.models import AskedQuery  # noqa: E402
 from ingestion.search import search  # noqa: E402
 from ingestion.search.evaluation import Question  # noqa: E402
@@ -95,4 +96,5 @@ def _described(times: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    cost() if "--cost" in sys.argv else curve()
+    with access.everything():
+        cost() if "--cost" in sys.argv else curve()
