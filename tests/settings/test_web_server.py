@@ -85,6 +85,8 @@ def make_manager(place: Place, *others: str) -> None:
     """Somebody who may do everything, and others who may as well."""
     place.do("DELETE FROM ingestion_previewdocument")
     place.do("DELETE FROM ingestion_preview")
+    place.do("DELETE FROM django_admin_log")
+    place.do("DELETE FROM auth_user_groups")
     place.do("DELETE FROM auth_user")
     for name in ("manager", *others):
         add_manager(place, name)
