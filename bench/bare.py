@@ -7,7 +7,6 @@ without indexes, and building the indexes afterwards: one after the other, as se
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from ingestion.embedding.registry import open_embedder
 from ingestion.models import Chunk, EmbeddingProfile
 from ingestion.parsers import parser_class
 from ingestion.parsers.base import SourceConfig
+from ingestion.processes import processors
 
 Timed = Callable[[], Any]
 
@@ -63,16 +63,9 @@ def hash_of(url: str) -> int:
     return sum(url.encode())
 
 
-def usable_cores() -> int:
-    """Those that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def read(config: SourceConfig, parser: str) -> float:
     """Seconds to parse a source, cut it and find its terms, in as many processes as cores."""
-    cores = usable_cores()
+    cores = processors.usable()
     shares = [(config, parser, Share(number, cores)) for number in range(cores)]
     with multiprocessing.get_context("fork").Pool(cores) as pool:
         return seconds_of(lambda: pool.map(_read_share, shares))

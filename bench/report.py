@@ -10,14 +10,14 @@ from typing import Any
 
 import psutil
 
-from bench.bare import usable_cores
 from bench.measures import Finding
+from ingestion.processes import processors
 
 
 def machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
-        "cores": usable_cores(),
+        "cores": processors.usable(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "load_before": os.getloadavg()[0],
         "python": platform.python_version(),
