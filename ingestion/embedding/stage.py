@@ -283,11 +283,12 @@ class EmbeddingStage:
     ) -> None:
         """Take a document. In the first load of a source, nothing is looked up for what is embedded
         already: that would take longer than embedding did."""
-        pending = self._gather(_Pending(document, fingerprint, self.chunker, prepared))
+        pending = _Pending(document, fingerprint, self.chunker, prepared)
+        self._need(pending)
         if is_first_load and pending.prepared.embeddings:
-            self.gathered.remove(pending)
-            pending.missing = self.vectors.missing(pending.missing)
             self._ask(pending)
+        else:
+            self.gathered.append(pending)
         if sum(len(pending.missing) for pending in self.gathered) >= self.looked_up_at_once:
             self._look_up()
             self._keep_busy()
@@ -314,12 +315,10 @@ class EmbeddingStage:
         """A sentence for each server on how much it was asked for at once in the end."""
         return list(self.requests.lanes.settled())
 
-    def _gather(self, pending: _Pending) -> _Pending:
+    def _need(self, pending: _Pending) -> None:
         pending.prepared = self.enrich(pending.document, pending.prepared)
         pending.missing = pending.hashes
         self.vectors.need(pending.missing)
-        self.gathered.append(pending)
-        return pending
 
     def _look_up(self) -> None:
         """Give the gathered documents the vectors that are known or stored; ask for the others."""
@@ -329,10 +328,11 @@ class EmbeddingStage:
             with self.clock("look up"):
                 self.vectors.known.update(self.look_up(unknown))
         for pending in gathered:
-            pending.missing = self.vectors.missing(pending.missing)
             self._ask(pending)
 
     def _ask(self, pending: _Pending) -> None:
+        """Ask for what a document lacks still."""
+        pending.missing = self.vectors.missing(pending.missing)
         self._take_embedded(pending)
         if not pending.missing:
             self._complete(pending)
@@ -386,7 +386,9 @@ class EmbeddingStage:
         chunker = replace(pending.chunker, size=finer, overlap=finer // 8)
         with self.clock("chunk"):
             prepared = prepare(chunker, pending.document)
-        self._gather(_Pending(pending.document, pending.fingerprint, chunker, prepared))
+        finer_pending = _Pending(pending.document, pending.fingerprint, chunker, prepared)
+        self._need(finer_pending)
+        self.gathered.append(finer_pending)
         self._look_up()
 
     def _is_too_long(self, pending: _Pending) -> bool:
