@@ -172,10 +172,12 @@ def _weighed(content: str) -> Iterator[tuple[str, int]]:
             continue
         fenced ^= bool(_FENCE.match(line))
         end = 0 if fenced else _end_of_key(line)
-        if end:
-            yield "\n".join(plain), C
-            yield line[:end], B
-        plain = [line[end:]] if end else [*plain, line]
+        if not end:
+            plain.append(line)
+            continue
+        yield "\n".join(plain), C
+        yield line[:end], B
+        plain = [line[end:]]
     yield "\n".join(plain), C
 
 

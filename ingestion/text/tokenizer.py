@@ -36,6 +36,7 @@ TOKENIZER_FILE = "tokenizers/l2_supercat_tokenizer_config.json"
 REMEMBERED_WORDS = 1 << 17
 REMEMBERED_LENGTH = 64
 REMEMBERED_LINES = 1 << 11
+LONGEST_LINE = 4096
 
 Value = TypeVar("Value")
 
@@ -69,8 +70,8 @@ class Tokens(ABC):
         self._forget()
 
     def _forget(self) -> None:
-        self.counts = _Remembered(self.length)
-        self.line_counts = _RememberedLines(self._count_line)
+        self.counts = _for_words(self.length)
+        self.line_counts = _for_lines(self._count_line)
 
     @abstractmethod
     def ends(self, text: str) -> list[int]:
@@ -165,41 +166,36 @@ def _extends(character: str) -> bool:
 
 
 class _Remembered(dict[str, Value]):
-    """What was found out for each word so far; cleared when it has grown large."""
+    """What was found out for each text so far, except for long ones; cleared when it has `most`."""
 
-    def __init__(self, find: Callable[[str], Value]) -> None:
+    def __init__(self, find: Callable[[str], Value], most: int, longest: int) -> None:
         super().__init__()
         self.find = find
+        self.most = most
+        self.longest = longest
 
-    def __missing__(self, word: str) -> Value:
-        value = self.find(word)
-        if len(word) <= REMEMBERED_LENGTH:
-            if len(self) >= REMEMBERED_WORDS:
+    def __missing__(self, text: str) -> Value:
+        value = self.find(text)
+        if len(text) <= self.longest:
+            if len(self) >= self.most:
                 self.clear()
-            self[word] = value
+            self[text] = value
         return value
 
 
-class _RememberedLines(dict[str, Value]):
-    """What was found out for each line of late."""
+def _for_words(find: Callable[[str], Value]) -> _Remembered[Value]:
+    return _Remembered(find, REMEMBERED_WORDS, REMEMBERED_LENGTH)
 
-    def __init__(self, find: Callable[[str], Value]) -> None:
-        super().__init__()
-        self.find = find
 
-    def __missing__(self, line: str) -> Value:
-        value = self.find(line)
-        if len(self) >= REMEMBERED_LINES:
-            self.clear()
-        self[line] = value
-        return value
+def _for_lines(find: Callable[[str], Value]) -> _Remembered[Value]:
+    return _Remembered(find, REMEMBERED_LINES, LONGEST_LINE)
 
 
 class WordLlamaTokens(Tokens):
     def _forget(self) -> None:
         super()._forget()
-        self._numbers = _Remembered(self._numbers_of_word)
-        self._lines = _RememberedLines(self._numbers_of_line)
+        self._numbers = _for_words(self._numbers_of_word)
+        self._lines = _for_lines(self._numbers_of_line)
 
     def ends(self, text: str) -> list[int]:
         return [end - 1 for _, end in _encode(text).offsets[2:]]
