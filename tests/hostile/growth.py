@@ -15,6 +15,7 @@ STEEPEST = 1.5  # 1 is linear, 2 quadratic
 QUICK = 0.03  # seconds of CPU at the largest size below which nothing is said of growth
 TRIES = 3
 SURE = 0.3  # seconds of CPU from which on one try is enough
+LARGER = 4  # a text that seems steep is tried at this many times the largest size as well
 LONGEST = 30.0  # seconds for one text
 
 
@@ -35,7 +36,11 @@ def steep(target: Target, seeds: Sequence[Seed], sizes: Sequence[int]) -> list[S
         if _seconds(target, seed, sizes[-1]) < QUICK:
             return
         yield None
-        yield seed, tuple(_best(target, seed, size) for size in sizes)
+        spent = tuple(_best(target, seed, size) for size in sizes)
+        if _exponent(sizes, spent) > STEEPEST:
+            # A step (from one chunk to several, past what is remembered) ends; growth goes on.
+            spent += (_best(target, seed, LARGER * sizes[-1]),)
+        yield seed, spent
 
     isolated: Isolated[Seed, tuple[Seed, tuple[float, ...]]] = Isolated(
         work, limits=Limits(LONGEST, 0)
@@ -47,7 +52,9 @@ def steep(target: Target, seeds: Sequence[Seed], sizes: Sequence[int]) -> list[S
         if isinstance(result, GaveUp):
             found.append(Steep(target.name, result.item, math.inf, ()))
         elif not isinstance(result, InHand):
-            found.append(Steep(target.name, result[0], _exponent(sizes, result[1]), result[1]))
+            seed, spent = result
+            exponent = _exponent((*sizes, LARGER * sizes[-1])[: len(spent)], spent)
+            found.append(Steep(target.name, seed, exponent, spent))
     isolated.close()
     return [one for one in found if one.exponent > STEEPEST]
 

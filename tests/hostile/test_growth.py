@@ -20,7 +20,7 @@ def planted(text: str) -> object:
 def test_a_quadratic_pattern_is_found() -> None:
     target = Target("planted", planted)
     seeds = [Seed("a"), Seed("<!--"), Seed("-->")]
-    [found] = steep(target, seeds, (4_000, 16_000, 64_000))
+    [found] = steep(target, seeds, (1_000, 4_000, 16_000))
     assert found.seed == Seed("<!--")
     assert found.exponent > 1.8
 
