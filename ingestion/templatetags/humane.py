@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import capfirst
 
 from ingestion.admin import changes, display
+
+_COMMAND = re.compile(r"`([^`\n]{1,200})`")
 
 register = template.Library()
 register.filter("ago", display.ago)
@@ -24,6 +27,12 @@ register.filter("how", changes.how)
 @register.filter
 def thousands(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@register.filter
+def with_code(text: object) -> SafeString:
+    """A message in HTML, with what stands between backticks as code."""
+    return mark_safe(_COMMAND.sub(r"<code>\1</code>", conditional_escape(text)))
 
 
 @register.filter

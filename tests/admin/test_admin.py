@@ -232,6 +232,7 @@ def test_reingest_queues_a_run_and_says_what_happens_next(
     assert "Queued mine" in html
     assert f"Run {run.pk}</h1>" in html
     assert "No worker is alive" in html
+    assert "<code>make serve</code>" in html
 
 
 def test_reingest_joins_a_reading_that_is_open(admin_client: Client, source: Source) -> None:
@@ -361,7 +362,7 @@ def test_deleting_a_source_counts_what_goes_with_it(admin_client: Client, chunk:
 def test_the_first_page_shows_every_source(admin_client: Client, chunk: Chunk) -> None:
     source_run(chunk.document.source, State.QUEUED)
     html = page(admin_client, "index")
-    assert "No worker is alive" in html
+    assert "No worker is alive: start one with <code>python manage.py worker</code>." in html
     assert ">mine</a>" in html
     assert "Running now" in page(admin_client, "overview")
 

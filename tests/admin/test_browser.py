@@ -193,6 +193,20 @@ def things_to_look_at(data_dir: Path) -> tuple[Source, SourceRun]:
     return programs, SourceRun.objects.get(pk=row.pk)
 
 
+def test_no_form_is_wider_than_a_phone(page: Page, admin: User) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    for address in (
+        "auth/user/add/",
+        f"auth/user/{admin.pk}/change/",
+        f"auth/user/{admin.pk}/password/",
+        "ingestion/apitoken/add/",
+        "ingestion/question/add/",
+        "sources/source/add/",
+    ):
+        page.goto(f"/admin/{address}")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, address
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_the_pages(
     page: Page, worker: Worker, data_dir: Path, scheme: Literal["light", "dark"]

@@ -86,9 +86,22 @@ function pulseLine(state, word, text) {
   mark.className = `state state-${state}`;
   mark.textContent = word;
   const isLong = text.length > LONGEST_LINE;
-  item.append(mark, ` ${isLong ? `${text.slice(0, LONGEST_LINE).replace(/\s+\S*$/, "")} …` : text}`);
+  const shown = isLong ? `${text.slice(0, LONGEST_LINE).replace(/\s+\S*$/, "")} …` : text;
+  item.append(mark, " ", ...withCode(shown));
   item.title = isLong ? text : "";
   return item;
+}
+
+// What stands between backticks is a command.
+function withCode(text) {
+  return text.split(/`([^`]+)`/).map((part, place) => {
+    if (place % 2 === 0) {
+      return part;
+    }
+    const code = document.createElement("code");
+    code.textContent = part;
+    return code;
+  });
 }
 
 async function refresh(part) {
