@@ -42,11 +42,14 @@ SAMPLES := $(BIN)/python sample_data/serve.py
 ingest: migrate
 	$(SAMPLES) $(MANAGE) ingest_all
 
-# Two test processes: the fixtures give each a database of its own.
+# Two test processes: the fixtures give each a database of its own. What fails is tried once more,
+# alone: some tests measure time, or wait for a browser, on a machine that may have other work.
 TESTS := $(BIN)/python -m pytest -n 2
+ALONE := $(BIN)/python -m pytest -x --last-failed --last-failed-no-failures none
+TESTED := $(TESTS) || { [ $$? -eq 1 ] && echo "These once more, alone:" && $(ALONE); }
 
 test: $(DEV_STAMP)
-	$(TESTS)
+	$(TESTED)
 
 # While you work: leaves out what takes long or needs a browser or more material.
 test-fast: $(DEV_STAMP)
@@ -58,7 +61,7 @@ check: $(DEV_STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/mypy bbjrag sources ingestion bench tests
 	$(MANAGE) makemigrations --check --dry-run
-	$(TESTS)
+	$(TESTED)
 	$(MAKE) --no-print-directory evaluate-sample
 
 # Whether search answers as well as the figures kept in tests/data say: on the sample data, and on real

@@ -30,7 +30,7 @@ def thousands(value: Any) -> str:
 
 
 @register.filter
-def with_code(text: object) -> SafeString:
+def with_code(text: str) -> SafeString:
     """A message in HTML, with what stands between backticks as code."""
     return mark_safe(_COMMAND.sub(r"<code>\1</code>", conditional_escape(text)))
 
