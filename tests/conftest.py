@@ -48,6 +48,15 @@ SLOW = (
 )
 
 
+# Those of the processes that tests start are as slow as they have to be.
+PASSWORD_HASHERS = ("MD5PasswordHasher", "PBKDF2PasswordHasher")
+
+
+def pytest_configure() -> None:
+    hashers = [f"django.contrib.auth.hashers.{name}" for name in PASSWORD_HASHERS]
+    settings.PASSWORD_HASHERS = hashers
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         place = item.path.relative_to(Path(__file__).parent).as_posix()

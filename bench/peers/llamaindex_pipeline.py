@@ -33,7 +33,11 @@ def main(folder: str, host: str, model: str, database: str, state: str) -> None:
     if kept.exists():
         pipeline.load(str(kept))
     reader = SimpleDirectoryReader(
-        folder, recursive=True, required_exts=[".md"], filename_as_id=True
+        folder,
+        recursive=True,
+        required_exts=[".md"],
+        filename_as_id=True,
+        exclude_hidden=False,  # the pages lie below .data
     )
     nodes = pipeline.run(documents=reader.load_data())
     pipeline.persist(str(kept))

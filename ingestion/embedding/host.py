@@ -27,6 +27,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import httpx
+from pydantic_core import from_json
 
 from ingestion.embedding.base import Vectors
 from ingestion.embedding.pace import MOST, Limits, Pace
@@ -271,7 +272,13 @@ def transport(address: Address, timeout: float) -> dict[str, Any]:
         "trust_env": not address.loopback,
         # Certificates take 50 ms to load, and nothing leads from http to https here.
         "verify": address.url.startswith("https:"),
+        "event_hooks": {"response": [_read_fast]},
     }
+
+
+def _read_fast(response: httpx.Response) -> None:
+    """An answer is mostly numbers, which pydantic reads four times as fast as json does."""
+    response.json = lambda **_: from_json(response.content)  # type: ignore[method-assign]
 
 
 @contextmanager

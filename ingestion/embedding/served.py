@@ -26,6 +26,7 @@ from ingestion.embedding.host import Host, HostDown, Model, Suspicion
 from ingestion.embedding.lanes import Lane
 from ingestion.embedding.pace import FIRST, Limits, Pace
 from ingestion.embedding.prefixes import prefixes_of
+from ingestion.embedding.wordpiece import TokenBound
 from ingestion.exceptions import EmbedderError, EmbedderUnavailable, TextRejected, TextTooLong
 from ingestion.text.tokenizer import WORDLLAMA, Tokens
 
@@ -207,17 +208,21 @@ class ServedEmbedder:
         """Which texts are asked for together; one that may be too long goes alone."""
         fitting = []
         for index, text in enumerate(texts):
-            tokens = self.count(text)
-            if tokens <= self.sure:
+            if self._is_sure(text):
                 fitting.append(index)
             elif isinstance(self.count, Tokens):
-                raise TextTooLong(self._too_long(tokens))
+                raise TextTooLong(self._too_long(self.count(text)))
             else:
                 yield [index]
         while fitting:
             size = self._largest_request(first)
             yield fitting[:size]
             fitting = fitting[size:]
+
+    def _is_sure(self, text: str) -> bool:
+        if isinstance(self.count, TokenBound):
+            return self.count.within(text, self.sure)
+        return self.count(text) <= self.sure
 
     def _largest_request(self, first: Host | None) -> int:
         return first.pace.size if first else min(host.pace.size for host in self.hosts.all)

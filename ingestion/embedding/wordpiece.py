@@ -37,9 +37,18 @@ class TokenBound:
     """
 
     def __call__(self, text: str) -> int:
-        normalised = text if text.isascii() else unicodedata.normalize("NFKD", text)
-        by_bytes = max(len(text.encode()), len(normalised.encode())) + 1
-        return min(by_bytes, math.ceil(WORDLLAMA.count(text) * MOST_PER_TOKEN) + 1)
+        measured = math.ceil(WORDLLAMA.count(text) * MOST_PER_TOKEN) + 1
+        return min(self._by_bytes(text), measured)
+
+    def within(self, text: str, limit: float) -> bool:
+        """Whether it is at most `limit`: mostly known by the bytes, without counting tokens."""
+        return self._by_bytes(text) <= limit or self(text) <= limit
+
+    def _by_bytes(self, text: str) -> int:
+        if text.isascii():
+            return len(text) + 1
+        normalised = unicodedata.normalize("NFKD", text)
+        return max(len(text.encode()), len(normalised.encode())) + 1
 
 
 LONGEST_ENCODED = 200

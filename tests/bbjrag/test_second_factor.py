@@ -16,7 +16,6 @@ import httpx
 import pytest
 from django.apps import apps
 from django.conf import settings as live
-from django.contrib.auth.hashers import make_password
 from django.db import connection
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
@@ -24,6 +23,7 @@ from django.urls import NoReverseMatch, reverse
 from tests.settings.place import Place, end
 from tests.settings.test_web_server import PASSWORD, Site, add_manager, serve
 from tests.support.ollama_server import OllamaServer
+from tests.support.passwords import kept
 
 HOST = "127.0.0.1"
 PAGE = "/admin/second-factor/"
@@ -216,7 +216,7 @@ def test_a_changed_password_ends_the_wait_for_a_code(person: Person, place: Plac
     with place.connect() as server:
         server.execute(
             "UPDATE auth_user SET password = %s WHERE username = %s",
-            [make_password("another-horse"), person.name],
+            [kept("another-horse"), person.name],
         )
     form = {"code": person.code(1), "csrfmiddlewaretoken": token}
     answer = person.site.ask("/admin/login/code/", form)

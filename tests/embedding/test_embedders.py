@@ -535,6 +535,8 @@ def test_a_vocabulary_that_the_server_counts_otherwise_is_not_trusted() -> None:
 )
 def test_a_bound_is_the_lesser_of_bytes_and_measured_tokens(text: str, bound: int) -> None:
     assert TokenBound()(text) == bound
+    assert TokenBound().within(text, bound)
+    assert not TokenBound().within(text, bound - 1)
 
 
 # A real Ollama

@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
-from django.contrib.auth.hashers import make_password
 from django.core import signing
 
 from tests.project.test_containers import free_port
 from tests.settings.place import Place, end
+from tests.support.passwords import kept
 from tests.support.reading import until
 
 SECRET = "k" * 20 + "0123456789" * 4
@@ -98,7 +98,7 @@ def add_manager(place: Place, name: str) -> None:
             "INSERT INTO auth_user (username, password, is_superuser, is_staff, is_active,"
             " first_name, last_name, email, date_joined)"
             " VALUES (%s, %s, true, true, true, '', '', '', now())",
-            [name, make_password(PASSWORD)],
+            [name, kept(PASSWORD)],
         )
         connection.execute(
             "INSERT INTO ingestion_run (origin, options, created_at) VALUES ('command', '{}', %s)",
