@@ -19,7 +19,7 @@ help:
 	@echo "make worker       the worker alone"
 	@echo "make bench        how fast it is here, ratios first (a quarter of an hour)"
 	@echo "make bench-peers  how fast beside LangChain and LlamaIndex"
-	@echo "make test-faults  the tests that kill processes (minutes)"
+	@echo "make test-faults  the tests that kill processes, and other long ones"
 	@echo "make secrets      the passwords that docker-compose.yml asks for"
 	@echo "make audit        known vulnerabilities of the dependencies (needs the network)"
 
@@ -53,7 +53,7 @@ test: $(DEV_STAMP)
 
 # While you work: leaves out what takes long or needs a browser or more material.
 test-fast: $(DEV_STAMP)
-	$(TESTS) -m "not faults and not slow and not browser and not corpus and not ollama"
+	$(TESTS) -m "not faults and not long and not slow and not browser and not corpus and not ollama"
 
 check: $(DEV_STAMP)
 	$(BIN)/ruff format --check .
@@ -77,7 +77,7 @@ evaluate-sample-keep: $(DEV_STAMP)
 	$(if $(BBJRAG_CORPUS),$(KEPT_FIGURES) corpus --keep)
 
 test-faults: $(DEV_STAMP)
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -m "faults or long"
 
 serve: migrate
 	$(SAMPLES) $(MANAGE) serve $(ADDRESS)

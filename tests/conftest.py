@@ -48,6 +48,49 @@ SLOW = (
 )
 
 
+# What takes many seconds to say a little more than a quicker test beside it: `make test-faults` runs it.
+LONG = (
+    "admin/test_browser.py::test_everybody_can_use_the_pages[dark]",
+    "admin/test_document_page.py::test_everybody_can_use_it[1400-dark]",
+    "admin/test_document_page.py::test_everybody_can_use_it[390-light]",
+    "admin/test_highlighting.py::test_the_place_of_a_chunk_of_real_material_is_marked",
+    "admin/test_problems_page.py::test_long_texts_push_nothing_out[768]",
+    "admin/test_run_page.py::test_figures_that_mean_the_same_agree_at_every_moment",
+    "admin/test_run_page.py::test_the_pages_of_runs_can_be_used_by_everybody[768]",
+    "api/test_build_script.py",
+    "embedding/test_minilm.py::test_minilm_gives_what_ollama_gives_with_the_same_model",
+    "faults/test_injected.py",
+    "git/test_faults.py",
+    "git/test_material.py::test_history_is_kept_small",
+    "git/test_servers.py::test_a_repository_above_the_limit_is_cut_off",
+    "index/test_export.py::test_a_backup_restored_on_another_server_answers_the_same",
+    "journeys/test_adding_sources.py::test_a_source_that_reads_a_site[AdvantageParser]",
+    "journeys/test_adding_sources.py::test_a_source_that_reads_a_site[WebCrawlParser]",
+    "journeys/test_adding_sources.py::test_a_source_that_reads_files[BbjSourceParser]",
+    "journeys/test_adding_sources.py::test_a_source_that_reads_files[JavaDocParser]",
+    "journeys/test_adding_sources.py::test_a_source_that_reads_files[PdfParser]",
+    "journeys/test_git_source.py",
+    "journeys/test_lost_contact.py",
+    "journeys/test_schedule.py",
+    "journeys/test_viewer.py",
+    "parsers/test_flare.py::test_the_time_for_a_broken_topic_grows_in_proportion",
+    "parsers/web/test_corpus.py",
+    "parsers/web/test_repeats.py",
+    "processes/test_isolation.py::test_waiting_for_a_processor_does_not_count",
+    "project/test_containers.py::test_every_service_starts_gets_healthy_and_ends_when_told",
+    "project/test_containers.py::test_our_services_live_within_their_limits",
+    "project/test_packaging.py",
+    "runs/test_reembedding_processes.py",
+    "search/test_named.py::test_of_forty_names_of_real_members_the_entry_is_first",
+    "settings/test_enrichment.py",
+    "settings/test_held_up.py::test_clients_that_send_slowly_hold_up_nobody[body-400]",
+    "settings/test_held_up.py::test_many_previews_at_once_hold_up_nobody",
+    "settings/test_query_log.py::test_it_is_kept_for_so_many_days",
+    "settings/test_retention.py",
+    "settings/test_single_sign_on.py",
+    "test_access.py::test_the_nearest_are_found_among_the_sources_of_a_token",
+)
+
 # Those of the processes that tests start are as slow as they have to be.
 PASSWORD_HASHERS = ("MD5PasswordHasher", "PBKDF2PasswordHasher")
 
@@ -62,6 +105,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(Path(__file__).parent).as_posix()
         if place.startswith(SLOW):
             item.add_marker("slow")
+        if f"{place}{item.nodeid[item.nodeid.index('::') :]}".startswith(LONG):
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")

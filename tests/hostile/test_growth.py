@@ -28,7 +28,7 @@ def test_a_quadratic_pattern_is_found() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_time_grows_in_proportion(target: Target) -> None:
-    assert steep(target, [seed for seed in SEEDS if seed.after == "!x"], SIZES) == []
+    assert steep(target, [seed for seed in SEEDS if seed.after == "!x"][::2], SIZES) == []
 
 
 @pytest.mark.faults
