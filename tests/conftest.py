@@ -48,7 +48,7 @@ SLOW = (
 )
 
 
-# What takes many seconds to say a little more than a quicker test beside it: `make test-faults` runs it.
+# What takes many seconds to say a little more than a quicker test beside it: for make test-faults.
 LONG = (
     "admin/test_browser.py::test_everybody_can_use_the_pages[dark]",
     "admin/test_document_page.py::test_everybody_can_use_it[1400-dark]",
