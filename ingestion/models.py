@@ -9,7 +9,7 @@ from typing import Self
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import Case, Exists, Func, OuterRef, Q, Value, When
@@ -224,10 +224,7 @@ class SearchTerm(models.Model):
     trigrams = ArrayField(models.TextField(), default=list)
 
     class Meta:
-        indexes = [
-            GinIndex(fields=["trigrams"], name="search_term_trigrams_gin"),
-            models.Index(OpClass("term", name="text_pattern_ops"), name="search_term_beginning"),
-        ]
+        indexes = [GinIndex(fields=["trigrams"], name="search_term_trigrams_gin")]
 
     def __str__(self) -> str:
         return f"{self.term} ({self.chunks})"

@@ -84,12 +84,14 @@ CROSS JOIN LATERAL (
     LIMIT %s
 ) AS alike
 """
+# A pattern that is known only when the statement runs would look at all terms.
 _BEGINNING = """
 SELECT wanted.term, longer.term, longer.chunks
-FROM unnest(%s::text[], %s::text[]) AS wanted(term, pattern)
+FROM unnest(%s::text[]) AS wanted(term)
 CROSS JOIN LATERAL (
     SELECT s.term, s.chunks FROM {terms} AS s
-    WHERE s.term LIKE wanted.pattern ORDER BY s.chunks DESC, s.term LIMIT %s
+    WHERE s.term ~>~ wanted.term AND s.term ~<~ (wanted.term || chr(1114111))
+    ORDER BY s.chunks DESC, s.term LIMIT %s
 ) AS longer
 """
 
@@ -193,12 +195,7 @@ def _nearest(term: str, candidates: Mapping[str, int]) -> dict[str, int]:
 def completions(asked: Iterable[str]) -> Found:
     """Terms that begin with the given one, the most frequent first."""
     beginnings = [term for term in asked if len(term) >= SHORTEST_BEGINNING]
-    patterns = [f"{_literal(term)}_%" for term in beginnings]
-    return _ask(_BEGINNING, beginnings, patterns, COMPLETIONS) if beginnings else {}
-
-
-def _literal(term: str) -> str:
-    return term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return _ask(_BEGINNING, beginnings, COMPLETIONS) if beginnings else {}
 
 
 def _ask(sql: str, *parameters: Any) -> Found:

@@ -574,6 +574,22 @@ def test_a_beginning_with_signs_of_patterns_is_taken_by_the_letter(
     assert term_statistics.completions(["ad%", "___", "a\\d"]) == {}
 
 
+def test_beginnings_are_looked_up_in_an_index(
+    stored: EmbeddingProfile,
+) -> None:
+    asked = term_statistics._BEGINNING
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+        cursor.execute(
+            "EXPLAIN " + asked.replace("{terms}", "ingestion_searchterm"), [["extr", "win"], 8]
+        )
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+        cursor.execute("RESET enable_seqscan")
+    assert "Index Cond" in plan
+    assert "~>~" in plan
+    assert term_statistics.completions(["extr"]) == {"extr": {"extract": 1}}
+
+
 def test_a_snippet_shows_the_best_stretch_with_its_hits() -> None:
     content = "Nothing here. " * 60 + "The verb EXTRACT locks a record. " + "More text. " * 60
     cut = snippet(content, Gains({"extract": 5.0, "lock": 3.0, "record": 2.0}))
