@@ -67,17 +67,26 @@ WHERE NOT EXISTS (
 )
 ON CONFLICT (term) DO UPDATE SET chunks = excluded.chunks
 """
+# A slip changes at most four trigrams of a word, and at most two slips are corrected (in a short
+# word, one): those at its ends, which many terms have, are not needed where enough are left.
 _ALIKE = """
 SELECT wanted.term, alike.term, alike.chunks
 FROM unnest(%s::text[]) AS wanted(term)
 CROSS JOIN LATERAL (
-    SELECT string_to_array(string_agg(substr('  ' || wanted.term || ' ', start, 3), E'\\x01'),
-                           E'\\x01') AS trigrams
-    FROM generate_series(1, length(wanted.term) + 1) AS start
+    SELECT CASE WHEN length(wanted.term) < 7 THEN 5 ELSE 8 END AS enough
+) AS needed
+CROSS JOIN LATERAL (
+    SELECT string_to_array(string_agg(part, E'\\x01'), E'\\x01') AS trigrams,
+           string_to_array(string_agg(part, E'\\x01') FILTER (
+               WHERE start > (length(wanted.term) >= enough)::int
+               AND start < length(wanted.term) + 2 - (length(wanted.term) > enough)::int),
+               E'\\x01') AS looked_up
+    FROM generate_series(1, length(wanted.term) + 1) AS start,
+         substr('  ' || wanted.term || ' ', start, 3) AS part
 ) AS cut
 CROSS JOIN LATERAL (
     SELECT s.term, s.chunks FROM {terms} AS s
-    WHERE s.trigrams && cut.trigrams
+    WHERE s.trigrams && cut.looked_up
       AND length(s.term) BETWEEN length(wanted.term) - 2 AND length(wanted.term) + 2
     ORDER BY cardinality(ARRAY(SELECT unnest(s.trigrams) INTERSECT SELECT unnest(cut.trigrams)))
              DESC, s.chunks DESC, s.term
