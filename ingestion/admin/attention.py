@@ -12,6 +12,7 @@ from django.utils import timezone
 from ingestion.admin.display import documents
 from ingestion.admin.quality import is_stale
 from ingestion.admin.standings import Standing
+from ingestion.documents import counted
 from ingestion.models import SourceRun, State
 from ingestion.monitoring.health import Check
 
@@ -89,7 +90,8 @@ def _of_source(one: Standing) -> Iterator[Need]:
         problems = reverse("admin:ingestion_failure_changelist")
         look = Step("Look", f"{problems}?source__id__exact={source.pk}")
         retry = Step("Retry", act, "action", "retry_failures", "ingestion.start_run")
-        text = f"{one.failures:,} open problems: these documents are missing or old in the index."
+        number = counted(one.failures, "open problem")
+        text = f"{number}: what could not be read is missing or old in the index."
         yield Need("warn", "problems", source.name, url, text, [look, retry])
     if one.read_at and is_stale(one, timezone.now()):
         yield _stale(one, one.read_at, url, act)
