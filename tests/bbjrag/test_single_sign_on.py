@@ -542,7 +542,7 @@ def test_what_does_not_describe_itself_as_the_issuer_is_not_believed(
 
 
 def test_a_provider_that_hangs_leaves_the_server_to_others(trusting: Site, odd: WebServer) -> None:
-    odd.always(DESCRIBED, replace(status(500), hang=4))
+    odd.always(DESCRIBED, replace(status(500), hang=10))
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(pressed, trusting.stranger())
         until(lambda: odd.requests and odd.requests[-1] == DESCRIBED, 10)
