@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from playwright.sync_api import Browser, Page
 
-from tests.support.browser import chromium, log_in, visit
+from tests.support.browser import chromium, session_of, visit
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, live_server: Any, transactional_db: None) -> Iterator[Page]:
-    User.objects.create_superuser("ada", "ada@example.org", "secret")
-    with visit(browser, live_server.url) as page:
-        log_in(page, "ada", "secret")
+    ada = User.objects.create_superuser("ada", "ada@example.org", "secret")
+    with visit(browser, live_server.url, session_of(ada, live_server.url)) as page:
         yield page

@@ -16,7 +16,7 @@ from ingestion.models import Chunk, Document, Run, SourceRun, State
 from ingestion.runs import requests
 from ingestion.worker.cluster import Worker
 from sources.models import Source
-from tests.support.browser import log_in, visit
+from tests.support.browser import session_of, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -45,8 +45,7 @@ def worker(transactional_db: None, data_dir: Path) -> Iterator[Worker]:
 
 @pytest.fixture
 def page(browser: Browser, live_server: Any, admin: User) -> Iterator[Page]:
-    with visit(browser, live_server.url) as page:
-        log_in(page, "ada", "secret")
+    with visit(browser, live_server.url, session_of(admin, live_server.url)) as page:
         yield page
 
 

@@ -203,9 +203,11 @@ def test_everybody_can_use_it(
     assert not found, "\n".join(found)
 
 
-def test_it_works_without_a_script(browser: Browser, page: Page, guide: Document) -> None:
+def test_it_works_without_a_script(
+    browser: Browser, page: Page, live_server: Any, guide: Document
+) -> None:
     context = browser.new_context(
-        base_url=page.url.partition("/admin")[0],
+        base_url=live_server.url,
         java_script_enabled=False,
         storage_state=page.context.storage_state(),
     )

@@ -5,8 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
+from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
@@ -57,6 +62,16 @@ def visit(browser: Browser, url: str, session: StorageState | None = None) -> It
     yield page
     context.close()
     assert complaints == [], "\n".join(complaints)
+
+
+def session_of(user: User, url: str) -> StorageState:
+    """The cookies of somebody who is logged in at this server, whose database is ours."""
+    client = Client()
+    client.force_login(user)
+    cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+    sent = {"name": cookie.key, "value": cookie.value, "path": "/", "sameSite": "Lax"}
+    host = {"domain": urlsplit(url).hostname, "expires": -1, "httpOnly": True, "secure": False}
+    return cast(StorageState, {"cookies": [sent | host], "origins": []})
 
 
 def log_in(page: Page, name: str, password: str) -> None:
