@@ -108,7 +108,7 @@ class Home:
         params: dict[str, Any] = {**self.server.connection_params()}
         hogs: list[psycopg.Connection[Any]] = []
         with contextlib.suppress(psycopg.OperationalError):
-            while len(hogs) < 30:
+            while len(hogs) < 200:
                 hogs.append(psycopg.connect(**params, dbname="bbjrag"))
-        assert len(hogs) < 30
+        assert len(hogs) < 200
         return hogs
