@@ -19,7 +19,7 @@ help:
 	@echo "make worker       the worker alone"
 	@echo "make bench        how fast it is here, ratios first (a quarter of an hour)"
 	@echo "make bench-peers  how fast beside LangChain and LlamaIndex"
-	@echo "make test-faults  the tests that kill processes, and other long ones"
+	@echo "make test-faults  the tests that kill processes, and other long ones (an hour)"
 	@echo "make secrets      the passwords that docker-compose.yml asks for"
 	@echo "make audit        known vulnerabilities of the dependencies (needs the network)"
 
