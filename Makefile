@@ -42,9 +42,9 @@ SAMPLES := $(BIN)/python sample_data/serve.py
 ingest: migrate
 	$(SAMPLES) $(MANAGE) ingest_all
 
-# Three test processes, as they often wait: the fixtures give each a database of its own. What fails is tried once more,
+# Two test processes: the fixtures give each a database of its own. What fails is tried once more,
 # alone: some tests measure time, or wait for a browser, on a machine that may have other work.
-TESTS := $(BIN)/python -m pytest -n 3
+TESTS := $(BIN)/python -m pytest -n 2
 ALONE := $(BIN)/python -m pytest -x --last-failed --last-failed-no-failures none
 TESTED := $(TESTS) || { [ $$? -eq 1 ] && echo "These once more, alone:" && $(ALONE); }
 

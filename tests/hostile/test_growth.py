@@ -22,7 +22,7 @@ def test_a_quadratic_pattern_is_found() -> None:
     seeds = [Seed("a"), Seed("<!--"), Seed("-->")]
     [found] = steep(target, seeds, (1_000, 4_000, 16_000))
     assert found.seed == Seed("<!--")
-    assert found.exponent > 1.8
+    assert found.exponent > 1.7
 
 
 @pytest.mark.slow
