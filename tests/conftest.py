@@ -48,7 +48,7 @@ SLOW = (
 )
 
 
-# What takes many seconds to say a little more than a quicker test beside it: for make test-faults.
+# What takes many seconds, mostly beside quicker tests of the same part: for make test-faults.
 LONG = (
     "admin/test_browser.py::test_everybody_can_use_the_pages[dark]",
     "admin/test_document_page.py::test_everybody_can_use_it[1400-dark]",
@@ -63,7 +63,6 @@ LONG = (
     "git/test_faults.py",
     "git/test_material.py::test_history_is_kept_small",
     "git/test_servers.py::test_a_repository_above_the_limit_is_cut_off",
-    "index/test_export.py::test_a_backup_restored_on_another_server_answers_the_same",
     "journeys/test_adding_sources.py::test_a_source_that_reads_a_site[AdvantageParser]",
     "journeys/test_adding_sources.py::test_a_source_that_reads_a_site[WebCrawlParser]",
     "journeys/test_adding_sources.py::test_a_source_that_reads_files[BbjSourceParser]",
@@ -79,7 +78,6 @@ LONG = (
     "processes/test_isolation.py::test_waiting_for_a_processor_does_not_count",
     "project/test_containers.py::test_every_service_starts_gets_healthy_and_ends_when_told",
     "project/test_containers.py::test_our_services_live_within_their_limits",
-    "project/test_packaging.py",
     "runs/test_reembedding_processes.py",
     "search/test_named.py::test_of_forty_names_of_real_members_the_entry_is_first",
     "settings/test_enrichment.py",

@@ -90,7 +90,7 @@ def test_a_document_that_takes_too_long_is_a_failure_and_the_rest_is_cut() -> No
     assert isinstance(results[1], DocumentFailure)
     assert (results[1].url, results[1].stage) == ("test://2", "chunk")
     assert "(DOCUMENT_TIME_LIMIT)" in results[1].message
-    assert "test://2" in waited_for
+    assert max(waited_for, key=waited_for.count) == "test://2"
 
 
 def test_settings_that_fit_no_document_end_the_reading() -> None:

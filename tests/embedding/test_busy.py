@@ -48,9 +48,9 @@ def test_a_server_that_works_at_eight_requests_gets_as_many() -> None:
 
 
 def test_a_server_that_takes_as_long_for_many_texts_gets_many() -> None:
-    found, _ = embed(250, Speed(1, batch=0.2))
+    found, _ = embed(500, Speed(1, batch=0.2))
     assert found["share"] > 0.5
-    assert found["largest"] >= 2 * 32
+    assert found["largest"] > 2 * 32
 
 
 @pytest.mark.parametrize(("size", "at_once"), [(16, 1), (5, 3)])

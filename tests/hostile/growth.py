@@ -31,20 +31,14 @@ class Steep(NamedTuple):
 def steep(target: Target, seeds: Sequence[Seed], sizes: Sequence[int]) -> list[Steep]:
     """The seeds at which the target's CPU time grows faster than size ** STEEPEST."""
 
-    def work(seed: Seed) -> Iterator[tuple[Seed, tuple[float, ...]] | None]:
+    def work(seed: Seed) -> Iterator[Steep | None]:
         logging.disable()
         if _seconds(target, seed, sizes[-1]) < QUICK:
             return
         yield None
-        spent = tuple(_best(target, seed, size) for size in sizes)
-        if _exponent(sizes, spent) > STEEPEST:
-            # A step (from one chunk to several, past what is remembered) ends; growth goes on.
-            spent += (_best(target, seed, LARGER * sizes[-1]),)
-        yield seed, spent
+        yield _measured(target, seed, sizes)
 
-    isolated: Isolated[Seed, tuple[Seed, tuple[float, ...]]] = Isolated(
-        work, limits=Limits(LONGEST, 0)
-    )
+    isolated: Isolated[Seed, Steep] = Isolated(work, limits=Limits(LONGEST, 0))
     found = []
     for seed in seeds:
         isolated.put(seed)
@@ -52,11 +46,20 @@ def steep(target: Target, seeds: Sequence[Seed], sizes: Sequence[int]) -> list[S
         if isinstance(result, GaveUp):
             found.append(Steep(target.name, result.item, math.inf, ()))
         elif not isinstance(result, InHand):
-            seed, spent = result
-            exponent = _exponent((*sizes, LARGER * sizes[-1])[: len(spent)], spent)
-            found.append(Steep(target.name, seed, exponent, spent))
+            found.append(result)
     isolated.close()
     return [one for one in found if one.exponent > STEEPEST]
+
+
+def _measured(target: Target, seed: Seed, sizes: Sequence[int]) -> Steep:
+    """A step (from one chunk to several, past what is remembered) ends; growth goes on."""
+    spent = tuple(_best(target, seed, size) for size in sizes)
+    exponent = _exponent(sizes, spent)
+    if exponent > STEEPEST:
+        larger = LARGER * sizes[-1]
+        spent = (*spent, _best(target, seed, larger))
+        exponent = _exponent((*sizes, larger), spent)
+    return Steep(target.name, seed, exponent, spent)
 
 
 def _best(target: Target, seed: Seed, size: int) -> float:

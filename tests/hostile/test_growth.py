@@ -22,13 +22,13 @@ def test_a_quadratic_pattern_is_found() -> None:
     seeds = [Seed("a"), Seed("<!--"), Seed("-->")]
     [found] = steep(target, seeds, (1_000, 4_000, 16_000))
     assert found.seed == Seed("<!--")
-    assert found.exponent > 1.7
+    assert found.exponent > 1.8
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_time_grows_in_proportion(target: Target) -> None:
-    assert steep(target, [seed for seed in SEEDS if seed.after == "!x"][::2], SIZES) == []
+    assert steep(target, [seed for seed in SEEDS if seed.after == "!x"], SIZES) == []
 
 
 @pytest.mark.faults
