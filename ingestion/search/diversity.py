@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ingestion.search.highlighting import Gains
+from ingestion.search.lexicon import Text
 from ingestion.search.results import Hit
-from ingestion.text.analyzer import words
+from ingestion.text import analyzer
 
 PER_DOCUMENT = 4  # hits per document, as long as there are others
 ALIKE = 0.8  # of the words in common (Jaccard): the same text in another place
@@ -21,18 +22,18 @@ def varied(hits: Sequence[Hit], limit: int, gains: Gains) -> list[Hit]:
     by lines that better hits also contain, such as a license header.
     """
     chosen, spare, echoes = list[Hit](), list[Hit](), list[Hit]()
-    texts = list[frozenset[str]]()
+    texts = list[frozenset[int]]()
     lines = set[str]()
     per_document: dict[int, int] = {}
     for hit in hits:
         if len(chosen) == limit:
             break
-        found = words(hit.content)
-        text = frozenset(map(str.casefold, found))
+        (read,) = gains.lexicon.passages([Text(hit.chunk_id, hit.content, hit.context_header)])
+        text = gains.lexicon.folds(read.text)
         if any(_alike(text, other) for other in texts):
             continue
         texts.append(text)
-        in_lines = _lines_found(hit, {word for word in {*found} if gains[word]}, gains)
+        in_lines = _lines_found(hit, gains.gaining(read.text), gains)
         nth = per_document.get(hit.document_id, 0) + 1
         if _is_echo(in_lines, lines):
             echoes.append(hit)
@@ -45,14 +46,34 @@ def varied(hits: Sequence[Hit], limit: int, gains: Gains) -> list[Hit]:
     return [*chosen, *spare, *echoes][:limit]
 
 
-def _lines_found(hit: Hit, wanted: set[str], gains: Gains) -> dict[str, float]:
+def _lines_found(hit: Hit, wanted: Collection[str], gains: Gains) -> dict[str, float]:
     """The lines of a hit that contain words of the query, which are `wanted`, with their scores."""
     found: dict[str, float] = {}
-    for line in hit.content.split("\n") if wanted else ():
-        in_line = words(line)
-        if len(in_line) >= SHORTEST_ECHO and (met := wanted.intersection(in_line)):
+    for line in _lines_with(wanted, analyzer.folded(hit.content)):
+        in_line = analyzer.words(line)
+        if len(in_line) >= SHORTEST_ECHO and (met := {*wanted}.intersection(in_line)):
             found[" ".join(in_line).casefold()] = sum(map(gains.__getitem__, met))
     return found
+
+
+def _lines_with(parts: Collection[str], text: str) -> Iterator[str]:
+    """The lines of a text that hold any of some strings, each once, in order."""
+    starts = {start for part in parts for start in _starts_with(part, text)}
+    for start in sorted(starts):
+        yield text[start : _end_of_line(text, start)]
+
+
+def _starts_with(part: str, text: str) -> Iterator[int]:
+    """Where the lines begin that hold a string."""
+    at = text.find(part)
+    while at >= 0:
+        yield text.rfind("\n", 0, at) + 1
+        at = text.find(part, _end_of_line(text, at))
+
+
+def _end_of_line(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
 
 
 def _is_echo(found: Mapping[str, float], lines: set[str]) -> bool:
@@ -60,7 +81,8 @@ def _is_echo(found: Mapping[str, float], lines: set[str]) -> bool:
     return again > 0 and again >= ECHO * sum(found.values())
 
 
-def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
+def _alike(one: frozenset[int], other: frozenset[int]) -> bool:
     if min(len(one), len(other)) < ALIKE * max(len(one), len(other)):
         return False  # they would be too different even if one held the other
-    return len(one & other) >= ALIKE * len(one | other)
+    common = len(one & other)
+    return common >= ALIKE * (len(one) + len(other) - common)

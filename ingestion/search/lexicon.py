@@ -62,6 +62,7 @@ class Lexicon:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.numbers = {NO_WORD: 0}
+        self.words = [NO_WORD]
         self.wholes = [NO_WORD]
         self.holders: defaultdict[str, array[int]] = defaultdict(partial(array, "i"))
         self.folded = {NO_WORD: 0}
@@ -98,6 +99,7 @@ class Lexicon:
         self.rows = _with_room(self.rows, first + len(new))
         for number, word in enumerate(new, first):
             self.numbers[word] = number
+            self.words.append(word)
             self.rows[number] = self.folded[word.casefold()]
             self._add_terms(number, word)
 
@@ -142,6 +144,10 @@ class Lexicon:
             for term, gain in sorted(terms.items(), key=lambda item: item[1]):
                 gains[self._holding(term)] = gain
         return gains
+
+    def folds(self, words: Numbers) -> frozenset[int]:
+        """Some words without regard to case, as numbers of this lexicon."""
+        return frozenset(self.rows[words[words > 0]].tolist())
 
     def _begun(self, among: Numbers, beginnings: Collection[str]) -> Iterator[tuple[int, str]]:
         for number in np.unique(among).tolist():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,14 +38,15 @@ class ChunkFacts(Frozen):
     start_page: int | None
 
 
-class Contribution(Frozen):
+@dataclass(frozen=True, slots=True)
+class Contribution:
     """Where a hit is in one ranking, which chose it with weight / (10 + place).
 
     `value` is a cosine similarity or a text rank.
     """
 
     ranking: str
-    clause: int = Field(description="The part of the question it is for; 0: the whole.")
+    clause: Annotated[int, Field(description="The part of the question it is for; 0: the whole.")]
     place: int
     value: float
     weight: float

@@ -36,6 +36,7 @@ _HEADING = re.compile(r"\s{0,3}#{1,6}\s")
 _ROW = re.compile(r"\s*\|([^|\n]*)\|")
 _LISTED = re.compile(r"\s*[-*+]\s+`([^`\n]+)`")
 _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})")
+_FOREIGN = re.compile(r"[^\x00-\x7f]{1,16}")
 _MARKS = frozenset("#|-*+`~")  # with which headings, rows, items and fences begin
 _PLACES = [struct.Struct(f">BH{number}H") for number in range(POSITIONS_KEPT + 1)]
 
@@ -59,7 +60,7 @@ class Forms(NamedTuple):
 
 def words(text: str) -> list[str]:
     """The words of a text as written, in order."""
-    return _WORD.findall(_folded(text))
+    return _WORD.findall(folded(text))
 
 
 def beginnings(terms: Iterable[str]) -> frozenset[str]:
@@ -105,7 +106,7 @@ def vector(title: str, context_header: str, content: str, added: str = "") -> by
     for text, weight in ((title, A), (context_header, B)):
         placing.add(words(text), weight)
         placing.position += GAP
-    for text, weight in _weighed(_folded(content)):
+    for text, weight in _weighed(folded(content)):
         placing.add(_WORD.findall(text), weight)
     placing.position += GAP
     placing.add(words(added), D)
@@ -190,10 +191,17 @@ def _end_of_key(line: str) -> int:
     return key.end() if key and len(key[1].strip()) <= LONGEST_KEY else 0
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     """Without accents and compatibility forms; ASCII stays as it is."""
-    if text.isascii():
-        return text
+    return text if text.isascii() else _FOREIGN.sub(_plain, text)
+
+
+def _plain(foreign: re.Match[str]) -> str:
+    return _without_accents(foreign[0])
+
+
+@lru_cache(maxsize=1 << 12)
+def _without_accents(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text)
     return "".join(char for char in decomposed if not unicodedata.combining(char))
 
@@ -220,5 +228,7 @@ def edits(one: str, other: str, limit: int) -> int:
             if i and j and left == other[j - 1] and one[i - 1] == right:
                 cost = min(cost, before[j - 1] + 1)
             row.append(cost)
+        if min(row) > limit:
+            return limit + 1
         before, last = last, row
     return min(last[-1], limit + 1)

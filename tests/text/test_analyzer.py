@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -80,6 +81,15 @@ def test_a_version_is_a_term_of_its_own() -> None:
 
 def test_accents_do_not_matter() -> None:
     assert all_terms("Übergröße café") == all_terms("Ubergroße cafe")
+
+
+@pytest.mark.parametrize("between", ["", " ", "x", "…" * 40])
+def test_a_text_is_folded_as_its_characters_are(between: str) -> None:
+    signs = [chr(code) for code in range(0xA0, 0x3000) if chr(code).isprintable()]
+    signs += ["e\u0301", "\u1112\u1161\u11ab", "\ufb01", "\u1e9b\u0323"]
+    decomposed = unicodedata.normalize("NFKD", between.join(signs))
+    plain = "".join(sign for sign in decomposed if not unicodedata.combining(sign))
+    assert analyzer.folded(between.join(signs)) == plain
 
 
 def test_title_headings_and_keys_weigh_more_than_text() -> None:
