@@ -206,6 +206,8 @@ EMBEDDING_BATCH_SIZE = env.integer("EMBEDDING_BATCH_SIZE", 0, maximum=2048)
 
 ENRICHMENT_MODEL = env.text("ENRICHMENT_MODEL", "")
 
+LATE_INTERACTION = env.boolean("LATE_INTERACTION", False)
+
 RERANKER_URL = env.address("RERANKER_URL", ending="/rerank")
 RERANKER_MODEL = env.text("RERANKER_MODEL", "")
 RERANKER_KEY = env.text("RERANKER_KEY", "")

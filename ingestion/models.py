@@ -213,6 +213,24 @@ class Chunk(models.Model):
         return f"{self.title} [{self.ordinal}]"
 
 
+class TokenVectors(models.Model):
+    """What a small transformer says of the tokens of a chunk: see `embedding.token_vectors`.
+
+    Kept by the text, as embeddings are; `runs.token_vectors` makes them, beside the runs.
+    """
+
+    content_hash = models.CharField(max_length=64, primary_key=True, help_text="Of the chunk.")
+    version = models.PositiveSmallIntegerField(help_text="Of how they are made.")
+    vectors = models.BinaryField()
+
+    class Meta:
+        default_permissions = ()
+        verbose_name = verbose_name_plural = "token vectors"
+
+    def __str__(self) -> str:
+        return self.content_hash
+
+
 class SearchTerm(models.Model):
     """A term of the full text index, with the number of chunks that contain it.
 

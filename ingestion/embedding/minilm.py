@@ -77,7 +77,7 @@ class MiniLMEmbedder:
                 f"minilm carries no model {settings.model!r}: name {MODEL!r}, or choose the "
                 "provider ollama."
             )
-        return cls(_model(), settings.batch_size or FIRST.size)
+        return cls(opened(), settings.batch_size or FIRST.size)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         check_texts(texts)
@@ -109,14 +109,23 @@ class MiniLMEmbedder:
 
     def _mean(self, pieces: list[int]) -> Vectors:
         """The mean of what the model says of each token, the marks included."""
-        tokens = np.array([[BEGIN, *pieces, END]], dtype=np.int64)
-        asked = {
-            "input_ids": tokens,
-            "attention_mask": np.ones_like(tokens),
-            "token_type_ids": np.zeros_like(tokens),
-        }
-        mean: Vectors = self.session.run(["last_hidden_state"], asked)[0][0].mean(axis=0)
+        mean: Vectors = states(self.session, pieces).mean(axis=0)
         return mean
+
+
+def states(session: Any, pieces: Sequence[int]) -> Vectors:
+    """What the model says of each token, the two marks included.
+
+    Shape (len(pieces) + 2, DIMENSIONS).
+    """
+    tokens = np.array([[BEGIN, *pieces, END]], dtype=np.int64)
+    asked = {
+        "input_ids": tokens,
+        "attention_mask": np.ones_like(tokens),
+        "token_type_ids": np.zeros_like(tokens),
+    }
+    found: Vectors = session.run(["last_hidden_state"], asked)[0][0]
+    return found
 
 
 def threads() -> int:
@@ -125,7 +134,8 @@ def threads() -> int:
 
 
 @cache
-def _model() -> Model:
+def opened() -> Model:
+    """The model of this process. Raises EmbedderError if a package is missing or another one."""
     try:
         runtime = import_module("onnxruntime")
     except ImportError as error:

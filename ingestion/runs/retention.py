@@ -38,6 +38,7 @@ from ingestion.models import (
     SourceRun,
     State,
 )
+from ingestion.runs import token_vectors
 from ingestion.runs.state_machine import DONE_STATES
 from sources.models import Source
 
@@ -148,6 +149,7 @@ def _prune(pruning: Pruning, now: datetime, moment: datetime) -> None:
     pruning.remove(Session.objects.filter(expire_date__lt=now))
     pruning.remove_cache_rows(now)
     pruning.remove_previous_texts(moment)
+    pruning.remove(token_vectors.unused())
 
 
 def prune_hourly() -> str:

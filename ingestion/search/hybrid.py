@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db import connection
 
 from ingestion.index import left_out
 from ingestion.models import EmbeddingProfile
-from ingestion.search import relevance
+from ingestion.search import late_interaction, relevance
 from ingestion.search.diversity import varied
 from ingestion.search.highlighting import Gains, snippet
+from ingestion.search.late_interaction import Late
 from ingestion.search.query_analysis import clauses
 from ingestion.search.query_expansion import QueryTerms, query_terms
 from ingestion.search.reranking import reranked
@@ -49,7 +51,8 @@ LONGEST_QUERY = 8192  # characters; the rest is ignored
 # because two lists are fused and not dozens.
 RANK_CONSTANT = 10
 LEAST_TRUST = 0.1
-CANDIDATES = 40  # fused hits that are put in order by their relevance
+CANDIDATES = 40  # fused hits that are put in order by their relevance ...
+LATE_CANDIDATES = 60  # ... and with late interaction, which tells more of them
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
 # Real texts repeat themselves, which lowers recall. With ef_search 600 HNSW found .998 and 1.000 of
@@ -76,6 +79,11 @@ class Candidates(NamedTuple):
     def sentences(self) -> bool:
         """Whether a model of sentences made some of the vectors."""
         return embeds_sentences(self.profiles)
+
+    def late(self, query: str) -> Late:
+        """What late interaction says of the hits, for their query."""
+        rarities = relevance.rarities(query, self.terms)
+        return late_interaction.compared(query, rarities, [hit.chunk_id for hit in self.hits])
 
 
 def search(
@@ -110,10 +118,11 @@ def search(
         nothing = "The query holds no word to search for."
         return Results(query=query, mode=mode, notes=(nothing,))
     asked_terms = query_terms(asked)
-    found = _found(asked, asked_terms, filters, mode, max(CANDIDATES, 2 * limit + 20))
-    hits = found.hits
+    found = _found(asked, asked_terms, filters, mode, max(_ordered(), 2 * limit + 20))
+    hits, late = found.hits, Late()
     if mode == "hybrid":
-        hits = _in_order(asked, found)
+        late = found.late(asked)
+        hits = _in_order(asked, found, late)
     hits, of_reranker = reranked(asked, _each_clause_first(hits))
     gains = Gains(asked_terms.gains)
     chosen = [hit.with_snippet(snippet(hit.content, gains)) for hit in varied(hits, limit, gains)]
@@ -123,7 +132,7 @@ def search(
         query=query,
         mode=mode,
         hits=tuple(chosen),
-        notes=(*found.notes, *of_reranker),
+        notes=(*found.notes, *late.notes, *of_reranker),
         corrected={term: tuple(meant) for term, meant in asked_terms.corrected.items()},
     )
 
@@ -133,7 +142,12 @@ def candidates(query: str) -> Candidates:
     asked = _cleaned(query)
     terms = query_terms(asked)
     filters = Filters(left_out=left_out.keys())
-    return _found(asked, terms, filters, "hybrid", CANDIDATES)
+    return _found(asked, terms, filters, "hybrid", _ordered())
+
+
+def _ordered() -> int:
+    """How many hits are put in order by their relevance."""
+    return LATE_CANDIDATES if settings.LATE_INTERACTION else CANDIDATES
 
 
 def _cleaned(query: str) -> str:
@@ -232,10 +246,12 @@ def _near(rankings: Sequence[Ranking]) -> tuple[str, list[str]]:
     return f"CASE c.profile_id {cases} END", [ranking.vector for ranking in asked]
 
 
-def _in_order(asked: str, found: Candidates) -> list[Hit]:
+def _in_order(asked: str, found: Candidates, late: Late) -> list[Hit]:
     """By relevance; what the query names comes first, whatever else is known of it."""
     hits = found.hits
-    scored = relevance.ordered(asked, found.terms, hits, found.added, sentences=found.sentences())
+    scored = relevance.ordered(
+        asked, found.terms, hits, found.added, sentences=found.sentences(), late=late.near
+    )
     places = {hit.chunk_id: place for place, hit in enumerate(hits) if _is_named(hit)}
     return sorted(scored, key=lambda hit: places.get(hit.chunk_id, len(hits)))
 

@@ -41,10 +41,13 @@ def examples(questions: Iterable[Question]) -> Examples:
     found, models = list[Found](), "words"
     for question in questions:
         asked = hybrid.candidates(question.query)
-        models = "sentences" if asked.sentences() else "words"
+        late = asked.late(question.query).near
+        models = relevance.set_of_weights(sentences=asked.sentences(), late=late is not None)
         answers = np.array([any(p.rank for p in question.places([hit])) for hit in asked.hits])
         if answers.any():
-            features = relevance.features(question.query, asked.terms, asked.hits, asked.added)
+            features = relevance.features(
+                question.query, asked.terms, asked.hits, asked.added, late
+            )
             found.append(Found(features, answers))
     return Examples(found, models)
 

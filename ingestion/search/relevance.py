@@ -42,6 +42,8 @@ FEATURES = (
     "found of the document",
     "code",
     "length",
+    "late",
+    "late place",
 )
 """What is known of a passage:
 
@@ -52,6 +54,8 @@ FEATURES = (
 - fused: the reciprocal ranks in the rankings that found it
 - found of the document: how many of its passages were found, as a logarithm
 - code: whether it holds code; length: of its text, as a logarithm
+- late: how near its tokens are to those of the query, if `late_interaction` compared them; late
+  place: its place by that, as a logarithm
 """
 
 Features = NDArray[np.float64]
@@ -82,18 +86,25 @@ def ordered(
     added: Mapping[int, str],
     *,
     sentences: bool,
+    late: Features | None = None,
 ) -> list[Hit]:
     """The hits by their relevance, best first, with it as their score. `added` are words of chunks
-    that are not shown. `sentences`: whether chunks are embedded by a model of sentences."""
+    that are not shown. `sentences`: whether chunks are embedded by a model of sentences; `late`:
+    what late interaction says of each hit, if it is used."""
     if not hits:
         return []
-    weights = _weights()["sentences" if sentences else "words"]
-    values = features(query, terms, hits, added) * weights
+    weights = _weights()[set_of_weights(sentences=sentences, late=late is not None)]
+    values = features(query, terms, hits, added, late) * weights
     scored = [
         hit.model_copy(update={"score": float(row.sum()), "relevance": _named(row)})
         for hit, row in zip(hits, values, strict=True)
     ]
     return sorted(scored, key=lambda hit: (-hit.score, hit.chunk_id))
+
+
+def set_of_weights(*, sentences: bool, late: bool) -> str:
+    """The name of the weights for what is known of hits."""
+    return ("sentences" if sentences else "words") + (", late" if late else "")
 
 
 def _named(row: Features) -> dict[str, float]:
@@ -110,7 +121,11 @@ def _weights() -> dict[str, Features]:
 
 
 def features(
-    query: str, terms: QueryTerms, hits: Sequence[Hit], added: Mapping[int, str] = _NONE
+    query: str,
+    terms: QueryTerms,
+    hits: Sequence[Hit],
+    added: Mapping[int, str] = _NONE,
+    late: Features | None = None,
 ) -> Features:
     """Shape (len(hits), len(FEATURES))."""
     wanted = _wanted(query, terms)
@@ -132,8 +147,16 @@ def features(
             documents.numbers(),
             ["```" in hit.content for hit in hits],
             np.log1p([len(hit.content) for hit in hits]),
+            *((np.zeros(len(hits)),) * 2 if late is None else (late, _places(late))),
         ]
     )
+
+
+def _places(values: Features) -> Features:
+    """Minus the logarithm of 1 plus the place of each value; the greatest is the first, at 0."""
+    places = np.empty(len(values))
+    places[np.argsort(-values, kind="stable")] = np.arange(len(values))
+    return -np.log1p(places)
 
 
 def _text(hit: Hit, added: Mapping[int, str]) -> str:
@@ -141,14 +164,19 @@ def _text(hit: Hit, added: Mapping[int, str]) -> str:
     return f"{text}\n{added[hit.chunk_id]}" if hit.chunk_id in added else text
 
 
-def _wanted(query: str, terms: QueryTerms) -> Wanted:
-    gaining = [term for term in terms.wanted if term.gain > 0]
-    counted = {term.term: term.chunks for term in gaining}
-    rare = {
+def rarities(query: str, terms: QueryTerms) -> dict[str, float]:
+    """Of each word that a query asks for, in lower case."""
+    counted = {term.term: term.chunks for term in terms.wanted if term.gain > 0}
+    return {
         word.casefold(): rarity(counted.get(analyzer.forms(word).whole, 0), terms.chunks)
         for word in content_words(analyzer.words(query))
         if len(word) <= analyzer.LONGEST_WORD
     }
+
+
+def _wanted(query: str, terms: QueryTerms) -> Wanted:
+    gaining = [term for term in terms.wanted if term.gain > 0]
+    rare = rarities(query, terms)
     words = sorted(rare, key=lambda word: (-rare[word], word))[:MOST_WORDS]
     return Wanted(
         {term.term: term.gain for term in sorted(gaining, key=lambda term: term.beginning)},

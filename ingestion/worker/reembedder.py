@@ -1,4 +1,5 @@
-"""The process of a worker that re-embeds chunks in the background (`runs.reembedding`)."""
+"""The process of a worker that re-embeds chunks in the background (`runs.reembedding`), and makes
+what late interaction needs (`runs.token_vectors`)."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from django.db import connections
 
 from ingestion.exceptions import BbjragError
 from ingestion.processes.parent_death import die_with_parent
-from ingestion.runs import reembedding
+from ingestion.runs import reembedding, token_vectors
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Reembedder:
     def __init__(self) -> None:
         self.process: ForkProcess | None = None
         self.not_before = 0.0
+        self.looked_at = 0  # the newest chunk when all had their token vectors
 
     def look(self) -> None:
         if self.process is not None and self.process.is_alive():
@@ -37,10 +39,23 @@ class Reembedder:
             logger.error("Re-embedding ended with exit code %s.", self.process.exitcode)
             self.not_before = time.monotonic() + AGAIN_AFTER
         self.process = None
-        if time.monotonic() >= self.not_before and reembedding.is_needed():
+        if time.monotonic() >= self.not_before and self._is_needed():
             connections.close_all()  # no process may share a connection with another
             self.process = fork.Process(target=_serve, args=(os.getpid(),), daemon=True)
             self.process.start()
+
+    def _is_needed(self) -> bool:
+        return reembedding.is_needed() or (token_vectors.is_wanted() and self._lacks_tokens())
+
+    def _lacks_tokens(self) -> bool:
+        """Looked at as soon as chunks were stored, and not before."""
+        newest = token_vectors.newest()
+        if newest == self.looked_at:
+            return False
+        if token_vectors.is_needed():
+            return True
+        self.looked_at = newest
+        return False
 
     def stop(self) -> None:
         """Kill the process: it loses one batch at most."""
@@ -58,6 +73,8 @@ def _serve(parent: int) -> None:
     os.nice(GIVES_WAY)
     try:
         _reembed()
+        if token_vectors.is_wanted():
+            _make_token_vectors()
     except BbjragError as error:
         logger.error("Chunks cannot be embedded again: %s", error)
         sys.exit(1)
@@ -69,3 +86,9 @@ def _reembed() -> None:
             return  # another worker's process is at it
         chunks = sum(reembedding.steps())
         logger.info("%s chunks were embedded again.", chunks)
+
+
+def _make_token_vectors() -> None:
+    with token_vectors.alone() as is_alone:
+        if is_alone:
+            logger.info("%s texts have their token vectors now.", sum(token_vectors.steps()))
