@@ -11,6 +11,8 @@ from django.conf import settings
 from django.db import connections
 from hypothesis import settings as hypothesis_settings
 
+from tests.support import emptying
+
 # The same examples each time: what CI says depends on the code alone. Others are tried with
 # --hypothesis-profile=default.
 hypothesis_settings.register_profile("steady", derandomize=True, deadline=None)
@@ -138,3 +140,10 @@ def django_db_modify_db_settings(
     """Each test session has a database of its own."""
     for connection in connections.all():
         connection.settings_dict["TEST"]["NAME"] = f"test_bbjrag_{own_number}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_emptying() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        emptying.replace_the_flush(patch)
+        yield
