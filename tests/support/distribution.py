@@ -14,6 +14,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 DATABASE = {"db", "transactional_db", "live_server"}
+TOGETHER = ("tests/journeys/",)  # whose modules share a site, which takes longer than they do
 
 
 def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
@@ -54,8 +55,13 @@ def _parts(nodeids: Sequence[str]) -> dict[str, str]:
     parts: dict[str, str] = {}
     number, last = 0, ""
     for nodeid in nodeids:
-        module = nodeid.partition("::")[0]
-        number += module != last
-        last = module
-        parts[nodeid] = f"{number}: {module}"
+        place = _place(nodeid)
+        number += place != last
+        last = place
+        parts[nodeid] = f"{number}: {place}"
     return parts
+
+
+def _place(nodeid: str) -> str:
+    module = nodeid.partition("::")[0]
+    return next((folder for folder in TOGETHER if module.startswith(folder)), module)
