@@ -26,6 +26,7 @@ from tests.support.browser import chromium, visit
 from tests.support.looks import serious
 from tests.support.oidc_provider import PASSWORD as THERE
 from tests.support.ollama_server import OllamaServer
+from tests.support.plain_http import PLAIN
 from tests.support.reading import until
 from tests.support.single_sign_on import Provider
 from tests.support.web_server import Answer, WebServer, html, status, typed
@@ -73,7 +74,7 @@ class Person:
 
     site: Site
     name: str
-    there: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False))
+    there: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, verify=PLAIN))
 
     def begin(self, then: str = RUNS, page: str = "/admin/login/", action: str = "") -> str:
         """Press the button; the address that the page goes on to."""

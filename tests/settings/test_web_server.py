@@ -16,6 +16,7 @@ from django.core import signing
 from tests.project.test_containers import free_port
 from tests.settings.place import Place, end
 from tests.support.passwords import kept
+from tests.support.plain_http import PLAIN
 from tests.support.reading import until
 
 SECRET = "k" * 20 + "0123456789" * 4
@@ -44,7 +45,7 @@ class Site:
         address = f"http://127.0.0.1:{self.port}{path}"
         method = "GET" if form is None else "POST"
         answer = httpx.request(
-            method, address, data=form, headers=given, trust_env=False, timeout=60
+            method, address, data=form, headers=given, trust_env=False, verify=PLAIN, timeout=60
         )
         for line in answer.headers.get_list("set-cookie"):
             name, _, value = line.partition(";")[0].partition("=")
