@@ -93,13 +93,14 @@ def make_manager(place: Place, *others: str) -> None:
         add_manager(place, name)
 
 
-def add_manager(place: Place, name: str) -> None:
+def add_manager(place: Place, name: str, password: str = "") -> None:
+    """With PASSWORD, unless `password` is another, as it is kept."""
     with place.connect() as connection:
         connection.execute(
             "INSERT INTO auth_user (username, password, is_superuser, is_staff, is_active,"
             " first_name, last_name, email, date_joined)"
             " VALUES (%s, %s, true, true, true, '', '', '', now())",
-            [name, kept(PASSWORD)],
+            [name, password or kept(PASSWORD)],
         )
         connection.execute(
             "INSERT INTO ingestion_run (origin, options, created_at) VALUES ('command', '{}', %s)",
