@@ -43,23 +43,23 @@ class ByModule(LoadScopeScheduling):  # type: ignore[misc]
 
     def schedule(self) -> None:
         if not self.parts:
-            self.parts = _parts(next(iter(self.registered_collections.values())))
+            self.parts = parts(next(iter(self.registered_collections.values())))
         super().schedule()
 
     def _split_scope(self, nodeid: str) -> str:
         return self.parts[nodeid]
 
 
-def _parts(nodeids: Sequence[str]) -> dict[str, str]:
+def parts(nodeids: Sequence[str]) -> dict[str, str]:
     """The name of the part that each test belongs to."""
-    parts: dict[str, str] = {}
+    found: dict[str, str] = {}
     number, last = 0, ""
     for nodeid in nodeids:
         place = _place(nodeid)
         number += place != last
         last = place
-        parts[nodeid] = f"{number}: {place}"
-    return parts
+        found[nodeid] = f"{number}: {place}"
+    return found
 
 
 def _place(nodeid: str) -> str:

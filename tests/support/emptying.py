@@ -23,7 +23,7 @@ def replace_the_flush(patch: pytest.MonkeyPatch) -> None:
 
     def empty(case: TransactionTestCase) -> None:
         if after_a_flush == _kept():
-            _truncate(_filled())
+            _truncate(filled())
         else:
             flush(case)
             after_a_flush[:] = _kept()
@@ -41,7 +41,7 @@ def _kept() -> list[str]:
     )
 
 
-def _filled() -> list[str]:
+def filled() -> list[str]:
     names = connection.introspection.django_table_names(only_existing=True, include_views=False)
     return _column(
         " UNION ALL ".join(
