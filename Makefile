@@ -42,9 +42,10 @@ SAMPLES := $(BIN)/python sample_data/serve.py
 ingest: migrate
 	$(SAMPLES) $(MANAGE) ingest_all
 
-# Two test processes: the fixtures give each a database of its own. What fails is tried once more,
-# alone: some tests measure time, or wait for a browser, on a machine that may have other work.
-TESTS := $(BIN)/python -m pytest -n 2
+# Three test processes, even on two processors, as tests wait for servers and browsers; the fixtures give
+# each a database of its own. What fails is tried once more, alone: some tests measure time, or wait for a
+# browser, on a machine that may have other work.
+TESTS := $(BIN)/python -m pytest -n 3
 ALONE := $(BIN)/python -m pytest -x --last-failed --last-failed-no-failures none
 TESTED := $(TESTS) || { [ $$? -eq 1 ] && echo "These once more, alone:" && $(ALONE); }
 

@@ -5,11 +5,14 @@ import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import connections
 from hypothesis import settings as hypothesis_settings
+
+from tests.support import distribution, emptying
 
 # The same examples each time: what CI says depends on the code alone. Others are tried with
 # --hypothesis-profile=default.
@@ -105,6 +108,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         if f"{place}{item.nodeid[item.nodeid.index('::') :]}".startswith(LONG):
             item.add_marker("long")
+    items[:] = distribution.in_order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> distribution.ByModule:
+    return distribution.ByModule(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -138,3 +147,10 @@ def django_db_modify_db_settings(
     """Each test session has a database of its own."""
     for connection in connections.all():
         connection.settings_dict["TEST"]["NAME"] = f"test_bbjrag_{own_number}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_emptying() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        emptying.replace_the_flush(patch)
+        yield

@@ -23,7 +23,7 @@ from django.urls import NoReverseMatch, reverse
 from tests.settings.place import Place, end
 from tests.settings.test_web_server import PASSWORD, Site, add_manager, serve
 from tests.support.ollama_server import OllamaServer
-from tests.support.passwords import kept
+from tests.support.passwords import QUICK, quick
 
 HOST = "127.0.0.1"
 PAGE = "/admin/second-factor/"
@@ -42,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def start(place: Place, mode: str, **given: str) -> Site:
     """Small servers, because the database of the tests has few connections."""
     small = {"SERVER_PROCESSES": "1", "SERVER_THREADS": "4"}
-    return serve(place, HOST, SECOND_FACTOR=mode, **small, **given)
+    return serve(place, HOST, SECOND_FACTOR=mode, **QUICK, **small, **given)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def found(pattern: str, text: str) -> str:
 
 def join(site: Site, place: Place, request: pytest.FixtureRequest) -> Person:
     name = request.node.name[5:100]
-    add_manager(place, name)
+    add_manager(place, name, quick(PASSWORD))
     person = Person(site, name)
     assert person.log_in().headers["location"] == RUNS
     return person
@@ -216,7 +216,7 @@ def test_a_changed_password_ends_the_wait_for_a_code(person: Person, place: Plac
     with place.connect() as server:
         server.execute(
             "UPDATE auth_user SET password = %s WHERE username = %s",
-            [kept("another-horse"), person.name],
+            [quick("another-horse"), person.name],
         )
     form = {"code": person.code(1), "csrfmiddlewaretoken": token}
     answer = person.site.ask("/admin/login/code/", form)

@@ -26,6 +26,8 @@ from tests.support.browser import chromium, visit
 from tests.support.looks import serious
 from tests.support.oidc_provider import PASSWORD as THERE
 from tests.support.ollama_server import OllamaServer
+from tests.support.passwords import QUICK, quick
+from tests.support.plain_http import PLAIN
 from tests.support.reading import until
 from tests.support.single_sign_on import Provider
 from tests.support.web_server import Answer, WebServer, html, status, typed
@@ -35,7 +37,7 @@ CALLBACK = "/admin/login/sso/callback/"
 RUNS = "/admin/ingestion/run/"
 PEOPLE = "/admin/auth/user/"
 ROLES = "docs=Viewer,writers=Manager,keepers=Administrator"
-SMALL = {"SERVER_PROCESSES": "1", "SERVER_THREADS": "4"}
+SMALL = {"SERVER_PROCESSES": "1", "SERVER_THREADS": "4", **QUICK}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ class Person:
 
     site: Site
     name: str
-    there: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False))
+    there: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, verify=PLAIN))
 
     def begin(self, then: str = RUNS, page: str = "/admin/login/", action: str = "") -> str:
         """Press the button; the address that the page goes on to."""
@@ -225,7 +227,7 @@ def test_without_a_role_nobody_is_made_and_the_page_says_what_is_missing(
 
 
 def test_a_mail_address_links_nothing(person: Person, place: Place) -> None:
-    add_manager(place, "owner-of-the-address")
+    add_manager(place, "owner-of-the-address", quick(PASSWORD))
     place.do(
         f"UPDATE auth_user SET email = '{person.name}@example.org'"
         " WHERE username = 'owner-of-the-address'"
@@ -236,7 +238,7 @@ def test_a_mail_address_links_nothing(person: Person, place: Place) -> None:
 
 
 def test_a_name_that_is_taken_is_not_taken_over(person: Person, place: Place) -> None:
-    add_manager(place, person.name.upper())
+    add_manager(place, person.name.upper(), quick(PASSWORD))
     answer = person.sign_in()
     assert answer.status_code == 403
     assert f"There is an account named {person.name} here already" in said(answer)
@@ -246,7 +248,7 @@ def test_a_name_that_is_taken_is_not_taken_over(person: Person, place: Place) ->
 
 
 def test_people_link_an_account_that_they_have(person: Person, place: Place) -> None:
-    add_manager(place, person.name)
+    add_manager(place, person.name, quick(PASSWORD))
     person.log_in()
     assert person.link().headers["location"] == "/admin/single-sign-on/"
     elsewhere = Person(person.site.stranger(), person.name)
@@ -259,7 +261,7 @@ def test_people_link_an_account_that_they_have(person: Person, place: Place) -> 
 
 def test_one_account_there_is_one_account_here(person: Person, place: Place) -> None:
     person.sign_in()
-    add_manager(place, "second")
+    add_manager(place, "second", quick(PASSWORD))
     second = Person(person.site.stranger(), "second").log_in()
     second.name = person.name
     assert "is linked to another account here" in said(second.link())
@@ -279,7 +281,7 @@ def test_an_operator_links_and_unlinks(person: Person, place: Place, provider: P
     subject = place.ask(
         f"SELECT uid FROM socialaccount_socialaccount WHERE user_id = {account(place, person.name)}"
     )
-    add_manager(place, "colleague")
+    add_manager(place, "colleague", quick(PASSWORD))
     _, errors = place.says("single_sign_on", "--link", "colleague", subject, code=1, **given)
     assert f"manage.py single_sign_on --unlink {person.name}" in errors
     place.says("single_sign_on", "--unlink", person.name, **given)

@@ -16,6 +16,7 @@ from django.core import signing
 from tests.project.test_containers import free_port
 from tests.settings.place import Place, end
 from tests.support.passwords import kept
+from tests.support.plain_http import PLAIN
 from tests.support.reading import until
 
 SECRET = "k" * 20 + "0123456789" * 4
@@ -44,7 +45,7 @@ class Site:
         address = f"http://127.0.0.1:{self.port}{path}"
         method = "GET" if form is None else "POST"
         answer = httpx.request(
-            method, address, data=form, headers=given, trust_env=False, timeout=60
+            method, address, data=form, headers=given, trust_env=False, verify=PLAIN, timeout=60
         )
         for line in answer.headers.get_list("set-cookie"):
             name, _, value = line.partition(";")[0].partition("=")
@@ -92,13 +93,14 @@ def make_manager(place: Place, *others: str) -> None:
         add_manager(place, name)
 
 
-def add_manager(place: Place, name: str) -> None:
+def add_manager(place: Place, name: str, password: str = "") -> None:
+    """With PASSWORD, unless `password` is another, as it is kept."""
     with place.connect() as connection:
         connection.execute(
             "INSERT INTO auth_user (username, password, is_superuser, is_staff, is_active,"
             " first_name, last_name, email, date_joined)"
             " VALUES (%s, %s, true, true, true, '', '', '', now())",
-            [name, kept(PASSWORD)],
+            [name, password or kept(PASSWORD)],
         )
         connection.execute(
             "INSERT INTO ingestion_run (origin, options, created_at) VALUES ('command', '{}', %s)",

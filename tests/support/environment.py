@@ -7,6 +7,7 @@ own, unless DATABASE_URL names another server.
 from __future__ import annotations
 
 import os
+import sys
 
 from bbjrag import env
 
@@ -20,3 +21,7 @@ os.environ |= {
     "EMBEDDED_POSTGRES_SETTINGS": "fsync=off,synchronous_commit=off,full_page_writes=off",
     "DJANGO_ALLOW_ASYNC_UNSAFE": "true",  # Playwright's own loop runs beside the tests
 }
+
+# Hundreds of processes are started: each would compile the project again, for half a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False

@@ -21,6 +21,7 @@ import httpx
 from tests.project.test_containers import free_port
 from tests.support.installation import ROOT
 from tests.support.oidc_provider import CLIENT, SECRET
+from tests.support.plain_http import PLAIN
 from tests.support.reading import until
 
 
@@ -83,7 +84,7 @@ class Provider:
         assert self.process.poll() is None, self.process.communicate()
         try:
             address = f"{self.issuer}/.well-known/openid-configuration"
-            return httpx.get(address, trust_env=False).status_code == 200
+            return httpx.get(address, trust_env=False, verify=PLAIN).status_code == 200
         except httpx.TransportError:
             return False
 
