@@ -84,6 +84,14 @@ def test_what_was_typed_outlives_the_session(page: Page, guide: Source) -> None:
     expect(page.get_by_label("Name to log in with")).to_have_value("")
 
 
+def test_a_message_links_what_it_is_about(page: Page, guide: Source) -> None:
+    page.goto(f"/admin/sources/source/{guide.pk}/change/?tab=settings")
+    page.get_by_role("button", name="Save", exact=True).click()
+    message = page.locator(".messagelist")
+    expect(message).to_have_text("The source “guide” was changed successfully.")
+    expect(message.get_by_role("link", name="guide")).to_be_visible()
+
+
 def test_a_live_page_says_that_the_session_has_ended(page: Page) -> None:
     page.goto("/admin/")
     Session.objects.all().delete()
