@@ -121,6 +121,24 @@ def test_what_was_typed_outlives_a_login_in_another_window(
     context.close()
 
 
+def test_a_live_page_says_that_what_it_shows_was_deleted(
+    browser: Browser, live_server: Any, guide: Source
+) -> None:
+    ada = User.objects.create_superuser("ada", "ada@example.org", "secret")
+    context = browser.new_context(  # the console complains about the 404
+        base_url=live_server.url, storage_state=session_of(ada, live_server.url)
+    )
+    page = context.new_page()
+    page.goto(f"/admin/sources/source/{guide.pk}/change/")
+    guide.delete()
+    line = page.get_by_role("alert")
+    expect(line).to_contain_text("What this page shows was deleted", timeout=10_000)
+    with page.expect_response("**/pulse/"):  # which is answered, and does not hide the line
+        pass
+    expect(line).to_contain_text("What this page shows was deleted")
+    context.close()
+
+
 def test_a_message_links_what_it_is_about(page: Page, guide: Source) -> None:
     page.goto(f"/admin/sources/source/{guide.pk}/change/?tab=settings")
     page.get_by_role("button", name="Save", exact=True).click()
