@@ -245,3 +245,17 @@ def test_parse_shows_documents_as_json_lines_and_stores_nothing(docs: Path) -> N
 def test_parse_of_an_unknown_source_lists_the_names(docs: Path) -> None:
     with pytest.raises(CommandError, match=r"no source 'nope'.*pages"):
         call_command("parse", "nope")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("worker", "--workers=0"), "0 is out of range: use at least 1"),
+        (("worker", "--workers=-3"), "-3 is out of range: use at least 1"),
+        (("worker", "--workers=two"), "'two' is not a number"),
+        (("mcp", "--http", "--port=99999"), "use at least 1 and at most 65535"),
+    ],
+)
+def test_a_number_that_does_not_fit_is_refused(arguments: tuple[str, ...], says: str) -> None:
+    with pytest.raises(CommandError, match=says):
+        call_command(*arguments)
