@@ -227,6 +227,17 @@ def mail_server(name: str) -> MailServer:
     return MailServer(parts.scheme, host, port, user, password)
 
 
+def ascii_line(name: str) -> str:
+    """What goes into a header of a request."""
+    given = text(name, "")
+    if not (given.isascii() and given.isprintable()):
+        raise ImproperlyConfigured(
+            f"{name}={given!r} goes into the User-Agent, which takes plain ASCII only. "
+            "Example: docs@example.com"
+        )
+    return given
+
+
 def web_address(name: str) -> str:
     """An address that begins with http:// or https://; empty if unset. It may be a secret, so the
     message does not show it."""

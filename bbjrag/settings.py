@@ -285,7 +285,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 DATA_UPLOAD_MAX_NUMBER_FILES = 1  # no page takes files
 
 # web
-WEB_CONTACT = env.text("WEB_CONTACT", "")
+WEB_CONTACT = env.ascii_line("WEB_CONTACT")
 WEB_ALLOW_NETWORKS = env.networks("WEB_ALLOW_NETWORKS")
 WEB_ORIGIN_MAP = env.origins("WEB_ORIGIN_MAP")
 WEB_TIMEOUT = env.number("WEB_TIMEOUT", 20.0, minimum=0.1, maximum=600.0)

@@ -77,6 +77,8 @@ def test_boolean_reads_the_usual_words(
         (lambda: env.hosts("X", ""), "https://a.example", "Leave out https://"),
         (lambda: env.hosts("X", ""), "a.example:8443", "Leave out https://, the port"),
         (lambda: env.hosts("X", ""), "a.example b.example", "not a name of a host"),
+        (lambda: env.ascii_line("X"), "Jörg", "takes plain ASCII only"),
+        (lambda: env.ascii_line("X"), "a\nb", "takes plain ASCII only"),
         (lambda: env.log_level("X", "INFO"), "loud", "use one of DEBUG, INFO"),
         (lambda: env.time_zone("X", "UTC"), "Mars/Olympus", "such as UTC or Europe/Berlin"),
         (lambda: env.time_zone("X", "UTC"), "/etc/passwd", "such as UTC or Europe/Berlin"),
