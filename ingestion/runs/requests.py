@@ -99,15 +99,19 @@ def _locked(sources: Iterable[Source]) -> list[Source]:
 
 
 def _open(run: Run, source: Source) -> SourceRun:
-    documents = Document.objects.filter(source=source).count()
+    stored = _stored(source)
+    expected = stored["documents"] or None
     return SourceRun.objects.create(
-        run=run,
-        source=source,
-        source_name=source.name,
-        documents=documents,
-        chunks=Chunk.objects.filter(document__source=source).count(),
-        expected=documents or None,
+        run=run, source=source, source_name=source.name, expected=expected, **stored
     )
+
+
+def _stored(source: Source | None) -> dict[str, int]:
+    """The figures of a source run about what its source holds now."""
+    return {
+        "documents": Document.objects.filter(source=source).count(),
+        "chunks": Chunk.objects.filter(document__source=source).count(),
+    }
 
 
 def ring(source_run: SourceRun | int) -> None:
@@ -176,7 +180,8 @@ def cancel(source_run: SourceRun, who: str = "") -> str:
 def interrupt(source_runs: Sequence[SourceRun], line: str) -> None:
     """Stop a run that its caller does not wait for any more; `--resume` continues it."""
     for source_run in source_runs:
-        move(source_run, State.INTERRUPTED, leaving=NOT_RUNNING, error=line)
+        stored = _stored(source_run.source)
+        move(source_run, State.INTERRUPTED, leaving=NOT_RUNNING, error=line, **stored)
 
 
 _UNFINISHED = Q(state__in=[*OPEN_STATES, State.INTERRUPTED, State.CANCELLED, State.FAILED])
