@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from django import db
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
@@ -29,8 +30,21 @@ def main() -> None:
     except ImproperlyConfigured as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(MISCONFIGURED)
+    except db.Error:
+        if "--traceback" in sys.argv or not (problem := _database_problem()):
+            raise
+        sys.stderr.write(f"{problem}\n")
+        sys.exit(MISCONFIGURED)
     finally:
         gc.freeze()  # a last collection, just before the process ends, took 0.3 s
+
+
+def _database_problem() -> str:
+    """Why no command can use the database; empty if the error is not about that."""
+    # Only now: it needs the models, which execute_from_command_line() loads.
+    from ingestion.runs import preflight  # noqa: PLC0415
+
+    return preflight.database_problem()
 
 
 def _program() -> str:

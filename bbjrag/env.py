@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 from dotenv.main import DotEnv
 
@@ -22,6 +24,10 @@ EXAMPLE = SHIPPED / ".env.example"
 LISTED = re.compile(r"^# ([A-Z][A-Z_]*)=", re.MULTILINE)
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
+MOST = 2**31 - 1  # of a number without a bound of its own: seconds for 68 years, and SQL's integer
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+POSTGRESQL = {"postgres", "postgresql", "pgsql"}  # schemes
+HOST = re.compile(r"\*|\.?[\w.-]+|\[[0-9a-fA-F:.]+\]")
 MAIL_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 
 
@@ -81,24 +87,22 @@ def boolean(name: str, default: bool) -> bool:
     return value in TRUE
 
 
-def integer(name: str, default: int, minimum: int = 0, maximum: int | None = None) -> int:
+def integer(name: str, default: int, minimum: int = 0, maximum: int = MOST) -> int:
     return _number(name, default, int, minimum, maximum)
 
 
-def number(name: str, default: float, minimum: float = 0.0, maximum: float | None = None) -> float:
+def number(name: str, default: float, minimum: float = 0.0, maximum: float = MOST) -> float:
     return _number(name, default, float, minimum, maximum)
 
 
-def _number(
-    name: str, default: T, cast: Callable[[str], T], minimum: float, maximum: float | None
-) -> T:
+def _number(name: str, default: T, cast: Callable[[str], T], minimum: float, maximum: float) -> T:
     value = text(name, str(default))
-    bounds = f"at least {minimum}" + ("" if maximum is None else f" and at most {maximum}")
+    bounds = f"at least {minimum} and at most {maximum}"
     try:
         result = cast(value)
     except ValueError:
         raise ImproperlyConfigured(f"{name}={value!r} is not a number: use {bounds}.") from None
-    if not minimum <= float(result) <= (float("inf") if maximum is None else maximum):  # type: ignore[arg-type]
+    if not minimum <= float(result) <= maximum:  # type: ignore[arg-type]
         raise ImproperlyConfigured(f"{name}={value} is out of range: use {bounds}.")
     return result
 
@@ -107,6 +111,25 @@ def choice(name: str, default: str, allowed: Sequence[str]) -> str:
     value = text(name, default)
     if value not in allowed:
         raise ImproperlyConfigured(f"{name}={value!r} is unknown: use one of {', '.join(allowed)}.")
+    return value
+
+
+def log_level(name: str, default: str) -> str:
+    value = text(name, default).upper()
+    if value not in LOG_LEVELS:
+        allowed = ", ".join(LOG_LEVELS)
+        raise ImproperlyConfigured(f"{name}={value!r} is unknown: use one of {allowed}.")
+    return value
+
+
+def time_zone(name: str, default: str) -> str:
+    value = text(name, default)
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is unknown: use a name such as UTC or Europe/Berlin."
+        ) from None
     return value
 
 
@@ -175,8 +198,7 @@ def origins(name: str) -> dict[str, str]:
     for part in listing(name):
         real, _, target = part.partition("=")
         for origin in (real, target):
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
+            if not _is_web_address(origin) or urlsplit(origin).path.strip("/"):
                 raise ImproperlyConfigured(
                     f"{name}: {part!r} is not a pair of origins. "
                     "Example: https://basis.cloud=http://127.0.0.1:8001"
@@ -205,11 +227,61 @@ def mail_server(name: str) -> MailServer:
     return MailServer(parts.scheme, host, port, user, password)
 
 
+def ascii_line(name: str) -> str:
+    """What goes into a header of a request."""
+    given = text(name, "")
+    if not (given.isascii() and given.isprintable()):
+        raise ImproperlyConfigured(
+            f"{name}={given!r} goes into the User-Agent, which takes plain ASCII only. "
+            "Example: docs@example.com"
+        )
+    return given
+
+
 def web_address(name: str) -> str:
     """An address that begins with http:// or https://; empty if unset. It may be a secret, so the
     message does not show it."""
     given = text(name, "")
-    parts = urlsplit(given)
-    if given and (parts.scheme not in ("http", "https") or not parts.netloc):
+    if given and not _is_web_address(given):
         raise ImproperlyConfigured(f"{name} is not a web address. Example: https://example.com/in")
     return given
+
+
+def _is_web_address(given: str) -> bool:
+    try:
+        parts = urlsplit(given)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def hosts(name: str, default: str) -> list[str]:
+    """Names of this server as browsers send them, without scheme and port; `.example.com` stands
+    for the names below it too."""
+    found = listing(name, default)
+    for host in found:
+        if not HOST.fullmatch(host):
+            raise ImproperlyConfigured(
+                f"{name}: {host!r} is not a name of a host. Leave out https://, the port and "
+                "what follows. Example: docs.example.com"
+            )
+    return found
+
+
+def postgres(name: str) -> dict[str, Any] | None:
+    """The entry of DATABASES for an address such as postgres://user:password@host:5432/name; None
+    if unset. Its password is not in a message."""
+    given = text(name, "")
+    if not given:
+        return None
+    try:
+        parsed = dj_database_url.parse(given, conn_max_age=60, conn_health_checks=True)
+    except ValueError:
+        parsed = {}
+    if given.partition("://")[0] not in POSTGRESQL or not parsed.get("NAME"):
+        raise ImproperlyConfigured(
+            f"{name} is not the address of a PostgreSQL database. Example: "
+            "postgres://user:password@host:5432/bbjrag (in a password, %40 for @, %2F for /). "
+            "Unset it for the embedded PostgreSQL."
+        )
+    return dict(parsed)

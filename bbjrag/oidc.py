@@ -39,14 +39,21 @@ def complain(
 
 
 def _complain_of_issuer(issuer: str) -> None:
-    parts = urlsplit(issuer)
-    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in THIS_MACHINE)
-    if not safe or not parts.hostname or parts.query or len(issuer) > LONGEST_ISSUER:
+    if not _is_safe(issuer) or len(issuer) > LONGEST_ISSUER:
         raise ImproperlyConfigured(
             f"OIDC_ISSUER={issuer} is not an address that begins with https:// (http:// only on "
             "this machine). Give the issuer that the provider names, the part before "
             "/.well-known/openid-configuration. Example: https://login.example.com/realms/docs"
         )
+
+
+def _is_safe(issuer: str) -> bool:
+    try:
+        parts = urlsplit(issuer)
+    except ValueError:
+        return False
+    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in THIS_MACHINE)
+    return safe and bool(parts.hostname) and not parts.query
 
 
 def _complain_of_scopes(scopes: list[str]) -> None:

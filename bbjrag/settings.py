@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from bbjrag import __version__, env, oidc, places
@@ -26,7 +26,7 @@ DEBUG = env.boolean("DEBUG", False)
 
 # For this machine only, nothing needs to be set; with another host, it is in production.
 LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", ",".join(LOOPBACK))
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", ",".join(LOOPBACK))
 PRODUCTION = env.boolean("PRODUCTION", not set(ALLOWED_HOSTS) <= set(LOOPBACK))
 if PRODUCTION and set(ALLOWED_HOSTS) <= set(LOOPBACK):
     raise ImproperlyConfigured(
@@ -42,9 +42,18 @@ CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
 
 def _kept_secret() -> str:
     """The key of this installation, created at first use and stored next to its data."""
-    path = STATE_DIR / "secret_key"
+    try:
+        return _read_or_made_secret(STATE_DIR / "secret_key")
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"STATE_DIR={STATE_DIR} cannot be used ({error.strerror}): name a folder that this "
+            "process's user can write to."
+        ) from None
+
+
+def _read_or_made_secret(path: Path) -> str:
     if not path.exists():
-        STATE_DIR.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"secret_key.{secrets.token_hex(4)}")
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(50))
@@ -130,14 +139,15 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
-_database_url = env.text("DATABASE_URL", "")
+_database = env.postgres("DATABASE_URL")
 _database_password = env.text("DATABASE_PASSWORD", "")
-DATABASE_URL = _database_url.rpartition("@")[2]  # shown to people, so without credentials
+# Shown to people, so without credentials.
+DATABASE_URL = env.text("DATABASE_URL", "").rpartition("@")[2]
 EMBEDDED_POSTGRES_SETTINGS = env.pairs("EMBEDDED_POSTGRES_SETTINGS")
 DATABASES: dict[str, Any]
-if _database_url:
-    _parsed = dj_database_url.parse(_database_url, conn_max_age=60, conn_health_checks=True)
-    DATABASES = {"default": {**_parsed, "PASSWORD": _parsed["PASSWORD"] or _database_password}}
+if _database:
+    _database["PASSWORD"] = _database["PASSWORD"] or _database_password
+    DATABASES = {"default": _database}
 else:
     DATABASES = {
         "default": {
@@ -167,7 +177,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LANGUAGE_CODE = "en-us"
-TIME_ZONE = env.text("TIME_ZONE", "UTC")
+TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 USE_I18N = True
 USE_TZ = True
 
@@ -277,7 +287,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 DATA_UPLOAD_MAX_NUMBER_FILES = 1  # no page takes files
 
 # web
-WEB_CONTACT = env.text("WEB_CONTACT", "")
+WEB_CONTACT = env.ascii_line("WEB_CONTACT")
 WEB_ALLOW_NETWORKS = env.networks("WEB_ALLOW_NETWORKS")
 WEB_ORIGIN_MAP = env.origins("WEB_ORIGIN_MAP")
 WEB_TIMEOUT = env.number("WEB_TIMEOUT", 20.0, minimum=0.1, maximum=600.0)
@@ -354,7 +364,7 @@ LOGGING = {
             "filters": ["run"],
         }
     },
-    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "WARNING").upper()},
+    "root": {"handlers": ["stderr"], "level": env.log_level("LOG_LEVEL", "WARNING")},
     "loggers": {
         "httpx": {"level": "WARNING"},
         "django-q": {"handlers": [], "level": "WARNING", "propagate": True},
@@ -419,12 +429,12 @@ if SECOND_FACTOR != "off":
 OIDC_ISSUER = env.text("OIDC_ISSUER", "")
 OIDC_CLIENT_ID = env.text("OIDC_CLIENT_ID", "")
 OIDC_CLIENT_SECRET = env.text("OIDC_CLIENT_SECRET", "")
-OIDC_LABEL = env.text("OIDC_LABEL", urlsplit(OIDC_ISSUER).hostname or "")
 OIDC_SCOPES = env.listing("OIDC_SCOPES", "openid,profile,email")
 OIDC_ROLE_CLAIM = env.text("OIDC_ROLE_CLAIM", "groups")
 OIDC_ROLES = env.pairs("OIDC_ROLES")
 OIDC_ONLY = env.boolean("OIDC_ONLY", False)
 oidc.complain(OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, OIDC_SCOPES, OIDC_ROLES, OIDC_ONLY)
+OIDC_LABEL = env.text("OIDC_LABEL", urlsplit(OIDC_ISSUER).hostname or "")
 if OIDC_ISSUER:
     if SECOND_FACTOR == "off":
         INSTALLED_APPS += ["allauth.account"]

@@ -21,6 +21,10 @@ class SourceError(BbjragError):
     """The whole source cannot be read (its folder is gone, its site does not answer)."""
 
 
+class TimeIsOver(BbjragError):
+    """The seconds that a parser was given are over; what it has read by then came before."""
+
+
 class DocumentError(BbjragError):
     """One document cannot be read; the rest of the source can."""
 

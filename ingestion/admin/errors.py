@@ -64,7 +64,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Django's view for a form whose secret does not match the cookie."""
     logger.warning("%s: %s", request.path, reason)
     title, text = OLD_FORM
-    return _framed(request, 403, title, text)
+    return _framed(request, 403, title, text, is_old_form=True)
 
 
 def page(request: HttpRequest, status: int, reason: str = "") -> HttpResponse:
@@ -75,8 +75,11 @@ def page(request: HttpRequest, status: int, reason: str = "") -> HttpResponse:
     return _framed(request, status, title, f"{reason} {text}" if reason else text)
 
 
-def _framed(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
-    context = {"title": title, "text": text, "status": status, **_frame(request)}
+def _framed(
+    request: HttpRequest, status: int, title: str, text: str, is_old_form: bool = False
+) -> HttpResponse:
+    facts = {"title": title, "text": text, "status": status, "is_old_form": is_old_form}
+    context = facts | _frame(request)
     html = render_to_string("admin/error.html", context, request if status != 500 else None)
     return HttpResponse(html, status=status)
 

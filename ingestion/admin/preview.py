@@ -153,7 +153,7 @@ def verdict(result: dict[str, Any]) -> tuple[str, str]:
         return "bad", "It cannot be read" if not result["counts"] else "The reading stopped"
     if any(result["counts"].get(kind) for kind, *_ in KINDS if kind != "gone"):
         return "ok", "It can be read"
-    return "warn", "Nothing readable came"
+    return "warn", "Nothing readable came" if result["complete"] else "Nothing readable came yet"
 
 
 def groups(shown: Preview, result: dict[str, Any]) -> Iterator[Group]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,6 +17,7 @@ OUTLINE_SHARE = 0.2  # of the first page
 LONGEST_REPEAT = 4000  # characters that a chunk may repeat of the one before it
 CERTAIN = 40  # characters by which a repeat is recognised
 
+_HEADING = re.compile(r"^#{1,6} +(\S.*)$", re.MULTILINE)
 _FENCE = re.compile(r"^[ >]*(?:`{3,}|~{3,}).*$", re.MULTILINE)
 
 
@@ -65,8 +67,11 @@ class Pages:
         return next(exact, next(part, None))
 
     def outline(self, room: int) -> str:
-        """The sections with their pages; the deepest are left out until it fits."""
+        """The sections with their pages; the deepest are left out until it fits. Empty if none has
+        a name."""
         named = [entry for entry in self.entries if entry.section.path]
+        if not named:
+            return ""
         for depth in range(max((len(entry.section.path) for entry in named), default=0), 0, -1):
             lines = [_line(entry) for entry in named if len(entry.section.path) <= depth]
             text = "Outline (page: section):\n" + "\n".join(lines)
@@ -77,7 +82,8 @@ class Pages:
 
     def shown(self, page: int) -> str:
         head = self._head(page, self.number)
-        outline = f"\n\n{self.outline(self.outline_room)}" if page == 1 and self.is_long else ""
+        outline = self.outline(self.outline_room) if page == 1 and self.is_long else ""
+        outline = f"\n\n{outline}" if outline else ""
         more = f"\n\n(Go on with page {page + 1}.)" if page < self.number else ""
         return f"{head}{outline}\n\n{self.texts[page - 1]}{more}"[: self.room]
 
@@ -105,9 +111,11 @@ def sections(document: Document) -> list[Section]:
         ends = [(tuple(path), end) for (path, _), (_, end) in zip(rows, parts, strict=True)]
         text = texts.unpacked(stored[0])
         fence = _FENCE.match(rows[0][1]) if rows and not _FENCE.search(text) else None
-        return list(_from_text(text, ends, fence[0].strip() if fence else ""))
-    grouped = groupby(rows, key=lambda row: tuple(row[0]))
-    return [Section(path, joined(content for _, content in group)) for path, group in grouped]
+        found = _from_text(text, ends, fence[0].strip() if fence else "")
+    else:
+        grouped = groupby(rows, key=lambda row: tuple(row[0]))
+        found = (Section(path, joined(text for _, text in group)) for path, group in grouped)
+    return [part for section in found for part in _named(section)]
 
 
 def _from_text(
@@ -122,6 +130,20 @@ def _from_text(
         if shown := text[at:end].strip("\n"):
             yield Section(path, f"{fence}\n{shown}\n{fence[:3]}" if fence else shown)
         at = max(at, end)
+
+
+def _named(section: Section) -> Iterator[Section]:
+    """Sections so short that several share a chunk have no path there: they are told apart by their
+    headings."""
+    text = section.text
+    fences = [fence.start() for fence in _FENCE.finditer(text)]
+    headings = [] if section.path else list(_HEADING.finditer(text))
+    begun = [found for found in headings if not bisect(fences, found.start()) % 2]
+    ends = [found.start() for found in begun] + [len(text)]
+    if before := text[: ends[0]].strip("\n"):
+        yield Section(section.path, before)
+    for found, end in zip(begun, ends[1:], strict=True):
+        yield Section((found[1].strip(),), text[found.start() : end].strip("\n"))
 
 
 def _after_code(text: str, at: int, end: int) -> int:

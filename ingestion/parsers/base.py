@@ -44,7 +44,8 @@ class SourceConfig:
     `address_prefixes` maps each path to the prefix that its documents' addresses have so far
     (see `files.address_prefixes`). With a `repository`, `data_dir` is the folder that it is checked
     out in once that has been done, and messages call it `place`; `link_template` makes links of the
-    documents' paths (see `permalinks`).
+    documents' paths (see `permalinks`). With `seconds`, what is read by then is enough: a parser
+    that holds documents back yields them then, and raises TimeIsOver.
     """
 
     name: str
@@ -62,6 +63,7 @@ class SourceConfig:
     credential: str = ""
     link_template: str = ""
     place: str = "DATA_DIR"
+    seconds: float | None = None
 
 
 class Known(Protocol):

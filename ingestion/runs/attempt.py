@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 
@@ -75,6 +76,7 @@ class Options:
     retry_failed: bool
     addresses: frozenset[str]
     data_dir: Path
+    since: datetime | None = None
 
     @classmethod
     def of(cls, source_run: SourceRun) -> Options:
@@ -84,6 +86,7 @@ class Options:
             retry_failed=bool(asked.get("retry_failed")),
             addresses=frozenset(asked.get("addresses", ())),
             data_dir=Path(asked.get("data_dir") or settings.DATA_DIR),
+            since=datetime.fromisoformat(asked["since"]) if "since" in asked else None,
         )
 
     @property
@@ -223,7 +226,7 @@ class Attempt:
             self.source,
             key,
             data_dir,
-            made_since=scope.since if self.options.clean else None,
+            made_since=(self.options.since or scope.since) if self.options.clean else None,
             trust_times=settings.TRUST_FILE_TIMES,
             original_limit=settings.ORIGINAL_LIMIT,
             enrichment_model=settings.ENRICHMENT_MODEL,

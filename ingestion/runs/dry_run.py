@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -25,13 +25,14 @@ from pydantic import TypeAdapter
 from ingestion.chunking.chunker import Chunker, TextChunk
 from ingestion.chunking.stage import Preparation
 from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, shortened
-from ingestion.exceptions import BbjragError
+from ingestion.exceptions import BbjragError, TimeIsOver
 from ingestion.index import moves
 from ingestion.parsers.base import SourceConfig
 from ingestion.runs import material
 from sources.models import Source
 
 PATIENCE = 15  # extra seconds for the last document
+ROOM = 1  # of its seconds, for the documents that a parser held back
 STARTING = 60  # seconds to start the process, also on a busy machine
 SHOWN_CHARACTERS = 200_000
 SHOWN_MESSAGE = 2000  # characters of a message
@@ -243,6 +244,8 @@ def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
             if time.monotonic() > deadline:
                 end["complete"] = False
                 break
+    except TimeIsOver:
+        end["complete"] = False
     except BbjragError as error:
         end = {"complete": False, "problem": shortened(str(error), SHOWN_MESSAGE)}
     finally:
@@ -251,7 +254,9 @@ def read(asked: DryRunRequest) -> Iterator[dict[str, Any]]:
 
 
 def _parsed(asked: DryRunRequest) -> Iterator[Parsed]:
-    with material.opened(asked.config, seconds=asked.seconds) as found:
+    enough = max(asked.seconds - ROOM, asked.seconds / 2)
+    config = replace(asked.config, seconds=enough)
+    with material.opened(config, seconds=asked.seconds) as found:
         yield from found.shown(asked.parser)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +62,21 @@ def request(
     retry_failed: bool = False,
     addresses: Iterable[str] = (),
     data_dir: Path | None = None,
+    since: datetime | None = None,
 ) -> Request:
     """Queue a reading of each source; join it if one is queued or running already.
 
-    With `retry_failed` only documents with open failures are read, with `addresses` only those.
-    Rows and tasks are written in one transaction.
+    With `retry_failed` only documents with open failures are read, with `addresses` only those,
+    with `clean` and `since` only what was not made since then. Rows and tasks are
+    written in one transaction.
     """
     options: dict[str, Any] = {"clean": clean, "retry_failed": retry_failed}
     if chosen := sorted(set(addresses)):
         options["addresses"] = chosen
     if data_dir is not None:
         options["data_dir"] = str(data_dir)
+    if since is not None:
+        options["since"] = since.isoformat()
     run = Run.objects.create(origin=origin, requested_by=requested_by, token=token, options=options)
     started, joined = [], []
     for source in _locked(sources):
@@ -94,15 +99,19 @@ def _locked(sources: Iterable[Source]) -> list[Source]:
 
 
 def _open(run: Run, source: Source) -> SourceRun:
-    documents = Document.objects.filter(source=source).count()
+    stored = _stored(source)
+    expected = stored["documents"] or None
     return SourceRun.objects.create(
-        run=run,
-        source=source,
-        source_name=source.name,
-        documents=documents,
-        chunks=Chunk.objects.filter(document__source=source).count(),
-        expected=documents or None,
+        run=run, source=source, source_name=source.name, expected=expected, **stored
     )
+
+
+def _stored(source: Source | None) -> dict[str, int]:
+    """The figures of a source run about what its source holds now."""
+    return {
+        "documents": Document.objects.filter(source=source).count(),
+        "chunks": Chunk.objects.filter(document__source=source).count(),
+    }
 
 
 def ring(source_run: SourceRun | int) -> None:
@@ -171,7 +180,17 @@ def cancel(source_run: SourceRun, who: str = "") -> str:
 def interrupt(source_runs: Sequence[SourceRun], line: str) -> None:
     """Stop a run that its caller does not wait for any more; `--resume` continues it."""
     for source_run in source_runs:
-        move(source_run, State.INTERRUPTED, leaving=NOT_RUNNING, error=line)
+        stored = _stored(source_run.source)
+        move(source_run, State.INTERRUPTED, leaving=NOT_RUNNING, error=line, **stored)
+
+
+_UNFINISHED = Q(state__in=[*OPEN_STATES, State.INTERRUPTED, State.CANCELLED, State.FAILED])
+
+
+def last_unfinished() -> Run | None:
+    """The run that is resumed."""
+    last = SourceRun.objects.filter(_UNFINISHED).select_related("run").order_by("-run_id").first()
+    return last.run if last else None
 
 
 def resumable() -> list[Source]:
@@ -179,11 +198,9 @@ def resumable() -> list[Source]:
 
     Open ones are included: a request joins them, and their worker may be gone.
     """
-    unfinished = Q(state__in=[*OPEN_STATES, State.INTERRUPTED, State.CANCELLED, State.FAILED])
-    last = SourceRun.objects.filter(unfinished).order_by("-run_id").first()
-    if last is None:
+    if (run := last_unfinished()) is None:
         return []
-    rows = SourceRun.objects.filter(unfinished, run_id=last.run_id).select_related("source")
+    rows = SourceRun.objects.filter(_UNFINISHED, run=run).select_related("source")
     return [row.source for row in rows if row.source and row.source.enabled and _is_latest(row)]
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from functools import cached_property
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -24,7 +25,7 @@ from django import db
 from django.conf import settings
 from django.db import connection, connections
 from django.utils import timezone
-from django_q.brokers import get_broker
+from django_q.brokers import Broker, get_broker
 from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
@@ -56,8 +57,12 @@ class Inbox:
     """The task queue for django-q2's worker loop: the table of tasks itself."""
 
     def __init__(self) -> None:
-        self.broker = get_broker()
         self.ending = False
+
+    @cached_property
+    def broker(self) -> Broker:
+        """Made when it is first needed, because it connects, and the database may come later."""
+        return get_broker()
 
     def get(self) -> Any:
         while not self._ends():
@@ -103,8 +108,9 @@ class Outbox:
     to that table would run its writer's code here. The rows of our runs contain all that is needed.
     """
 
-    def __init__(self) -> None:
-        self.broker = get_broker()
+    @cached_property
+    def broker(self) -> Broker:
+        return get_broker()
 
     def put(self, task: dict[str, Any]) -> None:
         if not task["success"]:

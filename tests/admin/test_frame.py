@@ -9,10 +9,11 @@ from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from ingestion.models import Run
 from sources.models import Source
+from tests.support.browser import session_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SECTIONS = (
@@ -82,6 +83,68 @@ def test_what_was_typed_outlives_the_session(page: Page, guide: Source) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("The link for vera")
     page.goto("/admin/auth/user/invite/")
     expect(page.get_by_label("Name to log in with")).to_have_value("")
+
+
+def test_what_was_typed_outlives_the_line_about_the_session(page: Page, guide: Source) -> None:
+    page.goto("/admin/auth/user/invite/")
+    page.get_by_label("Name to log in with").fill("vera")
+    Session.objects.all().delete()
+    page.get_by_role("alert").get_by_role("link", name="Log in again").click()
+    log_in_again(page)
+    expect(page.get_by_label("Name to log in with")).to_have_value("vera")
+
+
+def test_what_was_typed_outlives_a_login_in_another_window(
+    browser: Browser, live_server: Any
+) -> None:
+    ada = User.objects.create_superuser("ada", "ada@example.org", "secret")
+    context = browser.new_context(  # the console complains about the 403
+        base_url=live_server.url, storage_state=session_of(ada, live_server.url)
+    )
+    page = context.new_page()
+    page.goto("/admin/sources/source/add/")
+    page.get_by_label("Title").fill("My tutorial")
+    Session.objects.all().delete()
+    other = context.new_page()
+    other.goto("/admin/")
+    log_in_again(other)
+    expect(other.get_by_role("button", name="Log out")).to_be_visible()
+    page.get_by_role("button", name="Test").click()
+    page.get_by_text("This page is older than your login").get_by_role("link").click()
+    expect(page.get_by_text("What you had typed is filled in again")).to_be_visible()
+    expect(page.get_by_label("Title")).to_have_value("My tutorial")
+    context.clear_cookies(name="csrftoken")
+    other.reload()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("link", name="Open it again, with what you typed").click()
+    expect(page.get_by_label("Title")).to_have_value("My tutorial")
+    context.close()
+
+
+def test_a_live_page_says_that_what_it_shows_was_deleted(
+    browser: Browser, live_server: Any, guide: Source
+) -> None:
+    ada = User.objects.create_superuser("ada", "ada@example.org", "secret")
+    context = browser.new_context(  # the console complains about the 404
+        base_url=live_server.url, storage_state=session_of(ada, live_server.url)
+    )
+    page = context.new_page()
+    page.goto(f"/admin/sources/source/{guide.pk}/change/")
+    guide.delete()
+    line = page.get_by_role("alert")
+    expect(line).to_contain_text("What this page shows was deleted", timeout=10_000)
+    with page.expect_response("**/pulse/"):  # which is answered, and does not hide the line
+        pass
+    expect(line).to_contain_text("What this page shows was deleted")
+    context.close()
+
+
+def test_a_message_links_what_it_is_about(page: Page, guide: Source) -> None:
+    page.goto(f"/admin/sources/source/{guide.pk}/change/?tab=settings")
+    page.get_by_role("button", name="Save", exact=True).click()
+    message = page.locator(".messagelist")
+    expect(message).to_have_text("The source “guide” was changed successfully.")
+    expect(message.get_by_role("link", name="guide")).to_be_visible()
 
 
 def test_a_live_page_says_that_the_session_has_ended(page: Page) -> None:

@@ -258,3 +258,14 @@ def test_the_pages_of_runs_can_be_used_by_everybody(page: Page, width: int) -> N
         page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
         assert width_beyond(page) == 0, address
         assert serious(page) == [], address
+
+
+def test_how_a_run_ended_is_one_line_on_a_phone(page: Page) -> None:
+    run = run_of(ten_sources()[:1], state=State.CANCELLED)
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_run(page, run.pk)
+    ended = page.locator(".total strong")
+    expect(ended).to_have_text("Cancelled after 30 s")
+    box = ended.bounding_box()
+    assert box
+    assert box["height"] < 40  # pixels: it was a column of single syllables

@@ -69,6 +69,24 @@ def test_boolean_reads_the_usual_words(
         (lambda: env.origins("X"), "ftp://a=http://b", "not a pair of origins"),
         (lambda: env.origins("X"), "https://=http://b", "not a pair of origins"),
         (lambda: env.origins("X"), "https://a=http://b/path", "not a pair of origins"),
+        (lambda: env.origins("X"), "https://a=http://b:99999", "not a pair of origins"),
+        (lambda: env.origins("X"), "https://[=http://b", "not a pair of origins"),
+        (lambda: env.number("X", 1.0), "inf", "at most 2147483647"),
+        (lambda: env.integer("X", 1), "2147483648", "at most 2147483647"),
+        (lambda: env.web_address("X"), "http://[", "X is not a web address"),
+        (lambda: env.hosts("X", ""), "https://a.example", "Leave out https://"),
+        (lambda: env.hosts("X", ""), "a.example:8443", "Leave out https://, the port"),
+        (lambda: env.hosts("X", ""), "a.example b.example", "not a name of a host"),
+        (lambda: env.ascii_line("X"), "Jörg", "takes plain ASCII only"),
+        (lambda: env.ascii_line("X"), "a\nb", "takes plain ASCII only"),
+        (lambda: env.log_level("X", "INFO"), "loud", "use one of DEBUG, INFO"),
+        (lambda: env.time_zone("X", "UTC"), "Mars/Olympus", "such as UTC or Europe/Berlin"),
+        (lambda: env.time_zone("X", "UTC"), "/etc/passwd", "such as UTC or Europe/Berlin"),
+        (lambda: env.postgres("X"), "senseless", "not the address of a PostgreSQL database"),
+        (lambda: env.postgres("X"), "mysql://host/name", "not the address of a PostgreSQL"),
+        (lambda: env.postgres("X"), "postgres://host", "not the address of a PostgreSQL"),
+        (lambda: env.postgres("X"), "postgres://host:port/name", "Example: postgres://"),
+        (lambda: env.postgres("X"), "postgres://[", "Example: postgres://"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_the_mend(
@@ -92,6 +110,23 @@ def test_what_is_around_a_value_is_left_out(monkeypatch: pytest.MonkeyPatch) -> 
     assert env.origins("X") == {"https://a": "http://b:1"}
 
 
+def test_what_is_usual_for_a_host_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = [".example.com", "*", "[2001:db8::1]", "10.1.2.3", "my_host", "docs-1.example.com"]
+    monkeypatch.setenv("X", ",".join(usual))
+    assert env.hosts("X", "") == usual
+
+
+def test_the_address_of_a_database_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "postgresql://me:a%40b@%2Ftmp%2Fdb:5433/docs?sslmode=require")
+    found = env.postgres("X") or {}
+    assert [found[key] for key in ("USER", "PASSWORD", "HOST", "PORT", "NAME", "OPTIONS")] == [
+        *("me", "a@b", "/tmp/db", 5433, "docs"),
+        {"sslmode": "require"},
+    ]
+    monkeypatch.setenv("X", "")
+    assert env.postgres("X") is None
+
+
 def test_a_folder_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/somebody")
@@ -111,7 +146,7 @@ def test_a_value_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert env.text("Y", "default") == "default"
 
 
-# The least and the most of each number; None where there is no most.
+# The least and the most of each number; None where it has no most of its own.
 BOUNDS: dict[str, tuple[float, float | None]] = {
     "CHUNK_SIZE": (32, 8192),
     "CHUNK_OVERLAP": (0, None),
@@ -225,6 +260,13 @@ def test_variables_that_begin_alike_are_found_also_in_files(
     for name, value in [("X_A", "one"), ("X_B_FILE", str(tmp_path / "b")), ("X_C", " ")]:
         monkeypatch.setenv(name, value)
     assert env.beginning("X_") == {"X_A": "one", "X_B": "two"}
+
+
+def test_a_state_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        loaded(tmp_path / "file", "found = settings.SECRET_KEY", SECRET_KEY="")
+    assert "cannot be used (File exists): name a folder" in refused.value.stderr
 
 
 def test_env_example_lists_every_variable_and_no_other() -> None:

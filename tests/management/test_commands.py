@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from ingestion.index import quality
 from ingestion.models import Chunk, Document, Failure, Run, SourceRun, State
+from ingestion.runs import requests
 from ingestion.worker import cluster
 from sources.models import Source
 
@@ -223,6 +226,23 @@ def test_resume_without_an_interrupted_run_says_so(docs: Path) -> None:
     assert "nothing to resume" in err
 
 
+def test_resume_goes_on_as_the_run_was_begun(docs: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(docs, other / "docs")
+    (other / "docs/only.md").write_text(PAGE.format("only"))
+    run("--json", "--data-dir", str(other))
+    run("--clean", "--data-dir", str(other), "--no-wait")
+    requests.interrupt(list(SourceRun.objects.open()), "Ctrl-C.")
+    done = Document.objects.filter(url="pages://one.md")
+    done.update(changed_at=timezone.now())  # as if that run had come so far
+    code, out, err = run("--resume", "--json")
+    assert code == 0
+    assert f"as it was begun: --clean --data-dir {other}." in err
+    rest = Chunk.objects.exclude(document__in=done).count()
+    [source] = json.loads(out)["sources"]
+    assert (source["documents"], source["embedded"], source["removed"]) == (4, rest, 0)
+
+
 def test_retry_failed_without_a_failure_says_so(docs: Path) -> None:
     code, _, err = run("--retry-failed", "--json")
     assert code == 0
@@ -245,3 +265,17 @@ def test_parse_shows_documents_as_json_lines_and_stores_nothing(docs: Path) -> N
 def test_parse_of_an_unknown_source_lists_the_names(docs: Path) -> None:
     with pytest.raises(CommandError, match=r"no source 'nope'.*pages"):
         call_command("parse", "nope")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("worker", "--workers=0"), "0 is out of range: use at least 1"),
+        (("worker", "--workers=-3"), "-3 is out of range: use at least 1"),
+        (("worker", "--workers=two"), "'two' is not a number"),
+        (("mcp", "--http", "--port=99999"), "use at least 1 and at most 65535"),
+    ],
+)
+def test_a_number_that_does_not_fit_is_refused(arguments: tuple[str, ...], says: str) -> None:
+    with pytest.raises(CommandError, match=says):
+        call_command(*arguments)

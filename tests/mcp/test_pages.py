@@ -90,6 +90,32 @@ def test_an_outline_of_thousands_of_sections_fits(server: Any, small: int) -> No
     assert "Outline (page: its first section):" in first.content[0].text
 
 
+def test_sections_that_share_a_chunk_are_in_the_outline(
+    server: Any, settings: Any, tmp_path: Path
+) -> None:
+    settings.DATA_DIR = tmp_path
+    (tmp_path / "docs").mkdir()
+    code = "```bash\n# no section\n```"
+    (tmp_path / "docs/many.md").write_text(f"{sections(3000, of=3)}\n\n{code}")
+    read(make_source("docs"))
+    _, (first, there) = talk(
+        server,
+        ("get_document", {"url": "docs://many.md"}),
+        ("get_document", {"url": "docs://many.md", "section": "Part 2900"}),
+    )
+    outline = first.content[0].text.split("\n\n")[1]
+    assert outline.startswith("Outline (page: its first section):\n1: Part 0\n2: Part ")
+    assert "no section" not in outline
+    assert "## Part 2900\n\ns2900w0" in there.content[0].text
+
+
+def test_a_long_document_without_named_sections_has_no_outline(server: Any, small: int) -> None:
+    index(document("Plain", "\n\n".join(f"{words(n, 40)}." for n in range(120))))
+    _, (first,) = talk(server, ("get_document", {"url": "docs://Plain"}))
+    assert "Page 1 of" in first.content[0].text
+    assert "Outline" not in first.content[0].text
+
+
 def test_a_paragraph_longer_than_a_page_is_cut(server: Any, small: int) -> None:
     index(document("Wide", "```\n" + "\n".join(words(n, 20) for n in range(150)) + "\n```"))
     pages = read_to_the_end(server, "docs://Wide")

@@ -111,6 +111,25 @@ def test_a_site_that_does_not_answer_is_named_and_what_came_before_is_kept(
     assert not found.complete
 
 
+def test_of_a_large_site_the_first_pages_are_shown(settings: Settings) -> None:
+    """A crawl holds its first 40 pages to learn what the site repeats: no try lasts so long."""
+    with WebServer() as server:
+        links = "".join(f'<a href="p{number}.htm">Page {number}</a> ' for number in range(60))
+        server.page("/", f"<h1>Start</h1><p>A text of its own.</p><p>{links}</p>")
+        for number in range(60):
+            server.page(f"/p{number}.htm", f"<h1>Page {number}</h1><p>The text of {number}.</p>")
+        settings.WEB = replace(settings.WEB, origin_map={})
+        source = Source(
+            name="site",
+            parser="WebCrawlParser",
+            start_url=f"{server.origin}/",
+            options={"delay": 0.2},
+        )
+        found = dry_run.run(dry_run.order(source, seconds=3))
+    assert (found.problem, found.complete, found.failures) == ("", False, [])
+    assert {"Start", "Page 0"} <= {document.title for document in found.documents}
+
+
 def test_what_is_wrong_with_a_source_is_its_problem() -> None:
     source = Source(name="lost", parser="MdxParser", paths=["nowhere"])
     found = dry_run.run(dry_run.order(source, seconds=30))

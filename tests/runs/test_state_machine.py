@@ -367,6 +367,15 @@ def test_interrupting_touches_nothing_that_another_worker_reads(source: Source) 
     assert (fresh(row).state, fresh(other).state) == ("running", "interrupted")
 
 
+def test_an_interrupted_run_counts_what_it_has_stored(source: Source) -> None:
+    row, now = ask(source), timezone.now()
+    Document.objects.create(
+        source=source, url="pages://a", title="A", first_seen=now, last_seen=now, changed_at=now
+    )
+    requests.interrupt([row], "Ctrl-C.")
+    assert fresh(row).documents == 1
+
+
 def test_resuming_takes_what_the_last_run_did_not_finish(source: Source) -> None:
     other = make_source("other")
     asked = requests.request([source, other], origin=Run.Origin.COMMAND)

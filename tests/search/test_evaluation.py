@@ -184,3 +184,15 @@ def test_the_command_refuses_what_it_cannot_compare_with(tmp_path: Path) -> None
         run(str(path), "--compare", str(path))
     with pytest.raises(CommandError, match="cannot be read"):
         run(str(tmp_path / "none.jsonl"))
+    with pytest.raises(CommandError, match="no source 'nope'"):
+        run(str(path), "--source", "nope")
+
+
+@pytest.mark.django_db
+def test_the_command_asks_nothing_if_its_result_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestion.search.evaluation.ask", lambda *_: pytest.fail("it asked"))
+    path = write(tmp_path / "q.jsonl", {"query": "x", "expected": ["a"]})
+    with pytest.raises(CommandError, match=r"result\.json cannot be written: No such file"):
+        run(str(path), "--save", str(tmp_path / "none" / "result.json"))

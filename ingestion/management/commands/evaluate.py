@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ingestion import access
 from ingestion.exceptions import BbjragError
+from ingestion.management.options import known_sources, writable
 from ingestion.search import comparison, evaluation, questions
 from ingestion.search.results import MODES, Mode, Results
 
@@ -31,7 +32,9 @@ class Command(BaseCommand):
         add("--json", action="store_true", help="print one JSON object and nothing else")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.sources = options["source"]
+        self.sources = known_sources(options["source"])
+        if options["save"]:
+            writable(options["save"])
         modes: list[Mode] = options["mode"] or list(MODES)
         self.notes: set[str] = set()
         try:

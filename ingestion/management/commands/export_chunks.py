@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ingestion.exceptions import ConfigError
 from ingestion.index import export
-from sources.models import Source
+from ingestion.management.options import known_sources
 
 
 class Command(BaseCommand):
@@ -30,7 +30,7 @@ class Command(BaseCommand):
 
     def _write(self, *, output: Path | None, **options: Any) -> int:
         write = export.writer(options["format"] or _by_ending(output))
-        rows = export.rows(_known(options["source"]), vectors=not options["no_vectors"])
+        rows = export.rows(known_sources(options["source"]), vectors=not options["no_vectors"])
         if output:
             return export.write_whole(output, lambda file: write(rows, file))
         return write(rows, sys.stdout.buffer)
@@ -38,13 +38,3 @@ class Command(BaseCommand):
 
 def _by_ending(output: Path | None) -> str:
     return "parquet" if output and output.suffix == ".parquet" else "jsonl"
-
-
-def _known(names: list[str]) -> list[str]:
-    everything = set(Source.objects.values_list("name", flat=True))
-    if unknown := [name for name in names if name not in everything]:
-        raise ConfigError(
-            f"There is no source {', '.join(map(repr, unknown))}. "
-            f"The sources are: {', '.join(sorted(everything)) or 'none yet'}."
-        )
-    return names

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.options = options
+        self.since: datetime | None = None
         self.away = False
         self.terminal = Console(stderr=options["json"])
         if not self.terminal.is_terminal:
@@ -61,6 +63,7 @@ class Command(BaseCommand):
             clean=options["clean"],
             retry_failed=options["retry_failed"],
             data_dir=options["data_dir"] and options["data_dir"].resolve(),
+            since=self.since,
         )
         for row in request.joined:
             self._say(f"{row.source_name} is open in run {row.run_id} already: joined that one.")
@@ -95,11 +98,27 @@ class Command(BaseCommand):
         named = preflight.chosen(self.options["source"])
         if self.options["resume"]:
             resumable = {source.pk for source in requests.resumable()}
-            return self._narrowed(named, resumable, "No run was interrupted: nothing to resume.")
+            chosen = self._narrowed(named, resumable, "No run was interrupted: nothing to resume.")
+            if chosen and (run := requests.last_unfinished()):
+                self._as_before(run)
+            return chosen
         if self.options["retry_failed"]:
             failing = {source.pk for source in requests.sources_with_failures()}
             return self._narrowed(named, failing, "No document has an open failure.")
         return named
+
+    def _as_before(self, run: Run) -> None:
+        """Take over what the run was asked for: its rest is read like its beginning."""
+        taken = []
+        if run.options.get("clean") and not self.options["clean"]:
+            self.options["clean"] = True
+            self.since = datetime.fromisoformat(run.options.get("since") or str(run.created_at))
+            taken.append("--clean")
+        if (folder := run.options.get("data_dir")) and not self.options["data_dir"]:
+            self.options["data_dir"] = Path(folder)
+            taken.append(f"--data-dir {folder}")
+        if taken:
+            self._say(f"Going on with run {run.pk} as it was begun: {' '.join(taken)}.")
 
     def _narrowed(self, sources: list[Source], pks: set[int], otherwise: str) -> list[Source]:
         chosen = [source for source in sources if source.pk in pks]

@@ -6,6 +6,7 @@ import uvicorn
 from django.core.management.base import BaseCommand, CommandParser
 
 from ingestion import access
+from ingestion.management.options import port
 from ingestion.mcp.over_http import http_app
 from ingestion.mcp.server import server
 
@@ -20,7 +21,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--http", action="store_true", help="serve streamable HTTP at /mcp")
         parser.add_argument("--host", default="127.0.0.1")
-        parser.add_argument("--port", type=int, default=8001)
+        parser.add_argument("--port", type=port, default=8001)
         parser.add_argument(
             "--behind-proxy",
             action="store_true",
@@ -32,8 +33,8 @@ class Command(BaseCommand):
             with access.everything():
                 server().run("stdio")
             return
-        host, port = options["host"], options["port"]
-        self.stderr.write(f"The MCP server is at http://{host}:{port}/mcp")
+        host, number = options["host"], options["port"]
+        self.stderr.write(f"The MCP server is at http://{host}:{number}/mcp")
         app = http_app(host, behind_proxy=options["behind_proxy"])
         # Who is at the other end is judged by the connection, not by what its headers claim.
-        uvicorn.run(app, host=host, port=port, log_level="warning", proxy_headers=False)
+        uvicorn.run(app, host=host, port=number, log_level="warning", proxy_headers=False)

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.text import Text
 
 from ingestion import access
+from ingestion.management.options import known_sources
 from ingestion.search import search
 from ingestion.search.hybrid import MAX_LIMIT
 from ingestion.search.results import MODES, Hit, Results
-from sources.models import Source
 
 
 class Command(BaseCommand):
@@ -31,7 +31,7 @@ class Command(BaseCommand):
 
     @access.everything()
     def handle(self, *args: Any, **options: Any) -> None:
-        _check_sources(options["source"])
+        known_sources(options["source"])
         try:
             results = search(
                 options["query"],
@@ -59,14 +59,6 @@ class Command(BaseCommand):
             self.stderr.write(f"{word!r} occurs nowhere; searched for {', '.join(meant)} instead.")
         if not results.hits:
             self.stderr.write("Nothing was found.")
-
-
-def _check_sources(names: list[str]) -> None:
-    known = set(Source.objects.values_list("name", flat=True))
-    if unknown := [name for name in names if name not in known]:
-        raise CommandError(
-            f"There is no source {unknown[0]!r}. The sources are: {', '.join(sorted(known))}."
-        )
 
 
 def _show(console: Console, number: int, hit: Hit, scores: bool) -> None:

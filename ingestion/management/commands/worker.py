@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from ingestion.management.options import at_least_one
 from ingestion.notifications import watching
 from ingestion.worker.cluster import Worker
 
@@ -13,7 +14,8 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--workers", type=int, help="sources read at once (setting WORKERS)")
+        words = "sources read at once (setting WORKERS)"
+        parser.add_argument("--workers", type=at_least_one, help=words)
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stdout.write("The worker is running. Stop it with Ctrl-C.")

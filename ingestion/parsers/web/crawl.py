@@ -8,14 +8,16 @@ gone (404, 410) is not yielded.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
+from math import inf
 from urllib.parse import unquote
 
 from ingestion.documents import DocumentFailure, Parsed, ParsedDocument, StillReading, Unchanged
 from ingestion.enrichment.doc_types import doc_type_of
 from ingestion.enrichment.generations import generations_of
-from ingestion.exceptions import SourceError
+from ingestion.exceptions import SourceError, TimeIsOver
 from ingestion.parsers.base import Known, SourceConfig
 from ingestion.parsers.readers import Reader, Task
 from ingestion.parsers.web import sitemaps, urls
@@ -72,6 +74,7 @@ class Crawl:
         self.met_stored = False
         self.blind: list[str] = []
         self.remembered = 0
+        self.enough = inf if config.seconds is None else time.monotonic() + config.seconds
 
     @property
     def site(self) -> urls.Site:
@@ -88,8 +91,13 @@ class Crawl:
         stopped = yield from self._visit_all()
         yield from self.buffer.settle()
         yield from self.buffer.finish()
+        if self._is_enough():
+            raise TimeIsOver(f"{self.site.start}: {len(self.frontier.queue):,} addresses are left.")
         yield from self._visit_doubles()
         yield from self._end(stopped)
+
+    def _is_enough(self) -> bool:
+        return bool(self.frontier.queue) and time.monotonic() >= self.enough
 
     def _visit_start(self) -> Iterator[Parsed]:
         """Read the start page; without a usable answer there, the whole source fails."""
@@ -109,7 +117,7 @@ class Crawl:
     def _visit_all(self) -> Generator[Parsed, None, str]:
         """Visit all addresses; return which limit ended the crawl, empty for none."""
         frontier = self.frontier
-        while frontier.queue:
+        while frontier.queue and not self._is_enough():
             if stopped := frontier.limit_reached(self.client.bytes_read):
                 return stopped
             yield from self._visit(frontier.queue.popleft())

@@ -1,11 +1,13 @@
 // Keeps what was typed into a form when its session had ended: after the login it is filled in again.
 //
-// A form is noted as it is sent. Only a page of the login keeps the note, for the page that it leads
-// to; every other page throws it away.
+// A form is noted as it is sent, or as the line about the ended session is followed. Only a page of the
+// login and the one that refuses an old form keep the note, for the page that they lead to; every other
+// page throws it away.
 "use strict";
 
 const NOTE = "draft";
 const SECRET = ["password", "file", "hidden"];
+let typedInto = null; // the form
 
 function fieldsOf(form) {
   return [...form.elements].filter((one) => one.name && !SECRET.includes(one.type) && one.type !== "submit");
@@ -13,10 +15,11 @@ function fieldsOf(form) {
 
 function note(form) {
   const values = fieldsOf(form).map((one) => [one.name, one.value, one.checked ?? false]);
+  const draft = { path: location.pathname, query: location.search, form: form.id, values };
   if (values.length) {
-    const draft = { path: location.pathname, form: form.id, values };
     sessionStorage.setItem(NOTE, JSON.stringify(draft));
   }
+  return draft;
 }
 
 function fillIn(draft) {
@@ -45,25 +48,42 @@ function fillIn(draft) {
   form.before(line);
 }
 
+function keep(draft) {
+  sessionStorage.setItem(NOTE, JSON.stringify({ ...draft, due: true }));
+}
+
 function begin() {
   const isLogin = document.body.classList.contains("login");
-  const kept = sessionStorage.getItem(NOTE);
+  const again = document.getElementById("form-again"); // on the page that refuses an old form
+  const draft = JSON.parse(sessionStorage.getItem(NOTE) ?? "null");
   if (isLogin) {
     const next = new URLSearchParams(location.search).get("next") ?? "";
-    const draft = JSON.parse(kept ?? "null");
     if (draft && next.split("?")[0] === draft.path) {
-      sessionStorage.setItem(NOTE, JSON.stringify({ ...draft, due: true }));
+      keep(draft);
     }
     return;
   }
+  if (again && draft) {
+    keep(draft);
+    again.href = draft.path + draft.query;
+    again.hidden = false;
+    return;
+  }
   sessionStorage.removeItem(NOTE);
-  const draft = JSON.parse(kept ?? "null");
   if (draft?.due && draft.path === location.pathname) {
     fillIn(draft);
   }
   for (const form of document.querySelectorAll("main form[method=post][id]")) {
     form.addEventListener("submit", () => note(form));
+    for (const kind of ["input", "change"]) {
+      form.addEventListener(kind, () => (typedInto = form));
+    }
   }
+  document.getElementById("lost")?.addEventListener("click", (event) => {
+    if (event.target.closest("a") && typedInto) {
+      note(typedInto);
+    }
+  });
 }
 
 document.addEventListener("DOMContentLoaded", begin);

@@ -1,7 +1,8 @@
 // Asks every few seconds whether the server is there, and refreshes what pages show of the state.
 //
 // Parts with data-live are replaced by what their address answers, every data-pause milliseconds.
-// Without contact, or after the login has ended, a line at the top says so until it is over.
+// Without contact, or after the login has ended, a line at the top says so until it is over; if what
+// the page shows was deleted, it says so and stays.
 "use strict";
 
 const EVERY = 3000; // milliseconds between two questions
@@ -9,7 +10,10 @@ const PATIENCE = 4000; // milliseconds for an answer
 const LONGEST_LINE = 140; // characters of a line about the state; the rest is in its title
 const pulse = document.getElementById("pulse");
 const lost = document.getElementById("lost");
+// The answers after which a part is not asked for again, and what they mean.
+const OVER = { 403: "Your roles no longer include this page", 404: "What this page shows was deleted" };
 let lastContact = new Date();
+let isOver = false;
 
 async function ask(address) {
   const answer = await fetch(address, {
@@ -20,18 +24,28 @@ async function ask(address) {
   if (answer.redirected || answer.status === 401) {
     throw new LoggedOut();
   }
+  if (answer.status in OVER) {
+    throw new Over(OVER[answer.status]);
+  }
   if (!answer.ok) {
     throw new Error(`status ${answer.status}`);
   }
   lastContact = new Date();
-  lost.hidden = true;
+  lost.hidden = !isOver;
   return answer.text();
 }
 
 class LoggedOut extends Error {}
+class Over extends Error {}
 
 function sayLost(error) {
-  if (error instanceof LoggedOut) {
+  if (isOver) {
+    return;
+  }
+  if (error instanceof Over) {
+    isOver = true;
+    lost.textContent = `${error.message}, so it shows an earlier state.`;
+  } else if (error instanceof LoggedOut) {
     const login = document.createElement("a");
     login.href = `${pulse.dataset.login}?next=${encodeURIComponent(location.pathname + location.search)}`;
     login.textContent = "Log in again";
@@ -112,7 +126,7 @@ async function refresh(part) {
       sayLost(error);
     }
   }
-  if (part.isConnected && !("ended" in part.dataset)) {
+  if (part.isConnected && !("ended" in part.dataset) && !isOver) {
     setTimeout(refresh, Number(part.dataset.pause), part);
   }
 }

@@ -274,15 +274,21 @@ function watch(card, live) {
   refresh(card); // of pulse.js, which looks again until the preview has ended
 }
 
-function leadToLogin(card, isOver) {
-  if (!isOver) {
-    return;
+// note() and keep() are of drafts.js, which fills the form in again.
+function leadBack(card, answer) {
+  const link = document.createElement("a");
+  const here = location.pathname + location.search;
+  if (answer.redirected) {
+    note(form);
+    link.href = `${document.getElementById("pulse").dataset.login}?next=${encodeURIComponent(here)}`;
+    link.textContent = "Log in again";
+    card.lastElementChild.replaceChildren("Your session has ended. ", link, ": what you have typed stays.");
+  } else if (answer.status === 403) {
+    link.href = here;
+    link.textContent = "Load the page again";
+    link.addEventListener("click", () => keep(note(form)));
+    card.lastElementChild.replaceChildren("This page is older than your login. ", link, ": what you have typed stays.");
   }
-  note(form); // of drafts.js, which fills it in again after the login
-  const login = document.createElement("a");
-  login.href = `${document.getElementById("pulse").dataset.login}?next=${encodeURIComponent(location.pathname + location.search)}`;
-  login.textContent = "Log in again";
-  card.lastElementChild.replaceChildren("Your session has ended. ", login, ": what you have typed stays.");
 }
 
 async function startPreview(button) {
@@ -306,7 +312,7 @@ async function startPreview(button) {
       watch(card, found.live);
     } else {
       say(card, "The server refused it.");
-      leadToLogin(card, answer.redirected);
+      leadBack(card, answer);
     }
   } catch {
     say(card, "No contact with the server: try again in a moment.");
@@ -331,8 +337,6 @@ function sendInBackground(event) {
 }
 
 if (form && kind && json) {
-  // What is typed waits until the login is over: note() of drafts.js.
-  document.getElementById("lost")?.addEventListener("click", (event) => event.target.closest("a") && note(form));
   form.querySelectorAll("textarea[data-lines]").forEach(makeRows);
   kind.addEventListener("change", changeKind);
   repository?.addEventListener("input", showKind);
