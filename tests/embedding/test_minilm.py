@@ -85,9 +85,9 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     package.mkdir()
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
-    module._model.cache_clear()
+    module.opened.cache_clear()
     yield package
-    module._model.cache_clear()
+    module.opened.cache_clear()
 
 
 def test_a_model_that_is_missing_says_how_to_get_it(broken: Path) -> None:
