@@ -12,7 +12,7 @@ from ingestion.admin import attention, growth
 from ingestion.admin.standings import Standing, progress, standings
 from ingestion.models import Chunk, Document, EmbeddingProfile, SourceRun, State
 from ingestion.monitoring import health
-from ingestion.runs import reembedding
+from ingestion.runs import reembedding, token_vectors
 from ingestion.worker.cluster import Presence
 
 BUSY_PAUSE = 2000  # milliseconds until the page refreshes while something is running
@@ -37,16 +37,16 @@ def overview() -> dict[str, Any]:
         "needs": attention.needs(found, held, checks),
         "checks": checks,
         "growth": growth.growth(),
-        "meaning": meaning(),
+        "meaning": _unfinished(reembedding.progress()),
+        "tokens": _unfinished(token_vectors.progress()),
         "has_worker": Presence.anybody(),
         "progress": [progress(row, why.get(row.pk, "")) for row in open_runs],
         "pause": BUSY_PAUSE if open_runs else QUIET_PAUSE,
     }
 
 
-def meaning() -> reembedding.Progress | None:
-    """How far chunks have the vectors that they end up with; None if all have them."""
-    far = reembedding.progress()
+def _unfinished(far: reembedding.Progress | None) -> reembedding.Progress | None:
+    """None if nothing is left."""
     return far if far and far.left else None
 
 

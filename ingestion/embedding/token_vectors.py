@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -113,7 +114,7 @@ def telling() -> NDArray[np.bool_]:
 def _words(tokens: Sequence[str]) -> Iterator[str]:
     """The word that each token is part of; those that go on within a word begin with ##."""
     begins = [n for n, token in enumerate(tokens) if not n or not token.startswith("##")]
-    for start, end in zip(begins, [*begins[1:], len(tokens)], strict=True):
+    for start, end in pairwise([*begins, len(tokens)]):
         word = "".join(token.removeprefix("##") for token in tokens[start:end])
         yield from [word] * (end - start)
 

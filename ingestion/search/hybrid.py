@@ -51,8 +51,10 @@ LONGEST_QUERY = 8192  # characters; the rest is ignored
 # because two lists are fused and not dozens.
 RANK_CONSTANT = 10
 LEAST_TRUST = 0.1
-CANDIDATES = 40  # fused hits that are put in order by their relevance ...
-LATE_CANDIDATES = 60  # ... and with late interaction, which tells more of them
+CANDIDATES = 40  # fused hits that are put in order by their relevance
+# With late interaction, which says more of them than their vectors: most beside a model of words.
+LATE_CANDIDATES = 60
+LATE_CANDIDATES_OF_WORDS = 100
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
 # Real texts repeat themselves, which lowers recall. With ef_search 600 HNSW found .998 and 1.000 of
@@ -118,7 +120,7 @@ def search(
         nothing = "The query holds no word to search for."
         return Results(query=query, mode=mode, notes=(nothing,))
     asked_terms = query_terms(asked)
-    found = _found(asked, asked_terms, filters, mode, max(_ordered(), 2 * limit + 20))
+    found = _found(asked, asked_terms, filters, mode, 2 * limit + 20)
     hits, late = found.hits, Late()
     if mode == "hybrid":
         late = found.late(asked)
@@ -142,12 +144,14 @@ def candidates(query: str) -> Candidates:
     asked = _cleaned(query)
     terms = query_terms(asked)
     filters = Filters(left_out=left_out.keys())
-    return _found(asked, terms, filters, "hybrid", _ordered())
+    return _found(asked, terms, filters, "hybrid", CANDIDATES)
 
 
-def _ordered() -> int:
+def _ordered(profiles: Sequence[EmbeddingProfile]) -> int:
     """How many hits are put in order by their relevance."""
-    return LATE_CANDIDATES if settings.LATE_INTERACTION else CANDIDATES
+    if not settings.LATE_INTERACTION:
+        return CANDIDATES
+    return LATE_CANDIDATES if embeds_sentences(profiles) else LATE_CANDIDATES_OF_WORDS
 
 
 def _cleaned(query: str) -> str:
@@ -158,14 +162,18 @@ def _without_control(values: Sequence[str]) -> list[str]:
     return [_CONTROL.sub("", value) for value in values]
 
 
-def _found(asked: str, terms: QueryTerms, filters: Filters, mode: Mode, number: int) -> Candidates:
-    """Asked again if a profile has come into use meanwhile: documents that a run re-embeds with
-    another model leave the profiles that were asked."""
+def _found(asked: str, terms: QueryTerms, filters: Filters, mode: Mode, least: int) -> Candidates:
+    """At least so many hits, if there are.
+
+    Asked again if a profile has come into use meanwhile: documents that a run re-embeds with
+    another model leave the profiles that were asked.
+    """
     by_meaning = mode != "text"
     used = profiles_in_use() if by_meaning else []
     while True:
         notes = list[str]()
         rankings = [*_rankings(asked, terms, filters, mode, used, notes)]
+        number = max(least, _ordered(used))
         hits, added, now = _hits(rankings, number) if rankings else ([], {}, _keys_in_use())
         if not by_meaning or now <= {profile.pk for profile in used}:
             return Candidates(terms, hits, added, tuple(notes), used)

@@ -72,7 +72,8 @@ def _serve(parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.nice(GIVES_WAY)
     try:
-        _reembed()
+        if reembedding.is_needed():
+            _reembed()
         if token_vectors.is_wanted():
             _make_token_vectors()
     except BbjragError as error:

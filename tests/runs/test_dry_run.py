@@ -123,9 +123,9 @@ def test_of_a_large_site_the_first_pages_are_shown(settings: Settings) -> None:
             name="site",
             parser="WebCrawlParser",
             start_url=f"{server.origin}/",
-            options={"delay": 0.2},
+            options={"delay": 0.3},
         )
-        found = dry_run.run(dry_run.order(source, seconds=3))
+        found = dry_run.run(dry_run.order(source, seconds=6))
     assert (found.problem, found.complete, found.failures) == ("", False, [])
     assert {"Start", "Page 0"} <= {document.title for document in found.documents}
 

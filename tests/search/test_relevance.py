@@ -61,7 +61,7 @@ def test_the_score_is_the_sum_of_what_is_known_of_a_hit() -> None:
 @pytest.mark.django_db
 def test_each_weight_belongs_to_a_feature() -> None:
     kept = json.loads(relevance.WEIGHTS.read_text())["weights"]
-    assert set(kept) == {"words", "sentences"}
+    assert set(kept) == {"words", "sentences", "words, late", "sentences, late"}
     assert all(set(weights) == set(relevance.FEATURES) for weights in kept.values())
 
 

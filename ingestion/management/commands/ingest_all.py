@@ -17,7 +17,7 @@ from ingestion.exceptions import BbjragError
 from ingestion.index import hnsw
 from ingestion.management import terminal as progress
 from ingestion.models import Failure, Run, SourceRun, State
-from ingestion.runs import preflight, reembedding, requests, state_machine
+from ingestion.runs import preflight, reembedding, requests, state_machine, token_vectors
 from ingestion.worker import cluster
 from sources.models import Source
 
@@ -70,8 +70,9 @@ class Command(BaseCommand):
         if options["no_wait"]:
             self._queued(request)
         rows = self._follow([row.pk for row in request.source_runs], bool(request.joined))
-        if line := reembedding.outlook(has_worker=cluster.Presence.anybody()):
-            self._say(line)
+        for work in (reembedding, token_vectors):
+            if line := work.outlook(has_worker=cluster.Presence.anybody()):
+                self._say(line)
         self._end(rows, request.run.pk)
 
     def _validated(self) -> list[Source]:

@@ -1,0 +1,65 @@
+"""The vectors of tokens: small, near to what the model says, and by the words they are part of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ingestion.embedding import minilm, token_vectors
+from ingestion.embedding.token_vectors import WIDTH, of_passage, of_query
+
+TEXT = "The record is locked until the channel is closed, or the program ends."
+
+
+def exact(query: str, text: str) -> list[float]:
+    """The cosine of the nearest token for each of the query, by what the model says itself."""
+    session, vocabulary = minilm.opened()
+    asked, said = (minilm.states(session, vocabulary.numbers(one))[1:-1] for one in (query, text))
+    asked /= np.linalg.norm(asked, axis=1, keepdims=True)
+    said /= np.linalg.norm(said, axis=1, keepdims=True)
+    nearest: list[float] = (asked @ said.T).max(axis=1).tolist()
+    return nearest
+
+
+def nearness(query: str, *texts: str) -> np.ndarray:
+    return token_vectors.nearness(of_query(query).vectors, [of_passage(text) for text in texts])
+
+
+def test_it_works() -> None:
+    near = nearness("how do I block a row", TEXT, "Bread is baked in an oven, and eaten warm.")
+    assert near.shape == (6, 2)
+    assert near[:, 0].mean() > near[:, 1].mean() + 0.1
+
+
+def test_little_is_lost_by_making_them_small() -> None:
+    texts = [TEXT, "Bread is baked.", "CHANNEL=UNT; OPEN(CHANNEL)'A'", "Rows and columns of a grid"]
+    query = "lock a record in a channel"
+    stored = nearness(query, *texts).mean(axis=0)
+    said = [float(np.mean(exact(query, text))) for text in texts]
+    assert np.argsort(stored).tolist() == np.argsort(said).tolist()
+    assert np.corrcoef(stored, said)[0, 1] > 0.95
+
+
+def test_punctuation_is_left_out() -> None:
+    assert len(of_passage("one, two; (three)")) == 3 * WIDTH
+    assert of_passage("--- *** ---") == of_passage("") == b""
+
+
+def test_a_long_text_is_read_in_pieces_up_to_a_limit() -> None:
+    assert len(of_passage("word " * 300)) == 300 * WIDTH
+    assert len(of_passage("word " * 3000)) == token_vectors.LONGEST_PASSAGE * WIDTH
+    assert nearness("the moon", "word " * 300 + "a moon")[1, 0] > nearness("the moon", "word")[1, 0]
+
+
+def test_the_tokens_of_a_query_know_their_words() -> None:
+    asked = of_query("Call BBjWindow::addButton!")
+    assert asked.words[0] == "call"
+    assert {"bbjwindow", "addbutton"} <= {*asked.words}
+    assert len(asked.words) == len(asked.vectors)
+    assert len(of_query("word " * 500).words) == token_vectors.LONGEST_QUERY
+    assert of_query("").words == []
+
+
+@pytest.mark.parametrize("text", ["漢字", "é", "\x00", "[SEP]", "x" * 5000])
+def test_odd_texts_have_some_or_none(text: str) -> None:
+    assert len(of_passage(text)) % WIDTH == 0

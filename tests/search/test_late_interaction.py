@@ -1,0 +1,101 @@
+"""What late interaction adds to the order of hits, and what happens without its vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingestion.embedding import minilm
+from ingestion.models import TokenVectors
+from ingestion.runs import token_vectors
+from ingestion.search import late_interaction, search
+from tests.support.indexed import document, index
+
+pytestmark = pytest.mark.django_db
+
+ASKED = "how can somebody else be kept from writing to the row I am working on"
+SAID = "Locks"
+PAGES = [
+    document(SAID, "EXTRACT holds a record, and others wait until it is released."),
+    document("Rows", "Somebody is writing about a row of houses, and I am working from home."),
+    document("Work", "Work on what is kept; a row of people wait to be writing letters."),
+    document("Grids", "A row of a grid is selected while somebody else is working."),
+]
+
+
+@pytest.fixture
+def on(settings: Any) -> None:
+    settings.LATE_INTERACTION = True
+    late_interaction._asked.cache_clear()
+
+
+def late() -> dict[str, float]:
+    return {hit.title: hit.relevance.get("late", 0.0) for hit in search(ASKED).hits}
+
+
+@pytest.mark.usefixtures("on")
+def test_it_works() -> None:
+    index(*PAGES)
+    without = search(ASKED)
+    list(token_vectors.steps())
+    found = search(ASKED)
+    assert not any("late" in hit.relevance for hit in without.hits)
+    assert {hit.title for hit in found.hits} == {hit.title for hit in without.hits}
+    assert sum(late().values()) == pytest.approx(0, abs=1e-9)
+    assert any(late().values())
+    for hit in found.hits:
+        assert hit.score == pytest.approx(sum(hit.relevance.values()))
+
+
+def test_it_is_off_by_default(settings: Any) -> None:
+    assert settings.LATE_INTERACTION is False
+    index(*PAGES)
+    list(token_vectors.steps())
+    assert not any(late().values())
+
+
+@pytest.mark.usefixtures("on")
+def test_a_few_without_vectors_are_as_near_as_usual() -> None:
+    index(*PAGES)
+    list(token_vectors.steps())
+    TokenVectors.objects.earliest("pk").delete()
+    values = sorted(late().values())
+    assert values.count(0.0) == 1
+    assert values[0] < 0 < values[-1]
+
+
+@pytest.mark.usefixtures("on")
+def test_with_few_vectors_the_order_is_that_without_any() -> None:
+    index(*PAGES)
+    list(token_vectors.steps())
+    for row in TokenVectors.objects.all()[:2]:
+        row.delete()
+    assert not any(late().values())
+
+
+@pytest.mark.usefixtures("on")
+def test_a_model_that_is_missing_costs_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index(*PAGES)
+    list(token_vectors.steps())
+    (tmp_path / minilm.PACKAGE).mkdir()
+    (tmp_path / minilm.PACKAGE / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    minilm.opened.cache_clear()
+    try:
+        found = search(ASKED)
+    finally:
+        minilm.opened.cache_clear()
+    assert len(found.hits) == len(PAGES)
+    assert "Late interaction is left out" in " ".join(found.notes)
+
+
+@pytest.mark.usefixtures("on")
+@pytest.mark.parametrize("query", ["?!", "row", "漢字 row", "row " * 400])
+def test_any_query_is_answered(query: str) -> None:
+    index(*PAGES)
+    list(token_vectors.steps())
+    search(query)
