@@ -15,7 +15,7 @@ from django.db import connection
 
 from ingestion.index import left_out
 from ingestion.models import EmbeddingProfile
-from ingestion.search import late_interaction, relevance
+from ingestion.search import late_interaction, relevance, unknown_filters
 from ingestion.search.diversity import varied
 from ingestion.search.highlighting import Gains, snippet
 from ingestion.search.late_interaction import Late
@@ -134,7 +134,12 @@ def search(
         query=query,
         mode=mode,
         hits=tuple(chosen),
-        notes=(*found.notes, *late.notes, *of_reranker),
+        notes=(
+            *found.notes,
+            *late.notes,
+            *of_reranker,
+            *(unknown_filters.notes(filters) if not chosen else ()),
+        ),
         corrected={term: tuple(meant) for term, meant in asked_terms.corrected.items()},
     )
 

@@ -1,7 +1,8 @@
 """Put what the rankings found in order: a linear model of what is known of each passage.
 
 Its weights are in relevance.json, one set for models that embed sentences and one for those that
-know words only, and each again for late interaction. `manage.py learn_ranking` makes it from questions with known answers.
+know words only, and each again for late interaction. `manage.py learn_ranking` makes it from
+questions with known answers.
 """
 
 from __future__ import annotations

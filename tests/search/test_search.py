@@ -258,6 +258,15 @@ def test_filters_keep_what_carries_any_of_their_values(stored: EmbeddingProfile)
     assert set(both) == {"Styling", "BBjWindow"}
 
 
+def test_a_filter_that_names_nothing_stored_says_what_there_is(stored: EmbeddingProfile) -> None:
+    (note,) = search("button", generations=["dvk"]).notes
+    assert note.startswith("No document has the generation dvk: there are ")
+    assert "bbj_gui, dwc" in note
+    (note,) = search("button", doc_types=["novel", "poem"]).notes
+    assert note.startswith("No document has the type novel or poem: there are ")
+    assert search("button", generations=["dvk", "dwc"]).notes == ()
+
+
 def test_a_filter_that_nothing_passes_finds_nothing(stored: EmbeddingProfile) -> None:
     assert search("window", sources=["nowhere"]).hits == ()
     assert search("window", generations=["b\0d"]).hits == ()
