@@ -17,6 +17,7 @@ from ingestion.embedding.base import EmbedderSettings
 from ingestion.embedding.registry import open_embedder
 from ingestion.index.writer import profile_of
 from ingestion.models import Chunk, Document, Failure, Run, SourceRun, State
+from ingestion.runs import token_vectors
 from sources.models import Source
 from tests.admin.test_admin import chunk, data_dir, page, source, source_run
 
@@ -130,3 +131,16 @@ def test_how_far_embedding_again_is_and_what_to_do_without_a_worker(
     assert "manage.py reembed" in shown
     Chunk.objects.update(profile=profile_of(open_embedder(EmbedderSettings("minilm"))))
     assert "Meaning:" not in page(admin_client, "overview")
+
+
+def test_how_far_token_vectors_are_and_what_to_do_without_a_worker(
+    admin_client: Client, chunk: Chunk, settings: Any
+) -> None:
+    assert "Late interaction:" not in page(admin_client, "overview")
+    settings.LATE_INTERACTION = True
+    shown = page(admin_client, "overview")
+    assert "Late interaction: 0 of 1 chunks" in shown
+    assert "manage.py late_interaction" in shown
+    Chunk.objects.update(content_hash="a")
+    list(token_vectors.steps())
+    assert "Late interaction:" not in page(admin_client, "overview")
