@@ -178,18 +178,17 @@ def address(name: str, ending: str) -> str:
     """An http or https address whose path ends so, or an empty text. It may hold credentials, which
     no message shows."""
     given = text(name, "")
-    try:
-        parts = urlsplit(given)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        fits = fits and not parts.query
-    except ValueError:
-        fits = False
-    if given and not (fits and parts.path.endswith(ending)):
+    if given and not (_is_web_address(given) and _ends_in(ending, given)):
         raise ImproperlyConfigured(
             f"{name} is not an address that ends in {ending}. "
             f"Example: http://127.0.0.1:8080/v1{ending}"
         )
     return given
+
+
+def _ends_in(ending: str, given: str) -> bool:
+    parts = urlsplit(given)
+    return parts.path.endswith(ending) and not parts.query
 
 
 def origins(name: str) -> dict[str, str]:

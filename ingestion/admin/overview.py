@@ -13,6 +13,7 @@ from ingestion.admin.standings import Standing, progress, standings
 from ingestion.models import Chunk, Document, EmbeddingProfile, SourceRun, State
 from ingestion.monitoring import health
 from ingestion.runs import reembedding, token_vectors
+from ingestion.runs.background import Progress
 from ingestion.worker.cluster import Presence
 
 BUSY_PAUSE = 2000  # milliseconds until the page refreshes while something is running
@@ -45,7 +46,7 @@ def overview() -> dict[str, Any]:
     }
 
 
-def _unfinished(far: reembedding.Progress | None) -> reembedding.Progress | None:
+def _unfinished(far: Progress | None) -> Progress | None:
     """None if nothing is left."""
     return far if far and far.left else None
 

@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 
 from ingestion.exceptions import BbjragError
 from ingestion.runs import preflight
-from ingestion.runs.reembedding import Progress
+from ingestion.runs.background import Progress
 
 REFUSED = 2
 
@@ -23,6 +23,7 @@ REFUSED = 2
 class Work(Protocol):
     """A module of `ingestion.runs` that goes on in small steps."""
 
+    def is_wanted(self) -> bool: ...
     def is_needed(self) -> bool: ...
     def progress(self) -> Progress | None: ...
     def alone(self) -> AbstractContextManager[bool]: ...
@@ -43,7 +44,7 @@ class BackgroundCommand(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._stop)
         try:
-            self.stdout.write(self._worked(options))
+            self.stdout.write(self._worked())
         except BbjragError as error:
             self.stderr.write(str(error))
             sys.exit(REFUSED)
@@ -51,13 +52,10 @@ class BackgroundCommand(BaseCommand):
     def _stop(self, *_: object) -> None:
         self.asked_to_stop = True
 
-    def is_wanted(self) -> bool:
-        raise NotImplementedError
-
-    def _worked(self, options: dict[str, Any]) -> str:
+    def _worked(self) -> str:
         if problem := preflight.database_problem():
             raise BbjragError(problem)
-        if not self.is_wanted():
+        if not self.work.is_wanted():
             return self.unwanted
         if not self.work.is_needed():
             return self.nothing_left

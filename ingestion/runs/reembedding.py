@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -29,6 +28,7 @@ from ingestion.index import hnsw
 from ingestion.index.session_lock import session_lock
 from ingestion.index.writer import profile_of, stored_vectors
 from ingestion.models import Chunk, EmbeddingProfile
+from ingestion.runs.background import Progress, who_goes_on
 from ingestion.text.tokenizer import counted_in
 
 logger = logging.getLogger(__name__)
@@ -49,25 +49,6 @@ _GIVE = """
     )
     UPDATE ingestion_chunk AS c SET embedding = given.vector::vector, profile_id = %s
     FROM given WHERE c.id = given.id"""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """`done` of `chunks` chunks have the vectors that they end up with."""
-
-    done: int
-    chunks: int
-
-    @property
-    def left(self) -> int:
-        return self.chunks - self.done
-
-    @property
-    def percent(self) -> int:
-        return 100 * self.done // self.chunks if self.chunks else 100
-
-    def __str__(self) -> str:
-        return f"{self.done:,} of {self.chunks:,} chunks"
 
 
 def is_wanted() -> bool:
@@ -94,20 +75,13 @@ def outlook(*, has_worker: bool) -> str:
     now = progress()
     if now is None or not now.left:
         return ""
-    found = f"{now.left:,} chunks are found by the words in them ({FIRST}) until {LAST} has them"
-    if has_worker:
-        return f"{found}: the worker is at it."
-    return (
-        f"{found}: a worker does that beside its runs (`make serve` or `python manage.py worker`), "
-        "and so does `python manage.py reembed`."
-    )
+    left = f"{now.left:,} chunks are found by the words in them ({FIRST}) until {LAST} has them"
+    return who_goes_on(left, "does that", "reembed", has_worker=has_worker)
 
 
-@contextmanager
-def alone() -> Iterator[bool]:
+def alone() -> AbstractContextManager[bool]:
     """Whether nobody else is at it, until the end of the `with` block."""
-    with session_lock(LOCK, 0) as is_held:
-        yield is_held
+    return session_lock(LOCK, 0)
 
 
 def steps() -> Generator[int, None, None]:

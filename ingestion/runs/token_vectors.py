@@ -7,9 +7,9 @@ moment loses one batch.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from django.conf import settings
@@ -20,7 +20,7 @@ from ingestion.chunking.chunker import embedded_text
 from ingestion.embedding import minilm, token_vectors
 from ingestion.index.session_lock import session_lock
 from ingestion.models import Chunk, EmbeddingProfile, TokenVectors
-from ingestion.runs.reembedding import Progress
+from ingestion.runs.background import Progress, who_goes_on
 
 LOCK = 0x62746B  # the first key of the lock of who makes them; there is one in all
 AT_ONCE = 16  # texts: a second or two of work
@@ -73,20 +73,13 @@ def outlook(*, has_worker: bool) -> str:
     now = progress()
     if now is None or not now.left:
         return ""
-    found = f"{now.left:,} chunks have no token vectors for late interaction yet"
-    if has_worker:
-        return f"{found}: the worker is at it."
-    return (
-        f"{found}: a worker makes them beside its runs (`make serve` or "
-        "`python manage.py worker`), and so does `python manage.py late_interaction`."
-    )
+    left = f"{now.left:,} chunks have no token vectors for late interaction yet"
+    return who_goes_on(left, "makes them", "late_interaction", has_worker=has_worker)
 
 
-@contextmanager
-def alone() -> Iterator[bool]:
+def alone() -> AbstractContextManager[bool]:
     """Whether nobody else is at it, until the end of the `with` block."""
-    with session_lock(LOCK, 0) as is_held:
-        yield is_held
+    return session_lock(LOCK, 0)
 
 
 def steps() -> Generator[int, None, None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from ingestion.search.highlighting import Gains
 from ingestion.search.lexicon import Text
@@ -46,17 +46,17 @@ def varied(hits: Sequence[Hit], limit: int, gains: Gains) -> list[Hit]:
     return [*chosen, *spare, *echoes][:limit]
 
 
-def _lines_found(hit: Hit, wanted: Collection[str], gains: Gains) -> dict[str, float]:
+def _lines_found(hit: Hit, wanted: Set[str], gains: Gains) -> dict[str, float]:
     """The lines of a hit that contain words of the query, which are `wanted`, with their scores."""
     found: dict[str, float] = {}
     for line in _lines_with(wanted, analyzer.folded(hit.content)):
         in_line = analyzer.words(line)
-        if len(in_line) >= SHORTEST_ECHO and (met := {*wanted}.intersection(in_line)):
+        if len(in_line) >= SHORTEST_ECHO and (met := wanted & {*in_line}):
             found[" ".join(in_line).casefold()] = sum(map(gains.__getitem__, met))
     return found
 
 
-def _lines_with(parts: Collection[str], text: str) -> Iterator[str]:
+def _lines_with(parts: Set[str], text: str) -> Iterator[str]:
     """The lines of a text that hold any of some strings, each once, in order."""
     starts = {start for part in parts for start in _starts_with(part, text)}
     for start in sorted(starts):

@@ -58,12 +58,12 @@ class Gains(dict[str, float]):
         self.lexicon = lexicons.current()
         self.known = self.lexicon.gains(gains)
 
-    def gaining(self, words: Numbers) -> list[str]:
+    def gaining(self, words: Numbers) -> set[str]:
         """Those of some words of the lexicon that have a score; all are looked up at once."""
         read = [self.lexicon.words[number] for number in words.tolist()]
         if not self.prefixes and words.max() < len(self.known):
             self.update(zip(read, self.known[words].tolist(), strict=True))
-        return [word for word in read if self[word]]
+        return {word for word in read if self[word]}
 
     def __missing__(self, word: str) -> float:
         number = len(self.known) if self.prefixes else self.lexicon.numbers.get(word)

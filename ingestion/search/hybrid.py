@@ -83,7 +83,9 @@ class Candidates(NamedTuple):
         return embeds_sentences(self.profiles)
 
     def late(self, query: str) -> Late:
-        """What late interaction says of the hits, for their query."""
+        """What late interaction says of the hits, for their query, if it is on."""
+        if not settings.LATE_INTERACTION:
+            return Late()
         rarities = relevance.rarities(query, self.terms)
         return late_interaction.compared(query, rarities, [hit.chunk_id for hit in self.hits])
 
@@ -149,12 +151,12 @@ def candidates(query: str) -> Candidates:
     asked = _cleaned(query)
     terms = query_terms(asked)
     filters = Filters(left_out=left_out.keys())
-    return _found(asked, terms, filters, "hybrid", CANDIDATES)
+    return _found(asked, terms, filters, "hybrid", least=0)
 
 
-def _ordered(profiles: Sequence[EmbeddingProfile]) -> int:
-    """How many hits are put in order by their relevance."""
-    if not settings.LATE_INTERACTION:
+def _ordered(mode: Mode, profiles: Sequence[EmbeddingProfile]) -> int:
+    """How many hits are put in order by their relevance, if they are."""
+    if mode != "hybrid" or not settings.LATE_INTERACTION:
         return CANDIDATES
     return LATE_CANDIDATES if embeds_sentences(profiles) else LATE_CANDIDATES_OF_WORDS
 
@@ -178,7 +180,7 @@ def _found(asked: str, terms: QueryTerms, filters: Filters, mode: Mode, least: i
     while True:
         notes = list[str]()
         rankings = [*_rankings(asked, terms, filters, mode, used, notes)]
-        number = max(least, _ordered(used))
+        number = max(least, _ordered(mode, used))
         hits, added, now = _hits(rankings, number) if rankings else ([], {}, _keys_in_use())
         if not by_meaning or now <= {profile.pk for profile in used}:
             return Candidates(terms, hits, added, tuple(notes), used)

@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from django.conf import settings
 from django.db import connection
 
 from ingestion.embedding import token_vectors
@@ -39,7 +38,7 @@ class Late(NamedTuple):
 
 def compared(query: str, rarities: Mapping[str, float], chunks: Sequence[int]) -> Late:
     """Of a query whose words have these rarities, with these chunks."""
-    if not settings.LATE_INTERACTION or not chunks:
+    if not chunks:
         return Late()
     stored = _stored(chunks)
     if len(stored) < ENOUGH * len(chunks):

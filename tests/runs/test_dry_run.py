@@ -91,6 +91,15 @@ def test_a_trial_ends_at_the_number_it_was_given() -> None:
     assert (len(found.documents), found.complete, found.problem) == (2, False, "")
 
 
+def site(server: WebServer, delay: float) -> Source:
+    return Source(
+        name="site",
+        parser="WebCrawlParser",
+        start_url=f"{server.origin}/",
+        options={"delay": delay},
+    )
+
+
 def test_a_site_that_does_not_answer_is_named_and_what_came_before_is_kept(
     settings: Settings,
 ) -> None:
@@ -99,12 +108,7 @@ def test_a_site_that_does_not_answer_is_named_and_what_came_before_is_kept(
         server.page("/", '<h1>Start</h1><p>A text of its own.</p><a href="slow.htm">slow</a>')
         server.always("/slow.htm", endless(part=b"x", pause=0.2))
         settings.WEB = replace(settings.WEB, origin_map={})
-        source = Source(
-            name="site",
-            parser="WebCrawlParser",
-            start_url=f"{server.origin}/",
-            options={"delay": 0},
-        )
+        source = site(server, delay=0)
         found = dry_run.run(replace(dry_run.order(source, seconds=5), patience=1))
     assert found.problem.startswith("site was stopped after 6 seconds")
     assert "a run waits longer" in found.problem
@@ -122,12 +126,7 @@ def test_of_a_large_site_the_first_pages_are_shown(settings: Settings) -> None:
         for number in range(60):
             server.page(f"/p{number}.htm", f"<h1>Page {number}</h1><p>The text of {number}.</p>")
         settings.WEB = replace(settings.WEB, origin_map={})
-        source = Source(
-            name="site",
-            parser="WebCrawlParser",
-            start_url=f"{server.origin}/",
-            options={"delay": 0.2},
-        )
+        source = site(server, delay=0.2)
         *documents, end = dry_run.read(dry_run.order(source, seconds=3))
     assert end == {"kind": "end", "complete": False, "problem": ""}
     assert {one["kind"] for one in documents} == {"document"}

@@ -18,6 +18,7 @@ from ingestion.index import enrichments, hnsw
 from ingestion.index.writer import profile_of
 from ingestion.models import Chunk, EmbeddingProfile, State
 from ingestion.runs import preflight, reembedding
+from ingestion.runs.background import Progress
 from ingestion.search import retrievers, search
 from ingestion.search.query_embedding import QueryVectors
 from sources.models import Source
@@ -63,12 +64,12 @@ def not_found() -> list[str]:
 def test_it_works(pages: Source) -> None:
     total = Chunk.objects.count()
     assert providers() == {"wordllama": total}
-    assert reembedding.progress() == reembedding.Progress(0, total)
+    assert reembedding.progress() == Progress(0, total)
     before = {row.pk: row.content_hash for row in Chunk.objects.all()}
     assert sum(reembedding.steps()) == total
     assert providers() == {"minilm": total}
     assert {row.pk: row.content_hash for row in Chunk.objects.all()} == before
-    assert reembedding.progress() == reembedding.Progress(total, total)
+    assert reembedding.progress() == Progress(total, total)
     assert not reembedding.is_needed()
     assert wrong() == []
 

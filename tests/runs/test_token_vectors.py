@@ -12,7 +12,7 @@ from django.db import connections
 from ingestion.embedding import token_vectors as vectors
 from ingestion.models import Chunk, State, TokenVectors
 from ingestion.runs import retention, token_vectors
-from ingestion.runs.reembedding import Progress
+from ingestion.runs.background import Progress
 from ingestion.worker.reembedder import Reembedder
 from sources.models import Source
 from tests.support.reading import make_source, read, write_pages

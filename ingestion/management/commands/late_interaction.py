@@ -27,9 +27,6 @@ class Command(BackgroundCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--remove", action="store_true", help="remove all token vectors")
 
-    def is_wanted(self) -> bool:
-        return token_vectors.is_wanted()
-
     def handle(self, *args: Any, **options: Any) -> None:
         if not options["remove"]:
             return super().handle(*args, **options)

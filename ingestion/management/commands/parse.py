@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ingestion.documents import DocumentFailure, ParsedDocument
 from ingestion.exceptions import BbjragError
+from ingestion.management.options import known_sources
 from ingestion.runs import material
 from sources.models import Source
 
@@ -27,10 +28,8 @@ class Command(BaseCommand):
         parser.add_argument("--data-dir", type=Path, help="read below this folder, not DATA_DIR")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        source = Source.objects.filter(name=options["name"]).first()
-        if source is None:
-            names = ", ".join(Source.objects.values_list("name", flat=True))
-            raise CommandError(f"There is no source {options['name']!r}. The sources are: {names}.")
+        known_sources([options["name"]])
+        source = Source.objects.get(name=options["name"])
         try:
             counts = self._show(source, options["data_dir"], options["json"])
         except BbjragError as error:

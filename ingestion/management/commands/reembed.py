@@ -14,6 +14,3 @@ class Command(BackgroundCommand):
     unwanted = "Only EMBEDDING_PROVIDER=auto embeds chunks twice: there is nothing to do."
     nothing_left = "Nothing is left to embed again."
     done = "are found by their meaning."
-
-    def is_wanted(self) -> bool:
-        return reembedding.is_wanted()
