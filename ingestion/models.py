@@ -222,10 +222,18 @@ class TokenVectors(models.Model):
     content_hash = models.CharField(max_length=64, primary_key=True, help_text="Of the chunk.")
     version = models.PositiveSmallIntegerField(help_text="Of how they are made.")
     vectors = models.BinaryField()
+    centroids = ArrayField(
+        models.SmallIntegerField(),
+        default=list,
+        help_text="Those that the tokens are nearest to; a search finds texts by them.",
+    )
 
     class Meta:
         default_permissions = ()
         verbose_name = verbose_name_plural = "token vectors"
+        indexes = [
+            GinIndex(fields=["centroids"], name="token_vectors_centroids_gin", fastupdate=False)
+        ]
 
     def __str__(self) -> str:
         return self.content_hash

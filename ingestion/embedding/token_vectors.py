@@ -3,8 +3,12 @@
 A transformer says something of each token of a text before that becomes one vector. The words of a
 query can be compared with all of it, which shows more than one number for both (ColBERT: Khattab
 and Zaharia 2020). Here all-MiniLM-L6-v2 says it, whatever model embeds the chunks. What it says is
-brought to fewer dimensions, those in which tokens differ most, and rounded to 4 bits: a passage of
-150 tokens takes 5 KB. `tests/scripts/learn_projection.py` makes the file of the projection.
+brought to fewer dimensions, and rounded to 4 bits: a passage of 150 tokens takes 5 KB. Which
+dimensions tell answers from other passages, and how much a token of a query counts, was learnt from
+questions with known answers.
+
+A passage is found by the centroids that its tokens are nearest to, as PLAID does (Santhanam and
+others 2022). `tests/scripts/learn_projection.py` makes the file of all this.
 """
 
 from __future__ import annotations
@@ -20,12 +24,13 @@ from numpy.typing import NDArray
 from ingestion.embedding import minilm
 from ingestion.embedding.base import Vectors
 
-VERSION = 1
+VERSION = 2
 """Of how vectors are made: those of another one are made again, and are not compared."""
 
 PROJECTION = minilm.VOCABULARY.with_name("projection.npz")
 DIMENSIONS = 64
 WIDTH = DIMENSIONS // 2  # bytes of a token: two numbers each
+CENTROIDS = 4096
 LEVELS = 16  # of a number in 4 bits
 REACH = 2.5  # standard deviations from the middle to the outermost levels
 LONGEST_QUERY = 64  # tokens
@@ -34,27 +39,54 @@ LONGEST_PASSAGE = 4 * minilm.CONTEXT  # tokens; a passage that is too long is re
 
 class Projection(NamedTuple):
     """`matrix` has the shape (minilm.DIMENSIONS, DIMENSIONS); `steps` is the distance between two
-    levels in each dimension."""
+    levels in each dimension. `importance`, of the shape (minilm.DIMENSIONS,), is the direction of
+    what makes a token of a query count more. `centroids` have the shape (CENTROIDS, DIMENSIONS) and
+    the length 1, `shares` is the share of passages that have a token of each."""
 
     matrix: Vectors
     steps: Vectors
+    importance: Vectors
+    centroids: Vectors
+    shares: Vectors
+
+
+class Passage(NamedTuple):
+    """`vectors` are WIDTH bytes for each token that is a letter or a digit; `centroids` those that
+    its tokens are nearest to, each once, ascending."""
+
+    vectors: bytes
+    centroids: list[int]
 
 
 class AskedTokens(NamedTuple):
     """The tokens of a query. `vectors` has the shape (len(words), DIMENSIONS); `words` is the word
-    that each is part of, in lower case."""
+    that each is part of, in lower case; `importance` how much each counts beside others that are as
+    rare, above 0."""
 
     vectors: Vectors
     words: Sequence[str]
+    importance: Vectors
 
 
-def of_passage(text: str) -> bytes:
-    """WIDTH bytes for each token that is a letter or a digit. Raises EmbedderError if the model
-    cannot be opened."""
+def of_passage(text: str) -> Passage:
+    """Raises EmbedderError if the model cannot be opened."""
     session, vocabulary = minilm.opened()
     pieces = vocabulary.numbers(text)[:LONGEST_PASSAGE]
-    packed = [_packed(_said(session, part), part) for part in _parts(pieces)]
-    return b"".join(packed)
+    kept = [
+        (_said(session, part) @ projection().matrix)[telling()[list(part)]]
+        for part in _parts(pieces)
+    ]
+    return packed(np.concatenate(kept)) if kept else Passage(b"", [])
+
+
+def packed(vectors: Vectors) -> Passage:
+    """Of tokens brought to the dimensions of the projection. Shape (number, DIMENSIONS)."""
+    levels = np.clip(np.floor(vectors / projection().steps) + LEVELS // 2, 0, LEVELS - 1)
+    halves = levels.astype(np.uint8)
+    nearest = (vectors @ projection().centroids.T).argmax(axis=1)
+    return Passage(
+        (halves[:, :WIDTH] + halves[:, WIDTH:] * LEVELS).tobytes(), np.unique(nearest).tolist()
+    )
 
 
 def of_query(text: str) -> AskedTokens:
@@ -62,7 +94,9 @@ def of_query(text: str) -> AskedTokens:
     session, vocabulary = minilm.opened()
     pieces = vocabulary.numbers(text)[:LONGEST_QUERY]
     words = [*_words([vocabulary.vocabulary[piece] for piece in pieces])]
-    return AskedTokens(_normed(_said(session, pieces)), words)
+    said = _said(session, pieces)
+    matrix, importance = projection().matrix, projection().importance
+    return AskedTokens(_normed(said @ matrix), words, np.exp(said @ importance))
 
 
 def nearness(asked: Vectors, passages: Sequence[bytes]) -> Vectors:
@@ -70,38 +104,39 @@ def nearness(asked: Vectors, passages: Sequence[bytes]) -> Vectors:
     Shape (len(asked), len(passages)); no passage may be empty."""
     starts = np.cumsum([0, *(len(passage) // WIDTH for passage in passages[:-1])])
     halves = np.frombuffer(b"".join(passages), np.uint8).reshape(-1, WIDTH)
-    levels = np.concatenate([halves & (LEVELS - 1), halves // LEVELS], axis=1)
-    vectors = (levels.astype(np.float32) - (LEVELS - 1) / 2) * projection().steps
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    found: Vectors = np.maximum.reduceat(asked @ vectors.T / lengths, starts, axis=1)
+    levels = np.empty((len(halves), DIMENSIONS), np.float32)
+    levels[:, :WIDTH] = halves & (LEVELS - 1)
+    levels[:, WIDTH:] = halves >> 4
+    levels -= (LEVELS - 1) / 2
+    steps = projection().steps
+    products = (asked * steps) @ levels.T
+    np.multiply(levels, levels, out=levels)
+    found: Vectors = np.maximum.reduceat(
+        products / np.sqrt(levels @ (steps * steps)), starts, axis=1
+    )
     return found
 
 
 @cache
 def projection() -> Projection:
     kept = np.load(PROJECTION)
-    matrix = kept["matrix"].astype(np.float32)
-    return Projection(matrix, kept["spread"].astype(np.float32) * (2 * REACH / LEVELS))
+    return Projection(
+        kept["matrix"].astype(np.float32),
+        kept["spread"].astype(np.float32) * (2 * REACH / LEVELS),
+        kept["importance"].astype(np.float32),
+        _normed(kept["centroids"].astype(np.float32)),
+        kept["shares"].astype(np.float32),
+    )
 
 
 def _said(session: object, pieces: Sequence[int]) -> Vectors:
-    """What the model says of each token but the marks, projected."""
-    said = _normed(minilm.states(session, pieces)[1:-1])
-    found: Vectors = said @ projection().matrix
-    return found
+    """What the model says of each token but the marks, of the length 1."""
+    return _normed(minilm.states(session, pieces)[1:-1])
 
 
 def _parts(pieces: Sequence[int]) -> Iterator[Sequence[int]]:
     for start in range(0, len(pieces), minilm.CONTEXT):
         yield pieces[start : start + minilm.CONTEXT]
-
-
-def _packed(vectors: Vectors, pieces: Sequence[int]) -> bytes:
-    steps = projection().steps
-    levels = np.clip(np.floor(vectors / steps) + LEVELS // 2, 0, LEVELS - 1).astype(np.uint8)
-    kept = levels[telling()[list(pieces)]]
-    packed: bytes = (kept[:, :WIDTH] + kept[:, WIDTH:] * LEVELS).tobytes()
-    return packed
 
 
 @cache

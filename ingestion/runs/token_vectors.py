@@ -18,6 +18,7 @@ from django.db.models import Exists, Max, OuterRef, QuerySet
 
 from ingestion.chunking.chunker import embedded_text
 from ingestion.embedding import minilm, token_vectors
+from ingestion.embedding.token_vectors import Passage
 from ingestion.index.session_lock import session_lock
 from ingestion.models import Chunk, EmbeddingProfile, TokenVectors
 from ingestion.runs.background import Progress, who_goes_on
@@ -32,11 +33,11 @@ _NEXT = """
         WHERE t.content_hash = c.content_hash AND t.version = %s)
     ORDER BY c.content_hash LIMIT %s"""
 _KEEP = """
-    INSERT INTO ingestion_tokenvectors (content_hash, version, vectors)
-    SELECT given.hash, %s, given.vectors
-    FROM unnest(%s::text[], %s::bytea[]) AS given(hash, vectors)
-    ON CONFLICT (content_hash) DO UPDATE SET version = excluded.version, vectors = excluded.vectors
-    """
+    INSERT INTO ingestion_tokenvectors (content_hash, version, vectors, centroids)
+    SELECT given.hash, %s, given.vectors, given.centroids::smallint[]
+    FROM unnest(%s::text[], %s::bytea[], %s::text[]) AS given(hash, vectors, centroids)
+    ON CONFLICT (content_hash) DO UPDATE SET
+        version = excluded.version, vectors = excluded.vectors, centroids = excluded.centroids"""
 
 
 class Text(NamedTuple):
@@ -105,11 +106,13 @@ def _next(profile: int, after: str, number: int) -> list[Text]:
         return [Text(*row) for row in cursor.fetchall()]
 
 
-def _vectors(text: Text) -> bytes:
+def _vectors(text: Text) -> Passage:
     return token_vectors.of_passage(embedded_text(text.header, text.content))
 
 
-def _keep(texts: Sequence[Text], vectors: Sequence[bytes]) -> None:
+def _keep(texts: Sequence[Text], passages: Sequence[Passage]) -> None:
     hashes = [text.content_hash for text in texts]
+    vectors = [passage.vectors for passage in passages]
+    centroids = ["{" + ",".join(map(str, passage.centroids)) + "}" for passage in passages]
     with connection.cursor() as cursor:
-        cursor.execute(_KEEP, [token_vectors.VERSION, hashes, [*vectors]])
+        cursor.execute(_KEEP, [token_vectors.VERSION, hashes, vectors, centroids])

@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import connection
 
+from ingestion.exceptions import EmbedderError
 from ingestion.index import left_out
 from ingestion.models import EmbeddingProfile
 from ingestion.search import late_interaction, relevance, unknown_filters
 from ingestion.search.diversity import varied
 from ingestion.search.highlighting import Gains, snippet
-from ingestion.search.late_interaction import Late
+from ingestion.search.late_interaction import Comparison
 from ingestion.search.query_analysis import clauses
 from ingestion.search.query_expansion import QueryTerms, query_terms
+from ingestion.search.relevance import Features
 from ingestion.search.reranking import reranked
 from ingestion.search.results import (
     COLUMNS,
@@ -52,9 +54,7 @@ LONGEST_QUERY = 8192  # characters; the rest is ignored
 RANK_CONSTANT = 10
 LEAST_TRUST = 0.1
 CANDIDATES = 40  # fused hits that are put in order by their relevance
-# With late interaction, which says more of them than their vectors: most beside a model of words.
-LATE_CANDIDATES = 60
-LATE_CANDIDATES_OF_WORDS = 100
+LATE_CANDIDATES = 100  # with late interaction, which finds more and tells more of them
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
 # Real texts repeat themselves, which lowers recall. With ef_search 600 HNSW found .998 and 1.000 of
@@ -70,24 +70,23 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 class Candidates(NamedTuple):
     """What the rankings found, best first; `notes` are for the user. `added` are the words of a
-    language model by chunk, which are found and not shown; `profiles` are those in use."""
+    language model by chunk, which are found and not shown; `profiles` are those in use; `late` is
+    there if late interaction is on."""
 
     terms: QueryTerms
     hits: list[Hit]
     added: Mapping[int, str]
     notes: tuple[str, ...]
     profiles: Sequence[EmbeddingProfile]
+    late: Comparison | None = None
 
     def sentences(self) -> bool:
         """Whether a model of sentences made some of the vectors."""
         return embeds_sentences(self.profiles)
 
-    def late(self, query: str) -> Late:
-        """What late interaction says of the hits, for their query, if it is on."""
-        if not settings.LATE_INTERACTION:
-            return Late()
-        rarities = relevance.rarities(query, self.terms)
-        return late_interaction.compared(query, rarities, [hit.chunk_id for hit in self.hits])
+    def lately(self) -> Features | None:
+        """What late interaction says of the hits, if it is on."""
+        return self.late.of([hit.chunk_id for hit in self.hits]) if self.late else None
 
 
 def search(
@@ -123,10 +122,7 @@ def search(
         return Results(query=query, mode=mode, notes=(nothing,))
     asked_terms = query_terms(asked)
     found = _found(asked, asked_terms, filters, mode, 2 * limit + 20)
-    hits, late = found.hits, Late()
-    if mode == "hybrid":
-        late = found.late(asked)
-        hits = _in_order(asked, found, late)
+    hits = _in_order(asked, found) if mode == "hybrid" else found.hits
     hits, of_reranker = reranked(asked, _each_clause_first(hits))
     gains = Gains(asked_terms.gains)
     chosen = [hit.with_snippet(snippet(hit.content, gains)) for hit in varied(hits, limit, gains)]
@@ -138,7 +134,6 @@ def search(
         hits=tuple(chosen),
         notes=(
             *found.notes,
-            *late.notes,
             *of_reranker,
             *(unknown_filters.notes(filters) if not chosen else ()),
         ),
@@ -154,11 +149,15 @@ def candidates(query: str) -> Candidates:
     return _found(asked, terms, filters, "hybrid", least=0)
 
 
-def _ordered(mode: Mode, profiles: Sequence[EmbeddingProfile]) -> int:
-    """How many hits are put in order by their relevance, if they are."""
+def _late(query: str, terms: QueryTerms, mode: Mode, notes: list[str]) -> Comparison | None:
+    """If late interaction is on, and its model is there."""
     if mode != "hybrid" or not settings.LATE_INTERACTION:
-        return CANDIDATES
-    return LATE_CANDIDATES if embeds_sentences(profiles) else LATE_CANDIDATES_OF_WORDS
+        return None
+    try:
+        return late_interaction.comparison(query, relevance.rarities(query, terms))
+    except EmbedderError as error:
+        notes.append(f"Late interaction is left out: {error}")
+        return None
 
 
 def _cleaned(query: str) -> str:
@@ -179,11 +178,14 @@ def _found(asked: str, terms: QueryTerms, filters: Filters, mode: Mode, least: i
     used = profiles_in_use() if by_meaning else []
     while True:
         notes = list[str]()
+        late = _late(asked, terms, mode, notes)
         rankings = [*_rankings(asked, terms, filters, mode, used, notes)]
-        number = max(least, _ordered(mode, used))
+        if late:
+            rankings += late.rankings(filters, terms.chunks, [profile.pk for profile in used])
+        number = max(least, LATE_CANDIDATES if late else CANDIDATES)
         hits, added, now = _hits(rankings, number) if rankings else ([], {}, _keys_in_use())
         if not by_meaning or now <= {profile.pk for profile in used}:
-            return Candidates(terms, hits, added, tuple(notes), used)
+            return Candidates(terms, hits, added, tuple(notes), used, late)
         used = profiles_in_use()
 
 
@@ -261,11 +263,11 @@ def _near(rankings: Sequence[Ranking]) -> tuple[str, list[str]]:
     return f"CASE c.profile_id {cases} END", [ranking.vector for ranking in asked]
 
 
-def _in_order(asked: str, found: Candidates, late: Late) -> list[Hit]:
+def _in_order(asked: str, found: Candidates) -> list[Hit]:
     """By relevance; what the query names comes first, whatever else is known of it."""
     hits = found.hits
     scored = relevance.ordered(
-        asked, found.terms, hits, found.added, sentences=found.sentences(), late=late.near
+        asked, found.terms, hits, found.added, sentences=found.sentences(), late=found.lately()
     )
     places = {hit.chunk_id: place for place, hit in enumerate(hits) if _is_named(hit)}
     return sorted(scored, key=lambda hit: places.get(hit.chunk_id, len(hits)))

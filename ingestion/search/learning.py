@@ -41,7 +41,7 @@ def examples(questions: Iterable[Question]) -> Examples:
     found, models = list[Found](), "words"
     for question in questions:
         asked = hybrid.candidates(question.query)
-        late = asked.late(question.query).near
+        late = asked.lately()
         models = relevance.set_of_weights(sentences=asked.sentences(), late=late is not None)
         answers = np.array([any(p.rank for p in question.places([hit])) for hit in asked.hits])
         if answers.any():

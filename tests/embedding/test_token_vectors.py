@@ -12,17 +12,24 @@ TEXT = "The record is locked until the channel is closed, or the program ends."
 
 
 def exact(query: str, text: str) -> list[float]:
-    """The cosine of the nearest token for each of the query, by what the model says itself."""
+    """The cosine of the nearest token for each of the query, by the projection without rounding."""
     session, vocabulary = minilm.opened()
-    asked, said = (minilm.states(session, vocabulary.numbers(one))[1:-1] for one in (query, text))
-    asked /= np.linalg.norm(asked, axis=1, keepdims=True)
-    said /= np.linalg.norm(said, axis=1, keepdims=True)
-    nearest: list[float] = (asked @ said.T).max(axis=1).tolist()
+    asked, said = (
+        normed(minilm.states(session, vocabulary.numbers(one))[1:-1]) for one in (query, text)
+    )
+    matrix = token_vectors.projection().matrix
+    nearest: list[float] = (normed(asked @ matrix) @ normed(said @ matrix).T).max(axis=1).tolist()
     return nearest
 
 
+def normed(vectors: np.ndarray) -> np.ndarray:
+    found: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return found
+
+
 def nearness(query: str, *texts: str) -> np.ndarray:
-    return token_vectors.nearness(of_query(query).vectors, [of_passage(text) for text in texts])
+    passages = [of_passage(text).vectors for text in texts]
+    return token_vectors.nearness(of_query(query).vectors, passages)
 
 
 def test_it_works() -> None:
@@ -41,13 +48,13 @@ def test_little_is_lost_by_making_them_small() -> None:
 
 
 def test_punctuation_is_left_out() -> None:
-    assert len(of_passage("one, two; (three)")) == 3 * WIDTH
-    assert of_passage("--- *** ---") == of_passage("") == b""
+    assert len(of_passage("one, two; (three)").vectors) == 3 * WIDTH
+    assert of_passage("--- *** ---") == of_passage("") == (b"", [])
 
 
 def test_a_long_text_is_read_in_pieces_up_to_a_limit() -> None:
-    assert len(of_passage("word " * 300)) == 300 * WIDTH
-    assert len(of_passage("word " * 3000)) == token_vectors.LONGEST_PASSAGE * WIDTH
+    assert len(of_passage("word " * 300).vectors) == 300 * WIDTH
+    assert len(of_passage("word " * 3000).vectors) == token_vectors.LONGEST_PASSAGE * WIDTH
     assert nearness("the moon", "word " * 300 + "a moon")[1, 0] > nearness("the moon", "word")[1, 0]
 
 
@@ -62,4 +69,26 @@ def test_the_tokens_of_a_query_know_their_words() -> None:
 
 @pytest.mark.parametrize("text", ["漢字", "é", "\x00", "[SEP]", "x" * 5000])
 def test_odd_texts_have_some_or_none(text: str) -> None:
-    assert len(of_passage(text)) % WIDTH == 0
+    passage = of_passage(text)
+    assert len(passage.vectors) % WIDTH == 0
+    assert bool(passage.vectors) == bool(passage.centroids)
+
+
+def test_texts_that_say_the_like_share_centroids() -> None:
+    text, like, other = (
+        {*of_passage(one).centroids}
+        for one in (
+            TEXT,
+            "A lock on a record ends with its channel.",
+            "Bread is baked, and eaten warm.",
+        )
+    )
+    assert len(text & like) > len(text & other)
+    assert len(text) <= len(of_passage(TEXT).vectors) // WIDTH
+    assert text <= {*range(token_vectors.CENTROIDS)}
+
+
+def test_words_count_differently() -> None:
+    importance = of_query("how do I lock a record in a channel").importance
+    assert importance.min() > 0
+    assert importance.max() > 1.5 * importance.min()

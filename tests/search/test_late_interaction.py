@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from ingestion import access
 from ingestion.embedding import minilm
+from ingestion.embedding import token_vectors as vectors
 from ingestion.models import TokenVectors
 from ingestion.runs import token_vectors
-from ingestion.search import late_interaction, search
-from tests.support.indexed import document, index
+from ingestion.search import hybrid, late_interaction, search
+from ingestion.search.retrievers import Filters
+from tests.support.indexed import document, index, source
 
 pytestmark = pytest.mark.django_db
 
@@ -99,3 +102,78 @@ def test_any_query_is_answered(query: str) -> None:
     index(*PAGES)
     list(token_vectors.steps())
     search(query)
+
+
+@pytest.fixture
+def alone(on: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else finds anything."""
+    for name in ("name_rankings", "text_rankings", "dense_rankings"):
+        monkeypatch.setattr(hybrid, name, lambda *_: iter(()))
+
+
+def found(**chosen: Any) -> list[str]:
+    return [hit.title for hit in search(ASKED, **chosen).hits]
+
+
+@pytest.mark.usefixtures("alone")
+def test_it_finds_what_nothing_else_finds() -> None:
+    index(*PAGES)
+    assert found() == []
+    list(token_vectors.steps())
+    hits = search(ASKED).hits
+    assert {hit.title for hit in hits} == {page.title for page in PAGES}
+    assert {part.ranking for hit in hits for part in hit.parts} == {"late interaction"}
+    assert found(mode="text") == found(mode="dense") == []
+
+
+@pytest.mark.usefixtures("alone")
+def test_it_finds_within_filters_and_what_may_be_seen() -> None:
+    index(*PAGES)
+    index(document("Elsewhere", "EXTRACT holds a record, others wait."), into="other")
+    list(token_vectors.steps())
+    assert "Elsewhere" in found()
+    assert found(sources=["other"]) == ["Elsewhere"]
+    assert "Elsewhere" not in found(sources=["docs"])
+    with access.granted(access.Access((source("other").pk,), frozenset({"search"}))):
+        assert found() == ["Elsewhere"]
+
+
+@pytest.mark.usefixtures("alone")
+def test_it_finds_within_a_filter_that_keeps_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Filters, "keep_few", lambda *_: False)
+    index(*PAGES)
+    index(document("Elsewhere", "EXTRACT holds a record, others wait."), into="other")
+    list(token_vectors.steps())
+    assert found(sources=["other"]) == ["Elsewhere"]
+    assert SAID in found(sources=["docs"])
+
+
+@pytest.mark.usefixtures("alone")
+def test_vectors_of_another_version_find_nothing() -> None:
+    index(*PAGES)
+    list(token_vectors.steps())
+    TokenVectors.objects.update(version=vectors.VERSION - 1)
+    assert found() == []
+
+
+@pytest.mark.usefixtures("alone")
+def test_one_document_does_not_fill_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_interaction, "PER_DOCUMENT_RANKED", 2)
+    parts = "\n\n".join(f"## Part {n}\n\n{f'EXTRACT holds record {n}. ' * 50}" for n in range(9))
+    index(document("Long", parts), *PAGES)
+    list(token_vectors.steps())
+    assert found(limit=20).count("Long") == 2
+
+
+def test_however_large_the_index_is_only_some_thousands_are_compared() -> None:
+    compared = late_interaction.comparison(ASKED, {"writing": 5.0, "row": 6.0})
+    assert compared is not None
+    near = compared.asked.vectors @ vectors.projection().centroids.T
+    shares = vectors.projection().shares
+    numbers = []
+    for chunks in (10_000, 1_000_000):
+        chosen = late_interaction._chosen(near, compared.weights, chunks)
+        numbers.append(len(chosen))
+        _, *others = (shares[chosen] * chunks).tolist()
+        assert sum(others) <= late_interaction.ROUGHLY
+    assert numbers[0] > numbers[1] >= 1
