@@ -7,6 +7,7 @@ own, unless DATABASE_URL names another server.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from bbjrag import env
@@ -25,3 +26,8 @@ os.environ |= {
 # Hundreds of processes are started: each would compile the project again, for half a second.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and with them all programs
+# that they start: one that a test interrupts would go on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
