@@ -21,6 +21,7 @@ from ingestion.runs.requests import RUN_SOURCE, ring
 from ingestion.runs.state_machine import DELETED, move
 from sources.models import Source
 
+NO_DOCUMENT = "No document is known to be the cause: see the worker's log"
 CLAIMED_WITHIN = timedelta(seconds=10)  # after taking its task, a source run
 
 
@@ -32,9 +33,10 @@ def crashed(source_run: SourceRun, reason: str) -> str:
     if not move(source_run, State.INTERRUPTED, during=attempt, error=f"{reason}{hand}"):
         return f"{source_run} ended otherwise meanwhile."
     if attempt >= limit:
+        step = "Fix or exclude that document" if hand else NO_DOCUMENT
         error = (
             f"Given up after {attempt} attempts. The last one: {reason}{hand} "
-            "Fix or exclude that document, then start the source again."
+            f"{step}, then start the source again."
         )
         _record_crash(source_run, error)
         move(source_run, State.FAILED, error=error, stage="")

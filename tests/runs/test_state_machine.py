@@ -190,6 +190,16 @@ def test_a_crash_is_tried_again_twice_and_then_given_up(source: Source) -> None:
     assert len(tasks()) == 3
 
 
+def test_a_crash_with_no_document_in_hand_blames_none(source: Source, settings: Settings) -> None:
+    settings.RUN_ATTEMPTS = 1
+    row = running(source)
+    recovery.crashed(row, "It was killed.")
+    assert fresh(row).error == (
+        "Given up after 1 attempts. The last one: It was killed. No document is known to be the "
+        "cause: see the worker's log, then start the source again."
+    )
+
+
 def test_a_crash_reported_late_changes_nothing(source: Source) -> None:
     row = running(source)
     recovery.crashed(row, "It was killed.")
