@@ -53,16 +53,17 @@ def steep(target: Target, seeds: Sequence[Seed], sizes: Sequence[int]) -> list[S
 
 def _measured(target: Target, seed: Seed, sizes: Sequence[int]) -> Steep:
     """A step (from one chunk to several, past what is remembered) ends; growth goes on."""
-    spent = tuple(_best(target, seed, size) for size in sizes)
+    spent = tuple(quickest(target, seed, size) for size in sizes)
     exponent = _exponent(sizes, spent)
     if exponent > STEEPEST:
         larger = LARGER * sizes[-1]
-        spent = (*spent, _best(target, seed, larger))
+        spent = (*spent, quickest(target, seed, larger))
         exponent = _exponent((*sizes, larger), spent)
     return Steep(target.name, seed, exponent, spent)
 
 
-def _best(target: Target, seed: Seed, size: int) -> float:
+def quickest(target: Target, seed: Seed, size: int) -> float:
+    """Seconds of CPU that the target takes for the seed at this size, at best."""
     first = _seconds(target, seed, size)
     if first > SURE:
         return first

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.hostile.growth import steep
+from tests.hostile.growth import quickest, steep
 from tests.hostile.inputs import SEEDS, TARGETS, Seed, Target
 
 SIZES = (500, 2_000, 8_000)
@@ -23,6 +23,14 @@ def test_a_quadratic_pattern_is_found() -> None:
     [found] = steep(target, seeds, (1_000, 4_000, 16_000))
     assert found.seed == Seed("<!--")
     assert found.exponent > 1.8
+
+
+@pytest.mark.parametrize("unclosed", ["![", "[", "[["])
+def test_brackets_that_nothing_closes_cost_about_what_other_signs_cost(unclosed: str) -> None:
+    """Growth alone does not show it: for each bracket, the next hundred were looked at again."""
+    [page] = [target for target in TARGETS if target.name == "an MDX page"]
+    other = quickest(page, Seed("!("), 16_000)
+    assert quickest(page, Seed(unclosed), 16_000) < 5 * other
 
 
 @pytest.mark.slow

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from markdown_it import MarkdownIt
+from markdown_it.parser_inline import RuleFuncInlineType
 from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_core import StateCore
-from markdown_it.rules_inline import StateInline
+from markdown_it.rules_inline import StateInline, image, link
 from markdown_it.token import Token
 from mdit_py_plugins.footnote import footnote_plugin
 
@@ -89,6 +90,8 @@ def _make_parser(indented_code: bool) -> MarkdownIt:
     md.block.ruler.before("fence", "mdx_flow", _flow, interrupts)
     md.block.ruler.before("fence", "admonition", admonition, interrupts)
     md.block.ruler.before("fence", "math_block", _math_block, interrupts)
+    md.inline.ruler.at("link", _before_closer(link))
+    md.inline.ruler.at("image", _before_closer(image))
     md.inline.ruler.after("autolink", "mdx_text", _text)
     md.inline.ruler.before("escape", "math_text", _math_text)
     md.core.ruler.before("inline", "heading_ids", _heading_ids)
@@ -291,6 +294,17 @@ def _inline_budget(state: StateInline) -> ScanBudget:
         budget.comment_fails_from.clear()
         state.env["budget_of"] = state.src
     return budget
+
+
+def _before_closer(rule: RuleFuncInlineType) -> RuleFuncInlineType:
+    """The rule of links or images, not tried after the last `]`, where it would look through all
+    that is nested in vain."""
+
+    def tried(state: StateInline, silent: bool) -> bool:
+        budget: ScanBudget = state.env["budget"]
+        return state.pos < budget.last_closer(state.src) and rule(state, silent)
+
+    return tried
 
 
 def _math_text(state: StateInline, silent: bool) -> bool:

@@ -79,10 +79,17 @@ class ScanBudget:
 
     characters: int = 1_000_000
     comment_fails_from: dict[str, int] = field(default_factory=dict)
+    last_closers: dict[str, int] = field(default_factory=dict)
 
     def limit(self, start: int, end: int) -> int:
         longest = LONGEST_CONSTRUCT if self.characters > 0 else 200
         return min(end, start + (longest if self.characters > -1_000_000 else 0))
+
+    def last_closer(self, text: str) -> int:
+        """Where the last `]` of a text is, -1 if it has none; looked for once."""
+        if text not in self.last_closers:
+            self.last_closers[text] = text.rfind("]")
+        return self.last_closers[text]
 
 
 def scan_piece(text: str, start: int, end: int, budget: ScanBudget) -> Piece | None:
