@@ -227,6 +227,9 @@ class TokenVectors(models.Model):
         default=list,
         help_text="Those that the tokens are nearest to; a search finds texts by them.",
     )
+    centroid_bytes = models.BinaryField(
+        default=b"", help_text="The same, as a search reads them: two bytes each."
+    )
 
     class Meta:
         default_permissions = ()

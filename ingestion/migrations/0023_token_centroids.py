@@ -6,7 +6,8 @@ from django.db import migrations, models
 CENTROIDS_IN_THEIR_ROW = """
     ALTER TABLE ingestion_tokenvectors ALTER vectors SET STORAGE EXTERNAL;
     ALTER TABLE ingestion_tokenvectors ALTER centroids SET STORAGE MAIN;
-    ALTER TABLE ingestion_tokenvectors SET (toast_tuple_target = 512)"""
+    ALTER TABLE ingestion_tokenvectors ALTER centroid_bytes SET STORAGE MAIN;
+    ALTER TABLE ingestion_tokenvectors SET (toast_tuple_target = 1024)"""
 
 
 class Migration(migrations.Migration):
@@ -20,6 +21,13 @@ class Migration(migrations.Migration):
                 base_field=models.SmallIntegerField(),
                 default=list,
                 help_text="Those that the tokens are nearest to; a search finds texts by them.",
+            ),
+        ),
+        migrations.AddField(
+            model_name="tokenvectors",
+            name="centroid_bytes",
+            field=models.BinaryField(
+                default=b"", help_text="The same, as a search reads them: two bytes each."
             ),
         ),
         migrations.AddIndex(

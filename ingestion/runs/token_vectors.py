@@ -33,11 +33,13 @@ _NEXT = """
         WHERE t.content_hash = c.content_hash AND t.version = %s)
     ORDER BY c.content_hash LIMIT %s"""
 _KEEP = """
-    INSERT INTO ingestion_tokenvectors (content_hash, version, vectors, centroids)
-    SELECT given.hash, %s, given.vectors, given.centroids::smallint[]
-    FROM unnest(%s::text[], %s::bytea[], %s::text[]) AS given(hash, vectors, centroids)
+    INSERT INTO ingestion_tokenvectors (content_hash, version, vectors, centroids, centroid_bytes)
+    SELECT given.hash, %s, given.vectors, given.centroids::smallint[], given.bytes
+    FROM unnest(%s::text[], %s::bytea[], %s::text[], %s::bytea[])
+        AS given(hash, vectors, centroids, bytes)
     ON CONFLICT (content_hash) DO UPDATE SET
-        version = excluded.version, vectors = excluded.vectors, centroids = excluded.centroids"""
+        version = excluded.version, vectors = excluded.vectors, centroids = excluded.centroids,
+        centroid_bytes = excluded.centroid_bytes"""
 
 
 class Text(NamedTuple):
@@ -114,5 +116,6 @@ def _keep(texts: Sequence[Text], passages: Sequence[Passage]) -> None:
     hashes = [text.content_hash for text in texts]
     vectors = [passage.vectors for passage in passages]
     centroids = ["{" + ",".join(map(str, passage.centroids)) + "}" for passage in passages]
+    packed = [token_vectors.packed_centroids(passage.centroids) for passage in passages]
     with connection.cursor() as cursor:
-        cursor.execute(_KEEP, [token_vectors.VERSION, hashes, vectors, centroids])
+        cursor.execute(_KEEP, [token_vectors.VERSION, hashes, vectors, centroids, packed])

@@ -39,20 +39,21 @@ CLOSE = 0.6  # of the similarity of the centroid nearest to a token: what is bey
 EVEN = 20  # passages with a centroid; it chooses less the more there are beyond these
 WEIGHT = 1.0  # of the ranking beside the others
 
+# The planner takes comparing arrays to be as cheap as comparing numbers, and would look at each row.
+# In one message with a statement, this applies to it alone.
+_BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true);"
 _NEAR_CENTROIDS = "t.centroids && %s::smallint[] AND t.version = %s"
 _STORED = """
     SELECT c.id, t.vectors FROM ingestion_chunk c
     JOIN ingestion_tokenvectors t ON t.content_hash = c.content_hash
     WHERE c.id = ANY(%s) AND t.version = %s AND t.vectors <> ''"""
-_HEAD, _NUMBER = 20, np.dtype([("length", ">i4"), ("value", ">i2")])
-"""How PostgreSQL sends an array of smallint: a head, and each number with its length."""
 
 
 class Texts(NamedTuple):
     """`centroids` are those of one text after the other, and `starts` where those of each begin."""
 
     hashes: Sequence[str]
-    centroids: NDArray[np.int16]
+    centroids: NDArray[np.intp]
     starts: NDArray[np.int64]
 
 
@@ -104,7 +105,7 @@ class Comparison:
         telling = np.argsort(-self.weights)[:MOST_TOKENS]
         values = np.zeros(len(texts.hashes))
         for token in telling.tolist():
-            nearest = np.maximum.reduceat(near[token][texts.centroids], texts.starts)
+            nearest = np.maximum.reduceat(near[token].take(texts.centroids), texts.starts)
             values += self.weights[token] * nearest
         return [texts.hashes[place] for place in np.argsort(-values, kind="stable")[:EXACTLY]]
 
@@ -114,6 +115,7 @@ class Comparison:
             return []
         condition, parameters = filters.sql()
         sql = f"""
+            {_BY_INDEX}
             SELECT c.id, c.document_id, t.vectors FROM {filters.table}
             JOIN ingestion_tokenvectors t ON t.content_hash = c.content_hash
             WHERE c.profile_id = ANY(%s) AND c.content_hash = ANY(%s) AND t.version = %s{condition}
@@ -121,6 +123,7 @@ class Comparison:
         asked = [[*profiles], [*texts], token_vectors.VERSION, *parameters]
         with connection.cursor() as cursor:
             cursor.execute(sql, asked)
+            cursor.nextset()
             rows = cursor.fetchall()
         self._compare({chunk: bytes(vectors) for chunk, _, vectors in rows if vectors})
         documents = {chunk: document for chunk, document, vectors in rows if vectors}
@@ -175,17 +178,19 @@ def _with_centroids(filters: Filters, chosen: list[int], chunks: int) -> Texts |
             JOIN ingestion_tokenvectors t ON t.content_hash = c.content_hash"""
         condition, further = filters.sql()
         if filters.keep_few(chunks):
-            some, parameters = "t.vectors <> '' AND t.version = %s", parameters[1:]
+            some, parameters = "t.centroid_bytes <> '' AND t.version = %s", parameters[1:]
         parameters = [*parameters, *further]
     sql = f"""
-        SELECT array_agg(content_hash), string_agg(substr(array_send(centroids), {_HEAD + 1}), ''),
-               array_agg(cardinality(centroids))
-        FROM (SELECT t.content_hash, t.centroids FROM {table}
+        {_BY_INDEX}
+        SELECT array_agg(content_hash), string_agg(centroid_bytes, ''),
+               array_agg(length(centroid_bytes))
+        FROM (SELECT t.content_hash, t.centroid_bytes FROM {table}
               WHERE {some}{condition} LIMIT {AT_MOST}) AS found"""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        hashes, sent, numbers = cursor.fetchone()
+        cursor.nextset()
+        hashes, packed, lengths = cursor.fetchone()
     if not hashes:
         return None
-    centroids = np.frombuffer(sent, _NUMBER)["value"].astype(np.int16)
-    return Texts(hashes, centroids, np.cumsum([0, *numbers[:-1]]))
+    starts = np.cumsum([0, *lengths[:-1]]) // token_vectors.CENTROID.itemsize
+    return Texts(hashes, token_vectors.unpacked_centroids(packed), starts)
