@@ -39,7 +39,7 @@ CLOSE = 0.6  # of the similarity of the centroid nearest to a token: what is bey
 EVEN = 20  # passages with a centroid; it chooses less the more there are beyond these
 WEIGHT = 1.0  # of the ranking beside the others
 
-# The planner takes comparing arrays to be as cheap as comparing numbers, and would look at each row.
+# The planner takes comparing arrays to be as cheap as comparing numbers, and would read all rows.
 # In one message with a statement, this applies to it alone.
 _BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true);"
 _NEAR_CENTROIDS = "t.centroids && %s::smallint[] AND t.version = %s"
