@@ -26,6 +26,7 @@ from ingestion.embedding.base import Vectors
 from ingestion.search.relevance import Features
 from ingestion.search.retrievers import DEPTH, PER_DOCUMENT_RANKED, Filters, Ranking
 
+LATE = "late interaction"
 UNCOUNTED = 0.5  # the weight of a word without a rarity, such as a stop word
 ENOUGH = 0.75  # of the hits have to have vectors: else they are put in order without
 KEPT_QUERIES = 512
@@ -74,7 +75,7 @@ class Comparison:
             sql = """
                 SELECT u.id, u.place, u.value
                 FROM unnest(%s::bigint[], %s::float8[]) WITH ORDINALITY AS u(id, value, place)"""
-            yield Ranking("late interaction", 0, WEIGHT, sql, [placed, values], "1.0")
+            yield Ranking(LATE, 0, WEIGHT, sql, [placed, values], "1.0")
 
     def of(self, chunks: Sequence[int]) -> Features | None:
         """How near each of these is, compared with the others; what has no vectors is as near as

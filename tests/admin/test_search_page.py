@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from ingestion.admin import search
 from ingestion.models import Document
+from ingestion.runs import token_vectors
 from tests.support.indexed import document, index
 
 pytestmark = pytest.mark.django_db
@@ -49,6 +52,26 @@ def test_a_hit_without_the_words_is_called_weak(admin_client: Client, stored: No
     assert ">weak</span>" in html
     assert "without: " in html
     assert ">weak</span>" not in page(admin_client, q="window controls")
+
+
+def test_a_hit_that_is_close_word_by_word_is_not_called_weak(
+    admin_client: Client, stored: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "WEAK_MEANING", 2.0)  # above any similarity
+    monkeypatch.setattr(search, "WEAK_LATELY", 0.4)
+    asked = "do trees get wet in october"
+    assert ">weak</span>" in _of("Weather", page(admin_client, q=asked))
+    settings.LATE_INTERACTION = True
+    list(token_vectors.steps())
+    html = page(admin_client, q=asked)
+    assert ">weak</span>" not in _of("Weather", html)
+    assert ">weak</span>" in html
+
+
+def _of(title: str, html: str) -> str:
+    """What the page says of the hit with this title."""
+    _, _, after = html.partition(f">{title}</a>")
+    return after.partition('<a class="hit"')[0]
 
 
 def test_the_modes_are_compared(admin_client: Client, stored: None) -> None:

@@ -122,7 +122,7 @@ def test_it_finds_what_nothing_else_finds() -> None:
     list(token_vectors.steps())
     hits = search(ASKED).hits
     assert {hit.title for hit in hits} == {page.title for page in PAGES}
-    assert {part.ranking for hit in hits for part in hit.parts} == {"late interaction"}
+    assert {part.ranking for hit in hits for part in hit.parts} == {late_interaction.LATE}
     assert found(mode="text") == found(mode="dense") == []
 
 
