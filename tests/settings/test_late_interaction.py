@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 import pytest
 
-from tests.settings.place import Place, end
+from tests.settings.place import Place, below, end
 from tests.support.reading import until
 
 MISSING = (
@@ -37,3 +38,29 @@ def test_a_worker_makes_what_a_search_needs(place: Place) -> None:
     assert "late" not in known(place)
     place.says("late_interaction", "--remove")
     assert place.ask("SELECT count(*) FROM ingestion_tokenvectors") == 0
+
+
+@pytest.mark.faults
+def test_a_kill_loses_a_batch_at_most(place: Place) -> None:
+    place.fresh(*(f"page{n}" for n in range(150)))
+    place.ingest()
+    place.says("late_interaction", "--remove")
+    made = "SELECT content_hash || md5(vectors) FROM ingestion_tokenvectors"
+    command = place.manage("late_interaction", LATE_INTERACTION="true")
+    until(lambda: place.all(made), 60)
+    command.send_signal(signal.SIGKILL)
+    command.communicate(timeout=60)
+    before = {*place.all(made)}
+    assert 0 < len(before) < 150
+    worker = place.manage("worker", LATE_INTERACTION="true")
+    try:
+        until(lambda: len(place.all(made)) > len(before), 60)
+        for process in below(worker):
+            if process.nice() > 0:  # the one in the background
+                process.kill()
+        until(lambda: place.ask(MISSING) == 0, 120)
+    finally:
+        end(worker)
+    after = place.all(made)
+    assert before <= {*after}
+    assert len(after) == place.ask("SELECT count(DISTINCT content_hash) FROM ingestion_chunk")
