@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ingestion.api.schemas import MOST_VALUES, Tag, Whole
 from ingestion.models import Failure, SourceRun, State
@@ -18,9 +18,20 @@ class RunRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     sources: list[Tag] = Field(
-        [], max_length=MOST_VALUES, description="Empty: all that are enabled."
+        [],
+        max_length=MOST_VALUES,
+        description="Left out: all that are enabled.",
+        json_schema_extra={"minItems": 1},
     )
     retry_failed: bool = Field(False, description="Read only documents with open errors.")
+
+    @field_validator("sources")
+    @classmethod
+    def _given(cls, names: list[str]) -> list[str]:
+        """A script whose list came out empty does not mean all."""
+        if not names:
+            raise ValueError("names no source: leave it out to start all that are enabled.")
+        return names
 
 
 class Follow(BaseModel):

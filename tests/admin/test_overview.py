@@ -37,6 +37,16 @@ def test_a_new_installation_shows_three_steps(admin_client: Client, source: Sour
     assert "Three steps" not in page(admin_client, "index")
 
 
+def test_a_disabled_source_with_a_schedule_is_read_when_it_is_enabled(
+    admin_client: Client, source: Source
+) -> None:
+    source_run(source, State.SUCCEEDED)
+    Source.objects.filter(pk=source.pk).update(schedule="0 3 * * *", enabled=False)
+    assert "when enabled" in page(admin_client, "overview")
+    Source.objects.filter(pk=source.pk).update(enabled=True)
+    assert "when enabled" not in page(admin_client, "overview")
+
+
 def test_a_failed_source_can_be_tried_again_from_here(admin_client: Client, source: Source) -> None:
     source_run(source, State.FAILED, error="The folder is gone: mount it.")
     shown = needs(admin_client)

@@ -104,6 +104,13 @@ def test_all_enabled_sources_of_the_token_are_read(harbours: Source, hills: Sour
     assert (all_of_them["started"], list(all_of_them["joined"])) == (["harbours"], ["hills"])
 
 
+def test_an_empty_list_of_sources_starts_nothing(harbours: Source) -> None:
+    status, said = Api().post("/api/runs", {"sources": []})
+    assert status == 400
+    assert "leave it out to start all" in json.dumps(said)
+    assert not Run.objects.exists()
+
+
 def test_without_the_right_nothing_is_started_or_followed(harbours: Source) -> None:
     run = read(harbours).run_id
     api = Api(rights=("search", "read"))
