@@ -17,7 +17,7 @@ from django_q.models import OrmQ
 from ingestion.index.source_lock import is_free
 from ingestion.models import Failure, SourceRun, State
 from ingestion.runs.failures import stored_message
-from ingestion.runs.requests import RUN_SOURCE, ring
+from ingestion.runs.requests import RUN_SOURCE, cancelled_note, ring
 from ingestion.runs.state_machine import DELETED, move
 from sources.models import Source
 
@@ -80,7 +80,7 @@ def give_back(source_run: SourceRun, line: str, *, at_once: bool = True) -> str:
 
 
 def end_cancelled(source_run: SourceRun) -> str:
-    error = "Cancelled. What was stored stays; start it again to go on from there."
+    error = cancelled_note(source_run)
     move(source_run, State.CANCELLED, during=source_run.attempt, error=error, stage="")
     return f"{source_run}: cancelled."
 

@@ -163,10 +163,19 @@ def _refusal(source_run: SourceRun) -> str:
     return ""
 
 
+def cancelled_note(source_run: SourceRun, by: str = "") -> str:
+    """What becomes of a source run that was cancelled, and how to go on."""
+    if source_run.run.options.get("clean"):
+        on = "`ingest_all --resume` goes on from scratch, a start reads only what has changed."
+    else:
+        on = "start it again to go on from there."
+    return f"Cancelled{by}. What was stored stays; {on}"
+
+
 def cancel(source_run: SourceRun, who: str = "") -> str:
     """Ask a source run to stop; a sentence on what happens next. What is stored stays."""
     by = f" by {who}" if who else ""
-    note = f"Cancelled{by}. What was stored stays; start it again to go on from there."
+    note = cancelled_note(source_run, by)
     if move(source_run, State.CANCELLED, leaving=NOT_RUNNING, error=note):
         return f"{source_run.source_name} was cancelled before it ran on."
     running = SourceRun.objects.filter(pk=source_run.pk, state=State.RUNNING)

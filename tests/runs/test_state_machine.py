@@ -167,6 +167,15 @@ def test_a_running_one_is_asked_to_stop(source: Source) -> None:
     assert fresh(row).state == "running"
 
 
+def test_a_cancelled_run_says_how_to_go_on(source: Source) -> None:
+    row = requests.request([source], origin="api").started[0]
+    requests.cancel(row)
+    assert "start it again to go on from there" in fresh(row).error
+    row = requests.request([source], origin="api", clean=True).started[0]
+    requests.cancel(row)
+    assert "`ingest_all --resume` goes on from scratch" in fresh(row).error
+
+
 def test_one_that_has_ended_cannot_be_cancelled(source: Source) -> None:
     row = running(source)
     state_machine.move(row, State.SUCCEEDED)
