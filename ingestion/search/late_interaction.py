@@ -35,6 +35,7 @@ KEPT_QUERIES = 512
 ROUGHLY = 4000  # passages that are compared by their centroids, about
 EXACTLY = 200  # of these that are compared token by token
 AT_MOST = 2 * ROUGHLY
+OF_A_TEXT = 4  # chunks with the same text
 MOST_TOKENS = 12  # of a query, those that count most, are compared with centroids
 CLOSE = 0.6  # of the similarity of the centroid nearest to a token: what is beyond adds nothing
 EVEN = 20  # passages with a centroid; it chooses less the more there are beyond these
@@ -117,17 +118,23 @@ class Comparison:
         condition, parameters = filters.sql()
         sql = f"""
             {_BY_INDEX}
-            SELECT c.id, c.document_id, t.vectors FROM {filters.table}
-            JOIN ingestion_tokenvectors t ON t.content_hash = c.content_hash
-            WHERE c.profile_id = ANY(%s) AND c.content_hash = ANY(%s) AND t.version = %s{condition}
-            """
-        asked = [[*profiles], [*texts], token_vectors.VERSION, *parameters]
+            SELECT id, document_id, content_hash FROM (
+                SELECT c.id, c.document_id, c.content_hash, row_number() OVER (
+                    PARTITION BY c.content_hash ORDER BY c.id) AS nth
+                FROM {filters.table}
+                WHERE c.profile_id = ANY(%s) AND c.content_hash = ANY(%s){condition}
+            ) AS found WHERE nth <= {OF_A_TEXT};
+            SELECT content_hash, vectors FROM ingestion_tokenvectors
+            WHERE content_hash = ANY(%s) AND version = %s AND vectors <> ''"""
+        asked = [[*profiles], [*texts], *parameters, [*texts], token_vectors.VERSION]
         with connection.cursor() as cursor:
             cursor.execute(sql, asked)
             cursor.nextset()
-            rows = cursor.fetchall()
-        self._compare({chunk: bytes(vectors) for chunk, _, vectors in rows if vectors})
-        documents = {chunk: document for chunk, document, vectors in rows if vectors}
+            chunks = cursor.fetchall()
+            cursor.nextset()
+            stored = {text: bytes(vectors) for text, vectors in cursor.fetchall()}
+        self._compare({chunk: stored[text] for chunk, _, text in chunks if text in stored})
+        documents = {chunk: document for chunk, document, text in chunks if text in stored}
         placed, taken = list[int](), Counter[int]()
         for chunk in sorted(documents, key=lambda chunk: (-self.known[chunk], chunk)):
             taken[documents[chunk]] += 1

@@ -165,6 +165,16 @@ def test_one_document_does_not_fill_the_list(monkeypatch: pytest.MonkeyPatch) ->
     assert found(limit=20).count("Long") == 2
 
 
+@pytest.mark.usefixtures("alone")
+def test_a_text_of_many_documents_is_compared_a_few_times() -> None:
+    same = "EXTRACT holds a record, and others wait until it is released."
+    index(*(document(f"Copy {n}", same, title="Copy") for n in range(12)), *PAGES)
+    list(token_vectors.steps())
+    hits = hybrid.candidates(ASKED).hits
+    copies = [hit for hit in hits if hit.title == "Copy"]
+    assert len(copies) == late_interaction.OF_A_TEXT
+
+
 def test_however_large_the_index_is_only_some_thousands_are_compared() -> None:
     compared = late_interaction.comparison(ASKED, {"writing": 5.0, "row": 6.0})
     assert compared is not None
