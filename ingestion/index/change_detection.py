@@ -99,8 +99,9 @@ class KnownDocuments:
     that makes everything again resumes where an earlier attempt ended. Without `trust_times`, size
     and time of a file do not make it current. Neither is a document current whose text, or file of
     at most `original_limit` bytes, is not stored, or whose chunks lack words that there are of the
-    `enrichment_model`, or have others. `in_hand` is called with each address that the parser asks
-    about, which it reads next.
+    `enrichment_model`, or have others. Unless the last reading `was_whole`, a file of several
+    documents is not current: it may have been left in its middle. `in_hand` is called with each
+    address that the parser asks about, which it reads next.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class KnownDocuments:
         trust_times: bool = True,
         original_limit: int = 0,
         enrichment_model: str = "",
+        was_whole: bool = True,
         in_hand: Callable[[str], None] = lambda url: None,
     ) -> None:
         self.source = source
@@ -120,6 +122,7 @@ class KnownDocuments:
         self.data_dir = data_dir.resolve()
         self.made_since = made_since
         self.trust_times = trust_times
+        self.was_whole = was_whole
         self.in_hand = in_hand
         self.by_url: dict[str, Stored] = {}
         self.by_file: dict[str, list[str]] = {}
@@ -148,6 +151,8 @@ class KnownDocuments:
 
     def current(self, url: str) -> bool:
         self.in_hand(url)
+        if url not in self.by_url and not self.was_whole:
+            return False
         urls = self.covered(url)
         return bool(urls) and all(self._is_current(u) for u in urls)
 

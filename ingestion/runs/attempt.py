@@ -42,6 +42,7 @@ from ingestion.runs.progress import ProgressReport
 from ingestion.text.analyzer import TERMS_VERSION
 from sources.models import Source
 
+LOOKED_BACK = 50  # runs, for the last that read a source to its end
 LOCK_PATIENCE = 10.0  # seconds in which the server notices that a killed predecessor is gone
 
 
@@ -230,8 +231,22 @@ class Attempt:
             trust_times=settings.TRUST_FILE_TIMES,
             original_limit=settings.ORIGINAL_LIMIT,
             enrichment_model=settings.ENRICHMENT_MODEL,
+            was_whole=self._was_whole(),
             in_hand=self.child_status.hold,
         )
+
+    def _was_whole(self) -> bool:
+        """Whether the source was read to its end before, and nothing since was cut off."""
+        stored = Document.objects.filter(source=self.source)
+        if stored.filter(changed_at__gte=self.source_run.queued_at).exists():
+            return False  # by an earlier attempt of this run
+        ended = SourceRun.objects.filter(source=self.source, finished_at__isnull=False)
+        for row in ended.exclude(pk=self.source_run.pk).order_by("-pk")[:LOOKED_BACK]:
+            if row.state not in (State.SUCCEEDED, State.PARTIAL):
+                return False
+            if not Options.of(row).is_partial:
+                return True
+        return False
 
     def _parsed(
         self,

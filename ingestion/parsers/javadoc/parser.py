@@ -24,7 +24,7 @@ HELP = "/WebHelp/"
 class JavaDocParser(Parser):
     """The classes of packages, as BBj's genjdoc writes them."""
 
-    version = 1
+    version = 2
     endings = (".json",)
     Options = FileOptions
 

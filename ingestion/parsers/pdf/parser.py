@@ -103,7 +103,7 @@ class PdfOrigin:
 class PdfParser(Parser):
     """Reads the .pdf files of a source's paths."""
 
-    version = 4
+    version = 5
     endings = (".pdf",)
     Options = FileOptions
 
