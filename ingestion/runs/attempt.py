@@ -12,6 +12,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from ingestion import documents
@@ -213,14 +214,18 @@ class Attempt:
         """The commit that is stored as it would be read now; empty if anything may be different."""
         if not self.source.repository or self.options.clean or scope.only is not None:
             return ""
-        ended = SourceRun.objects.filter(source=self.source, finished_at__isnull=False)
-        last = ended.exclude(pk=self.source_run.pk).order_by("-pk").first()
+        last = self._ended_before().first()
         if last is None or last.state != State.SUCCEEDED or Options.of(last).is_partial:
             return ""
         stored = Document.objects.filter(source=self.source)
         is_whole = stored.count() == last.documents and not stored.exclude(read_key=key).exists()
         is_stale = stored.filter(enrichments.stale(settings.ENRICHMENT_MODEL)).exists()
         return last.commit if is_whole and not is_stale else ""
+
+    def _ended_before(self) -> QuerySet[SourceRun]:
+        """The other source runs of this source that have ended, the newest first."""
+        ended = SourceRun.objects.filter(source=self.source, finished_at__isnull=False)
+        return ended.exclude(pk=self.source_run.pk).select_related("run").order_by("-pk")
 
     def _known(self, key: str, scope: Scope, data_dir: Path) -> KnownDocuments:
         return KnownDocuments(
@@ -240,8 +245,7 @@ class Attempt:
         stored = Document.objects.filter(source=self.source)
         if stored.filter(changed_at__gte=self.source_run.queued_at).exists():
             return False  # by an earlier attempt of this run
-        ended = SourceRun.objects.filter(source=self.source, finished_at__isnull=False)
-        for row in ended.exclude(pk=self.source_run.pk).order_by("-pk")[:LOOKED_BACK]:
+        for row in self._ended_before()[:LOOKED_BACK]:
             if row.state not in (State.SUCCEEDED, State.PARTIAL):
                 return False
             if not Options.of(row).is_partial:
