@@ -22,6 +22,13 @@ logconfig_dict = LOGGING
 _counts = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="bbjrag-metrics-")
 
 
+def when_ready(server: Any) -> None:
+    """What searches open is opened once, and the processes that are forked now share it."""
+    from ingestion.search import late_interaction  # noqa: PLC0415 - needs the application
+
+    late_interaction.get_ready()
+
+
 def post_worker_init(worker: Any) -> None:
     from ingestion.notifications import watching  # noqa: PLC0415 - needs the application
 

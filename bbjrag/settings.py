@@ -216,7 +216,7 @@ EMBEDDING_BATCH_SIZE = env.integer("EMBEDDING_BATCH_SIZE", 0, maximum=2048)
 
 ENRICHMENT_MODEL = env.text("ENRICHMENT_MODEL", "")
 
-LATE_INTERACTION = env.boolean("LATE_INTERACTION", False)
+LATE_INTERACTION = env.boolean("LATE_INTERACTION", True)
 
 RERANKER_URL = env.address("RERANKER_URL", ending="/rerank")
 RERANKER_MODEL = env.text("RERANKER_MODEL", "")

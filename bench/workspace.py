@@ -16,6 +16,8 @@ ENVIRONMENT = {
     "STATE_DIR": str(FOLDER / "state"),
     "DATA_DIR": str(MATERIAL),
     "LOG_LEVEL": "ERROR",
+    # What it needs takes a quarter of an hour for 12,000 chunks: its cost is in docs/search.md.
+    "LATE_INTERACTION": "false",
 }
 REAL_OLLAMA = os.environ.get("OLLAMA_HOST", "http://127.0.0.1:11434")
 

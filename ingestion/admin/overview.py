@@ -13,7 +13,7 @@ from ingestion.admin.standings import Standing, progress, standings
 from ingestion.models import Chunk, Document, EmbeddingProfile, SourceRun, State
 from ingestion.monitoring import health
 from ingestion.runs import reembedding, token_vectors
-from ingestion.runs.background import Progress
+from ingestion.runs.background import Counted, Progress
 from ingestion.worker.cluster import Presence
 
 BUSY_PAUSE = 2000  # milliseconds until the page refreshes while something is running
@@ -38,12 +38,16 @@ def overview() -> dict[str, Any]:
         "needs": attention.needs(found, held, checks),
         "checks": checks,
         "growth": growth.growth(),
-        "meaning": _unfinished(reembedding.progress()),
-        "tokens": _unfinished(token_vectors.progress()),
+        "meaning": _unfinished(_meaning()),
+        "tokens": _unfinished(_tokens()),
         "has_worker": Presence.anybody(),
         "progress": [progress(row, why.get(row.pk, "")) for row in open_runs],
         "pause": BUSY_PAUSE if open_runs else QUIET_PAUSE,
     }
+
+
+_meaning = Counted(reembedding.progress)
+_tokens = Counted(token_vectors.progress)
 
 
 def _unfinished(far: Progress | None) -> Progress | None:

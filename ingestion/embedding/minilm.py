@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +45,7 @@ CONTEXT = 256 - 2
 DIMENSIONS = 384
 MOST_THREADS = 4
 ERRORS_ONLY = 3
+ASKED_AT_ONCE = 16  # queries
 
 
 class Model(NamedTuple):
@@ -95,7 +96,7 @@ class MiniLMEmbedder:
         """As `embed`, of what fits into the model: a question may be long."""
         check_texts([text])
         pieces = self.vocabulary.numbers(text)[:CONTEXT]
-        row: Vectors = checked([self._mean(pieces)], 1, DIMENSIONS)[0]
+        row: Vectors = checked([states_of_query(tuple(pieces)).mean(axis=0)], 1, DIMENSIONS)[0]
         return row
 
     def _pieces(self, text: str) -> list[int]:
@@ -126,6 +127,13 @@ def states(session: Any, pieces: Sequence[int]) -> Vectors:
     }
     found: Vectors = session.run(["last_hidden_state"], asked)[0][0]
     return found
+
+
+@lru_cache(ASKED_AT_ONCE)
+def states_of_query(pieces: tuple[int, ...]) -> Vectors:
+    """As `states`, by the model of this process. A query is asked for twice, for its vector and for
+    those of its tokens. Raises EmbedderError if the model cannot be opened."""
+    return states(opened().session, pieces)
 
 
 def threads() -> int:

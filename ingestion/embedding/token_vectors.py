@@ -32,15 +32,10 @@ DIMENSIONS = 64
 WIDTH = DIMENSIONS // 2  # bytes of a token: two numbers each
 CENTROIDS = 4096
 CENTROID = np.dtype("<u2")  # the number of one, as it is stored
-PAIR = np.dtype("<u2")  # two bytes
 LEVELS = 16  # of a number in 4 bits
 REACH = 2.5  # standard deviations from the middle to the outermost levels
 LONGEST_QUERY = 64  # tokens
 LONGEST_PASSAGE = 4 * minilm.CONTEXT  # tokens; a passage that is too long is read in pieces
-
-
-_AS_STORED = np.arange(DIMENSIONS).reshape(2, WIDTH).T.ravel()
-"""The dimensions in the order in which the numbers are stored."""
 
 
 class Projection(NamedTuple):
@@ -105,10 +100,10 @@ def unpacked_centroids(packed: bytes) -> NDArray[np.intp]:
 
 def of_query(text: str) -> AskedTokens:
     """Raises EmbedderError if the model cannot be opened."""
-    session, vocabulary = minilm.opened()
+    vocabulary = minilm.opened().vocabulary
     pieces = vocabulary.numbers(text)[:LONGEST_QUERY]
     words = [*_words([vocabulary.vocabulary[piece] for piece in pieces])]
-    said = _said(session, pieces)
+    said = _normed(minilm.states_of_query(tuple(pieces))[1:-1])
     matrix, importance = projection().matrix, projection().importance
     return AskedTokens(_normed(said @ matrix), words, np.exp(said @ importance))
 
@@ -117,22 +112,24 @@ def nearness(asked: Vectors, passages: Sequence[bytes]) -> Vectors:
     """How near the nearest token of each passage is to each of those asked for, by their cosine.
     Shape (len(asked), len(passages)); no passage may be empty."""
     starts = np.cumsum([0, *(len(passage) // WIDTH for passage in passages[:-1])])
-    pairs = np.frombuffer(b"".join(passages), PAIR)
-    levels = _levels().take(pairs, axis=0).reshape(-1, DIMENSIONS)
-    steps = projection().steps[_AS_STORED]
-    products = (asked[:, _AS_STORED] * steps) @ levels.T
+    levels = _levels(b"".join(passages))
+    steps = projection().steps
+    asked = asked * steps
+    products = np.ascontiguousarray((levels @ asked.T).T)
     np.multiply(levels, levels, out=levels)
-    lengths = np.sqrt(levels @ (steps * steps))
-    found: Vectors = np.maximum.reduceat(products / lengths, starts, axis=1)
+    products /= np.sqrt(levels @ (steps * steps))
+    found: Vectors = np.maximum.reduceat(products, starts, axis=1)
     return found
 
 
-@cache
-def _levels() -> Vectors:
-    """Of the four numbers in each two bytes, from the middle. Shape (2 ** 16, 4)."""
-    two = np.arange(2**16, dtype=np.uint32)[:, None] >> np.array([0, 4, 8, 12])
-    found: Vectors = (two & (LEVELS - 1)).astype(np.float32) - np.float32((LEVELS - 1) / 2)
-    return found
+def _levels(passages: bytes) -> Vectors:
+    """Of each number of each token, from the middle. Shape (tokens, DIMENSIONS)."""
+    both = np.frombuffer(passages, np.uint8).reshape(-1, WIDTH)
+    levels = np.empty((len(both), DIMENSIONS), np.float32)
+    levels[:, :WIDTH] = both & (LEVELS - 1)
+    levels[:, WIDTH:] = both // LEVELS
+    levels -= np.float32((LEVELS - 1) / 2)
+    return levels
 
 
 @cache

@@ -19,7 +19,7 @@ from ingestion.models import EmbeddingProfile
 from ingestion.search import late_interaction, relevance, unknown_filters
 from ingestion.search.diversity import varied
 from ingestion.search.highlighting import Gains, snippet
-from ingestion.search.late_interaction import Comparison
+from ingestion.search.late_interaction import LATE, Comparison
 from ingestion.search.query_analysis import clauses
 from ingestion.search.query_expansion import QueryTerms, query_terms
 from ingestion.search.relevance import Features
@@ -71,22 +71,18 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 class Candidates(NamedTuple):
     """What the rankings found, best first; `notes` are for the user. `added` are the words of a
     language model by chunk, which are found and not shown; `profiles` are those in use; `late` is
-    there if late interaction is on."""
+    what late interaction says of the hits, if it is on and knows enough of them."""
 
     terms: QueryTerms
     hits: list[Hit]
     added: Mapping[int, str]
     notes: tuple[str, ...]
     profiles: Sequence[EmbeddingProfile]
-    late: Comparison | None = None
+    late: Features | None = None
 
     def sentences(self) -> bool:
         """Whether a model of sentences made some of the vectors."""
         return embeds_sentences(self.profiles)
-
-    def lately(self) -> Features | None:
-        """What late interaction says of the hits, if it is on."""
-        return self.late.of([hit.chunk_id for hit in self.hits]) if self.late else None
 
 
 def search(
@@ -185,7 +181,10 @@ def _found(asked: str, terms: QueryTerms, filters: Filters, mode: Mode, least: i
         number = max(least, LATE_CANDIDATES if late else CANDIDATES)
         hits, added, now = _hits(rankings, number) if rankings else ([], {}, _keys_in_use())
         if not by_meaning or now <= {profile.pk for profile in used}:
-            return Candidates(terms, hits, added, tuple(notes), used, late)
+            nearness = late.of(hits) if late else None
+            if late and nearness is None:
+                hits = _without_late(hits)
+            return Candidates(terms, hits, added, tuple(notes), used, nearness)
         used = profiles_in_use()
 
 
@@ -250,6 +249,17 @@ def _hits(rankings: Sequence[Ranking], number: int) -> Found:
     return [hit for hit, _ in found], {hit.chunk_id: added for hit, added in found if added}, now
 
 
+def _without_late(hits: Sequence[Hit]) -> list[Hit]:
+    """What the other rankings found, best first, as if there were only these."""
+    others = [[part for part in hit.parts if part.ranking != LATE] for hit in hits]
+    left = [
+        hit.model_copy(update={"parts": tuple(parts), "score": sum(map(_gain, parts))})
+        for hit, parts in zip(hits, others, strict=True)
+        if parts
+    ]
+    return sorted(left, key=lambda hit: (-hit.score, hit.chunk_id))
+
+
 def _keys_in_use() -> set[int]:
     return {profile.pk for profile in profiles_in_use()}
 
@@ -267,7 +277,7 @@ def _in_order(asked: str, found: Candidates) -> list[Hit]:
     """By relevance; what the query names comes first, whatever else is known of it."""
     hits = found.hits
     scored = relevance.ordered(
-        asked, found.terms, hits, found.added, sentences=found.sentences(), late=found.lately()
+        asked, found.terms, hits, found.added, sentences=found.sentences(), late=found.late
     )
     places = {hit.chunk_id: place for place, hit in enumerate(hits) if _is_named(hit)}
     return sorted(scored, key=lambda hit: places.get(hit.chunk_id, len(hits)))
@@ -309,5 +319,8 @@ def _each_clause_first(hits: Sequence[Hit]) -> list[Hit]:
 
 
 def _gained(hit: Hit, clause: int) -> float:
-    parts = (part for part in hit.parts if part.clause == clause)
-    return sum(part.weight / (RANK_CONSTANT + part.place) for part in parts)
+    return sum(_gain(part) for part in hit.parts if part.clause == clause)
+
+
+def _gain(part: Contribution) -> float:
+    return part.weight / (RANK_CONSTANT + part.place)

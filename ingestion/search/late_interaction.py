@@ -13,17 +13,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import psycopg
+from django.conf import settings
 from django.db import connection
 from numpy.typing import NDArray
 
 from ingestion.embedding import token_vectors
 from ingestion.embedding.base import Vectors
+from ingestion.exceptions import EmbedderError
 from ingestion.search.relevance import Features
+from ingestion.search.results import Hit
 from ingestion.search.retrievers import DEPTH, PER_DOCUMENT_RANKED, Filters, Ranking
 
 LATE = "late interaction"
@@ -45,10 +50,13 @@ WEIGHT = 1.0  # of the ranking beside the others
 # In one message with a statement, this applies to it alone.
 _BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true);"
 _NEAR_CENTROIDS = "t.centroids && %s::smallint[] AND t.version = %s"
-_STORED = """
+_OF_TEXTS = """
+    SELECT content_hash, vectors FROM ingestion_tokenvectors
+    WHERE content_hash = ANY(%s::varchar[]) AND version = %s AND vectors <> ''"""
+_OF_CHUNKS = """
     SELECT c.id, t.vectors FROM ingestion_chunk c
     JOIN ingestion_tokenvectors t ON t.content_hash = c.content_hash
-    WHERE c.id = ANY(%s) AND t.version = %s AND t.vectors <> ''"""
+    WHERE c.id = ANY(%s::bigint[]) AND t.version = %s AND t.vectors <> ''"""
 
 
 class Texts(NamedTuple):
@@ -78,18 +86,16 @@ class Comparison:
                 FROM unnest(%s::bigint[], %s::float8[]) WITH ORDINALITY AS u(id, value, place)"""
             yield Ranking(LATE, 0, WEIGHT, sql, [placed, values], "1.0")
 
-    def of(self, chunks: Sequence[int]) -> Features | None:
-        """How near each of these is, compared with the others; what has no vectors is as near as
-        usual. None if too few have some."""
+    def of(self, hits: Sequence[Hit]) -> Features | None:
+        """How near each of these is; NaN if it has no vectors. None if too few have some of those
+        that other rankings found, too."""
+        chunks = [hit.chunk_id for hit in hits]
         if unknown := [chunk for chunk in chunks if chunk not in self.known]:
-            with connection.cursor() as cursor:
-                cursor.execute(_STORED, [unknown, token_vectors.VERSION])
-                self._compare({chunk: bytes(vectors) for chunk, vectors in cursor.fetchall()})
-        found = [self.known[chunk] for chunk in chunks if chunk in self.known]
-        if not found or len(found) < ENOUGH * len(chunks):
+            self._compare(_stored(_OF_CHUNKS, unknown))
+        others = [hit.chunk_id for hit in hits if {part.ranking for part in hit.parts} - {LATE}]
+        if sum(chunk in self.known for chunk in others) < ENOUGH * len(others):
             return None
-        usual = sum(found) / len(found)
-        return np.array([self.known.get(chunk, usual) - usual for chunk in chunks])
+        return np.array([self.known.get(chunk, np.nan) for chunk in chunks])
 
     def _compare(self, stored: Mapping[int, bytes]) -> None:
         if stored:
@@ -123,16 +129,12 @@ class Comparison:
                     PARTITION BY c.content_hash ORDER BY c.id) AS nth
                 FROM {filters.table}
                 WHERE c.profile_id = ANY(%s) AND c.content_hash = ANY(%s){condition}
-            ) AS found WHERE nth <= {OF_A_TEXT};
-            SELECT content_hash, vectors FROM ingestion_tokenvectors
-            WHERE content_hash = ANY(%s) AND version = %s AND vectors <> ''"""
-        asked = [[*profiles], [*texts], *parameters, [*texts], token_vectors.VERSION]
+            ) AS found WHERE nth <= {OF_A_TEXT}"""
         with connection.cursor() as cursor:
-            cursor.execute(sql, asked)
+            cursor.execute(sql, [[*profiles], [*texts], *parameters])
             cursor.nextset()
             chunks = cursor.fetchall()
-            cursor.nextset()
-            stored = {text: bytes(vectors) for text, vectors in cursor.fetchall()}
+        stored = _stored(_OF_TEXTS, texts)
         self._compare({chunk: stored[text] for chunk, _, text in chunks if text in stored})
         documents = {chunk: document for chunk, document, text in chunks if text in stored}
         placed, taken = list[int](), Counter[int]()
@@ -141,6 +143,13 @@ class Comparison:
             if taken[documents[chunk]] <= PER_DOCUMENT_RANKED:
                 placed.append(chunk)
         return placed[:DEPTH]
+
+
+def get_ready() -> None:
+    """Open what the first search would have to open, if it is on and there."""
+    if settings.LATE_INTERACTION:
+        with suppress(EmbedderError):
+            _asked("ready")
 
 
 def comparison(query: str, rarities: Mapping[str, float]) -> Comparison | None:
@@ -159,6 +168,16 @@ def _asked(query: str) -> token_vectors.AskedTokens:
     return token_vectors.of_query(query)
 
 
+def _stored(sql: str, keys: Sequence[int | str]) -> dict[Any, bytes]:
+    """The vectors of each, by its key. More than a megabyte, which is read as it is, and not as
+    digits, as Django's cursors do."""
+    with connection.wrap_database_errors:
+        connection.ensure_connection()
+        with psycopg.Cursor(connection.connection) as cursor:
+            cursor.execute(sql, [[*keys], token_vectors.VERSION], binary=True)
+            return dict(cursor.fetchall())
+
+
 def _chosen(near: Vectors, weights: Features, chunks: int) -> list[int]:
     """The centroids that tell most of the query, as long as they are in ROUGHLY passages together:
     those much nearer to one of its tokens than others, the rare ones rather. Shape of `near`:
@@ -166,13 +185,13 @@ def _chosen(near: Vectors, weights: Features, chunks: int) -> list[int]:
     closeness = near - CLOSE * near.max(axis=1, keepdims=True)
     with_each = token_vectors.projection().shares * chunks
     worth = (weights[:, None] * closeness).max(axis=0) / np.sqrt(with_each + EVEN)
+    best_first = np.argsort(-worth)[:AT_MOST]
+    best_first = best_first[worth[best_first] > 0]
     chosen, number = list[int](), 0.0
-    for centroid in np.argsort(-worth)[:AT_MOST].tolist():
-        if worth[centroid] <= 0:
-            break
-        if not chosen or number + with_each[centroid] <= ROUGHLY:
+    for centroid, further in zip(best_first.tolist(), with_each[best_first].tolist(), strict=True):
+        if not chosen or number + further <= ROUGHLY:
             chosen.append(centroid)
-            number += with_each[centroid]
+            number += further
     return chosen
 
 

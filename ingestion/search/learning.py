@@ -41,12 +41,11 @@ def examples(questions: Iterable[Question]) -> Examples:
     found, models = list[Found](), "words"
     for question in questions:
         asked = hybrid.candidates(question.query)
-        late = asked.lately()
-        models = relevance.set_of_weights(sentences=asked.sentences(), late=late is not None)
+        models = relevance.set_of_weights(sentences=asked.sentences(), late=asked.late is not None)
         answers = np.array([any(p.rank for p in question.places([hit])) for hit in asked.hits])
         if answers.any():
             features = relevance.features(
-                question.query, asked.terms, asked.hits, asked.added, late
+                question.query, asked.terms, asked.hits, asked.added, asked.late
             )
             found.append(Found(features, answers))
     return Examples(found, models)

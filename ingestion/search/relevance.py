@@ -59,6 +59,9 @@ FEATURES = (
   place: its place by that, as a logarithm
 """
 
+LATE = FEATURES.index("late")
+"""What late interaction says begins there, and goes on to the end."""
+
 Features = NDArray[np.float64]
 
 
@@ -94,8 +97,11 @@ def ordered(
     what late interaction says of each hit, if it is used."""
     if not hits:
         return []
-    weights = _weights()[set_of_weights(sentences=sentences, late=late is not None)]
-    values = features(query, terms, hits, added, late) * weights
+    known = features(query, terms, hits, added, late)
+    if late is not None and np.isnan(late).any():
+        others = known @ _weights()[set_of_weights(sentences=sentences, late=False)]
+        known[:, LATE:] = _late(_completed(late, others))
+    values = known * _weights()[set_of_weights(sentences=sentences, late=late is not None)]
     scored = [
         hit.model_copy(update={"score": float(row.sum()), "relevance": _named(row)})
         for hit, row in zip(hits, values, strict=True)
@@ -128,7 +134,8 @@ def features(
     added: Mapping[int, str] = _NONE,
     late: Features | None = None,
 ) -> Features:
-    """Shape (len(hits), len(FEATURES))."""
+    """Shape (len(hits), len(FEATURES)). What `late` does not say of a hit is as usual, and its
+    place is the last."""
     wanted = _wanted(query, terms)
     compared = _Compared(wanted, hits, added)
     in_text, in_headings = np.split(compared.held(), 2)
@@ -148,9 +155,25 @@ def features(
             documents.numbers(),
             ["```" in hit.content for hit in hits],
             np.log1p([len(hit.content) for hit in hits]),
-            *((np.zeros(len(hits)),) * 2 if late is None else (late, _places(late))),
+            np.zeros((len(hits), 2)) if late is None else _late(late),
         ]
     )
+
+
+def _late(late: Features) -> Features:
+    """How near each hit is compared with the others, and its place by that."""
+    values: Features = np.nan_to_num(np.column_stack([late - np.nanmean(late), _places(late)]))
+    return values
+
+
+def _completed(late: Features, others: Features) -> Features:
+    """With the nearness of hits that were not compared: as among the hits by their other score, so
+    among those that were compared by their nearness. So a hit keeps its place until its vectors are
+    made."""
+    places = np.argsort(np.argsort(-others, kind="stable")) / max(len(others) - 1, 1)
+    compared = np.sort(late[~np.isnan(late)])[::-1]
+    guessed = compared[np.rint(places * (len(compared) - 1)).astype(int)]
+    return np.where(np.isnan(late), guessed, late)
 
 
 def _places(values: Features) -> Features:

@@ -51,7 +51,7 @@ EFFECTS: dict[str, Effect] = {
     "migrate": lambda said, _: "Operations to perform" in said,
     "sanity": lambda said, _: "chunks without a document" in said,
     "prune": lambda said, _: "Pruned what is older than 90 days" in said,
-    "late_interaction": lambda said, _: "there is nothing to do" in said,
+    "late_interaction": lambda said, _: "chunks have their token vectors" in said,
     "reembed": lambda said, _: "Only EMBEDDING_PROVIDER=auto embeds chunks twice" in said,
     "parse flare --json": lambda said, _: '"url": "flare://Content/' in said,
 }

@@ -10,7 +10,7 @@ import pytest
 from ingestion import access
 from ingestion.embedding import minilm
 from ingestion.embedding import token_vectors as vectors
-from ingestion.models import TokenVectors
+from ingestion.models import Chunk, TokenVectors
 from ingestion.runs import token_vectors
 from ingestion.search import hybrid, late_interaction, search
 from ingestion.search.retrievers import Filters
@@ -34,6 +34,10 @@ def on(settings: Any) -> None:
     late_interaction._asked.cache_clear()
 
 
+def hash_of(title: str) -> str:
+    return Chunk.objects.get(document__title=title).content_hash
+
+
 def late() -> dict[str, float]:
     return {hit.title: hit.relevance.get("late", 0.0) for hit in search(ASKED).hits}
 
@@ -52,21 +56,25 @@ def test_it_works() -> None:
         assert hit.score == pytest.approx(sum(hit.relevance.values()))
 
 
-def test_it_is_off_by_default(settings: Any) -> None:
-    assert settings.LATE_INTERACTION is False
+def test_it_can_be_turned_off(settings: Any) -> None:
+    settings.LATE_INTERACTION = False
     index(*PAGES)
     list(token_vectors.steps())
     assert not any(late().values())
 
 
 @pytest.mark.usefixtures("on")
-def test_a_few_without_vectors_are_as_near_as_usual() -> None:
+@pytest.mark.parametrize(
+    ("asked", "title"), [("row of houses", "Rows"), ("row of a grid", "Grids")]
+)
+def test_one_whose_vectors_are_not_made_yet_keeps_its_place(asked: str, title: str) -> None:
     index(*PAGES)
+    assert search(asked).hits[0].title == title
     list(token_vectors.steps())
-    TokenVectors.objects.earliest("pk").delete()
-    values = sorted(late().values())
-    assert values.count(0.0) == 1
-    assert values[0] < 0 < values[-1]
+    TokenVectors.objects.get(pk=hash_of(title)).delete()
+    first, *others = search(asked).hits
+    assert first.title == title
+    assert first.relevance["late"] == max(hit.relevance["late"] for hit in others)
 
 
 @pytest.mark.usefixtures("on")
@@ -76,6 +84,18 @@ def test_with_few_vectors_the_order_is_that_without_any() -> None:
     for row in TokenVectors.objects.all()[:2]:
         row.delete()
     assert not any(late().values())
+
+
+@pytest.mark.usefixtures("on")
+def test_with_few_vectors_nothing_is_found_by_these_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has none yet would have to compete with it."""
+    monkeypatch.setattr(hybrid, "dense_rankings", lambda *_: iter(()))
+    rows = [document(f"Row {n}", f"House {n} is in a row.") for n in range(4)]
+    index(document("Line", "Buildings stand along a line."), *rows)
+    list(token_vectors.steps())
+    assert "Line" in found("row of houses")
+    TokenVectors.objects.exclude(pk=hash_of("Line")).delete()
+    assert {*found("row of houses")} == {f"Row {n}" for n in range(4)}
 
 
 @pytest.mark.usefixtures("on")
@@ -111,8 +131,8 @@ def alone(on: None, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(hybrid, name, lambda *_: iter(()))
 
 
-def found(**chosen: Any) -> list[str]:
-    return [hit.title for hit in search(ASKED, **chosen).hits]
+def found(asked: str = ASKED, **chosen: Any) -> list[str]:
+    return [hit.title for hit in search(asked, **chosen).hits]
 
 
 @pytest.mark.usefixtures("alone")

@@ -24,18 +24,18 @@ def known(place: Place, **given: Any) -> set[str]:
 
 
 @pytest.mark.setting("LATE_INTERACTION")
-def test_a_worker_makes_what_a_search_needs(place: Place) -> None:
+def test_by_default_a_worker_makes_what_a_search_needs(place: Place) -> None:
     place.ingest()
     assert "late" not in known(place, LATE_INTERACTION="true")
-    out, log = place.says("ingest_all", LATE_INTERACTION="true")
+    out, log = place.says("ingest_all", LATE_INTERACTION="")
     assert "no token vectors for late interaction yet" in out + log
-    worker = place.manage("worker", LATE_INTERACTION="true")
+    worker = place.manage("worker", LATE_INTERACTION="")
     try:
         until(lambda: place.ask(MISSING) == 0, 60)
     finally:
         end(worker)
-    assert "late" in known(place, LATE_INTERACTION="true")
-    assert "late" not in known(place)
+    assert "late" in known(place, LATE_INTERACTION="")
+    assert "late" not in known(place, LATE_INTERACTION="false")
     place.says("late_interaction", "--remove")
     assert place.ask("SELECT count(*) FROM ingestion_tokenvectors") == 0
 

@@ -20,6 +20,7 @@ os.environ |= {
     "ENV_FILE": os.devnull,
     "STATE_DIR": str(env.EXAMPLE.parent / ".data" / "tests"),
     "EMBEDDED_POSTGRES_SETTINGS": "fsync=off,synchronous_commit=off,full_page_writes=off",
+    "LATE_INTERACTION": "false",  # a second of work for each dozen of chunks, in each installation
     "DJANGO_ALLOW_ASYNC_UNSAFE": "true",  # Playwright's own loop runs beside the tests
 }
 
