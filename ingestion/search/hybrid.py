@@ -20,7 +20,7 @@ from ingestion.search import late_interaction, relevance, unknown_filters
 from ingestion.search.diversity import varied
 from ingestion.search.highlighting import Gains, snippet
 from ingestion.search.late_interaction import LATE, Comparison
-from ingestion.search.query_analysis import clauses
+from ingestion.search.query_analysis import clauses, named
 from ingestion.search.query_expansion import QueryTerms, query_terms
 from ingestion.search.relevance import Features
 from ingestion.search.reranking import reranked
@@ -146,8 +146,10 @@ def candidates(query: str) -> Candidates:
 
 
 def _late(query: str, terms: QueryTerms, mode: Mode, notes: list[str]) -> Comparison | None:
-    """If late interaction is on, and its model is there."""
-    if mode != "hybrid" or not settings.LATE_INTERACTION:
+    """If late interaction is on, and its model is there. A name alone says nothing more by its
+    meaning."""
+    asked = named(query)
+    if mode != "hybrid" or not settings.LATE_INTERACTION or (asked and asked.sure):
         return None
     try:
         return late_interaction.comparison(query, relevance.rarities(query, terms))

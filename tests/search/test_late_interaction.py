@@ -99,6 +99,17 @@ def test_with_few_vectors_nothing_is_found_by_these_alone(monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("on")
+@pytest.mark.parametrize(
+    ("query", "is_compared"),
+    [("BBjGrid.setRow()", False), ("setRow", False), ("row", True), ("What is setRow for?", True)],
+)
+def test_a_name_alone_is_not_compared(query: str, is_compared: bool) -> None:
+    index(*PAGES)
+    list(token_vectors.steps())
+    assert (hybrid.candidates(query).late is not None) == is_compared
+
+
+@pytest.mark.usefixtures("on")
 def test_a_model_that_is_missing_costs_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
