@@ -23,7 +23,7 @@ from tests.support.reading import make_source, read
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-LOOKED_AT = 20  # chunks of each parser
+LOOKED_AT = 8  # chunks of each parser
 SOURCES = ("flare", "mdx-dwc", "pdf", "bbj-source", "advantage", "kb", "web-crawl")
 PROGRAM = "".join(
     f'rem part {n}\nmethod public void part{n}()\n  print "{n}"\nmethodend\n\n' for n in range(90)

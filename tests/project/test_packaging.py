@@ -8,18 +8,22 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import tomllib
 import urllib.request
 import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import distributions
 from pathlib import Path
 from urllib.parse import urljoin
 
 import psutil
 import pytest
 from django.conf import settings
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import bbjrag
 from bbjrag import env
@@ -29,6 +33,7 @@ from ingestion.mcp import server as mcp_server
 ROOT = Path(settings.BASE_DIR)
 PATIENCE = 60
 BUILD = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+REQUIREMENTS = re.findall(r"(?m)^[\w-].*?(?=\s*(?:#|$))", (ROOT / "requirements.txt").read_text())
 TRIED = """
 from ingestion.runs import dry_run
 from sources.models import Source
@@ -83,12 +88,20 @@ class Installed:
             "STATE_DIR=state\nEMBEDDED_POSTGRES_SETTINGS=fsync=off,shared_buffers=32MB\n"
         )
 
-    def install(self) -> None:
+    @property
+    def packages(self) -> Path:
+        return self.venv / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+
+    def install(self, *, its_own: bool) -> None:
+        """With the packages that it needs, or beside those that are here."""
         venv.create(self.venv)
         if self.pip("download", "--no-deps", "--dest", str(self.venv / "build"), *BUILD).returncode:
             pytest.skip("no package index answers: nothing can be installed")
-        ended = self.pip("install", "--no-compile", str(ROOT), "-c", str(ROOT / "constraints.txt"))
+        needs = ("-c", str(ROOT / "constraints.txt")) if its_own else ("--no-deps",)
+        ended = self.pip("install", "--no-compile", str(ROOT), *needs)
         assert ended.returncode == 0, ended.stdout + ended.stderr
+        if not its_own:
+            (self.packages / "here.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
 
     def pip(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """This Python's pip, working in the environment, which has none of its own."""
@@ -129,10 +142,10 @@ class Installed:
         return [line for line in lines if str(self.venv.parent) in line]
 
 
-@pytest.fixture
-def installed(tmp_path: Path) -> Iterator[Installed]:
+@pytest.fixture(params=["beside", "alone"])
+def installed(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Installed]:
     made = Installed(tmp_path)
-    made.install()
+    made.install(its_own=request.param == "alone")
     yield made
     if (made.home / "state").exists():
         made.run("postgres", "stop")
@@ -156,10 +169,18 @@ def _get(url: str) -> str:
         return str(answer.read().decode())
 
 
+def plain(requirement: str) -> tuple[str, frozenset[str], str]:
+    """A package, its extras and its versions."""
+    read = Requirement(requirement)
+    return canonicalize_name(read.name), frozenset(read.extras), str(read.specifier)
+
+
 @pytest.mark.packaging
 def test_what_is_installed_works_outside_the_checkout(installed: Installed) -> None:
-    """One test, as installing takes most of a minute."""
-    packages = installed.venv / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+    """One test, as installing its own packages takes most of a minute."""
+    packages = installed.packages
+    [made] = distributions(name="bbjrag", path=[str(packages)])
+    assert {plain(line) for line in made.requires or ()} == {plain(line) for line in REQUIREMENTS}
     assert not any((packages / name).exists() for name in ("tests", "bench", "sample_data"))
     model = packages / "ingestion" / "embedding" / "all-MiniLM-L6-v2"
     assert {path.name for path in model.iterdir()} >= {"vocab.txt", "LICENSE"}
