@@ -27,6 +27,9 @@ def when_ready(server: Any) -> None:
     from ingestion.search import late_interaction  # noqa: PLC0415 - needs the application
 
     late_interaction.get_ready()
+    if listens := os.environ.pop("BBJRAG_LISTENS", ""):
+        with open(int(listens), "wb") as told:
+            told.write(b"1")
 
 
 def post_worker_init(worker: Any) -> None:

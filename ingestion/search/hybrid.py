@@ -177,9 +177,11 @@ def _found(asked: str, terms: QueryTerms, filters: Filters, mode: Mode, least: i
     while True:
         notes = list[str]()
         late = _late(asked, terms, mode, notes)
-        rankings = [*_rankings(asked, terms, filters, mode, used, notes)]
+        few = by_meaning and filters.keep_few(terms.chunks)
+        rankings = [*_rankings(asked, terms, filters, mode, used, notes, few=few)]
         if late:
-            rankings += late.rankings(filters, terms.chunks, [profile.pk for profile in used])
+            keys = [profile.pk for profile in used]
+            rankings += late.rankings(filters, terms.chunks, keys, few=few)
         number = max(least, LATE_CANDIDATES if late else CANDIDATES)
         hits, added, now = _hits(rankings, number) if rankings else ([], {}, _keys_in_use())
         if not by_meaning or now <= {profile.pk for profile in used}:
@@ -197,7 +199,10 @@ def _rankings(
     mode: Mode,
     profiles: Sequence[EmbeddingProfile],
     notes: list[str],
+    *,
+    few: bool,
 ) -> Iterator[Ranking]:
+    """`few`: whether the filters keep few chunks."""
     parts = clauses(asked)
     whole = WHOLE_WEIGHT if parts else 1.0
     if mode != "dense":
@@ -207,7 +212,7 @@ def _rankings(
             yield from text_rankings(number, 1.0, query_terms(clause), filters)
     if mode != "text":
         texts = [(asked, whole), *((part, 1.0) for part in parts)]
-        yield from dense_rankings(texts, asked_terms.chunks, profiles, filters, notes)
+        yield from dense_rankings(texts, profiles, filters, notes, exact=few)
 
 
 Found = tuple[list[Hit], dict[int, str], set[int]]

@@ -76,9 +76,15 @@ class Comparison:
     weights: Features
     known: dict[int, float] = field(default_factory=dict)
 
-    def rankings(self, filters: Filters, chunks: int, profiles: Sequence[int]) -> Iterator[Ranking]:
-        """The nearest passages of an index with so many chunks, if any have vectors."""
-        placed = self._placed(self._roughly(filters, chunks), filters, profiles)
+    def rankings(
+        self, filters: Filters, chunks: int, profiles: Sequence[int], *, few: bool
+    ) -> Iterator[Ranking]:
+        """The nearest passages of an index with so many chunks, if any have vectors; of all that
+        the filters keep, if these are few."""
+        near = self.asked.vectors @ token_vectors.projection().centroids.T
+        chosen = [] if few else _chosen(near, self.weights, chunks)
+        texts = _with_centroids(filters, chosen) if few or chosen else None
+        placed = self._placed(self._roughly(near, texts), filters, profiles) if texts else []
         if placed:
             values = [self.known[chunk] for chunk in placed]
             sql = """
@@ -103,13 +109,8 @@ class Comparison:
             near = (self.weights @ nearest).tolist()
             self.known.update(zip(stored, near, strict=True))
 
-    def _roughly(self, filters: Filters, chunks: int) -> list[str]:
+    def _roughly(self, near: Vectors, texts: Texts) -> list[str]:
         """The hashes of the texts that are nearest by their centroids, best first."""
-        near = self.asked.vectors @ token_vectors.projection().centroids.T
-        chosen = _chosen(near, self.weights, chunks)
-        texts = _with_centroids(filters, chosen, chunks) if chosen else None
-        if texts is None:
-            return []
         telling = np.argsort(-self.weights)[:MOST_TOKENS]
         values = np.zeros(len(texts.hashes))
         for token in telling.tolist():
@@ -119,8 +120,6 @@ class Comparison:
 
     def _placed(self, texts: Sequence[str], filters: Filters, profiles: Sequence[int]) -> list[int]:
         """The chunks of these texts, the nearest first, not too many of one document."""
-        if not texts:
-            return []
         condition, parameters = filters.sql()
         sql = f"""
             {_BY_INDEX}
@@ -195,18 +194,17 @@ def _chosen(near: Vectors, weights: Features, chunks: int) -> list[int]:
     return chosen
 
 
-def _with_centroids(filters: Filters, chosen: list[int], chunks: int) -> Texts | None:
-    """Those with any of these centroids; all that are left if a filter keeps few."""
-    some = _NEAR_CENTROIDS
-    parameters: list[Any] = [chosen, token_vectors.VERSION]
+def _with_centroids(filters: Filters, chosen: list[int]) -> Texts | None:
+    """Those with any of these centroids; if none is given, all that the filters keep."""
+    some = _NEAR_CENTROIDS if chosen else "t.centroid_bytes <> '' AND t.version = %s"
+    parameters: list[Any] = [chosen] if chosen else []
+    parameters.append(token_vectors.VERSION)
     table, condition = "ingestion_tokenvectors t", ""
     if filters.is_narrow:
         table = f"""{filters.table}
             JOIN ingestion_tokenvectors t ON t.content_hash = c.content_hash"""
         condition, further = filters.sql()
-        if filters.keep_few(chunks):
-            some, parameters = "t.centroid_bytes <> '' AND t.version = %s", parameters[1:]
-        parameters = [*parameters, *further]
+        parameters += further
     sql = f"""
         {_BY_INDEX}
         SELECT array_agg(content_hash), string_agg(centroid_bytes, ''),

@@ -248,13 +248,13 @@ def candidates(wanted: Sequence[Wanted], chunks: int, room: int) -> str:
 
 def dense_rankings(
     texts: Sequence[tuple[str, float]],
-    chunks: int,
     profiles: Iterable[EmbeddingProfile],
     filters: Filters,
     notes: list[str],
+    *,
+    exact: bool,
 ) -> Iterator[Ranking]:
     """A ranking by each profile for each text, given with its share of the weight."""
-    exact = filters.keep_few(chunks)
     for profile in profiles:
         try:
             for number, (text, share) in enumerate(texts):

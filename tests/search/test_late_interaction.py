@@ -89,7 +89,7 @@ def test_with_few_vectors_the_order_is_that_without_any() -> None:
 @pytest.mark.usefixtures("on")
 def test_with_few_vectors_nothing_is_found_by_these_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has none yet would have to compete with it."""
-    monkeypatch.setattr(hybrid, "dense_rankings", lambda *_: iter(()))
+    monkeypatch.setattr(hybrid, "dense_rankings", lambda *_, **__: iter(()))
     rows = [document(f"Row {n}", f"House {n} is in a row.") for n in range(4)]
     index(document("Line", "Buildings stand along a line."), *rows)
     list(token_vectors.steps())
@@ -139,7 +139,7 @@ def test_any_query_is_answered(query: str) -> None:
 def alone(on: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing else finds anything."""
     for name in ("name_rankings", "text_rankings", "dense_rankings"):
-        monkeypatch.setattr(hybrid, name, lambda *_: iter(()))
+        monkeypatch.setattr(hybrid, name, lambda *_, **__: iter(()))
 
 
 def found(asked: str = ASKED, **chosen: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -216,3 +217,23 @@ def test_plain_http_is_sent_to_https(trial: Site) -> None:
 @pytest.mark.setting("STATE_DIR")
 def test_the_secret_that_was_not_given_is_kept(trial: Site, installation: Place) -> None:
     assert (installation.folder / "state" / "secret_key").stat().st_mode & 0o777 == 0o600
+
+
+def test_serve_says_where_it_is_as_soon_as_it_answers(place: Place) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    process = place.manage("serve", address)
+    try:
+        assert any(f"The admin is at http://{address}/" in line for line in process.stdout or ())
+        assert httpx.get(f"http://{address}/health", trust_env=False).status_code == 200
+    finally:
+        end(process)
+
+
+def test_serve_says_nothing_where_another_server_listens(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        process = place.manage("serve", f"127.0.0.1:{port}")
+        out, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "The admin is at" not in out
+    assert f"Connection in use: ('127.0.0.1', {port})" in errors
