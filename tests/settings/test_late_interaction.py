@@ -19,7 +19,7 @@ MISSING = (
 
 def known(place: Place, **given: Any) -> set[str]:
     """What is known of the first hit of a search."""
-    out, _ = place.says("search", "one0word1", "--json", **given)
+    out, _ = place.says("search", "What is one0word1?", "--json", **given)
     return {*json.loads(out)["hits"][0]["relevance"]}
 
 
