@@ -66,7 +66,7 @@ MOST = (
     "search",
 )
 SIZES = {
-    "quick": Size(400, 12, (100, 400), 3_000, ("cpu", "loads", "workers", "search")),
+    "quick": Size(400, 12, (100, 400), 3_000, ("cpu", "loads", "search")),
     "standard": Size(7_000, 40, (500, 1_500, 4_500), 50_000, (*MOST, "growth")),
     "full": Size(7_000, 100, (1_000, 10_000, 100_000), 1_000_000, (*MOST, "growth", "memory")),
 }
