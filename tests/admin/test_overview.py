@@ -146,11 +146,11 @@ def test_how_far_embedding_again_is_and_what_to_do_without_a_worker(
 def test_how_far_token_vectors_are_and_what_to_do_without_a_worker(
     admin_client: Client, chunk: Chunk, settings: Any
 ) -> None:
-    assert "Late interaction:" not in page(admin_client, "overview")
+    assert "Answers in other words:" not in page(admin_client, "overview")
     settings.LATE_INTERACTION = True
     shown = page(admin_client, "overview")
-    assert "Late interaction: 0 of 1 chunks" in shown
+    assert "Answers in other words: 0 of 1 chunks" in shown
     assert "manage.py late_interaction" in shown
     Chunk.objects.update(content_hash="a")
     list(token_vectors.steps())
-    assert "Late interaction:" not in page(admin_client, "overview")
+    assert "Answers in other words:" not in page(admin_client, "overview")
