@@ -17,6 +17,7 @@ from ingestion.runs import requests
 from ingestion.worker.cluster import Worker
 from sources.models import Source
 from tests.support.browser import session_of, visit
+from tests.support.indexed import document, index
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -204,6 +205,26 @@ def test_no_form_is_wider_than_a_phone(page: Page, admin: User) -> None:
     ):
         page.goto(f"/admin/{address}")
         assert page.evaluate("document.documentElement.scrollWidth") == 390, address
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_what_is_found_is_seen_at_once(page: Page, width: int) -> None:
+    """On a phone, what narrows the results comes after them; beside them there is room."""
+    index(*(document(f"Page {n}", "A row is locked.") for n in range(12)))
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto("/admin/search/?q=locked")
+    hit, narrow = page.locator("ol.hits > li").first, page.get_by_label("Narrow the results")
+    hit_place, narrow_place = hit.bounding_box(), narrow.bounding_box()
+    assert hit_place is not None
+    assert narrow_place is not None
+    assert hit_place["y"] < 844 / 2
+    assert (narrow_place["y"] < 844 / 2) == (width == 1400)
+    link = page.get_by_role("link", name="Narrow the results")
+    if width == 390:
+        link.click()
+        expect(page.get_by_role("link", name="docs")).to_be_in_viewport()
+    else:
+        expect(link).to_be_hidden()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
