@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import threading
 from typing import Any
 
 from bbjrag.settings import LOGGING, SERVER_PROCESSES, SERVER_THREADS
@@ -23,10 +24,7 @@ _counts = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="bbjr
 
 
 def when_ready(server: Any) -> None:
-    """What searches open is opened once, and the processes that are forked now share it."""
-    from ingestion.search import late_interaction  # noqa: PLC0415 - needs the application
-
-    late_interaction.get_ready()
+    """Tell `manage.py serve`."""
     if listens := os.environ.pop("BBJRAG_LISTENS", ""):
         with open(int(listens), "wb") as told:
             told.write(b"1")
@@ -34,8 +32,12 @@ def when_ready(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     from ingestion.notifications import watching  # noqa: PLC0415 - needs the application
+    from ingestion.search import late_interaction  # noqa: PLC0415
 
     watching.start_thread()
+    # Not before the fork: a process that inherits the open model hangs when it ends.
+    # No daemon: one that is still opening it when the process ends would abort it.
+    threading.Thread(target=late_interaction.get_ready).start()
 
 
 def on_exit(server: Any) -> None:

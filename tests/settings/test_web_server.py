@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -237,3 +238,17 @@ def test_serve_says_nothing_where_another_server_listens(place: Place) -> None:
     assert process.returncode != 0
     assert "The admin is at" not in out
     assert f"Connection in use: ('127.0.0.1', {port})" in errors
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2.0])
+def test_a_server_with_the_model_of_late_interaction_ends_in_order(
+    place: Place, seconds: float
+) -> None:
+    """Whether it is just being opened or was opened: native code must not be cut off."""
+    process = place.manage("serve", f"127.0.0.1:{free_port()}", LATE_INTERACTION="true")
+    assert any("The admin is at" in line for line in process.stdout or ())
+    time.sleep(seconds)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert errors.count("Worker exiting") == 2
+    assert "was sent SIG" not in errors
