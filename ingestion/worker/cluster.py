@@ -39,6 +39,7 @@ from ingestion.processes.parent_death import die_with_parent
 from ingestion.processes.shared_state import Flag, Pulse
 from ingestion.runs import evaluations, recovery, retention, schedules
 from ingestion.worker import supervisor
+from ingestion.worker.outage import Outage
 from ingestion.worker.reembedder import Reembedder
 from sources.models import Source
 
@@ -57,6 +58,7 @@ class Inbox:
     """The task queue for django-q2's worker loop: the table of tasks itself."""
 
     def __init__(self) -> None:
+        self.outage = Outage()
         self.ending = False
 
     @cached_property
@@ -68,10 +70,12 @@ class Inbox:
         while not self._ends():
             supervisor.pulse.beat()
             try:
-                if (task := self._take()) is not None:
+                task = self._take()
+                self.outage.is_over()
+                if task is not None:
                     return task
             except db.Error as error:
-                logger.warning("No task can be fetched: %s", error)
+                self.outage.goes_on(error)
                 connections.close_all()
                 time.sleep(1.0)
             self._rest()
@@ -317,6 +321,7 @@ class Worker:
         self.cluster = Cluster(workers)
         self.presence = Presence()
         self.reembedder = Reembedder()
+        self.outage = Outage()
         self.ended = False
         self.due: dict[str, float] = {}
 
@@ -361,12 +366,13 @@ class Worker:
         try:
             action()
         except db.Error as error:
-            logger.warning("The database does not answer (%s): the next look comes soon.", error)
+            self.outage.goes_on(error)
             connections.close_all()
             self.presence.close()
 
     def wake(self) -> None:
         self.presence.announce()
+        self.outage.is_over()
         for line in recovery.revive():
             logger.warning("%s", line)
         recovery.wake()

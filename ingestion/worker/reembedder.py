@@ -11,16 +11,19 @@ import sys
 import time
 from multiprocessing.context import ForkProcess
 
+from django import db
 from django.db import connections
 
 from ingestion.exceptions import BbjragError
 from ingestion.processes.parent_death import die_with_parent
 from ingestion.runs import reembedding, token_vectors
+from ingestion.worker.outage import first_line
 
 logger = logging.getLogger(__name__)
 
 GIVES_WAY = 19  # the lowest priority
 AGAIN_AFTER = 60.0  # seconds after one that failed
+SAID_WHY = 1  # the exit code of one that has logged why it ended
 fork = multiprocessing.get_context("fork")
 
 
@@ -36,7 +39,9 @@ class Reembedder:
         if self.process is not None and self.process.is_alive():
             return
         if self.process is not None and self.process.exitcode:
-            logger.error("Re-embedding ended with exit code %s.", self.process.exitcode)
+            code = self.process.exitcode
+            if code != SAID_WHY:
+                logger.error("What goes on beside runs ended with exit code %s: again soon.", code)
             self.not_before = time.monotonic() + AGAIN_AFTER
         self.process = None
         if time.monotonic() >= self.not_before and self._is_needed():
@@ -78,7 +83,10 @@ def _serve(parent: int) -> None:
             _make_token_vectors()
     except BbjragError as error:
         logger.error("Chunks cannot be embedded again: %s", error)
-        sys.exit(1)
+        sys.exit(SAID_WHY)
+    except db.Error as error:
+        logger.warning("Beside runs, nothing goes on: %s", first_line(error))
+        sys.exit(SAID_WHY)
 
 
 def _reembed() -> None:
