@@ -287,6 +287,7 @@ def test_two_never_prune_at_once(source: Source, hour: None) -> None:
         other.execute("SELECT pg_advisory_lock(%s, 0)", [retention.PRUNING])
         assert pruned() == "Another process prunes now: wait for it."
         assert retention.prune_hourly() == ""
+        other.execute("SELECT pg_advisory_unlock(%s, 0)", [retention.PRUNING])
     assert left(row) == [True]
     assert "source runs: 1" in pruned()
 
