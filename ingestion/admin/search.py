@@ -165,7 +165,7 @@ def _is_text(part: Contribution) -> bool:
 
 def _gain(hit: Hit, name: str) -> float:
     parts = (part for part in hit.parts if _is_text(part) == (name == "words"))
-    return sum(part.weight / (hybrid.RANK_CONSTANT + part.place) for part in parts)
+    return sum(map(hybrid.gain, parts))
 
 
 def _percent(gain: float, most: float) -> float:

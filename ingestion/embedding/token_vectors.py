@@ -74,7 +74,7 @@ def of_passage(text: str) -> Passage:
     session, vocabulary = minilm.opened()
     pieces = vocabulary.numbers(text)[:LONGEST_PASSAGE]
     kept = [
-        (_said(session, part) @ projection().matrix)[telling()[list(part)]]
+        (_said(minilm.states(session, part)) @ projection().matrix)[telling()[list(part)]]
         for part in _parts(pieces)
     ]
     return packed(np.concatenate(kept)) if kept else Passage(b"", [])
@@ -103,7 +103,7 @@ def of_query(text: str) -> AskedTokens:
     vocabulary = minilm.opened().vocabulary
     pieces = vocabulary.numbers(text)[:LONGEST_QUERY]
     words = [*_words([vocabulary.vocabulary[piece] for piece in pieces])]
-    said = _normed(minilm.states_of_query(tuple(pieces))[1:-1])
+    said = _said(minilm.states_of_query(tuple(pieces)))
     matrix, importance = projection().matrix, projection().importance
     return AskedTokens(_normed(said @ matrix), words, np.exp(said @ importance))
 
@@ -144,9 +144,9 @@ def projection() -> Projection:
     )
 
 
-def _said(session: object, pieces: Sequence[int]) -> Vectors:
+def _said(states: Vectors) -> Vectors:
     """What the model says of each token but the marks, of the length 1."""
-    return _normed(minilm.states(session, pieces)[1:-1])
+    return _normed(states[1:-1])
 
 
 def _parts(pieces: Sequence[int]) -> Iterator[Sequence[int]]:

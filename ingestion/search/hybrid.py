@@ -260,7 +260,7 @@ def _without_late(hits: Sequence[Hit]) -> list[Hit]:
     """What the other rankings found, best first, as if there were only these."""
     others = [[part for part in hit.parts if part.ranking != LATE] for hit in hits]
     left = [
-        hit.model_copy(update={"parts": tuple(parts), "score": sum(map(_gain, parts))})
+        hit.model_copy(update={"parts": tuple(parts), "score": sum(map(gain, parts))})
         for hit, parts in zip(hits, others, strict=True)
         if parts
     ]
@@ -326,8 +326,9 @@ def _each_clause_first(hits: Sequence[Hit]) -> list[Hit]:
 
 
 def _gained(hit: Hit, clause: int) -> float:
-    return sum(_gain(part) for part in hit.parts if part.clause == clause)
+    return sum(gain(part) for part in hit.parts if part.clause == clause)
 
 
-def _gain(part: Contribution) -> float:
+def gain(part: Contribution) -> float:
+    """What the place in one ranking adds to the fused score."""
     return part.weight / (RANK_CONSTANT + part.place)

@@ -59,7 +59,7 @@ FEATURES = (
   place: its place by that, as a logarithm
 """
 
-LATE = FEATURES.index("late")
+FROM_LATE = FEATURES.index("late")
 """What late interaction says begins there, and goes on to the end."""
 
 Features = NDArray[np.float64]
@@ -100,7 +100,7 @@ def ordered(
     known = features(query, terms, hits, added, late)
     if late is not None and np.isnan(late).any():
         others = known @ _weights()[set_of_weights(sentences=sentences, late=False)]
-        known[:, LATE:] = _late(_completed(late, others))
+        known[:, FROM_LATE:] = _late(_completed(late, others))
     values = known * _weights()[set_of_weights(sentences=sentences, late=late is not None)]
     scored = [
         hit.model_copy(update={"score": float(row.sum()), "relevance": _named(row)})
