@@ -7,7 +7,7 @@ moment loses one batch.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from ingestion.runs.background import Progress, who_goes_on
 
 LOCK = 0x62746B  # the first key of the lock of who makes them; there is one in all
 AT_ONCE = 16  # texts: a second or two of work
+POOLED_AT_ONCE = 256  # rows: a tenth of a second
 
 _NEXT = """
     SELECT DISTINCT ON (c.content_hash) c.content_hash, c.context_header, c.content
@@ -87,6 +88,7 @@ def alone() -> AbstractContextManager[bool]:
 
 def steps() -> Generator[int, None, None]:
     """Make what is missing; the number of texts of each batch. Raises EmbedderError."""
+    yield from _pool()
     minilm.opened()
     with ThreadPoolExecutor(minilm.threads(), "tokens") as pool:
         for profile in EmbeddingProfile.objects.order_by("pk"):
@@ -95,6 +97,19 @@ def steps() -> Generator[int, None, None]:
                 reached = texts[-1].content_hash
                 _keep(texts, [*pool.map(_vectors, texts)])
                 yield len(texts)
+
+
+def _pool() -> Iterator[int]:
+    """Bring those that hold all tokens to this version, which needs no model."""
+    older = TokenVectors.objects.filter(version=token_vectors.WITH_ALL_TOKENS).order_by("pk")
+    reached = ""
+    while rows := [*older.filter(pk__gt=reached).only("vectors")[:POOLED_AT_ONCE]]:
+        reached = rows[-1].pk
+        for row in rows:
+            row.vectors = token_vectors.pooled(bytes(row.vectors))
+            row.version = token_vectors.VERSION
+        TokenVectors.objects.bulk_update(rows, ["vectors", "version"])
+        yield len(rows)
 
 
 def unused() -> QuerySet[TokenVectors]:

@@ -52,7 +52,25 @@ def test_punctuation_is_left_out() -> None:
     assert of_passage("--- *** ---") == of_passage("") == (b"", [])
 
 
-def test_a_long_text_is_read_in_pieces_up_to_a_limit() -> None:
+def test_tokens_that_say_nearly_the_same_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"{TEXT} " * 4
+    asked = of_query("how do I block a row").vectors
+    fewer = of_passage(text)
+    monkeypatch.setattr(token_vectors, "ALIKE", 2.0)
+    every = of_passage(text)
+    assert len(fewer.vectors) < len(every.vectors) / 2
+    assert fewer.centroids == every.centroids
+    near = token_vectors.nearness(asked, [fewer.vectors, every.vectors])
+    assert np.allclose(near[:, 0], near[:, 1], atol=0.1)
+    assert token_vectors.pooled(every.vectors) == every.vectors
+
+
+def test_a_passage_can_be_without_tokens() -> None:
+    assert token_vectors.pooled(b"") == b""
+
+
+def test_a_long_text_is_read_in_pieces_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_vectors, "ALIKE", 2.0)
     assert len(of_passage("word " * 300).vectors) == 300 * WIDTH
     assert len(of_passage("word " * 3000).vectors) == token_vectors.LONGEST_PASSAGE * WIDTH
     assert nearness("the moon", "word " * 300 + "a moon")[1, 0] > nearness("the moon", "word")[1, 0]

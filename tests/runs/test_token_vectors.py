@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
+from ingestion.embedding import minilm
 from ingestion.embedding import token_vectors as vectors
 from ingestion.models import Chunk, State, TokenVectors
 from ingestion.runs import retention, token_vectors
@@ -67,6 +68,24 @@ def test_a_changed_text_is_read_and_nothing_else(pages: Source, tmp_path: Path) 
     new = texts() - before
     assert new
     assert sum(token_vectors.steps()) == len(new)
+
+
+def test_those_with_all_tokens_are_pooled_without_the_model(
+    pages: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(vectors, "ALIKE", 2.0)
+        list(token_vectors.steps())
+    total = TokenVectors.objects.update(version=vectors.WITH_ALL_TOKENS)
+    before = {row.pk: bytes(row.vectors) for row in TokenVectors.objects.all()}
+    assert token_vectors.is_needed()
+    monkeypatch.setattr(token_vectors, "POOLED_AT_ONCE", 2)
+    monkeypatch.delattr(minilm, "states")
+    assert sum(token_vectors.steps()) == total
+    after = {row.pk: bytes(row.vectors) for row in TokenVectors.objects.all()}
+    assert after == {text: vectors.pooled(all_of_it) for text, all_of_it in before.items()}
+    assert after != before
+    assert not token_vectors.is_needed()
 
 
 def test_those_of_another_version_are_made_again(
