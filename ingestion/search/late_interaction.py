@@ -11,8 +11,10 @@ and others 2022).
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,20 +23,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import psycopg
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from numpy.typing import NDArray
 
-from ingestion.embedding import token_vectors
+from ingestion.embedding import minilm, token_vectors
 from ingestion.embedding.base import Vectors
 from ingestion.exceptions import EmbedderError
+from ingestion.search.query_expansion import is_slip
 from ingestion.search.relevance import Features
 from ingestion.search.results import Hit
 from ingestion.search.retrievers import DEPTH, PER_DOCUMENT_RANKED, Filters, Ranking
+from ingestion.text import analyzer
 
 LATE = "late interaction"
 UNCOUNTED = 0.5  # the weight of a word without a rarity, such as a stop word
 ENOUGH = 0.75  # of the hits have to have vectors: else they are put in order without
 KEPT_QUERIES = 512
+KEPT_TEXTS = 1 << 13  # whose vectors a process keeps: 25 MB
 # A ranking held the answer among its best 60 for .93 of the questions to tune by, of 12,311 chunks
 # (all compared: .96; 2,000: .88, and 1 of 100 fewer answers in the end). 300 added nothing to 200.
 ROUGHLY = 4000  # passages that are compared by their centroids, about
@@ -46,17 +51,13 @@ CLOSE = 0.6  # of the similarity of the centroid nearest to a token: what is bey
 EVEN = 20  # passages with a centroid; it chooses less the more there are beyond these
 WEIGHT = 1.0  # of the ranking beside the others
 
-# The planner takes comparing arrays to be as cheap as comparing numbers, and would read all rows.
-# In one message with a statement, this applies to it alone.
-_BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true);"
+_BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true)"
 _NEAR_CENTROIDS = "t.centroids && %s::smallint[] AND t.version = %s"
 _OF_TEXTS = """
     SELECT content_hash, vectors FROM ingestion_tokenvectors
     WHERE content_hash = ANY(%s::varchar[]) AND version = %s AND vectors <> ''"""
-_OF_CHUNKS = """
-    SELECT c.id, t.vectors FROM ingestion_chunk c
-    JOIN ingestion_tokenvectors t ON t.content_hash = c.content_hash
-    WHERE c.id = ANY(%s::bigint[]) AND t.version = %s AND t.vectors <> ''"""
+_WORD = re.compile(r"\w+")
+_TEXTS = "SELECT id, content_hash FROM ingestion_chunk WHERE id = ANY(%s::bigint[])"
 
 
 class Texts(NamedTuple):
@@ -97,17 +98,20 @@ class Comparison:
         that other rankings found, too."""
         chunks = [hit.chunk_id for hit in hits]
         if unknown := [chunk for chunk in chunks if chunk not in self.known]:
-            self._compare(_stored(_OF_CHUNKS, unknown))
+            texts = dict(_fetched(_TEXTS, [unknown]))
+            self._compare(texts, _stored({*texts.values()}))
         others = [hit.chunk_id for hit in hits if {part.ranking for part in hit.parts} - {LATE}]
         if sum(chunk in self.known for chunk in others) < ENOUGH * len(others):
             return None
         return np.array([self.known.get(chunk, np.nan) for chunk in chunks])
 
-    def _compare(self, stored: Mapping[int, bytes]) -> None:
-        if stored:
-            nearest = token_vectors.nearness(self.asked.vectors, [*stored.values()])
+    def _compare(self, texts: Mapping[int, str], stored: Mapping[str, bytes]) -> None:
+        """Chunks with these texts, as far as they are stored."""
+        if compared := [chunk for chunk, text in texts.items() if text in stored]:
+            passages = [stored[texts[chunk]] for chunk in compared]
+            nearest = token_vectors.nearness(self.asked.vectors, passages)
             near = (self.weights @ nearest).tolist()
-            self.known.update(zip(stored, near, strict=True))
+            self.known.update(zip(compared, near, strict=True))
 
     def _roughly(self, near: Vectors, texts: Texts) -> list[str]:
         """The hashes of the texts that are nearest by their centroids, best first."""
@@ -122,20 +126,15 @@ class Comparison:
         """The chunks of these texts, the nearest first, not too many of one document."""
         condition, parameters = filters.sql()
         sql = f"""
-            {_BY_INDEX}
             SELECT id, document_id, content_hash FROM (
                 SELECT c.id, c.document_id, c.content_hash, row_number() OVER (
                     PARTITION BY c.content_hash ORDER BY c.id) AS nth
                 FROM {filters.table}
                 WHERE c.profile_id = ANY(%s) AND c.content_hash = ANY(%s){condition}
             ) AS found WHERE nth <= {OF_A_TEXT}"""
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [[*profiles], [*texts], *parameters])
-            cursor.nextset()
-            chunks = cursor.fetchall()
-        stored = _stored(_OF_TEXTS, texts)
-        self._compare({chunk: stored[text] for chunk, _, text in chunks if text in stored})
-        documents = {chunk: document for chunk, document, text in chunks if text in stored}
+        chunks = _fetched(sql, [[*profiles], [*texts], *parameters])
+        self._compare({chunk: text for chunk, _, text in chunks}, _stored(texts))
+        documents = {chunk: document for chunk, document, _ in chunks if chunk in self.known}
         placed, taken = list[int](), Counter[int]()
         for chunk in sorted(documents, key=lambda chunk: (-self.known[chunk], chunk)):
             taken[documents[chunk]] += 1
@@ -149,6 +148,22 @@ def get_ready() -> None:
     if settings.LATE_INTERACTION:
         with suppress(EmbedderError):
             _asked("ready")
+
+
+def spelt(query: str, corrected: Mapping[str, Sequence[str]]) -> str:
+    """The query with slips put right: words that neither the model nor the index has as they are,
+    and the index has but for one letter (see `QueryTerms`). Raises EmbedderError if there is no
+    model."""
+    if not corrected:
+        return query
+    tokens = minilm.opened().vocabulary
+
+    def put_right(word: re.Match[str]) -> str:
+        term = analyzer.forms(word[0]).whole
+        meant = (other for other in corrected.get(term, ()) if is_slip(term, other))
+        return word[0] if tokens.count(word[0]) == 1 else next(meant, word[0])
+
+    return _WORD.sub(put_right, query)
 
 
 def comparison(query: str, rarities: Mapping[str, float]) -> Comparison | None:
@@ -167,14 +182,54 @@ def _asked(query: str) -> token_vectors.AskedTokens:
     return token_vectors.of_query(query)
 
 
-def _stored(sql: str, keys: Sequence[int | str]) -> dict[Any, bytes]:
-    """The vectors of each, by its key. More than a megabyte, which is read as it is, and not as
-    digits, as Django's cursors do."""
-    with connection.wrap_database_errors:
-        connection.ensure_connection()
-        with psycopg.Cursor(connection.connection) as cursor:
-            cursor.execute(sql, [[*keys], token_vectors.VERSION], binary=True)
-            return dict(cursor.fetchall())
+class _Recent:
+    """The vectors that were compared last, by the hashes of their texts. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.vectors: OrderedDict[str, bytes] = OrderedDict()
+
+    def of(self, texts: Collection[str]) -> dict[str, bytes]:
+        with self.lock:
+            there = [text for text in texts if text in self.vectors]
+            for text in there:
+                self.vectors.move_to_end(text)
+            return {text: self.vectors[text] for text in there}
+
+    def keep(self, stored: Mapping[str, bytes]) -> None:
+        with self.lock:
+            self.vectors.update(stored)
+            while len(self.vectors) > KEPT_TEXTS:
+                self.vectors.popitem(last=False)
+
+    def clear(self) -> None:
+        with self.lock:
+            self.vectors.clear()
+
+
+recent = _Recent()
+
+
+def _stored(texts: Collection[str]) -> dict[str, bytes]:
+    """The vectors of texts by their hashes, as far as they are made."""
+    found = recent.of(texts)
+    if missing := [text for text in texts if text not in found]:
+        stored = dict(_fetched(_OF_TEXTS, [missing, token_vectors.VERSION]))
+        recent.keep(stored)
+        found.update(stored)
+    return found
+
+
+@transaction.atomic
+def _fetched(sql: str, parameters: Sequence[Any]) -> list[Any]:
+    """Half a megabyte and more, which is read as it is, and not as digits, as Django's cursors do.
+
+    All by an index: the planner takes comparing arrays to be as cheap as comparing numbers, and
+    would read all rows."""
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(_BY_INDEX)
+        cursor.execute(sql, parameters, binary=True)
+        return cursor.fetchall()
 
 
 def _chosen(near: Vectors, weights: Features, chunks: int) -> list[int]:
@@ -206,15 +261,11 @@ def _with_centroids(filters: Filters, chosen: list[int]) -> Texts | None:
         condition, further = filters.sql()
         parameters += further
     sql = f"""
-        {_BY_INDEX}
         SELECT array_agg(content_hash), string_agg(centroid_bytes, ''),
                array_agg(length(centroid_bytes))
         FROM (SELECT t.content_hash, t.centroid_bytes FROM {table}
               WHERE {some}{condition} LIMIT {AT_MOST}) AS found"""
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        cursor.nextset()
-        hashes, packed, lengths = cursor.fetchone()
+    [(hashes, packed, lengths)] = _fetched(sql, parameters)
     if not hashes:
         return None
     starts = np.cumsum([0, *lengths[:-1]]) // token_vectors.CENTROID.itemsize

@@ -139,7 +139,7 @@ def _guess(
         gain = shares[term] * COMPLETED * rarity(number, chunks)
         result.wanted.append(Wanted(term, gain, number, beginning=True))
     near = term_statistics.corrections(term for term in unknown if term not in completed)
-    sure = {term for term, others in near.items() if any(_is_slip(term, o) for o in others)}
+    sure = {term for term, others in near.items() if any(is_slip(term, o) for o in others)}
     split = _split({t: word for t, word in unknown.items() if t not in completed.keys() | sure})
     corrected = {term: others for term, others in near.items() if term not in split}
     for meant, share in ((split, PART), (corrected, CORRECTED)):
@@ -151,7 +151,8 @@ def _guess(
                 result.wanted.append(Wanted(other, gain, number))
 
 
-def _is_slip(term: str, other: str) -> bool:
+def is_slip(term: str, other: str) -> bool:
+    """Whether one letter is too many, missing or another one, or two are swapped."""
     return analyzer.edits(term, other, 1) == 1
 
 

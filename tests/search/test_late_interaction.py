@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models import QuerySet
 
 from ingestion import access
 from ingestion.embedding import minilm
@@ -13,6 +14,7 @@ from ingestion.embedding import token_vectors as vectors
 from ingestion.models import Chunk, TokenVectors
 from ingestion.runs import token_vectors
 from ingestion.search import hybrid, late_interaction, search
+from ingestion.search.query_expansion import query_terms
 from ingestion.search.retrievers import Filters
 from tests.support.indexed import document, index, source
 
@@ -32,10 +34,16 @@ PAGES = [
 def on(settings: Any) -> None:
     settings.LATE_INTERACTION = True
     late_interaction._asked.cache_clear()
+    late_interaction.recent.clear()
 
 
 def hash_of(title: str) -> str:
     return Chunk.objects.get(document__title=title).content_hash
+
+
+def lose(rows: QuerySet[TokenVectors]) -> None:
+    rows.delete()
+    late_interaction.recent.clear()
 
 
 def late() -> dict[str, float]:
@@ -71,7 +79,7 @@ def test_one_whose_vectors_are_not_made_yet_keeps_its_place(asked: str, title: s
     index(*PAGES)
     assert search(asked).hits[0].title == title
     list(token_vectors.steps())
-    TokenVectors.objects.get(pk=hash_of(title)).delete()
+    lose(TokenVectors.objects.filter(pk=hash_of(title)))
     first, *others = search(asked).hits
     assert first.title == title
     assert first.relevance["late"] == max(hit.relevance["late"] for hit in others)
@@ -81,8 +89,7 @@ def test_one_whose_vectors_are_not_made_yet_keeps_its_place(asked: str, title: s
 def test_with_few_vectors_the_order_is_that_without_any() -> None:
     index(*PAGES)
     list(token_vectors.steps())
-    for row in TokenVectors.objects.all()[:2]:
-        row.delete()
+    lose(TokenVectors.objects.filter(pk__in=[hash_of(page.title) for page in PAGES[:2]]))
     assert not any(late().values())
 
 
@@ -94,7 +101,7 @@ def test_with_few_vectors_nothing_is_found_by_these_alone(monkeypatch: pytest.Mo
     index(document("Line", "Buildings stand along a line."), *rows)
     list(token_vectors.steps())
     assert "Line" in found("row of houses")
-    TokenVectors.objects.exclude(pk=hash_of("Line")).delete()
+    lose(TokenVectors.objects.exclude(pk=hash_of("Line")))
     assert {*found("row of houses")} == {f"Row {n}" for n in range(4)}
 
 
@@ -107,6 +114,35 @@ def test_a_name_alone_is_not_compared(query: str, is_compared: bool) -> None:
     index(*PAGES)
     list(token_vectors.steps())
     assert (hybrid.candidates(query).late is not None) == is_compared
+
+
+@pytest.mark.usefixtures("on")
+@pytest.mark.parametrize(
+    ("asked", "read"),
+    [
+        ("wich recrods are relaesed?", "wich record are releas?"),
+        ("wiating for a gird", "wait for a grid"),
+        ("a grid, and GIRD()", "a grid, and grid()"),
+        ("arson in a house", "arson in a house"),  # a word that the model knows: not `person`
+        ("zzyzx", "zzyzx"),
+    ],
+)
+def test_a_slip_is_put_right(asked: str, read: str) -> None:
+    index(*PAGES, document("Person", "A person has a record in a grid."))
+    assert late_interaction.spelt(asked, query_terms(asked).corrected) == read
+
+
+@pytest.mark.usefixtures("on")
+def test_a_misspelt_word_is_compared_as_the_index_spells_it() -> None:
+    index(*PAGES)
+    list(token_vectors.steps())
+
+    def near(query: str) -> dict[str, float]:
+        found = hybrid.candidates(query)
+        assert found.late is not None
+        return dict(zip((hit.title for hit in found.hits), found.late.tolist(), strict=True))
+
+    assert near("hold a recrod") == near("hold a record") != near("hold a house")
 
 
 @pytest.mark.usefixtures("on")
@@ -218,3 +254,24 @@ def test_however_large_the_index_is_only_some_thousands_are_compared() -> None:
         _, *others = (shares[chosen] * chunks).tolist()
         assert sum(others) <= late_interaction.ROUGHLY
     assert numbers[0] > numbers[1] >= 1
+
+
+@pytest.mark.usefixtures("on")
+def test_what_was_compared_lately_is_not_read_again() -> None:
+    index(*PAGES)
+    list(token_vectors.steps())
+    before = late()
+    TokenVectors.objects.update(vectors=bytes(vectors.WIDTH))
+    assert late() == before
+    late_interaction.recent.clear()
+    assert late() != before
+
+
+@pytest.mark.usefixtures("on")
+def test_a_process_keeps_so_many_vectors_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_interaction, "KEPT_TEXTS", 2)
+    index(*PAGES)
+    list(token_vectors.steps())
+    before = late()
+    assert len(late_interaction.recent.vectors) == 2
+    assert late() == before
