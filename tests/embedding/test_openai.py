@@ -14,7 +14,7 @@ import pytest
 
 from ingestion.embedding import served
 from ingestion.embedding.base import EmbedderSettings
-from ingestion.embedding.openai import OpenAIEmbedder
+from ingestion.embedding.openai import WINDOWS, OpenAIEmbedder
 from ingestion.embedding.openai_host import parse_url
 from ingestion.embedding.prefixes import SENTENCE
 from ingestion.embedding.registry import embed_each, open_embedder
@@ -35,6 +35,11 @@ KEY = "sk-sesame-1234"
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served, "PAUSES", (0.0, 0.01, 0.02))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known_of_a_server_whose_port_was_taken_again() -> None:
+    WINDOWS.known.clear()
 
 
 @pytest.fixture
