@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from ctypes import byref, c_int
 from difflib import SequenceMatcher
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 
 from ingestion.processes.child import limit_memory
 from ingestion.processes.isolation import Limits
+from ingestion.processes.kept import Kept
 
 WIDTH = 1100  # pixels
 TALLEST = 6000
@@ -47,27 +47,8 @@ class NoPicture(Exception):
     """The page cannot be shown; the message says why."""
 
 
-class Kept:
-    """The latest pictures. What takes long or breaks the process is not tried again at once."""
-
-    def __init__(self) -> None:
-        self.found: OrderedDict[object, bytes | str] = OrderedDict()
-        self.lock = threading.Lock()
-
-    def get(self, key: object) -> bytes | str | None:
-        with self.lock:
-            if key in self.found:
-                self.found.move_to_end(key)
-            return self.found.get(key)
-
-    def put(self, key: object, picture: bytes | str) -> None:
-        with self.lock:
-            self.found[key] = picture
-            while len(self.found) > KEPT:
-                self.found.popitem(last=False)
-
-
-_kept = Kept()
+# What takes long or breaks the process is not tried again at once.
+_kept: Kept[object, bytes | str] = Kept(KEPT)
 
 
 def picture(data: bytes, number: int, text: str, limits: Limits) -> bytes:

@@ -88,7 +88,7 @@ def alone() -> AbstractContextManager[bool]:
 
 def steps() -> Generator[int, None, None]:
     """Make what is missing; the number of texts of each batch. Raises EmbedderError."""
-    yield from _pool()
+    yield from _pool_older()
     minilm.opened()
     with ThreadPoolExecutor(minilm.threads(), "tokens") as pool:
         for profile in EmbeddingProfile.objects.order_by("pk"):
@@ -99,7 +99,7 @@ def steps() -> Generator[int, None, None]:
                 yield len(texts)
 
 
-def _pool() -> Iterator[int]:
+def _pool_older() -> Iterator[int]:
     """Bring those that hold all tokens to this version, which needs no model."""
     older = TokenVectors.objects.filter(version=token_vectors.WITH_ALL_TOKENS).order_by("pk")
     reached = ""

@@ -11,9 +11,9 @@ and others 2022).
 
 from __future__ import annotations
 
+import os
 import re
-import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from ingestion.embedding import minilm, token_vectors
 from ingestion.embedding.base import Vectors
 from ingestion.exceptions import EmbedderError
+from ingestion.processes.kept import Kept
 from ingestion.search.query_expansion import is_slip
 from ingestion.search.relevance import Features
 from ingestion.search.results import Hit
@@ -182,40 +183,18 @@ def _asked(query: str) -> token_vectors.AskedTokens:
     return token_vectors.of_query(query)
 
 
-class _Recent:
-    """The vectors that were compared last, by the hashes of their texts. Thread-safe."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.vectors: OrderedDict[str, bytes] = OrderedDict()
-
-    def of(self, texts: Collection[str]) -> dict[str, bytes]:
-        with self.lock:
-            there = [text for text in texts if text in self.vectors]
-            for text in there:
-                self.vectors.move_to_end(text)
-            return {text: self.vectors[text] for text in there}
-
-    def keep(self, stored: Mapping[str, bytes]) -> None:
-        with self.lock:
-            self.vectors.update(stored)
-            while len(self.vectors) > KEPT_TEXTS:
-                self.vectors.popitem(last=False)
-
-    def clear(self) -> None:
-        with self.lock:
-            self.vectors.clear()
-
-
-recent = _Recent()
+recent: Kept[str, bytes] = Kept(KEPT_TEXTS)
+"""The vectors that were compared last, by the hashes of their texts."""
+os.register_at_fork(after_in_child=recent.begin)
 
 
 def _stored(texts: Collection[str]) -> dict[str, bytes]:
     """The vectors of texts by their hashes, as far as they are made."""
-    found = recent.of(texts)
+    found = {text: kept for text in texts if (kept := recent.get(text))}
     if missing := [text for text in texts if text not in found]:
         stored = dict(_fetched(_OF_TEXTS, [missing, token_vectors.VERSION]))
-        recent.keep(stored)
+        for text, vectors in stored.items():
+            recent.put(text, vectors)
         found.update(stored)
     return found
 

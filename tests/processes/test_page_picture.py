@@ -12,6 +12,7 @@ import pytest
 
 from ingestion.processes import page_picture
 from ingestion.processes.isolation import Limits
+from ingestion.processes.kept import Kept
 from ingestion.processes.page_picture import NoPicture, picture
 from tests.parsers.test_pdf import lines, pdf
 
@@ -21,7 +22,7 @@ TEXT = lines(b"A window holds many controls.", b"A button is pressed by a person
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_picture, "_kept", page_picture.Kept())
+    monkeypatch.setattr(page_picture, "_kept", Kept(page_picture.KEPT))
 
 
 def pixels(png: bytes) -> tuple[int, list[bytes]]:

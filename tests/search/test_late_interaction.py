@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ PAGES = [
 def on(settings: Any) -> None:
     settings.LATE_INTERACTION = True
     late_interaction._asked.cache_clear()
-    late_interaction.recent.clear()
+    late_interaction.recent.begin()
 
 
 def hash_of(title: str) -> str:
@@ -43,7 +44,7 @@ def hash_of(title: str) -> str:
 
 def lose(rows: QuerySet[TokenVectors]) -> None:
     rows.delete()
-    late_interaction.recent.clear()
+    late_interaction.recent.begin()
 
 
 def late() -> dict[str, float]:
@@ -263,15 +264,23 @@ def test_what_was_compared_lately_is_not_read_again() -> None:
     before = late()
     TokenVectors.objects.update(vectors=bytes(vectors.WIDTH))
     assert late() == before
-    late_interaction.recent.clear()
+    late_interaction.recent.begin()
     assert late() != before
 
 
 @pytest.mark.usefixtures("on")
 def test_a_process_keeps_so_many_vectors_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(late_interaction, "KEPT_TEXTS", 2)
+    monkeypatch.setattr(late_interaction.recent, "most", 2)
     index(*PAGES)
     list(token_vectors.steps())
     before = late()
-    assert len(late_interaction.recent.vectors) == 2
+    assert len(late_interaction.recent.found) == 2
     assert late() == before
+
+
+def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
+    with late_interaction.recent.lock:
+        child = os.fork()
+        if child == 0:
+            os._exit(not late_interaction.recent.lock.acquire(timeout=5))
+    assert os.waitpid(child, 0)[1] == 0
