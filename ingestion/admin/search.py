@@ -252,7 +252,7 @@ def findable(chunk: Chunk) -> str:
     query = f"{chunk.title} {chunk.content}"[:FINDABLE_CHARACTERS]
     found = hybrid.search(query, limit=FINDABLE_DEPTH)
     for place, hit in enumerate(found.hits, 1):
-        if hit.chunk_id == chunk.pk:
+        if chunk.pk in hit.chunk_ids:
             return f"A search for its own text ranks it at place {place}."
     twins = Chunk.objects.filter(content_hash=chunk.content_hash).exclude(pk=chunk.pk).exists()
     if twins:

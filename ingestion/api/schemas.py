@@ -42,8 +42,6 @@ class SearchRequest(BaseModel):
 
 
 class ChunkOut(ChunkFacts):
-    ordinal: int
-
     @classmethod
     def of(cls, chunk: Chunk) -> ChunkOut:
         facts = {name: getattr(chunk, name) for name in cls.model_fields if name != "chunk_id"}

@@ -12,13 +12,11 @@ from operator import itemgetter
 from ingestion import access
 from ingestion.index import texts
 from ingestion.models import Document, DocumentText
+from ingestion.text.joining import FENCE, joined
 
 OUTLINE_SHARE = 0.2  # of the first page
-LONGEST_REPEAT = 4000  # characters that a chunk may repeat of the one before it
-CERTAIN = 40  # characters by which a repeat is recognised
 
 _HEADING = re.compile(r"^#{1,6} +(\S.*)$", re.MULTILINE)
-_FENCE = re.compile(r"^[ >]*(?:`{3,}|~{3,}).*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def sections(document: Document) -> list[Section]:
     if stored and len(parts := texts.parts(stored[1])) == len(rows):
         ends = [(tuple(path), end) for (path, _), (_, end) in zip(rows, parts, strict=True)]
         text = texts.unpacked(stored[0])
-        fence = _FENCE.match(rows[0][1]) if rows and not _FENCE.search(text) else None
+        fence = FENCE.match(rows[0][1]) if rows and not FENCE.search(text) else None
         found = _from_text(text, ends, fence[0].strip() if fence else "")
     else:
         grouped = groupby(rows, key=lambda row: tuple(row[0]))
@@ -136,7 +134,7 @@ def _named(section: Section) -> Iterator[Section]:
     """Sections so short that several share a chunk have no path there: they are told apart by their
     headings."""
     text = section.text
-    fences = [fence.start() for fence in _FENCE.finditer(text)]
+    fences = [fence.start() for fence in FENCE.finditer(text)]
     headings = [] if section.path else list(_HEADING.finditer(text))
     begun = [found for found in headings if not bisect(fences, found.start()) % 2]
     ends = [found.start() for found in begun] + [len(text)]
@@ -148,8 +146,8 @@ def _named(section: Section) -> Iterator[Section]:
 
 def _after_code(text: str, at: int, end: int) -> int:
     """The end, or that of the code which would be cut there."""
-    is_open = len(_FENCE.findall(text, at, end)) % 2
-    closing = _FENCE.search(text, end) if is_open else None
+    is_open = len(FENCE.findall(text, at, end)) % 2
+    closing = FENCE.search(text, end) if is_open else None
     return closing.end() if closing else end
 
 
@@ -189,23 +187,3 @@ def _pieces(text: str, room: int) -> list[str]:
         pieces.append(text[:end])
         text = text[end:].lstrip("\n")
     return [*pieces, text]
-
-
-def joined(contents: Iterable[str]) -> str:
-    """The text of consecutive chunks, without what a chunk repeats of the one before it."""
-    text = ""
-    for content in contents:
-        new = content[_repeated(text, content) :] if text else content
-        if new.strip():
-            text = f"{text}\n\n{new.lstrip(chr(10))}" if text else new
-    return text
-
-
-def _repeated(before: str, content: str) -> int:
-    """The number of characters at the beginning of `content` with which `before` ends."""
-    start = before.find(content[:CERTAIN], max(0, len(before) - LONGEST_REPEAT))
-    while start >= 0:
-        if content.startswith(before[start:]):
-            return len(before) - start
-        start = before.find(content[:CERTAIN], start + 1)
-    return 0

@@ -30,6 +30,7 @@ from ingestion.monitoring import statistics
 from ingestion.search.hybrid import LONGEST_QUERY, search
 from ingestion.search.query_log import query_log
 from ingestion.search.results import Hit, Results
+from ingestion.text.joining import joined
 from sources.models import Source
 
 MOST_NEIGHBOURS = 3
@@ -125,13 +126,14 @@ def _passage(number: int, hit: Hit, neighbours: int) -> str:
 def _surrounded(hit: Hit, neighbours: int) -> str:
     """The chunk with those before and after it in its document, without what they repeat."""
     seen = Chunk.objects.filter(access.current().within("document__source"))
-    ordinal = seen.values_list("ordinal", flat=True).get(pk=hit.chunk_id)
+    place = hit.chunk_ids.index(hit.chunk_id)
+    first, last = hit.ordinal - place, hit.ordinal + len(hit.chunk_ids) - 1 - place
     near = seen.filter(
         document_id=hit.document_id,
-        ordinal__gte=ordinal - neighbours,
-        ordinal__lte=ordinal + neighbours,
+        ordinal__gte=first - neighbours,
+        ordinal__lte=last + neighbours,
     )
-    return pages.joined(near.order_by("ordinal").values_list("content", flat=True))
+    return joined(near.order_by("ordinal").values_list("content", flat=True))
 
 
 def _within_limit(parts: Sequence[str]) -> str:

@@ -46,6 +46,7 @@ from ingestion.search.retrievers import (
     profiles_in_use,
     text_rankings,
 )
+from ingestion.text.joining import joined
 
 MAX_LIMIT = 100
 LONGEST_QUERY = 8192  # characters; the rest is ignored
@@ -121,7 +122,7 @@ def search(
     hits = _in_order(asked, found) if mode == "hybrid" else found.hits
     hits, of_reranker = reranked(asked, _each_clause_first(hits))
     gains = Gains(asked_terms.gains)
-    chosen = [hit.with_snippet(snippet(hit.content, gains)) for hit in varied(hits, limit, gains)]
+    chosen = [_as_one(beside, gains) for beside in varied(hits, limit, gains)]
     if include_deprecated is None:
         chosen.sort(key=lambda hit: hit.deprecated)
     return Results(
@@ -135,6 +136,18 @@ def search(
         ),
         corrected={term: tuple(meant) for term, meant in asked_terms.corrected.items()},
     )
+
+
+def _as_one(hits: Sequence[Hit], gains: Gains) -> Hit:
+    """Hits that stand next to each other in a document, as one: the first, which is the best, with
+    the text of all."""
+    best = hits[0].with_snippet(snippet(hits[0].content, gains))
+    if len(hits) == 1:
+        return best
+    in_order = sorted(hits, key=lambda hit: hit.ordinal)
+    text = joined(hit.content for hit in in_order)
+    keys = tuple(hit.chunk_id for hit in in_order)
+    return best.model_copy(update={"content": text, "chunk_ids": keys})
 
 
 def candidates(query: str) -> Candidates:
@@ -316,7 +329,15 @@ def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> tuple[Hit, str]:
         )
         for number, place, value, weight in zip(numbers, places, values, weights, strict=True)
     )
-    return Hit(**facts, line_link=line, near=near, score=score, parts=parts), added
+    hit = Hit(
+        **facts,
+        chunk_ids=(facts["chunk_id"],),
+        line_link=line,
+        near=near,
+        score=score,
+        parts=parts,
+    )
+    return hit, added
 
 
 def _each_clause_first(hits: Sequence[Hit]) -> list[Hit]:

@@ -32,6 +32,7 @@ class DocumentFacts(Frozen):
 
 class ChunkFacts(Frozen):
     chunk_id: int
+    ordinal: Annotated[int, Field(description="The chunk's place in its document, from 0.")]
     heading_path: tuple[str, ...]
     content: str
     start_line: int | None
@@ -53,8 +54,12 @@ class Contribution:
 
 
 class Hit(DocumentFacts, ChunkFacts):
-    """A chunk that was found by the rankings in `parts`."""
+    """A chunk that was found by the rankings in `parts`, with those beside it that were found,
+    too: `content` is the text of all of them, everything else is said of the chunk."""
 
+    chunk_ids: tuple[int, ...] = Field(
+        description="The chunks that `content` is the text of, in reading order."
+    )
     context_header: str
     line_link: str = Field(
         default="", description="The link to the line that the chunk begins at, if there is one."
@@ -101,7 +106,7 @@ class Results(Frozen):
     hits: tuple[Hit, ...] = ()
     notes: tuple[str, ...] = Field(default=(), description="What limits the result, in sentences.")
     corrected: dict[str, tuple[str, ...]] = Field(
-        default={}, description="Terms that occurs nowhere, and those they were taken for (stems)."
+        default={}, description="Terms that occur nowhere, and those they were taken for (stems)."
     )
 
 

@@ -12,11 +12,10 @@ import pytest
 from django.db import connections
 from mcp import Client
 
-from ingestion.mcp.pages import joined
 from ingestion.mcp.server import server as made_server
 from ingestion.models import Document
 from tests.mcp.test_server import server, talk, titles
-from tests.support.indexed import document, index
+from tests.support.indexed import document, index, pages
 from tests.support.reading import make_source, read
 
 __all__ = ["server"]
@@ -169,11 +168,17 @@ def test_neighbours_come_on_demand_and_repeat_nothing(server: Any) -> None:
     assert with_two.content[0].text.count("s2w7 ") == 1
 
 
-def test_what_a_chunk_repeats_is_left_out() -> None:
-    start = "The first sentence stands alone here. "
-    shared = "This sentence is long enough to be known again. "
-    assert joined([start + shared, shared + "And on."]) == f"{start}{shared}\n\nAnd on."
-    assert joined(["A.", "B."]) == "A.\n\nB."
+def test_the_neighbours_of_passages_in_a_row_are_around_all_of_them(server: Any) -> None:
+    text = "".join(f"## Part {n}\n\n{words(n, 60)} {'quay' * (n in (2, 3))}.\n\n" for n in range(6))
+    index(document("Long", text), *pages(8, "meadow"))
+    asked = {"query": "quay", "limit": 1}
+    _, (alone, with_two) = talk(
+        server,
+        ("search_bbj_knowledge", asked),
+        ("search_bbj_knowledge", {**asked, "neighbours": 1}),
+    )
+    parts = [[n for n in range(6) if f"s{n}w59" in a.content[0].text] for a in (alone, with_two)]
+    assert parts == [[2, 3], [1, 2, 3, 4]]
 
 
 def test_the_sources_are_listed_with_their_age(server: Any) -> None:

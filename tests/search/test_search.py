@@ -226,6 +226,44 @@ def test_a_document_fills_only_four_places_while_there_are_others(stored: Embedd
     assert "Short" in found
 
 
+def ways(*found: int, of: int = 6, words: int = 60) -> str:
+    """A text of some sections, some of which tell of a window."""
+    told = {n: f"Opening a window, way {n}." for n in found}
+    fillers = [" ".join(f"word{n}{word}" for word in range(words)) for n in range(of)]
+    return "\n\n".join(
+        f"## Part {n}\n\n{told.get(n, '')} {filler} end{n}." for n, filler in enumerate(fillers)
+    )
+
+
+def test_passages_in_a_row_are_one_hit(stored: EmbeddingProfile) -> None:
+    index(document("Ways", ways(1, 2, 4)))
+    results = search("opening a window", limit=6, mode="text")
+    hits = [hit for hit in results.hits if hit.title == "Ways"]
+    held = [[n for n in range(6) if f"end{n}." in hit.content] for hit in hits]
+    assert sorted(held) == [[1, 2], [4]]
+    both = hits[held.index([1, 2])]
+    chunks = Chunk.objects.filter(document__title="Ways", ordinal__in=(1, 2)).order_by("ordinal")
+    assert both.chunk_ids == tuple(chunk.pk for chunk in chunks)
+    assert both.content == "\n\n".join(chunk.content for chunk in chunks)
+    best = chunks.get(pk=both.chunk_id)
+    assert both.heading_path == tuple(best.heading_path)
+    assert (" ".join(both.snippet.split()[:4])) in " ".join(best.content.split())
+
+
+def test_no_more_passages_are_one_hit_than_are_read_at_a_glance(stored: EmbeddingProfile) -> None:
+    index(document("Ways", ways(*range(6), words=80)))
+    hits = [hit for hit in search("opening a window", limit=6).hits if hit.title == "Ways"]
+    assert sum(len(hit.chunk_ids) for hit in hits) == Chunk.objects.filter(title="Ways").count()
+    assert 3 <= len(hits) < 6
+    assert all(len(hit.content) <= 2000 for hit in hits)
+
+
+def test_what_a_longer_list_joins_a_shorter_one_does(stored: EmbeddingProfile) -> None:
+    index(document("Ways", ways(*range(6))))
+    short, long = search("opening a window", limit=4), search("opening a window", limit=60)
+    assert [hit.chunk_ids for hit in short.hits] == [hit.chunk_ids for hit in long.hits[:4]]
+
+
 def test_where_one_document_is_all_there_is_it_fills_the_list() -> None:
     sections = "\n\n".join(f"## Part {n}\n\n" + f"window {n} word{n} " * 80 for n in range(5))
     index(document("Only", sections))
