@@ -16,15 +16,17 @@ import pytest
 from django.conf import settings
 
 from ingestion.embedding import minilm as module
-from ingestion.embedding.base import Embedder, EmbedderSettings
+from ingestion.embedding.base import Embedder, EmbedderSettings, Vectors
 from ingestion.embedding.host import parse_host
 from ingestion.embedding.minilm import DIGEST, VOCABULARY, MiniLMEmbedder
 from ingestion.embedding.registry import embed_each, open_embedder
 from ingestion.exceptions import EmbedderError, TextTooLong
+from ingestion.text.tokenizer import installed_file
+from tests.scripts import make_int8_graph
 
 TEXTS = ["PRINT writes to a channel.", "OPEN opens a channel.", "rem Größe: ½ “q” 漢字 [SEP]"]
 SAMPLE = Path(settings.BASE_DIR) / "sample_data"
-MOST_MEMORY = 400 * 1024 * 1024
+MOST_MEMORY = 200 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,33 @@ def test_a_model_that_is_not_the_expected_one_is_refused(broken: Path) -> None:
     (broken / "model.onnx").write_bytes(b"another model")
     with pytest.raises(EmbedderError, match=r"model\.onnx is not the model .*EMBEDDING_PROVIDER"):
         open_embedder(EmbedderSettings("minilm"))
+
+
+def test_the_graph_is_what_its_script_makes_of_the_wheel() -> None:
+    assert make_int8_graph.made() == module.GRAPH.read_bytes()
+
+
+def test_whole_numbers_say_what_the_wheel_says_in_floating_point() -> None:
+    path = installed_file(module.PACKAGE, module.FILE)
+    runtime = pytest.importorskip("onnxruntime")
+    exact = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    model = module.opened()
+    for text in sample_texts(20):
+        pieces = model.vocabulary.numbers(text)[: module.CONTEXT]
+        asked = np.array([[module.BEGIN, *pieces, module.END]], np.int64)
+        given = {
+            "input_ids": asked,
+            "attention_mask": np.ones_like(asked),
+            "token_type_ids": np.zeros_like(asked),
+        }
+        meant, said = exact.run(None, given)[0][0], module.states(model.session, pieces)
+        lengths = np.linalg.norm(meant, axis=1) * np.linalg.norm(said, axis=1)
+        assert ((meant * said).sum(axis=1) / lengths).min() > 0.98
+        assert cosine(meant.mean(axis=0), said.mean(axis=0)) > 0.99
+
+
+def cosine(one: Vectors, other: Vectors) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
 
 
 def test_minilm_is_known_by_its_model(minilm: Embedder) -> None:
