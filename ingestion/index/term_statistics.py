@@ -186,8 +186,20 @@ def stored() -> int:
 def corrections(asked: Iterable[str]) -> Found:
     """Terms that differ by a letter or two, the nearest and most frequent first."""
     misspelt = [term for term in asked if len(term) >= SHORTEST_CORRECTED and term.isalpha()]
-    alike = _ask(_ALIKE, misspelt, CANDIDATES) if misspelt else {}
+    if not misspelt:
+        return {}
+    alike = _ask(_ALIKE, misspelt, CANDIDATES)
+    known, _ = counts(swap for term in misspelt for swap in _swaps(term))
+    for term in misspelt:
+        if swapped := {swap: known[swap] for swap in _swaps(term) if swap in known}:
+            alike[term] = alike.get(term, {}) | swapped
     return {term: _nearest(term, candidates) for term, candidates in alike.items()}
+
+
+def _swaps(term: str) -> list[str]:
+    """With two neighbours in each other's place. In a short word that changes most trigrams."""
+    pairs = range(len(term) - 1)
+    return [f"{term[:at]}{term[at + 1]}{term[at]}{term[at + 2 :]}" for at in pairs]
 
 
 def _nearest(term: str, candidates: Mapping[str, int]) -> dict[str, int]:
@@ -197,7 +209,10 @@ def _nearest(term: str, candidates: Mapping[str, int]) -> dict[str, int]:
     if least > limit:
         return {}
     near = [other for other in candidates if far[other] == least]
-    near.sort(key=lambda other: (other[0] != term[0], -candidates[other], other))
+    swaps = _swaps(term)
+    near.sort(
+        key=lambda other: (other[0] != term[0], other not in swaps, -candidates[other], other)
+    )
     return {other: candidates[other] for other in near[:CORRECTIONS]}
 
 

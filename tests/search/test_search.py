@@ -132,6 +132,14 @@ def test_words_with_typos_are_understood(
     assert results.corrected
 
 
+def test_swapped_letters_are_the_likelier_slip() -> None:
+    """`wiat` has more in common with each of the others, which are in more texts, than with `wait`,
+    of which it has the first letter only."""
+    alike = [f"wia{letter}" for letter in "bcdefghjklmnpqrs"] + ["wilt"] * 3
+    index(document("Wait", "One wait."), *(document(f"N{n}", w) for n, w in enumerate(alike)))
+    assert search("wiat", mode="text").corrected["wiat"][0] == "wait"
+
+
 def test_two_words_written_as_one_are_taken_apart(stored: EmbeddingProfile) -> None:
     results = search("keyedfile", mode="text")
     assert titles(results)[0] == "Files"
