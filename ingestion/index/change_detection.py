@@ -20,7 +20,9 @@ from ingestion.models import Document, Failure
 from ingestion.parsers import beneath
 from sources.models import Source, SourceMemory
 
-UNREAD = frozenset(("fetch", "read", "chunk"))  # failures that leave nothing of a document
+STANDING = frozenset(("parse", "embed", "store"))
+"""Stages whose failures leave something of a document, and hold until it changes. Those of others
+leave nothing; and a reading that died with a document in hand said nothing of it."""
 SHARED_FILES = 4096  # whose status is cached, because many documents share them
 NO_VALIDATORS: Mapping[str, str] = {}
 _FIELDS = (
@@ -157,11 +159,10 @@ class KnownDocuments:
         return bool(urls) and all(self._is_current(u) for u in urls)
 
     def standing_failures(self, url: str) -> list[documents.DocumentFailure]:
-        """The open failures of a file that was skipped as unchanged. They still hold, except those
-        that left nothing to store."""
+        """The open failures of a file that was skipped as unchanged, as far as they hold."""
         if url not in self.failing or not (self.current(url) or self.validators(url)):
             return []
-        return [failure for failure in self.failing[url] if failure.stage not in UNREAD]
+        return [failure for failure in self.failing[url] if failure.stage in STANDING]
 
     def validators(self, url: str) -> Mapping[str, str]:
         """The HTTP validators of the stored documents at `url`, if they all agree."""

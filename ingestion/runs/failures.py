@@ -7,6 +7,7 @@ from collections.abc import Collection, Set
 
 from ingestion import documents, pipeline
 from ingestion.documents import shortened
+from ingestion.index.change_detection import STANDING
 from ingestion.models import Failure, SourceRun
 from ingestion.pipeline import is_asked_for
 
@@ -102,7 +103,7 @@ class Judged:
             return False
         if row.level == Failure.Level.WARNING:
             return self._warning_holds(url)
-        return row.stage != "read" and self._is_skipped(url)
+        return row.stage in STANDING and self._is_skipped(url)
 
     def _is_skipped(self, url: str) -> bool:
         return bool({url, url.partition("#")[0]} & self.skipped)
