@@ -54,6 +54,15 @@ def test_a_hit_without_the_words_is_called_weak(admin_client: Client, stored: No
     assert ">weak</span>" not in page(admin_client, q="window controls")
 
 
+def test_passages_in_a_row_are_said_to_be_so(admin_client: Client, stored: None) -> None:
+    words = [" ".join(f"word{n}{number}" for number in range(70)) for n in range(2)]
+    parts = [f"## Part {n}\n\nA marmot sleeps in den {n}. {words[n]}." for n in range(2)]
+    index(document("Marmots", "\n\n".join(parts)))
+    html = page(admin_client, q="marmot den", mode="text")
+    assert titles(html) == ["Marmots"]
+    assert "2 passages in a row" in html
+
+
 def test_a_hit_that_is_close_word_by_word_is_not_called_weak(
     admin_client: Client, stored: None, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -183,7 +183,12 @@ def test_what_is_installed_works_outside_the_checkout(installed: Installed) -> N
     assert {plain(line) for line in made.requires or ()} == {plain(line) for line in REQUIREMENTS}
     assert not any((packages / name).exists() for name in ("tests", "bench", "sample_data"))
     model = packages / "ingestion" / "embedding" / "all-MiniLM-L6-v2"
-    assert {path.name for path in model.iterdir()} >= {"vocab.txt", "LICENSE"}
+    assert {path.name for path in model.iterdir()} >= {
+        "vocab.txt",
+        "int8.onnx",
+        "projection.npz",
+        "LICENSE",
+    }
     assert installed.run("--version") == f"bbjrag {bbjrag.__version__}\n"
 
     installed.run("migrate", "--verbosity", "0")
