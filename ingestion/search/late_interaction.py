@@ -51,6 +51,10 @@ MOST_TOKENS = 12  # of a query, those that count most, are compared with centroi
 CLOSE = 0.6  # of the similarity of the centroid nearest to a token: what is beyond adds nothing
 EVEN = 20  # passages with a centroid; it chooses less the more there are beyond these
 WEIGHT = 1.0  # of the ranking beside the others
+# Nearer than this, a token counts no more beside what else is known of a hit, which counts equal
+# words already. Cross-validated, recall@10 rose from .855 to .869 and MRR from .696 to .714 (minilm),
+# from .893 to .895 and from .724 to .731 (wordllama); .65 and .75 were as good, .6 and .8 less.
+NEAR_ENOUGH = 0.7
 
 _BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true)"
 _NEAR_CENTROIDS = "t.centroids && %s::smallint[] AND t.version = %s"
@@ -72,11 +76,12 @@ class Texts(NamedTuple):
 @dataclass
 class Comparison:
     """Of one query with passages. `weights` of its tokens are 1 together; `known` is how near each
-    chunk is that was compared."""
+    chunk is that was compared, and `counted` what of that counts beside what else is known."""
 
     asked: token_vectors.AskedTokens
     weights: Features
     known: dict[int, float] = field(default_factory=dict)
+    counted: dict[int, float] = field(default_factory=dict)
 
     def rankings(
         self, filters: Filters, chunks: int, profiles: Sequence[int], *, few: bool
@@ -95,8 +100,8 @@ class Comparison:
             yield Ranking(LATE, 0, WEIGHT, sql, [placed, values], "1.0")
 
     def of(self, hits: Sequence[Hit]) -> Features | None:
-        """How near each of these is; NaN if it has no vectors. None if too few have some of those
-        that other rankings found, too."""
+        """How near each of these is, as far as it counts; NaN if it has no vectors. None if too few
+        have some of those that other rankings found, too."""
         chunks = [hit.chunk_id for hit in hits]
         if unknown := [chunk for chunk in chunks if chunk not in self.known]:
             texts = dict(_fetched(_TEXTS, [unknown]))
@@ -104,7 +109,7 @@ class Comparison:
         others = [hit.chunk_id for hit in hits if {part.ranking for part in hit.parts} - {LATE}]
         if sum(chunk in self.known for chunk in others) < ENOUGH * len(others):
             return None
-        return np.array([self.known.get(chunk, np.nan) for chunk in chunks])
+        return np.array([self.counted.get(chunk, np.nan) for chunk in chunks])
 
     def _compare(self, texts: Mapping[int, str], stored: Mapping[str, bytes]) -> None:
         """Chunks with these texts, as far as they are stored."""
@@ -113,6 +118,8 @@ class Comparison:
             nearest = token_vectors.nearness(self.asked.vectors, passages)
             near = (self.weights @ nearest).tolist()
             self.known.update(zip(compared, near, strict=True))
+            counted = (self.weights @ np.minimum(nearest, NEAR_ENOUGH)).tolist()
+            self.counted.update(zip(compared, counted, strict=True))
 
     def _roughly(self, near: Vectors, texts: Texts) -> list[str]:
         """The hashes of the texts that are nearest by their centroids, best first."""

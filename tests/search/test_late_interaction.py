@@ -118,6 +118,20 @@ def test_a_name_alone_is_not_compared(query: str, is_compared: bool) -> None:
 
 
 @pytest.mark.usefixtures("on")
+def test_a_word_that_is_there_as_it_is_counts_no_more_than_a_near_one() -> None:
+    """What is said counts by itself already; its place among the nearest it keeps."""
+    text = "A lighthouse keeper lights lamps."
+    index(*PAGES, document("Lighthouse", text))
+    list(token_vectors.steps())
+    found = hybrid.candidates(text)
+    assert found.late is not None
+    [(at, same)] = [(n, hit) for n, hit in enumerate(found.hits) if hit.title == "Lighthouse"]
+    [part] = [part for part in same.parts if part.ranking == late_interaction.LATE]
+    assert part.value > 0.9
+    assert found.late[at] == pytest.approx(late_interaction.NEAR_ENOUGH)
+
+
+@pytest.mark.usefixtures("on")
 @pytest.mark.parametrize(
     ("asked", "read"),
     [
