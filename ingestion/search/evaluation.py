@@ -173,8 +173,10 @@ def read_questions(path: Path, half: str = "") -> list[Question]:
     """Read questions. Raises ConfigError naming the invalid line, or if there are none."""
     try:
         lines = list(lines_of(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} cannot be read as UTF-8 text: {error}.") from error
     for line in lines:
         if line.problem:
             raise ConfigError(f"{path}, line {line.number}, {line.problem}")
