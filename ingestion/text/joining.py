@@ -14,28 +14,30 @@ FENCE = re.compile(r"^[ >]*(?:`{3,}|~{3,}).*$", re.MULTILINE)
 def joined(contents: Iterable[str]) -> str:
     """The text of consecutive chunks, without what a chunk repeats of the one before it. Code that
     was cut is one block again."""
-    text = ""
+    parts, before = list[str](), ""
     for content in contents:
-        if not text:
-            text = content
-        elif code := _with_its_code(text, content):
-            text = code
-        elif (new := content[_repeated(text, content) :]).strip():
-            text = f"{text}\n\n{new.lstrip(chr(10))}"
-    return text
+        closing, code = _code_that_goes_on(before, content)
+        if code:
+            parts[-1] = parts[-1].removesuffix(closing)
+            parts.append(code)
+        elif (new := content[_repeated(before, content) :]).strip():
+            parts.append(f"\n\n{new.lstrip(chr(10))}" if parts else new)
+        before = content
+    return "".join(parts)
 
 
-def _with_its_code(before: str, content: str) -> str:
-    """Both, if `content` goes on with the block of code that `before` ends with; else nothing."""
+def _code_that_goes_on(before: str, content: str) -> tuple[str, str]:
+    """The fence that `before` ends with, and what comes in its place, if `content` goes on with
+    that block of code."""
     opening, fences = FENCE.match(content), [*FENCE.finditer(before)]
     if not opening or len(fences) < 2 or before[fences[-1].end() :].strip():
-        return ""
+        return "", ""
     if fences[-2][0].rstrip() != opening[0].rstrip():
-        return ""
-    code = before[: fences[-1].start()]
+        return "", ""
+    end = fences[-1].start()
     further = content[opening.end() + 1 :]
-    repeated = _repeated(code, further) if further else 0
-    return code + further[repeated:] if repeated else ""
+    repeated = _repeated(before[:end], further) if further else 0
+    return (before[end:], further[repeated:]) if repeated else ("", "")
 
 
 def _repeated(before: str, content: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from ingestion.chunking.chunker import Chunker
 from ingestion.documents import ParsedDocument
 from ingestion.text.joining import joined
@@ -26,3 +28,16 @@ def test_code_that_was_cut_is_one_block_again() -> None:
 def test_two_blocks_of_code_stay_two() -> None:
     first, second = "```bbj\nprint 1\n```", "```bbj\nprint 2\n```"
     assert joined([first, second]) == f"{first}\n\n{second}"
+
+
+def test_the_time_for_code_that_was_cut_grows_in_proportion() -> None:
+    def seconds(number: int) -> float:
+        lines = [f'print "line {n} of a program that is long"' for n in range(20 * number + 5)]
+        cuts = ["\n".join(lines[start : start + 25]) for start in range(0, 20 * number, 20)]
+        chunks = [f"```bbj\n{cut}\n```" for cut in cuts]
+        started = time.process_time()
+        assert joined(chunks) == "```bbj\n" + "\n".join(lines) + "\n```"
+        return time.process_time() - started
+
+    few = min(seconds(200) for _ in range(5))
+    assert min(seconds(3200) for _ in range(2)) < 5 * 16 * few
