@@ -189,11 +189,12 @@ def corrections(asked: Iterable[str]) -> Found:
     if not misspelt:
         return {}
     alike = _ask(_ALIKE, misspelt, CANDIDATES)
-    known, _ = counts(swap for term in misspelt for swap in _swaps(term))
-    for term in misspelt:
-        if swapped := {swap: known[swap] for swap in _swaps(term) if swap in known}:
+    swaps = {term: _swaps(term) for term in misspelt}
+    known, _ = counts(swap for each in swaps.values() for swap in each)
+    for term, each in swaps.items():
+        if swapped := {swap: known[swap] for swap in each if swap in known}:
             alike[term] = alike.get(term, {}) | swapped
-    return {term: _nearest(term, candidates) for term, candidates in alike.items()}
+    return {term: _nearest(term, others, swaps[term]) for term, others in alike.items()}
 
 
 def _swaps(term: str) -> list[str]:
@@ -202,14 +203,13 @@ def _swaps(term: str) -> list[str]:
     return [f"{term[:at]}{term[at + 1]}{term[at]}{term[at + 2 :]}" for at in pairs]
 
 
-def _nearest(term: str, candidates: Mapping[str, int]) -> dict[str, int]:
+def _nearest(term: str, candidates: Mapping[str, int], swaps: Sequence[str]) -> dict[str, int]:
     limit = 1 if len(term) < 7 else 2
     far = {other: analyzer.edits(term, other, limit) for other in candidates}
     least = min(far.values())
     if least > limit:
         return {}
     near = [other for other in candidates if far[other] == least]
-    swaps = _swaps(term)
     near.sort(
         key=lambda other: (other[0] != term[0], other not in swaps, -candidates[other], other)
     )

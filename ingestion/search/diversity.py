@@ -47,11 +47,11 @@ def varied(hits: Sequence[Hit], limit: int, gains: Gains) -> list[list[Hit]]:
         if _is_echo(in_lines, lines):
             echoes.append([hit])
             continue
-        if beside is None and nth > PER_DOCUMENT:
-            spare.append([hit])
-            continue
         if beside is not None:
             beside.append(hit)
+        elif nth > PER_DOCUMENT:
+            spare.append([hit])
+            continue
         else:
             chosen.append([hit])
             per_document[hit.document_id] = nth

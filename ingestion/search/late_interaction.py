@@ -73,15 +73,24 @@ class Texts(NamedTuple):
     starts: NDArray[np.int64]
 
 
+class Nearness(NamedTuple):
+    """Of a passage, and what of that counts beside what else is known of it."""
+
+    whole: float
+    counted: float
+
+
+NOT_COMPARED = Nearness(np.nan, np.nan)
+
+
 @dataclass
 class Comparison:
     """Of one query with passages. `weights` of its tokens are 1 together; `known` is how near each
-    chunk is that was compared, and `counted` what of that counts beside what else is known."""
+    chunk is that was compared."""
 
     asked: token_vectors.AskedTokens
     weights: Features
-    known: dict[int, float] = field(default_factory=dict)
-    counted: dict[int, float] = field(default_factory=dict)
+    known: dict[int, Nearness] = field(default_factory=dict)
 
     def rankings(
         self, filters: Filters, chunks: int, profiles: Sequence[int], *, few: bool
@@ -93,7 +102,7 @@ class Comparison:
         texts = _with_centroids(filters, chosen) if few or chosen else None
         placed = self._placed(self._roughly(near, texts), filters, profiles) if texts else []
         if placed:
-            values = [self.known[chunk] for chunk in placed]
+            values = [self.known[chunk].whole for chunk in placed]
             sql = """
                 SELECT u.id, u.place, u.value
                 FROM unnest(%s::bigint[], %s::float8[]) WITH ORDINALITY AS u(id, value, place)"""
@@ -109,17 +118,16 @@ class Comparison:
         others = [hit.chunk_id for hit in hits if {part.ranking for part in hit.parts} - {LATE}]
         if sum(chunk in self.known for chunk in others) < ENOUGH * len(others):
             return None
-        return np.array([self.counted.get(chunk, np.nan) for chunk in chunks])
+        return np.array([self.known.get(chunk, NOT_COMPARED).counted for chunk in chunks])
 
     def _compare(self, texts: Mapping[int, str], stored: Mapping[str, bytes]) -> None:
         """Chunks with these texts, as far as they are stored."""
         if compared := [chunk for chunk, text in texts.items() if text in stored]:
             passages = [stored[texts[chunk]] for chunk in compared]
             nearest = token_vectors.nearness(self.asked.vectors, passages)
-            near = (self.weights @ nearest).tolist()
-            self.known.update(zip(compared, near, strict=True))
+            whole = (self.weights @ nearest).tolist()
             counted = (self.weights @ np.minimum(nearest, NEAR_ENOUGH)).tolist()
-            self.counted.update(zip(compared, counted, strict=True))
+            self.known.update(zip(compared, map(Nearness, whole, counted), strict=True))
 
     def _roughly(self, near: Vectors, texts: Texts) -> list[str]:
         """The hashes of the texts that are nearest by their centroids, best first."""
@@ -144,7 +152,7 @@ class Comparison:
         self._compare({chunk: text for chunk, _, text in chunks}, _stored(texts))
         documents = {chunk: document for chunk, document, _ in chunks if chunk in self.known}
         placed, taken = list[int](), Counter[int]()
-        for chunk in sorted(documents, key=lambda chunk: (-self.known[chunk], chunk)):
+        for chunk in sorted(documents, key=lambda chunk: (-self.known[chunk].whole, chunk)):
             taken[documents[chunk]] += 1
             if taken[documents[chunk]] <= PER_DOCUMENT_RANKED:
                 placed.append(chunk)

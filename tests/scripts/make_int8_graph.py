@@ -15,7 +15,6 @@ that are slower: SkipLayerNormalization takes six times as long as what it stand
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -199,4 +198,4 @@ def made() -> bytes:
 
 
 if __name__ == "__main__":
-    Path(minilm.GRAPH).write_bytes(made())
+    minilm.GRAPH.write_bytes(made())
