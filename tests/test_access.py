@@ -37,7 +37,7 @@ from ingestion.models import (
     State,
 )
 from ingestion.monitoring import statistics
-from ingestion.search import hybrid, retrievers
+from ingestion.search import fetching, hybrid, retrievers
 from ingestion.search.query_embedding import query_vectors
 from ingestion.search.results import MODES
 from sources.models import Source
@@ -380,7 +380,7 @@ def recall(profile: EmbeddingProfile, query: str) -> float:
 def nearest(profile: EmbeddingProfile, vector: str, filters: Any, *, exact: bool) -> set[int]:
     ranking = retrievers.dense_ranking(0, 1.0, profile, vector, filters, exact=exact)
     with connection.cursor() as cursor:
-        sql = f"{hybrid.QUERY_SETTINGS}; {ranking.sql} ORDER BY place LIMIT 10"
+        sql = f"{fetching.QUERY_SETTINGS}; {ranking.sql} ORDER BY place LIMIT 10"
         cursor.execute(sql, list(ranking.parameters))
         cursor.nextset()
         return {row[0] for row in cursor.fetchall()}

@@ -15,7 +15,7 @@ from django.http import QueryDict
 from ingestion import access
 from ingestion.admin.lookups import number_in
 from ingestion.models import Chunk, Document, Question
-from ingestion.search import explain, hybrid
+from ingestion.search import explain, fetching, hybrid
 from ingestion.search.highlighting import Gains
 from ingestion.search.late_interaction import LATE
 from ingestion.search.query_analysis import content_words
@@ -165,7 +165,7 @@ def _is_text(part: Contribution) -> bool:
 
 def _gain(hit: Hit, name: str) -> float:
     parts = (part for part in hit.parts if _is_text(part) == (name == "words"))
-    return sum(map(hybrid.gain, parts))
+    return sum(map(fetching.gain, parts))
 
 
 def _percent(gain: float, most: float) -> float:

@@ -1,5 +1,5 @@
 """Hybrid search: vectors and full text ranked in one statement, fused by reciprocal rank; what is
-found is then put in order by its relevance.
+found is then put in order by its relevance, with further passages of the best documents.
 
 A question for two things is asked as a whole and by its parts, each a ranking of its own.
 """
@@ -8,32 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.conf import settings
-from django.db import connection
 
 from ingestion.exceptions import EmbedderError
 from ingestion.index import left_out
 from ingestion.models import EmbeddingProfile
-from ingestion.search import late_interaction, relevance, unknown_filters
+from ingestion.search import fetching, late_interaction, relevance, unknown_filters
 from ingestion.search.diversity import varied
+from ingestion.search.fetching import NOTHING, Found, gain
 from ingestion.search.highlighting import Gains, snippet
 from ingestion.search.late_interaction import LATE, Comparison
 from ingestion.search.query_analysis import clauses, named
 from ingestion.search.query_expansion import QueryTerms, query_terms
 from ingestion.search.relevance import Features
 from ingestion.search.reranking import reranked
-from ingestion.search.results import (
-    COLUMNS,
-    HOST_COLUMNS,
-    MODES,
-    Contribution,
-    Hit,
-    Mode,
-    Results,
-    line_link_of,
-)
+from ingestion.search.results import MODES, Hit, Mode, Results
 from ingestion.search.retrievers import (
     NAME_WEIGHT,
     OF_THE_NAME,
@@ -50,22 +41,15 @@ from ingestion.text.joining import joined
 
 MAX_LIMIT = 100
 LONGEST_QUERY = 8192  # characters; the rest is ignored
-# Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009); the constant is smaller than their 60,
-# because two lists are fused and not dozens.
-RANK_CONSTANT = 10
-LEAST_TRUST = 0.1
 CANDIDATES = 40  # fused hits that are put in order by their relevance
-LATE_CANDIDATES = 70  # with late interaction; 100 found no more, 60 a little less
+LATE_CANDIDATES = 60  # with late interaction
+# Which document answers is found far more surely than which of its passages: so further ones are
+# put in order, too. Those of models of sentences, which are smaller; with those of a model of
+# words that found nothing more.
+DOCUMENTS = 3  # the best
+BESIDE = 30  # passages of each of them, those nearest to one that was found
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
-# Real texts repeat themselves, which lowers recall. With ef_search 600 HNSW found .998 and 1.000 of
-# the ten nearest (wordllama, minilm), and 400 lost two of 280 answers; 1000, which is the maximum,
-# takes 1.6 times as long. Without the last setting, the planner scans the whole table as soon as a
-# word is in a fifth of it, because it assumes that matching and ranking a text is as cheap as
-# comparing numbers; and it would compile a statement whose cost it overestimates.
-QUERY_SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
-    set_config('hnsw.ef_search', '600', true), set_config('enable_seqscan', 'off', true),
-    set_config('jit', 'off', true)"""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
@@ -197,8 +181,11 @@ def _found(asked: str, terms: QueryTerms, filters: Filters, mode: Mode, least: i
             keys = [profile.pk for profile in used]
             rankings += late.rankings(filters, terms.chunks, keys, few=few)
         number = max(least, LATE_CANDIDATES if late else CANDIDATES)
-        hits, added, now = _hits(rankings, number) if rankings else ([], {}, _keys_in_use())
+        (hits, added), now = _fused(rankings, number) if rankings else (NOTHING, _keys_in_use())
         if not by_meaning or now <= {profile.pk for profile in used}:
+            if mode == "hybrid" and embeds_sentences(used):
+                further = fetching.beside(hits, rankings, DOCUMENTS, BESIDE)
+                hits, added = [*hits, *further.hits], {**added, **further.added}
             nearness = late.of(hits) if late else None
             if late and nearness is None:
                 hits = _without_late(hits)
@@ -229,45 +216,10 @@ def _rankings(
         yield from dense_rankings(texts, profiles, filters, notes, exact=few)
 
 
-Found = tuple[list[Hit], dict[int, str], set[int]]
-
-
-def _hits(rankings: Sequence[Ranking], number: int) -> Found:
-    """The fused rankings, best first; the words that were added to some of their chunks; and the
-    keys of the profiles that are in use after that.
-
-    One message to the server: the index scan settings apply to its transaction only.
-    """
-    lists = " UNION ALL ".join(weighed(nr, ranking) for nr, ranking in enumerate(rankings))
-    near, vectors = _near(rankings)
-    after, seen = in_use("id")
-    sql = f"""
-        {QUERY_SETTINGS};
-        WITH ranked AS ({lists}), fused AS (
-            SELECT id, sum(weight / ({RANK_CONSTANT} + place)) AS score,
-                   array_agg(ranking ORDER BY ranking) AS rankings,
-                   array_agg(place ORDER BY ranking) AS places,
-                   array_agg(value ORDER BY ranking) AS values,
-                   array_agg(weight ORDER BY ranking) AS weights
-            FROM ranked GROUP BY id ORDER BY score DESC, id LIMIT %s
-        )
-        SELECT {", ".join((*COLUMNS.values(), *HOST_COLUMNS))},
-               concat_ws(' ', e.context, array_to_string(e.questions, ' ')),
-               {near}, f.score, f.rankings, f.places, f.values, f.weights
-        FROM fused f JOIN ingestion_chunk c ON c.id = f.id
-        JOIN ingestion_document d ON d.id = c.document_id
-        JOIN sources_source s ON s.id = d.source_id
-        LEFT JOIN ingestion_enrichment e ON e.id = c.enrichment_id
-        ORDER BY f.score DESC, c.id;
-        {after}"""
-    parameters = [value for r in rankings for value in (r.weight, *r.parameters)]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*parameters, number, *vectors, *seen])
-        cursor.nextset()
-        found = [_hit(row, rankings) for row in cursor.fetchall()]
-        cursor.nextset()
-        now = {key for (key,) in cursor.fetchall()}
-    return [hit for hit, _ in found], {hit.chunk_id: added for hit, added in found if added}, now
+def _fused(rankings: Sequence[Ranking], number: int) -> tuple[Found, set[int]]:
+    """With the keys of the profiles that are in use after that."""
+    found, keys = fetching.fused(rankings, number, in_use("id"))
+    return found, {key for (key,) in keys}
 
 
 def _without_late(hits: Sequence[Hit]) -> list[Hit]:
@@ -276,22 +228,13 @@ def _without_late(hits: Sequence[Hit]) -> list[Hit]:
     left = [
         hit.model_copy(update={"parts": tuple(parts), "score": sum(map(gain, parts))})
         for hit, parts in zip(hits, others, strict=True)
-        if parts
+        if parts or not hit.parts
     ]
     return sorted(left, key=lambda hit: (-hit.score, hit.chunk_id))
 
 
 def _keys_in_use() -> set[int]:
     return {profile.pk for profile in profiles_in_use()}
-
-
-def _near(rankings: Sequence[Ranking]) -> tuple[str, list[str]]:
-    """The similarity of a chunk `c` to the whole query in SQL, with its parameters."""
-    asked = [ranking for ranking in rankings if ranking.similarity and not ranking.clause]
-    if not asked:
-        return "NULL::float8", []
-    cases = " ".join(f"WHEN {ranking.profile} THEN {ranking.similarity}" for ranking in asked)
-    return f"CASE c.profile_id {cases} END", [ranking.vector for ranking in asked]
 
 
 def _in_order(asked: str, found: Candidates) -> list[Hit]:
@@ -308,38 +251,6 @@ def _is_named(hit: Hit) -> bool:
     return any(p.ranking == OF_THE_NAME and p.weight >= NAME_WEIGHT for p in hit.parts)
 
 
-def weighed(number: int, ranking: Ranking) -> str:
-    trust = f"least(1, greatest({LEAST_TRUST}, {ranking.trust}))"
-    return (
-        f"SELECT {number} AS ranking, %s::float8 * {trust} AS weight, r.* FROM ({ranking.sql}) AS r"
-    )
-
-
-def _hit(row: Sequence[Any], rankings: Sequence[Ranking]) -> tuple[Hit, str]:
-    *found, repository, template, base, added, near, score, numbers, places, values, weights = row
-    facts = dict(zip(COLUMNS, found, strict=True))
-    line = line_link_of(facts["display_url"], facts["start_line"], repository, template, base)
-    parts = tuple(
-        Contribution(
-            ranking=rankings[number].name,
-            clause=rankings[number].clause,
-            place=place,
-            value=value,
-            weight=weight,
-        )
-        for number, place, value, weight in zip(numbers, places, values, weights, strict=True)
-    )
-    hit = Hit(
-        **facts,
-        chunk_ids=(facts["chunk_id"],),
-        line_link=line,
-        near=near,
-        score=score,
-        parts=parts,
-    )
-    return hit, added
-
-
 def _each_clause_first(hits: Sequence[Hit]) -> list[Hit]:
     """The best hit, the best hit of each clause, then the rest in order."""
     clauses = {part.clause for hit in hits for part in hit.parts} - {0}
@@ -349,8 +260,3 @@ def _each_clause_first(hits: Sequence[Hit]) -> list[Hit]:
 
 def _gained(hit: Hit, clause: int) -> float:
     return sum(gain(part) for part in hit.parts if part.clause == clause)
-
-
-def gain(part: Contribution) -> float:
-    """What the place in one ranking adds to the fused score."""
-    return part.weight / (RANK_CONSTANT + part.place)

@@ -74,13 +74,15 @@ class Texts(NamedTuple):
 
 
 class Nearness(NamedTuple):
-    """Of a passage, and what of that counts beside what else is known of it."""
+    """Of a passage, and what of that counts beside what else is known of it; `alike`: if all words
+    of the query count alike."""
 
     whole: float
     counted: float
+    alike: float
 
 
-NOT_COMPARED = Nearness(np.nan, np.nan)
+NOT_COMPARED = Nearness(np.nan, np.nan, np.nan)
 
 
 @dataclass
@@ -109,8 +111,9 @@ class Comparison:
             yield Ranking(LATE, 0, WEIGHT, sql, [placed, values], "1.0")
 
     def of(self, hits: Sequence[Hit]) -> Features | None:
-        """How near each of these is, as far as it counts; NaN if it has no vectors. None if too few
-        have some of those that other rankings found, too."""
+        """How near each of these is, as far as it counts, and if all words of the query count alike;
+        NaN if it has no vectors. None if too few have some of those that other rankings found, too.
+        Shape (len(hits), 2)."""
         chunks = [hit.chunk_id for hit in hits]
         if unknown := [chunk for chunk in chunks if chunk not in self.known]:
             texts = dict(_fetched(_TEXTS, [unknown]))
@@ -118,16 +121,17 @@ class Comparison:
         others = [hit.chunk_id for hit in hits if {part.ranking for part in hit.parts} - {LATE}]
         if sum(chunk in self.known for chunk in others) < ENOUGH * len(others):
             return None
-        return np.array([self.known.get(chunk, NOT_COMPARED).counted for chunk in chunks])
+        return np.array([self.known.get(chunk, NOT_COMPARED)[1:] for chunk in chunks])
 
     def _compare(self, texts: Mapping[int, str], stored: Mapping[str, bytes]) -> None:
         """Chunks with these texts, as far as they are stored."""
         if compared := [chunk for chunk, text in texts.items() if text in stored]:
             passages = [stored[texts[chunk]] for chunk in compared]
             nearest = token_vectors.nearness(self.asked.vectors, passages)
-            whole = (self.weights @ nearest).tolist()
-            counted = (self.weights @ np.minimum(nearest, NEAR_ENOUGH)).tolist()
-            self.known.update(zip(compared, map(Nearness, whole, counted), strict=True))
+            whole = self.weights @ nearest
+            counted = self.weights @ np.minimum(nearest, NEAR_ENOUGH)
+            values = (array.tolist() for array in (whole, counted, nearest.mean(axis=0)))
+            self.known.update(zip(compared, map(Nearness, *values), strict=True))
 
     def _roughly(self, near: Vectors, texts: Texts) -> list[str]:
         """The hashes of the texts that are nearest by their centroids, best first."""

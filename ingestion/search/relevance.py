@@ -44,6 +44,7 @@ FEATURES = (
     "code",
     "length",
     "late",
+    "late, words alike",
     "late place",
 )
 """What is known of a passage:
@@ -53,10 +54,11 @@ FEATURES = (
 - meant: the same, where a word of similar meaning counts by its similarity
 - near: the similarity of its vector, by the model's usual distance; nearest of the document
 - fused: the reciprocal ranks in the rankings that found it
-- found of the document: how many of its passages were found, as a logarithm
+- found of the document: how many of its passages are put in order, as a logarithm
 - code: whether it holds code; length: of its text, as a logarithm
-- late: how near its tokens are to those of the query, if `late_interaction` compared them; late
-  place: its place by that, as a logarithm
+- late: how near its tokens are to those of the query, if `late_interaction` compared them; late,
+  words alike: the same, if all of the query count alike; late place: its place by late, as a
+  logarithm
 """
 
 FROM_LATE = FEATURES.index("late")
@@ -134,8 +136,8 @@ def features(
     added: Mapping[int, str] = _NONE,
     late: Features | None = None,
 ) -> Features:
-    """Shape (len(hits), len(FEATURES)). What `late` does not say of a hit is as usual, and its
-    place is the last."""
+    """Shape (len(hits), len(FEATURES)), and that of `late`: (len(hits), 2). What `late` does not say
+    of a hit is as usual, and its place is the last."""
     wanted = _wanted(query, terms)
     compared = _Compared(wanted, hits, added)
     in_text, in_headings = np.split(compared.held(), 2)
@@ -155,14 +157,15 @@ def features(
             documents.numbers(),
             ["```" in hit.content for hit in hits],
             np.log1p([len(hit.content) for hit in hits]),
-            np.zeros((len(hits), 2)) if late is None else _late(late),
+            np.zeros((len(hits), 3)) if late is None else _late(late),
         ]
     )
 
 
 def _late(late: Features) -> Features:
     """How near each hit is compared with the others, and its place by that."""
-    values: Features = np.nan_to_num(np.column_stack([late - np.nanmean(late), _places(late)]))
+    compared = late - np.nanmean(late, axis=0)
+    values: Features = np.nan_to_num(np.column_stack([compared, _places(late[:, 0])]))
     return values
 
 
@@ -170,10 +173,11 @@ def _completed(late: Features, others: Features) -> Features:
     """With the nearness of hits that were not compared: as among the hits by their other score, so
     among those that were compared by their nearness. So a hit keeps its place until its vectors are
     made."""
+    unknown = np.isnan(late[:, 0])
     places = np.argsort(np.argsort(-others, kind="stable")) / max(len(others) - 1, 1)
-    compared = np.sort(late[~np.isnan(late)])[::-1]
+    compared = np.sort(late[~unknown], axis=0)[::-1]
     guessed = compared[np.rint(places * (len(compared) - 1)).astype(int)]
-    return np.where(np.isnan(late), guessed, late)
+    return np.where(unknown[:, None], guessed, late)
 
 
 def _places(values: Features) -> Features:

@@ -38,7 +38,7 @@ from ingestion.embedding.stage import pack_vector  # noqa: E402
 from ingestion.index import hnsw, term_statistics  # noqa: E402
 from ingestion.index.writer import CHUNK_COLUMNS  # noqa: E402
 from ingestion.models import Chunk, Document, EmbeddingProfile  # noqa: E402
-from ingestion.search import hybrid, retrievers  # noqa: E402
+from ingestion.search import fetching, hybrid, retrievers  # noqa: E402
 from ingestion.search.query_embedding import query_vectors  # noqa: E402
 from ingestion.text import analyzer  # noqa: E402
 from sources.models import Source  # noqa: E402
@@ -262,7 +262,7 @@ def recall(
     for vector, chunks in zip(queries.values(), exact[sources].chunks, strict=True):
         ranking = retrievers.dense_ranking(0, 1.0, profile, vector, filters, exact=few)
         with connection.cursor() as cursor:
-            sql = f"{hybrid.QUERY_SETTINGS}; {ranking.sql} ORDER BY place LIMIT 10"
+            sql = f"{fetching.QUERY_SETTINGS}; {ranking.sql} ORDER BY place LIMIT 10"
             cursor.execute(sql, list(ranking.parameters))
             cursor.nextset()
             found += len({row[0] for row in cursor.fetchall()} & set(chunks.tolist()))

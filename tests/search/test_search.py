@@ -18,9 +18,8 @@ from ingestion.embedding.configured import configured_embedder
 from ingestion.exceptions import EmbedderUnavailable
 from ingestion.index import hnsw, term_statistics
 from ingestion.models import Chunk, Document, EmbeddingProfile
-from ingestion.search import hybrid as search_module
+from ingestion.search import fetching, retrievers, search
 from ingestion.search import query_embedding as vectors_module
-from ingestion.search import retrievers, search
 from ingestion.search.highlighting import Gains, snippet
 from ingestion.search.query_analysis import clauses, content_words, prose
 from ingestion.search.query_embedding import QueryVectors, query_vectors
@@ -198,9 +197,9 @@ def test_a_list_counts_by_how_clearly_its_first_stands_out() -> None:
         sql = f"SELECT * FROM (VALUES {values}) AS v(id, place, value)"
         ranking = retrievers.Ranking(name, 0, 1.0, sql, [], retrievers.STANDS_OUT)
         with connection.cursor() as cursor:
-            cursor.execute(search_module.weighed(0, ranking), [1.0])
+            cursor.execute(fetching.weighed(0, ranking), [1.0])
             weights[name] = cursor.fetchone()[1]
-    assert weights == {"clear": 1.0, "vague": search_module.LEAST_TRUST}
+    assert weights == {"clear": 1.0, "vague": fetching.LEAST_TRUST}
 
 
 def test_a_comparison_asks_for_both_sides() -> None:
