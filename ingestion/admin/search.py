@@ -152,7 +152,7 @@ BARS = ("words", "meaning")
 
 def _is_close(hit: Hit) -> bool:
     """Whether it means what the query does, as a whole or word by word."""
-    return any(
+    return (hit.near or 0.0) >= WEAK_MEANING or any(
         part.value >= (WEAK_LATELY if part.ranking == LATE else WEAK_MEANING)
         for part in hit.parts
         if not _is_text(part)
@@ -174,6 +174,8 @@ def _percent(gain: float, most: float) -> float:
 
 def _said(hit: Hit, name: str) -> str:
     parts = [part for part in hit.parts if _is_text(part) == (name == "words")]
+    if not hit.parts:
+        return "beside others of its document"
     if not parts:
         return "not among the best 100"
     best = min(parts, key=lambda part: part.place)

@@ -111,9 +111,9 @@ class Comparison:
             yield Ranking(LATE, 0, WEIGHT, sql, [placed, values], "1.0")
 
     def of(self, hits: Sequence[Hit]) -> Features | None:
-        """How near each of these is, as far as it counts, and if all words of the query count alike;
-        NaN if it has no vectors. None if too few have some of those that other rankings found, too.
-        Shape (len(hits), 2)."""
+        """How near each of these is, as far as it counts, and the same if all words of the query
+        count alike; NaN if it has no vectors. Shape (len(hits), 2). None if too few have some of
+        those that other rankings found, too."""
         chunks = [hit.chunk_id for hit in hits]
         if unknown := [chunk for chunk in chunks if chunk not in self.known]:
             texts = dict(_fetched(_TEXTS, [unknown]))

@@ -136,7 +136,7 @@ def features(
     added: Mapping[int, str] = _NONE,
     late: Features | None = None,
 ) -> Features:
-    """Shape (len(hits), len(FEATURES)), and that of `late`: (len(hits), 2). What `late` does not say
+    """Shape (len(hits), len(FEATURES)); that of `late` is (len(hits), 2). What `late` does not say
     of a hit is as usual, and its place is the last."""
     wanted = _wanted(query, terms)
     compared = _Compared(wanted, hits, added)

@@ -54,8 +54,9 @@ class Contribution:
 
 
 class Hit(DocumentFacts, ChunkFacts):
-    """A chunk that was found by the rankings in `parts`, with those beside it that were found,
-    too: `content` is the text of all of them, everything else is said of the chunk."""
+    """A chunk that was found by the rankings in `parts`, or by none as one of a document that was,
+    with those beside it that were found, too: `content` is the text of all of them, everything else
+    is said of the chunk."""
 
     chunk_ids: tuple[int, ...] = Field(
         description="The chunks that `content` is the text of, in reading order."
@@ -78,7 +79,10 @@ class Hit(DocumentFacts, ChunkFacts):
     near: float | None = Field(
         default=None, description="The cosine similarity to the query, if the model was asked."
     )
-    parts: tuple[Contribution, ...]
+    parts: tuple[Contribution, ...] = Field(
+        description="The rankings that found it; none if it was put in order because others of its"
+        " document were found."
+    )
 
     @property
     def shown(self) -> Snippet:

@@ -128,7 +128,19 @@ def test_a_word_that_is_there_as_it_is_counts_no_more_than_a_near_one() -> None:
     [(at, same)] = [(n, hit) for n, hit in enumerate(found.hits) if hit.title == "Lighthouse"]
     [part] = [part for part in same.parts if part.ranking == late_interaction.LATE]
     assert part.value > 0.9
-    assert found.late[at] == pytest.approx(late_interaction.NEAR_ENOUGH)
+    counted, alike = found.late[at]
+    assert counted == pytest.approx(late_interaction.NEAR_ENOUGH)
+    assert alike > 0.9
+
+
+@pytest.mark.usefixtures("on")
+def test_a_hit_says_how_near_it_is_if_all_words_count_alike() -> None:
+    index(*PAGES)
+    list(token_vectors.steps())
+    first, *others = search("row of a grid").hits
+    assert first.title == "Grids"
+    name = "late, words alike"
+    assert first.relevance[name] > max(hit.relevance.get(name, 0.0) for hit in others)
 
 
 @pytest.mark.usefixtures("on")
