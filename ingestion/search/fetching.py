@@ -110,12 +110,13 @@ def _beside(hits: Sequence[Hit], documents: int, number: int) -> list[tuple[int,
 
 def _around(ordinals: set[int], number: int) -> list[int]:
     """The nearest to some ordinals, without these."""
-    around, step = list[int](), 0
+    seen, around = {*ordinals}, list[int]()
+    latest = ordinals
     while len(around) < number:
-        step += 1
-        nearest = {ordinal + way for ordinal in ordinals for way in (-step, step)}
-        new = nearest - ordinals - {*around}
-        around += sorted(ordinal for ordinal in new if ordinal >= 0)
+        beside = {ordinal + way for ordinal in latest for way in (-1, 1)} - seen
+        latest = {ordinal for ordinal in beside if ordinal >= 0}
+        seen |= latest
+        around += sorted(latest)
     return around[:number]
 
 

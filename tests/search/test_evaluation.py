@@ -125,7 +125,13 @@ def test_a_half_without_questions_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["questions_sample.jsonl", "questions_corpus.jsonl", "questions_passages.jsonl"]
+    "name",
+    [
+        "questions_sample.jsonl",
+        "questions_corpus.jsonl",
+        "questions_passages.jsonl",
+        "questions_harder.jsonl",
+    ],
 )
 def test_the_projects_own_questions_can_be_read(name: str) -> None:
     read = evaluation.read_questions(QUESTIONS / name)

@@ -15,19 +15,29 @@ from ingestion.search import evaluation, learning, relevance
 
 class Command(BaseCommand):
     help = (
-        "Learns how search weighs what it knows of a passage, from the questions of a file, with "
+        "Learns how search weighs what it knows of a passage, from the questions of files, with "
         "the index as it is, and writes ingestion/search/relevance.json. For developers."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path, help="questions, as `evaluate` reads them")
+        parser.add_argument(
+            "files",
+            nargs="+",
+            type=Path,
+            metavar="file",
+            help="questions, as `evaluate` reads them",
+        )
         parser.add_argument("--half", default="tune", help="only these questions (tune)")
         parser.add_argument("--into", type=Path, default=relevance.WEIGHTS, metavar="FILE")
 
     @access.everything()
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            questions = evaluation.read_questions(options["file"], options["half"])
+            questions = [
+                question
+                for file in options["files"]
+                for question in evaluation.read_questions(file, options["half"])
+            ]
         except BbjragError as error:
             raise CommandError(str(error)) from error
         examples = learning.examples(questions)
