@@ -75,6 +75,7 @@ def beside(hits: Sequence[Hit], rankings: Sequence[Ranking], documents: int, num
     if not places:
         return NOTHING
     near, vectors = _near(rankings)
+    known = [hit.chunk_id for hit in hits]  # which a run may have moved meanwhile
     sql = f"""
         WITH asked AS (
             SELECT * FROM unnest(%s::bigint[], %s::int[])
@@ -84,13 +85,14 @@ def beside(hits: Sequence[Hit], rankings: Sequence[Ranking], documents: int, num
                 SELECT c.id, row_number() OVER (PARTITION BY a.document ORDER BY a.place) AS nth
                 FROM asked a JOIN ingestion_chunk c
                 ON c.document_id = a.document AND c.ordinal = a.ordinal
+                WHERE c.id <> ALL(%s)
             ) AS there WHERE nth <= %s
         )
         SELECT {_columns(near)}, 0::float8, '{{}}'::int[], '{{}}'::int[], '{{}}'::float8[],
                '{{}}'::float8[]
         FROM {_WITH_FACTS} ORDER BY c.id"""
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*map(list, zip(*places, strict=True)), number, *vectors])
+        cursor.execute(sql, [*map(list, zip(*places, strict=True)), known, number, *vectors])
         return _read(cursor.fetchall(), rankings)
 
 

@@ -93,6 +93,17 @@ def test_at_the_end_of_a_document_they_are_those_before() -> None:
 
 
 @pytest.mark.usefixtures("stored")
+def test_a_passage_that_was_moved_meanwhile_does_not_come_twice() -> None:
+    found = next(hit for hit in hybrid.candidates(ASKED).hits if hit.title == "Harbour")
+    chunks = Chunk.objects.filter(document=found.document_id)
+    chunks.filter(pk=found.chunk_id).update(ordinal=chunks.count())
+    moved = found.model_copy(update={"ordinal": chunks.count() - 1})
+    further = beside([moved], [], documents=1, number=4).hits
+    assert len(further) == 4
+    assert found.chunk_id not in {hit.chunk_id for hit in further}
+
+
+@pytest.mark.usefixtures("stored")
 def test_without_hits_the_server_is_not_asked(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         assert beside([], [], documents=3, number=30) == fetching.NOTHING
