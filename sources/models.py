@@ -277,7 +277,8 @@ class Source(models.Model):
             ]
         elif twin := self._of_same_name():
             found["name"] = [SAME_NAME.format(twin)]
-        found |= self.problems()
+        if self.parser:  # else its field says that it is required
+            found |= self.problems()
         if not self.enabled:
             found = {
                 field: messages for field, messages in found.items() if self._always_wrong(field)

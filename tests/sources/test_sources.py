@@ -109,6 +109,15 @@ def test_a_name_in_use_is_refused(data_dir: Path) -> None:
     assert "name" in refused(source(name="flare"))
 
 
+def test_one_without_a_kind_is_told_so_once(data_dir: Path) -> None:
+    [said] = refused(source(parser=""))["parser"]
+    assert "blank" in said
+
+
+def test_a_kind_that_this_version_lacks_is_named(data_dir: Path) -> None:
+    assert any("'OldParser'" in said for said in refused(source(parser="OldParser"))["parser"])
+
+
 def test_a_disabled_source_may_wait_for_its_files(data_dir: Path) -> None:
     source(paths=["later"], enabled=False).full_clean()
 
