@@ -61,7 +61,8 @@ class Bar:
 
 @dataclass(frozen=True)
 class Shown:
-    """A hit with its place, its two bars, and the words of the question that it has and lacks."""
+    """A hit with its place, its two bars, and the words of the question that it has and lacks; no
+    bars if it was found beside others of its document."""
 
     place: int
     hit: Hit
@@ -142,7 +143,8 @@ def _one(place: int, hit: Hit, words: Sequence[str], gains: Gains, most: dict[st
     there = {analyzer.forms(word).whole for word in analyzer.words(text) if gains[word]}
     found = [word for word in words if analyzer.forms(word).whole in there]
     missing = [word for word in words if word not in found]
-    bars = [Bar(name, _percent(_gain(hit, name), most[name]), _said(hit, name)) for name in BARS]
+    names = BARS if hit.parts else ()  # else it is in no ranking
+    bars = [Bar(name, _percent(_gain(hit, name), most[name]), _said(hit, name)) for name in names]
     is_weak = len(found) < WEAK_WORDS * len(words) and not _is_close(hit)
     return Shown(place, hit, bars, found, missing, is_weak)
 
@@ -174,8 +176,6 @@ def _percent(gain: float, most: float) -> float:
 
 def _said(hit: Hit, name: str) -> str:
     parts = [part for part in hit.parts if _is_text(part) == (name == "words")]
-    if not hit.parts:
-        return "beside others of its document"
     if not parts:
         return "not among the best 100"
     best = min(parts, key=lambda part: part.place)

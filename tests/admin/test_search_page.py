@@ -12,6 +12,7 @@ from django.urls import reverse
 from ingestion.admin import search
 from ingestion.models import Document
 from ingestion.runs import token_vectors
+from ingestion.search import retrievers
 from tests.support.indexed import document, index
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +53,18 @@ def test_a_hit_without_the_words_is_called_weak(admin_client: Client, stored: No
     assert ">weak</span>" in html
     assert "without: " in html
     assert ">weak</span>" not in page(admin_client, q="window controls")
+
+
+def test_a_hit_that_no_ranking_found_says_why_it_is_there(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrievers, "STATIC_PROVIDERS", frozenset())
+    words = [" ".join(f"word{n}{number}" for number in range(150)) for n in range(60)]
+    parts = [f"## Den {n}\n\nA marmot sleeps. {words[n]}." for n in range(60)]
+    index(document("Marmots", "\n\n".join(parts)))
+    html = "".join(page(admin_client, q="where a marmot sleeps", page=n) for n in "12345")
+    assert re.search(r"Found beside others of its document, similarity 0\.\d\d</p>", html)
+    assert 'class="scores"' in html
 
 
 def test_passages_in_a_row_are_said_to_be_so(admin_client: Client, stored: None) -> None:
