@@ -71,7 +71,7 @@ def fused(
 def beside(hits: Sequence[Hit], rankings: Sequence[Ranking], documents: int, number: int) -> Found:
     """Of the documents with the best hits the passages that no ranking found: at most `number` of
     each, those that stand nearest to one that was found. Their `parts` are empty."""
-    places = _beside(hits, documents, number)
+    places = _places_beside(hits, documents, number)
     if not places:
         return NOTHING
     near, vectors = _near(rankings)
@@ -96,7 +96,7 @@ def beside(hits: Sequence[Hit], rankings: Sequence[Ranking], documents: int, num
         return _read(cursor.fetchall(), rankings)
 
 
-def _beside(hits: Sequence[Hit], documents: int, number: int) -> list[tuple[int, int]]:
+def _places_beside(hits: Sequence[Hit], documents: int, number: int) -> list[tuple[int, int]]:
     """Documents and ordinals, the nearest to a hit first; twice as many as are wanted of each, as
     there may be no chunk there."""
     found: dict[int, set[int]] = {}

@@ -42,12 +42,12 @@ from ingestion.text.joining import joined
 MAX_LIMIT = 100
 LONGEST_QUERY = 8192  # characters; the rest is ignored
 CANDIDATES = 40  # fused hits that are put in order by their relevance
-LATE_CANDIDATES = 60  # with late interaction
+LATE_CANDIDATES = 60  # with late interaction; 50 and 70 were as good, with the passages beside
 # Which document answers is found far more surely than which of its passages: so further ones are
 # put in order, too. Those of models of sentences, which are smaller; with those of a model of
 # words that found nothing more.
-DOCUMENTS = 3  # the best
-BESIDE = 30  # passages of each of them, those nearest to one that was found
+DOCUMENTS = 3  # the best; 2 and 5 were as good
+BESIDE = 30  # passages of each of them, those nearest to one that was found; so were 15 and 60
 WHOLE_WEIGHT = 0.5  # of a question for two things, beside its clauses
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.django_db
 ASKED = "how does the harbour master keep ships apart"
 AT_ALL = 40
 SECTIONS = "\n\n".join(
-    f"## Berth {n}\n\n" + f"The harbour master keeps ship {n} apart from others. " * 30
+    f"## Berth {n}\n\nThe harbour master keeps ship {n} apart from others, with "
+    + " ".join(f"rope{n}x{number}" for number in range(80))
     for n in range(AT_ALL)
 )
 
@@ -71,8 +72,11 @@ def test_what_no_ranking_finds_is_found_in_a_document_that_is() -> None:
 
 @pytest.mark.usefixtures("of_sentences", "stored")
 def test_filters_hold_for_them_too() -> None:
-    found = search(ASKED, sources=["elsewhere"])
-    assert found.hits == ()
+    index(document("Other harbour", SECTIONS), into="elsewhere")
+    found = search(ASKED, sources=["elsewhere"], limit=hybrid.MAX_LIMIT).hits
+    assert {hit.title for hit in found} == {"Other harbour"}
+    assert any(not hit.parts for hit in found)
+    assert search(ASKED, sources=["nowhere"]).hits == ()
 
 
 @pytest.mark.usefixtures("stored")

@@ -120,15 +120,9 @@ def test_weights_are_learnt_from_questions(tmp_path: Path) -> None:
     call_command("learn_ranking", str(asked), "--into", str(into), stdout=out)
     assert "6 of 6 questions" in out.getvalue()
     assert json.loads(into.read_text())["weights"]["words"]["code"] < 0
-    asked.with_name("more.jsonl").write_text("\n".join(map(json.dumps, lines[:2])))
-    call_command(
-        "learn_ranking",
-        str(asked),
-        str(asked.with_name("more.jsonl")),
-        "--into",
-        str(into),
-        stdout=out,
-    )
+    more = tmp_path / "more.jsonl"
+    more.write_text("\n".join(map(json.dumps, lines[:2])))
+    call_command("learn_ranking", str(asked), str(more), "--into", str(into), stdout=out)
     assert "8 of 8 questions" in out.getvalue()
 
 
