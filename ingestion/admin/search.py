@@ -74,7 +74,8 @@ class Shown:
 
 @access.everything()
 def results(asked: QueryDict) -> dict[str, Any]:
-    query = asked.get("q", "").strip()
+    query = hybrid.cleaned(asked.get("q", ""))
+    question = hybrid.cleaned(asked.get("for", ""))
     mode = asked.get("mode", "hybrid")
     chosen = {name: asked.getlist(name) for name in FILTERS}
     context: dict[str, Any] = {
@@ -83,9 +84,9 @@ def results(asked: QueryDict) -> dict[str, Any]:
         "modes": MODES,
         "chosen": chosen,
         "deprecated": asked.get("deprecated", ""),
-        "wanted": asked.get("document", "").strip(),
-        "question": asked.get("for", "").strip(),
-        "asks": asked.get("for", "").strip() or query,
+        "wanted": hybrid.cleaned(asked.get("document", "")),
+        "question": question,
+        "asks": question or query,
     }
     if not query:
         return context

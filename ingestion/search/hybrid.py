@@ -90,7 +90,7 @@ def search(
         raise ValueError(f"There is no mode {mode!r}: use one of {', '.join(MODES)}.")
     if not 1 <= limit <= MAX_LIMIT:
         raise ValueError(f"A limit of {limit} is not between 1 and {MAX_LIMIT}.")
-    asked = _cleaned(query)
+    asked = cleaned(query)
     filters = Filters(
         _without_control(sources),
         _without_control(generations),
@@ -136,7 +136,7 @@ def _as_one(hits: Sequence[Hit], gains: Gains) -> Hit:
 
 def candidates(query: str) -> Candidates:
     """What is put in order for a query without filters, as the rankings found it."""
-    asked = _cleaned(query)
+    asked = cleaned(query)
     terms = query_terms(asked)
     filters = Filters(left_out=left_out.keys())
     return _found(asked, terms, filters, "hybrid", least=0)
@@ -156,7 +156,8 @@ def _late(query: str, terms: QueryTerms, mode: Mode, notes: list[str]) -> Compar
         return None
 
 
-def _cleaned(query: str) -> str:
+def cleaned(query: str) -> str:
+    """Without what no text in the database holds."""
     return _CONTROL.sub(" ", query[:LONGEST_QUERY]).strip()
 
 

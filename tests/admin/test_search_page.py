@@ -48,6 +48,14 @@ def test_a_page_that_is_none_is_the_first_or_last(
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("name", ["q", "document", "for", "source", "mode", "page"])
+def test_characters_that_no_text_holds_are_left_out(
+    admin_client: Client, stored: None, name: str
+) -> None:
+    asked = {"q": "window controls", name: "window\0 controls\x01"}
+    assert admin_client.get(reverse("admin:search"), asked).status_code == 200
+
+
 def test_a_hit_without_the_words_is_called_weak(admin_client: Client, stored: None) -> None:
     html = page(admin_client, q="volcano lava eruption autumn")
     assert ">weak</span>" in html
