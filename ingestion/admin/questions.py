@@ -23,6 +23,7 @@ from ingestion.admin.read_only import Admin
 from ingestion.documents import counted, shortened
 from ingestion.models import Chunk, Document, Question
 from ingestion.search import questions
+from ingestion.search.hybrid import cleaned
 from ingestion.search.phrases import phrase_of
 
 LONGEST = 8000  # characters of a question
@@ -141,7 +142,7 @@ class QuestionAdmin(Admin):
         if not may_name(request):
             raise PermissionDenied
         asked = {name: request.GET[name] for name in ASKED if request.GET.get(name)}
-        query = asked.get("query", "").strip()
+        query = cleaned(asked.get("query", ""))
         there = Question.objects.filter(query=query).first() if query else None
         place, args = ("change", [there.pk]) if there else ("add", [])
         url = reverse(f"admin:ingestion_question_{place}", args=args)
@@ -153,7 +154,7 @@ class QuestionAdmin(Admin):
             raise PermissionDenied
         if request.method != "POST":
             return actions.not_done(request, reverse("admin:search"))
-        query = request.POST.get("query", "").strip()[:LONGEST]
+        query = cleaned(request.POST.get("query", ""))[:LONGEST]
         if query:
             kept = {"author": request.user}
             row, is_new = Question.objects.get_or_create(query=query, defaults=kept)

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from ingestion.admin import search
-from ingestion.models import Document
+from ingestion.models import Document, Question
 from ingestion.runs import token_vectors
 from ingestion.search import retrievers
 from tests.support.indexed import document, index
@@ -54,6 +54,15 @@ def test_characters_that_no_text_holds_are_left_out(
 ) -> None:
     asked = {"q": "window controls", name: "window\0 controls\x01"}
     assert admin_client.get(reverse("admin:search"), asked).status_code == 200
+
+
+def test_a_question_is_kept_without_them(admin_client: Client, stored: None) -> None:
+    asked = {"query": "window\0 controls\x01"}
+    made = admin_client.get(reverse("admin:ingestion_question_answer"), asked)
+    assert made.status_code == 302
+    kept = admin_client.post(reverse("admin:ingestion_question_gap"), asked)
+    assert kept.status_code == 302
+    assert Question.objects.get().query == "window  controls"
 
 
 def test_a_hit_without_the_words_is_called_weak(admin_client: Client, stored: None) -> None:
